@@ -1,0 +1,56 @@
+"""Worldline: see why an input fools your model.
+
+>>> import worldline as wl
+>>> sorted(wl.__all__) == wl.__all__
+True
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from worldline import attacks, explain, geometry, loading, report, runs, trace, zoo
+    from worldline.geometry import (
+        PairStatus,
+        angle,
+        correlation,
+        entanglement,
+        lorentz_factor,
+        pair_status,
+        rapidity,
+        rapidity_of_displacement,
+    )
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "PairStatus",
+    "angle",
+    "attacks",
+    "correlation",
+    "entanglement",
+    "explain",
+    "geometry",
+    "loading",
+    "lorentz_factor",
+    "pair_status",
+    "rapidity",
+    "rapidity_of_displacement",
+    "report",
+    "runs",
+    "trace",
+    "zoo",
+]
+
+_ROOMS = {"attacks", "explain", "geometry", "loading", "report", "runs", "trace", "zoo"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import on first use, so that ``worldline --help`` need not wait for torch."""
+    if name not in __all__:
+        raise AttributeError(f"module 'worldline' has no attribute {name!r}")
+    return import_module(f"worldline.{name}") if name in _ROOMS else getattr(import_module("worldline.geometry"), name)
+
+
+def __dir__() -> list[str]:
+    return __all__

@@ -1,0 +1,102 @@
+"""The two threat models: how far an input may move, and how a gradient becomes a step."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from worldline.errors import UsageError
+
+__all__ = ["NORMS", "L2", "Linf", "Norm", "NormName", "named_norm"]
+
+NormName = Literal["linf", "l2"]
+
+
+def _rows(value: Tensor, like: Tensor) -> Tensor:
+    """(N,) → (N, 1, …), to multiply samples."""
+    return value.reshape(-1, *(1,) * (like.ndim - 1))
+
+
+class Norm(ABC):
+    """A norm on displacements δ (N, …), by sample.
+
+    Laws: ``size`` is a norm; ``size(project(x + δ, x, ε) − x) ≤ ε`` to rounding, and projecting twice is projecting
+    once; ``size(direction(g)) = 1`` where g ≠ 0; ``size(random(…)) ≤ ε``.
+    """
+
+    name: NormName
+
+    @abstractmethod
+    def size(self, delta: Tensor) -> Tensor:
+        """‖δ‖ of each sample, (N,)."""
+
+    @abstractmethod
+    def direction(self, gradient: Tensor) -> Tensor:
+        """Unit step of steepest ascent; 0 where the gradient is 0."""
+
+    @abstractmethod
+    def project_(self, x: Tensor, center: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:
+        """Move x, in place, into the ball around the center and into the bounds."""
+
+    @abstractmethod
+    def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
+        """Uniform displacement in the ball."""
+
+
+class Linf(Norm):
+    """Largest absolute change of an entry."""
+
+    name: NormName = "linf"
+
+    def size(self, delta: Tensor) -> Tensor:  # noqa: D102
+        return delta.flatten(1).abs().amax(1)
+
+    def direction(self, gradient: Tensor) -> Tensor:  # noqa: D102
+        return gradient.sign()
+
+    def project_(self, x: Tensor, center: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:  # noqa: D102
+        return torch.minimum(torch.maximum(x, center - epsilon, out=x), center + epsilon, out=x).clamp_(*bounds)
+
+    def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:  # noqa: D102
+        uniform = torch.rand(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
+        return (uniform.to(like.device) * 2 - 1) * epsilon
+
+
+class L2(Norm):
+    """Euclidean length of the change."""
+
+    name: NormName = "l2"
+
+    def size(self, delta: Tensor) -> Tensor:  # noqa: D102
+        return torch.linalg.vector_norm(delta.flatten(1), dim=1)
+
+    def direction(self, gradient: Tensor) -> Tensor:  # noqa: D102
+        largest = gradient.flatten(1).abs().amax(1)  # scaled first: tiny gradients square to zero in float32
+        scaled = gradient / _rows(torch.where(largest > 0, largest, torch.ones_like(largest)), gradient)
+        length = self.size(scaled)
+        return scaled / _rows(torch.where(length > 0, length, torch.ones_like(length)), gradient)
+
+    def project_(self, x: Tensor, center: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:  # noqa: D102
+        delta = x - center
+        size = self.size(delta)
+        shrink = torch.where(size > epsilon, epsilon / size, torch.ones_like(size))
+        return torch.add(center, delta.mul_(_rows(shrink, delta)), out=x).clamp_(*bounds)
+
+    def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:  # noqa: D102
+        normal = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
+        radius = torch.rand(len(like), generator=generator, dtype=like.dtype, device=generator.device)
+        radius = epsilon * radius ** (1 / max(1, like[0].numel()))
+        return (self.direction(normal) * _rows(radius, normal)).to(like.device)
+
+
+NORMS: dict[str, Norm] = {norm.name: norm for norm in (Linf(), L2())}
+
+
+def named_norm(name: str) -> Norm:
+    """The norm of this name; UsageError where there is none."""
+    if name not in NORMS:
+        raise UsageError(f"Unknown norm {name!r}; choose one of {', '.join(get_args(NormName))}.")
+    return NORMS[name]

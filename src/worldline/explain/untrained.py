@@ -1,0 +1,54 @@
+"""The null model of a trained network: the same architecture with its weights drawn again."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import nn
+
+from worldline.errors import ModelError
+
+__all__ = ["untrained"]
+
+
+def untrained(model: nn.Module, *, seed: int = 0) -> tuple[nn.Module, tuple[str, ...]]:
+    """A copy of the model with every module reset by its own ``reset_parameters``.
+
+    Args:
+        model: the trained model; it is not changed.
+        seed: of the new weights; the global random state is not used up.
+
+    Returns:
+        The copy, and the names of the modules that hold parameters of their own but have no reset: those keep their
+        trained values, and whoever reports the null must say so. (A ``_reset_parameters`` counts, as
+        ``nn.MultiheadAttention`` has it.)
+
+    Raises:
+        ModelError: the model cannot be copied.
+
+    Cost: one copy of the model.
+
+    >>> import torch, worldline as wl
+    >>> model = torch.nn.Linear(2, 2)
+    >>> copy, kept = wl.explain.untrained(model)
+    >>> torch.equal(copy.weight, model.weight), kept
+    (False, ())
+    """
+    try:
+        fresh = copy.deepcopy(model)
+    except Exception as error:
+        raise ModelError(
+            f"The model cannot be copied for the untrained null ({type(error).__name__}: {error}). Pass untrained=False, "
+            "or make it deep-copyable."
+        ) from error
+    kept = []
+    with torch.random.fork_rng(devices=[]), torch.no_grad():
+        torch.manual_seed(seed)
+        for name, module in fresh.named_modules():
+            reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+            if callable(reset):
+                reset()
+            elif next(module.parameters(recurse=False), None) is not None:
+                kept.append(name or type(module).__name__)
+    return fresh.eval(), tuple(kept)

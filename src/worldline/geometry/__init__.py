@@ -1,0 +1,30 @@
+"""Pure tensor mathematics: pairs, spacetime, frames. Knows no model and no file."""
+
+from worldline.geometry import spacetime
+from worldline.geometry.frames import Frame, FrameName, Moments, check_frame_name
+from worldline.geometry.pair import (
+    PairStatus,
+    angle,
+    correlation,
+    entanglement,
+    lorentz_factor,
+    pair_status,
+    rapidity,
+    rapidity_of_displacement,
+)
+
+__all__ = [
+    "Frame",
+    "FrameName",
+    "Moments",
+    "PairStatus",
+    "angle",
+    "check_frame_name",
+    "correlation",
+    "entanglement",
+    "lorentz_factor",
+    "pair_status",
+    "rapidity",
+    "rapidity_of_displacement",
+    "spacetime",
+]

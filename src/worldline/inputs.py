@@ -1,0 +1,104 @@
+"""What users give (inputs, labels, bounds, a model's output) and its checks. Each error says what to do."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldline.errors import BoundsError, LabelError, ModelError, ShapeError
+from worldline.trace.guard import Model
+
+__all__ = ["Data", "check_inputs", "check_labels", "logits_of", "set_apart"]
+
+TOLERANCE = 1e-5
+"""How far, relative to the width of the bounds, a value may lie outside: rounding of a division by 255 and the like."""
+
+
+def check_inputs(x: Tensor, bounds: tuple[float, float]) -> None:
+    """Refuse inputs that are not a floating (N, …) tensor, finite, inside the bounds."""
+    if not isinstance(x, Tensor) or not x.is_floating_point():
+        came = f"{tuple(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+        raise ShapeError(f"Inputs must be a floating tensor (N, …); got {came}. Convert with x.float().")
+    if x.ndim < 2 or x.numel() == 0:
+        raise ShapeError(f"Inputs must have shape (N, …) with at least one sample; got {tuple(x.shape)}.")
+    low, high = float(x.min()), float(x.max())  # NaN propagates through both
+    if not (low > -torch.inf and high < torch.inf):
+        bad = (~torch.isfinite(x.flatten(1)).all(1)).nonzero().flatten().tolist()
+        raise BoundsError(f"Inputs must be finite; {len(bad)} samples hold NaN or infinity, first sample {bad[0]}.")
+    slack = TOLERANCE * (bounds[1] - bounds[0])
+    if low < bounds[0] - slack or high > bounds[1] + slack:
+        raise BoundsError(
+            f"Input range [{low:.4g}, {high:.4g}] is outside bounds ({bounds[0]:g}, {bounds[1]:g}); pass the bounds of "
+            "your data, or move the normalisation into the model."
+        )
+
+
+def check_labels(y: Tensor, samples: int, *, classes: int | None = None) -> None:
+    """Refuse labels that are not (N,) integers in 0…K−1."""
+    came = f"{tuple(y.shape)} {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
+    if isinstance(y, Tensor) and y.ndim == 2 and len(y) == samples:
+        raise LabelError(f"Labels must be class numbers (N,); got {came}, which looks one-hot. Pass y.argmax(1).")
+    if not isinstance(y, Tensor) or y.ndim != 1 or y.is_floating_point() or y.dtype == torch.bool:
+        raise LabelError(f"Labels must be an integer tensor (N,); got {came}.")
+    if len(y) != samples:
+        raise LabelError(f"There must be one label for each sample: {samples} samples, {len(y)} labels.")
+    if classes is not None and samples and not (0 <= int(y.min()) and int(y.max()) < classes):
+        raise LabelError(
+            f"Labels must lie in 0…{classes - 1}, as the model has {classes} outputs; got {int(y.min())}…{int(y.max())}."
+        )
+
+
+def logits_of(model: Model, x: Tensor) -> Tensor:
+    """The model's output, which must be one row of at least two finite-dtype scores for each input."""
+    output = model(x)
+    if not isinstance(output, Tensor):
+        raise ModelError(
+            f"The model must return one tensor of logits (N, K); it returned {type(output).__name__}. Wrap it in a "
+            "module whose forward picks the logits, e.g. `return self.model(x)[0]`."
+        )
+    if output.ndim != 2 or len(output) != len(x) or output.shape[1] < 2 or not output.is_floating_point():
+        raise ModelError(
+            f"The model must return floating logits (N, K) with K ≥ 2 classes; for {len(x)} inputs it returned "
+            f"{tuple(output.shape)} {output.dtype}."
+        )
+    return output
+
+
+@dataclass(frozen=True)
+class Data:
+    """Samples to explain, and reference samples that no attack sees.
+
+    Attributes:
+        name: where they come from.
+        x, y: (N, …) inputs and (N,) labels.
+        reference_x, reference_y: for frames and class means.
+        bounds: lowest and highest legal value of the inputs, in pixel units.
+        split: in words, how the reference was set apart.
+        class_names: one for each class, or None.
+    """
+
+    name: str
+    x: Tensor
+    y: Tensor
+    reference_x: Tensor
+    reference_y: Tensor
+    bounds: tuple[float, float]
+    split: str
+    class_names: tuple[str, ...] | None = None
+
+
+def set_apart(y: Tensor) -> tuple[Tensor, Tensor]:
+    """Rows to explain and rows for reference: every second sample of each class, in the order given.
+
+    >>> import torch
+    >>> from worldline.inputs import set_apart
+    >>> set_apart(torch.tensor([0, 1, 0, 1, 0]))
+    (tensor([0, 1, 4]), tensor([2, 3]))
+    """
+    place = torch.zeros_like(y)
+    for label in y.unique():
+        member = y == label
+        place[member] = torch.arange(int(member.sum()), device=y.device)
+    return (place % 2 == 0).nonzero().flatten(), (place % 2 == 1).nonzero().flatten()

@@ -1,0 +1,100 @@
+"""Models from a name: the zoo, or the user's factory with weights."""
+
+from __future__ import annotations
+
+import difflib
+import pickle
+from collections.abc import Callable
+from pathlib import Path
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file
+from torch import Tensor, nn
+
+from worldline import zoo
+from worldline.errors import ModelError
+from worldline.loading.imports import import_object
+
+__all__ = ["load_model"]
+
+
+def load_model(
+    spec: str, weights: str | Path | None = None, *, tick: Callable[[int, int], None] = lambda _done, _total: None
+) -> nn.Module:
+    """A model by name, in eval mode.
+
+    Args:
+        spec: a name of the zoo, ``package.module:factory`` or ``file.py:factory``. The factory is called without
+            arguments and returns an ``nn.Module``; a module instance under that name is taken as it is.
+        weights: a state dict as ``.safetensors``, or as ``.pt``/``.pth`` (read with ``weights_only=True``, which
+            refuses anything but tensors and plain containers).
+        tick: epochs done and in all, where a zoo model is trained first.
+
+    Raises:
+        ModelError: no such model or file, the factory raises, or the weights do not fit; says which and what to do.
+
+    >>> import worldline as wl
+    >>> type(wl.loading.load_model("linear")).__name__
+    'Sequential'
+    """
+    if ":" in spec:
+        model = _made_by(spec)
+    elif spec in zoo.names():
+        model = zoo.load(spec, tick=tick)
+    else:
+        near = difflib.get_close_matches(spec, zoo.names(), 1)
+        hint = f" Did you mean {near[0]!r}?" if near else ""
+        raise ModelError(
+            f"There is no model {spec!r}.{hint} The zoo has {', '.join(zoo.names())}; your own model is named as "
+            "'package.module:factory' or 'file.py:factory'."
+        )
+    if weights is not None:
+        _fill(model, Path(weights))
+    return model.eval()
+
+
+def _made_by(spec: str) -> nn.Module:
+    factory = import_object(spec)
+    if isinstance(factory, nn.Module):
+        return factory
+    if not callable(factory):
+        raise ModelError(f"{spec} is a {type(factory).__name__}, not a factory that returns an nn.Module.")
+    try:
+        model = factory()
+    except Exception as error:
+        raise ModelError(
+            f"The factory {spec} raised {type(error).__name__}: {error}. It is called without arguments."
+        ) from error
+    if not isinstance(model, nn.Module):
+        raise ModelError(f"The factory {spec} must return an nn.Module; it returned {type(model).__name__}.")
+    return model
+
+
+def _fill(model: nn.Module, path: Path) -> None:
+    if not path.is_file():
+        raise ModelError(f"There is no weights file {str(path)!r}.")
+    try:
+        if path.suffix == ".safetensors":
+            state = load_file(path)
+        elif path.suffix in (".pt", ".pth"):
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        else:
+            raise ModelError(f"Weights must be .safetensors, .pt or .pth; got {path.name!r}.")
+    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
+        if isinstance(error, ModelError):
+            raise
+        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+        raise ModelError(
+            f"{path.name} cannot be read as a {path.suffix} state dict: {reason} Save it again with "
+            "safetensors.torch.save_file(model.state_dict(), path)."
+        ) from error
+    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
+        state = state["state_dict"]
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ModelError(f"{path.name} does not hold a state dict (names to tensors); it holds {type(state).__name__}.")
+    try:
+        model.load_state_dict(state)
+    except RuntimeError as error:
+        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+        raise ModelError(f"The weights in {path.name} do not fit the model: {reason}") from error

@@ -1,0 +1,137 @@
+"""The configuration of a run: one frozen dataclass, read from and written to TOML."""
+
+from __future__ import annotations
+
+import math
+import tomllib
+from dataclasses import asdict, dataclass, fields
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, get_args
+
+import tomli_w
+
+from worldline.attacks import NormName, named_norm
+from worldline.errors import UsageError
+from worldline.geometry import FrameName, check_frame_name
+
+__all__ = ["FRAMES", "ExploreConfig", "parse_bounds", "parse_number"]
+
+FRAMES = get_args(FrameName)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExploreConfig:
+    """Everything that decides the numbers of ``worldline explore``.
+
+    Attributes:
+        model, weights, data: as in :mod:`worldline.loading`.
+        bounds: lowest and highest legal value of an input.
+        eps: radius of the ball in the same units, as written: a number or a fraction such as ``8/255``.
+        norm: ``linf`` or ``l2``.
+        attack: ``pgd``, ``fgsm``, or ``package.module:callable`` / ``file.py:callable`` with the call (model, x, y).
+        steps: of PGD.
+        layers: globs; empty for the default layers.
+        frame: ``raw``, ``centered`` or ``whitened``.
+        seed: of everything random.
+        samples: at most so many are attacked: the first ones.
+        batch_size: inputs in one pass.
+        device: where torch computes.
+
+    >>> from worldline.runs import ExploreConfig
+    >>> round(ExploreConfig(eps="8/255").epsilon, 4)
+    0.0314
+    """
+
+    model: str = "cnn"
+    weights: str = ""
+    data: str = "digits"
+    bounds: tuple[float, float] = (0.0, 1.0)
+    eps: str = "0.15"
+    norm: NormName = "linf"
+    attack: str = "pgd"
+    steps: int = 40
+    layers: tuple[str, ...] = ()
+    frame: FrameName = "centered"
+    seed: int = 0
+    samples: int = 1000
+    batch_size: int = 256
+    device: str = "cpu"
+
+    def __post_init__(self) -> None:
+        """Refuse values that no run could use."""
+        if self.epsilon <= 0:
+            raise UsageError(f"--eps must be positive; got {self.eps}.")
+        named_norm(self.norm)
+        check_frame_name(self.frame)
+        for name in ("steps", "samples", "batch_size"):
+            if getattr(self, name) < 1:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least 1; got {getattr(self, name)}.")
+        if self.attack not in ("pgd", "fgsm") and ":" not in self.attack:
+            raise UsageError(f"--attack is pgd, fgsm, package.module:callable or file.py:callable; got {self.attack!r}.")
+
+    @property
+    def epsilon(self) -> float:
+        """ε as a number, in the units of the input."""
+        return parse_number(self.eps, "--eps")
+
+    def to_toml(self) -> str:
+        """The configuration as TOML, every key written out."""
+        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        return tomli_w.dumps({"explore": plain})
+
+    @classmethod
+    def read(cls, path: Path) -> dict[str, Any]:
+        """The keys that a TOML file sets; UsageError for unknown keys or wrong types."""
+        try:
+            table = tomllib.loads(path.read_text("utf-8"))
+        except OSError as error:
+            raise UsageError(f"The configuration {str(path)!r} cannot be read: {error.strerror}.") from error
+        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+            raise UsageError(f"The configuration {str(path)!r} is not TOML: {error}.") from error
+        keys = table.get("explore", {})
+        known = {field.name: field.default for field in fields(cls)}
+        unknown = sorted((set(table) - {"explore"}) | (set(keys) - set(known)))
+        if unknown:
+            raise UsageError(f"Unknown keys in {path.name}: {', '.join(unknown)}. [explore] knows {', '.join(known)}.")
+        if isinstance(keys.get("eps"), (int, float)):
+            keys["eps"] = str(keys["eps"])
+        for name, value in keys.items():
+            keys[name] = tuple(value) if isinstance(value, list) else value
+            expected = type(known[name])
+            if not isinstance(keys[name], expected) or isinstance(value, bool):
+                raise UsageError(f"{name} in {path.name} must be a {expected.__name__}; got {value!r}.")
+        return dict(keys)
+
+
+def parse_number(text: str, name: str) -> float:
+    """A finite number, or a fraction such as ``8/255``.
+
+    >>> from worldline.runs.config import parse_number
+    >>> parse_number("1/4", "--eps")
+    0.25
+    """
+    try:
+        top, _, bottom = text.partition("/")
+        value = float(Fraction(top.strip()) / Fraction(bottom.strip())) if bottom else float(top)
+    except (ValueError, ZeroDivisionError):
+        value = math.nan
+    if not math.isfinite(value):
+        raise UsageError(f"{name} must be a number or a fraction such as 8/255; got {text!r}.")
+    return value
+
+
+def parse_bounds(text: str) -> tuple[float, float]:
+    """``low,high`` with low < high.
+
+    >>> from worldline.runs.config import parse_bounds
+    >>> parse_bounds("0,255")
+    (0.0, 255.0)
+    """
+    parts = text.split(",")
+    if len(parts) != 2:
+        raise UsageError(f"--bounds must be 'low,high', such as 0,1; got {text!r}.")
+    low, high = (parse_number(part.strip(), "--bounds") for part in parts)
+    if low >= high:
+        raise UsageError(f"--bounds must be 'low,high' with low < high; got {text!r}.")
+    return low, high

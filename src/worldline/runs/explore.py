@@ -1,0 +1,187 @@
+"""The run behind ``worldline explore``: load, attack in shards, check, explain, store."""
+
+from __future__ import annotations
+
+import hashlib
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from worldline import __version__, explain
+from worldline.attacks import FGSM, PGD, Attack, adversarial_twin, check_evaluation, noise_twin
+from worldline.errors import ModelError, UsageError
+from worldline.inputs import Data, check_labels, logits_of
+from worldline.loading import import_object, load_data, load_model
+from worldline.runs import document
+from worldline.runs.config import ExploreConfig
+from worldline.runs.store import RunFolder, open_run
+from worldline.trace import untouched
+
+__all__ = ["explore"]
+
+Tick = Callable[[str, int, int], None]
+
+
+def explore(
+    config: ExploreConfig,
+    out: Path | None = None,
+    *,
+    resume: bool = False,
+    tick: Tick = lambda _stage, _done, _total: None,
+) -> RunFolder:
+    """Attack a model, follow the twins through its layers, and store what was found.
+
+    Args:
+        config: the whole configuration.
+        out: the run's folder; default: the first free ``runs/<model>-<data>-<number>``.
+        resume: continue a killed run of the same configuration, from the last finished shard of the attack; a finished
+            run is returned as it is.
+        tick: called with stage, done, total.
+
+    Returns:
+        The folder with ``config.toml``, ``twins.safetensors``, ``layers.parquet``, ``samples.parquet``,
+        ``pairs.parquet`` and ``summary.json``.
+
+    Raises:
+        UsageError, InputError: what was given cannot be used; nothing that existed is overwritten.
+
+    >>> import tempfile, worldline as wl
+    >>> from pathlib import Path
+    >>> config = wl.runs.ExploreConfig(model="linear", samples=50, steps=5)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = wl.runs.explore(config, Path(folder) / "run")
+    ...     run.read_json("summary.json")["samples"]
+    50
+    """
+    device = _device(config.device)
+    data = load_data(config.data, bounds=config.bounds)
+    model = load_model(config.model, config.weights or None, tick=lambda *at: tick("Training the zoo model", *at))
+    model = model.to(device)
+    x, y, reference = _prepare(model, data, config.samples, device)
+    attack = _attack(config)
+    explain_layers = config.layers or None
+    _check_layers(model, x, explain_layers)
+    run = open_run(out, config, resume=resume)
+    if run.finished:
+        return run
+    adversarial = _attack_in_shards(run, attack, model, x, y, config, tick)
+    noise = noise_twin(x, adversarial, bounds=config.bounds, generator=torch.Generator().manual_seed(config.seed))
+    tick("Checking the evaluation", 0, 1)
+    checks = check_evaluation(
+        model, x, noise, adversarial, y, attack=attack, epsilon=config.epsilon, norm=config.norm, bounds=config.bounds
+    )
+    tick("Checking the evaluation", 1, 1)
+    story = explain.twins(
+        model,
+        x,
+        adversarial,
+        y,
+        reference=reference,
+        noise=noise,
+        bounds=config.bounds,
+        frame=config.frame,
+        layers=explain_layers,
+        batch_size=config.batch_size,
+        seed=config.seed,
+        tick=tick,
+    )
+    summary = document.summary_document(config, data, story, checks, y, _versions(device))
+    run.write_tensors("twins.safetensors", {"clean": x, "noise": noise, "adversarial": adversarial})
+    run.remove("shards/*")
+    run.write_table("layers.parquet", document.layer_columns(summary))
+    run.write_table("samples.parquet", document.sample_columns(data, story, y, adversarial, x))
+    run.write_table("pairs.parquet", document.pair_columns(story))
+    run.write_json("summary.json", summary)
+    return run
+
+
+def _device(name: str) -> torch.device:
+    try:
+        device = torch.device(name)
+        torch.empty(0, device=device)
+    except (RuntimeError, AssertionError, NotImplementedError) as error:
+        reason = str(error).splitlines()[0]
+        raise UsageError(f"--device {name!r} cannot be used here: {reason}") from error
+    return device
+
+
+def _prepare(model: nn.Module, data: Data, samples: int, device: torch.device) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """Inputs, labels and reference on the device in the model's dtype, tried on the model once."""
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    x = data.x[:samples].to(device, dtype)
+    y = data.y[:samples].to(device)
+    reference_x, reference_y = data.reference_x.to(device, dtype), data.reference_y.to(device)
+    with untouched(model), torch.no_grad():
+        try:
+            logits = logits_of(model, x[:2])
+        except ModelError:
+            raise
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else ""
+            raise ModelError(
+                f"The model raised {type(error).__name__} on inputs of shape {tuple(x[:2].shape)} {x.dtype}: {reason} Check that the "
+                "data's shape is what the model expects."
+            ) from error
+    for labels in (y, reference_y):
+        check_labels(labels, len(labels), classes=logits.shape[1])
+    return x, y, (reference_x, reference_y)
+
+
+def _check_layers(model: nn.Module, x: Tensor, patterns: tuple[str, ...] | None) -> None:
+    from worldline.trace import choose_layers, find_layers  # noqa: PLC0415
+
+    choose_layers(find_layers(model, x), patterns)
+
+
+def _attack(config: ExploreConfig) -> Attack:
+    if config.attack == "pgd":
+        return PGD(
+            epsilon=config.epsilon, norm=config.norm, steps=config.steps, bounds=config.bounds, seed=config.seed
+        )
+    if config.attack == "fgsm":
+        return FGSM(epsilon=config.epsilon, norm=config.norm, bounds=config.bounds)
+    attack = import_object(config.attack)
+    if not callable(attack):
+        raise ModelError(f"--attack {config.attack} is a {type(attack).__name__}, not a callable (model, x, y).")
+    return attack
+
+
+def _attack_in_shards(
+    run: RunFolder, attack: Attack, model: nn.Module, x: Tensor, y: Tensor, config: ExploreConfig, tick: Tick
+) -> Tensor:
+    """Adversarial twins, one file for each batch, named by the content that decides it."""
+    key = _content_key(config, model, x, y)
+    parts = []
+    for start in range(0, len(x), config.batch_size):
+        rows = slice(start, start + config.batch_size)
+        tick("Attacking", start, len(x))
+        name = f"shards/{key}-{start:09d}.safetensors"
+        stored = run.read_tensors(name)
+        if stored is None:
+            stored = {"adversarial": adversarial_twin(attack, model, x[rows], y[rows])}
+            run.write_tensors(name, stored)
+        parts.append(stored["adversarial"].to(x))
+    tick("Attacking", len(x), len(x))
+    return torch.cat(parts)
+
+
+def _content_key(config: ExploreConfig, model: nn.Module, x: Tensor, y: Tensor) -> str:
+    digest = hashlib.sha256(f"{__version__} {torch.__version__} {config.to_toml()}".encode())
+    for tensor in (x, y, *model.state_dict().values()):
+        if isinstance(tensor, Tensor):
+            digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
+    return digest.hexdigest()[:16]
+
+
+def _versions(device: torch.device) -> dict[str, str]:
+    return {
+        "worldline": __version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": str(device),
+    }
