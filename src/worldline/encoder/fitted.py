@@ -1,0 +1,196 @@
+"""A fitted encoder: the weights drawn for one feature, and what they do to any other."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from worldline.encoder.layer import draw_rows
+from worldline.encoder.path import Composed, Path, split_length
+from worldline.errors import BoundsError, LayerError, ShapeError
+from worldline.geometry.pair import rapidity
+
+if TYPE_CHECKING:
+    from worldline.encoder.encoder import Encoder
+
+__all__ = ["FittedEncoder"]
+
+
+class FittedEncoder:
+    """An encoder fitted to a feature (or to P): its weights, the path of its feature, and what it does to
+    others.
+
+    Shapes below are for one feature; with P features every tensor has P as its first axis after the layer.
+
+    Attributes:
+        encoder: the setting.
+        path: :class:`Path` of the fitted feature itself, layers 0 … L.
+        readings: per layer, (k,) float64, what the kept neurons read of the unit feature before them.
+    """
+
+    def __init__(
+        self,
+        encoder: Encoder,
+        *,
+        path: Path,
+        readings: list[Tensor],
+        generator: torch.Generator,
+        weights: list[Tensor] | None,
+        single: bool,
+    ) -> None:
+        self.encoder = encoder
+        self._single = single
+        self._batched = path
+        self._state = generator.get_state()  # from which the weights across x are drawn
+        self._kept = weights
+        self.path = Path(
+            path.layers, tuple(map(self._out, path.directions)), self._out(path.log_norms, 1), path.normalise
+        )
+        self.readings = tuple(map(self._out, readings))
+        self._readings = readings
+
+    def weights(self) -> Iterator[Float[Tensor, "*P k Din"]]:
+        """W_1 … W_L in order; D_in is D for the first and k for the others. Layer l is x_l = W_l x_{l−1}.
+
+        Every call gives the same weights. They are held if all fit in ``encoder.memory``, else drawn again.
+        """
+        return map(self._out, self._layers())
+
+    def compose(self) -> Composed:
+        """The product H = W_L … W_1 with its scale carried as a logarithm. Cost: L products (k, k)(k, D)."""
+        product: Tensor | None = None
+        log_scale = torch.zeros(len(self._batched.directions[0]), dtype=torch.float64, device=self._device)
+        for weight in self._layers():
+            product = weight if product is None else weight @ product
+            norm = torch.linalg.matrix_norm(product)
+            product, log_scale = product / norm[:, None, None], log_scale + norm.double().log()
+        assert product is not None  # depth ≥ 1
+        return Composed(self._out(product), self._out(log_scale))
+
+    def transform(self, features: Float[Tensor, "*P N D"], *, layers: Sequence[int] | None = None) -> Path:
+        """Features after every layer, or after the layers asked for.
+
+        Args:
+            features: (N, D); for P encoders (P, N, D), or (N, D) to give all of them the same. The dtype of
+                the fitted feature. A zero feature stays zero, with log norm −∞.
+            layers: layer numbers 0 … L to hold; all by default.
+
+        Returns:
+            :class:`Path` with directions (N, D_l) and log norms (layers, N).
+
+        Raises:
+            ShapeError: wrong width, dtype, device or number of encoders. BoundsError: NaN or an infinity.
+            LayerError: a layer that the encoder does not have.
+
+        Cost: one product (N, D)(D, k) per layer, and the drawing of weights that are not held.
+        """
+        held = self._check_layers(layers)
+        directions, log_norms = [], []
+        direction, log_norm = split_length(self._check_features(features))
+        stack = iter(self._layers())
+        for layer in range(max(held) + 1):
+            if layer > 0:
+                direction, growth = split_length(direction @ next(stack).transpose(-1, -2))
+                log_norm = log_norm + growth
+            if layer in held:
+                directions.append(self._out(direction))
+                log_norms.append(self._out(log_norm))
+        return Path(held, tuple(directions), torch.stack(log_norms), self.encoder.normalise)
+
+    def rapidities(self, features: Float[Tensor, "*P N D"]) -> Float[Tensor, "L1 *P N"]:
+        """Rapidity of each feature from the fitted one, in nats, layer by layer.
+
+        Args:
+            features: as in :meth:`transform`.
+
+        Returns:
+            (L + 1, N). Grows by :func:`rapidity_rate` per layer, until rounding: about 16 nats in float32, 36
+            in float64.
+
+        Cost: one :meth:`transform`.
+        """
+        rows = []
+        path = self.transform(features)
+        for own, others in zip(self.path.directions, path.directions, strict=True):
+            a = own[..., None, :].expand_as(others)
+            rows.append(rapidity(a.flatten(0, -2), others.flatten(0, -2)).view(others.shape[:-1]))
+        return torch.stack(rows)
+
+    @property
+    def _device(self) -> torch.device:
+        return self._batched.directions[0].device
+
+    def _layers(self) -> Iterator[Tensor]:
+        """W_1 … W_L with the axis P."""
+        if self._kept is not None:
+            return iter(self._kept)
+        start = self._batched.directions[0]
+        numbers = (
+            len(start)
+            * self.encoder.width
+            * (start.shape[-1] + (self.encoder.depth - 1) * self.encoder.width)
+        )
+        if numbers * start.element_size() > self.encoder.memory:
+            return self._draw()
+        self._kept = list(self._draw())
+        return iter(self._kept)
+
+    def _draw(self) -> Iterator[Tensor]:
+        generator = torch.Generator(self._device)
+        generator.set_state(self._state)
+        for direction, readings in zip(self._batched.directions[:-1], self._readings, strict=True):
+            yield draw_rows(direction, readings, generator=generator)
+
+    def _out(self, value: Tensor, axis: int = 0) -> Tensor:
+        return value.select(axis, 0) if self._single else value
+
+    def _check_layers(self, layers: Sequence[int] | None) -> tuple[int, ...]:
+        depth = self.encoder.depth
+        held = tuple(range(depth + 1)) if layers is None else tuple(sorted(set(layers)))
+        if not held or held[0] < 0 or held[-1] > depth:
+            raise LayerError(
+                f"layers must be numbers from 0 (the input) to {depth}, at least one; got {list(held)}."
+            )
+        return held
+
+    def _check_features(self, features: Tensor) -> Tensor:
+        """(P, N, D), or say what came."""
+        own = self._batched.directions[0]
+        encoders, width = own.shape
+        fits = isinstance(features, Tensor) and features.ndim in ((2,) if self._single else (2, 3))
+        fits = (
+            fits
+            and features.shape[-1] == width
+            and features.dtype == own.dtype
+            and features.device == own.device
+        )
+        if not fits or (features.ndim == 3 and len(features) != encoders):
+            expected = f"(N, {width})" if self._single else f"({encoders}, N, {width}) or (N, {width})"
+            raise ShapeError(
+                f"Features must be {expected} {own.dtype} on {own.device}, as the fitted feature; "
+                f"got {came(features)}."
+            )
+        check_finite("features", features)
+        return features if features.ndim == 3 else features.expand(encoders, -1, -1)
+
+
+def check_finite(name: str, value: Tensor) -> None:
+    """Refuse NaN and infinities, and count them."""
+    bad = int((~torch.isfinite(value)).sum())
+    if bad:
+        raise BoundsError(
+            f"{bad} of {value.numel()} values of {name} are NaN or infinite; all must be finite."
+        )
+
+
+def came(value: object) -> str:
+    """Shape, dtype and device, for a message."""
+    return (
+        f"{tuple(value.shape)} {value.dtype} on {value.device}"
+        if isinstance(value, Tensor)
+        else type(value).__name__
+    )

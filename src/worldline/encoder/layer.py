@@ -1,0 +1,89 @@
+"""One layer of the encoder: k rows drawn as if n had been drawn and the best k kept.
+
+Derivation. For a unit feature x̂ write a row as r = (r·x̂) x̂ + r(1 − x̂x̂ᵀ): for a Gaussian r the two parts are
+independent. Selection looks at r·x̂ only, so a kept row is a selected reading along x̂ and an untouched
+Gaussian across it,
+
+    W = y x̂ᵀ + G (1 − x̂x̂ᵀ) = G + (y − G x̂) x̂ᵀ,   G i.i.d. N(0, 1) of shape (k, D),
+
+where y comes from its order statistics (:mod:`worldline.encoder.selection`). The same distribution as drawing
+n rows, at the price of k.
+"""
+
+from __future__ import annotations
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from worldline.encoder.selection import Selection
+
+__all__ = ["draw_rows", "draw_rows_literally"]
+
+
+def draw_rows(
+    direction: Float[Tensor, "P D"], readings: Float[Tensor, "P k"], *, generator: torch.Generator
+) -> Float[Tensor, "P k D"]:
+    """Rows that read the given unit features as the given readings, Gaussian in every other direction.
+
+    W = G + (y − G x̂) x̂ᵀ, so that W x̂ = y to rounding.
+
+    Args:
+        direction: (P, D) unit features x̂, float32 or float64.
+        readings: (P, k), y of :meth:`Selection.draw`.
+        generator: on the device of ``direction``; k·D normals per layer are drawn from it, layer after layer.
+
+    Returns:
+        (P, k, D), the weights of P independent layers, in the dtype of ``direction``.
+
+    Cost: k·D normals, one product with x̂ and one rank-one update: O(k D), and no other memory than the
+    result.
+
+    >>> import torch
+    >>> from worldline.encoder.layer import draw_rows
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> rows = draw_rows(torch.eye(3)[:1], torch.tensor([[2.0, -3.0]]), generator=generator)
+    >>> rows[0, :, 0]  # what x̂, the first axis, is read as
+    tensor([ 2., -3.])
+    """
+    layers, width, inputs = len(direction), readings.shape[-1], direction.shape[-1]
+    rows = torch.randn(
+        layers, width, inputs, dtype=direction.dtype, device=direction.device, generator=generator
+    )
+    missing = readings.to(rows.dtype)[..., None] - rows @ direction[..., None]  # (P, k, 1)
+    return rows.baddbmm_(missing, direction[:, None, :])
+
+
+def draw_rows_literally(
+    direction: Float[Tensor, "P D"], selection: Selection, *, generator: torch.Generator
+) -> tuple[Float[Tensor, "P k"], Float[Tensor, "P k D"]]:
+    """Readings and rows by the paper's own recipe: draw all n rows, read x̂, keep k. The oracle of the exact
+    scheme.
+
+    Args:
+        direction: (P, D) unit features x̂, float32 or float64.
+        selection: n, k and the rule.
+        generator: on the device of ``direction``.
+
+    Returns:
+        Readings (P, k) and rows (P, k, D), in the order of :meth:`Selection.draw`.
+
+    Cost: n·D normals and as much memory per layer: for small n only.
+
+    >>> import torch
+    >>> from worldline.encoder import Selection
+    >>> from worldline.encoder.layer import draw_rows_literally
+    >>> selection = Selection(candidates=50, width=2, rule="most_negative")
+    >>> y, rows = draw_rows_literally(torch.eye(3)[:1], selection, generator=torch.Generator().manual_seed(0))
+    >>> bool((y < -1).all()), torch.equal(rows[:, :, 0], y)
+    (True, True)
+    """
+    layers, inputs, k = len(direction), direction.shape[-1], selection.width
+    n = k if selection.rule == "none" else selection.candidates
+    rows = torch.randn(layers, n, inputs, dtype=direction.dtype, device=direction.device, generator=generator)
+    readings = (rows @ direction[..., None]).squeeze(-1)  # (P, n)
+    if selection.rule == "none":
+        return readings, rows
+    score = readings.abs() if selection.rule == "largest" else -readings
+    kept = score.topk(k, dim=-1).indices  # (P, k), best first
+    return readings.gather(-1, kept), rows.gather(-2, kept[..., None].expand(-1, -1, inputs))

@@ -1,0 +1,111 @@
+"""Where features are after each layer: unit directions and logarithms of lengths, which no depth overflows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from worldline.errors import BoundsError, LayerError
+
+__all__ = ["Composed", "Path", "spacetime_path", "split_length"]
+
+
+@dataclass(frozen=True)
+class Composed:
+    """The product H = W_L … W_1 of P encoders (no axis P for one), as H = exp(log_scale) · matrix.
+
+    Attributes:
+        matrix: (P, k, D) of unit Frobenius norm.
+        log_scale: (P,) ln |H|_F; grows by about ½ ln(k m₂) per layer, and never overflows.
+    """
+
+    matrix: Tensor
+    log_scale: Tensor
+
+
+@dataclass(frozen=True)
+class Path:
+    """Features through the layers: layer is time.
+
+    Attributes:
+        layers: numbers of the layers held; 0 is the input.
+        directions: for each, (…, D_l) unit vectors; a zero feature has the direction zero.
+        log_norms: (layers, …) ln of the length that the feature has without any normalisation; −∞ for a zero
+            feature.
+        normalise: whether :meth:`features` gives unit vectors.
+    """
+
+    layers: tuple[int, ...]
+    directions: tuple[Tensor, ...]
+    log_norms: Tensor
+    normalise: bool
+
+    def features(self, layer: int) -> Tensor:
+        """Features (…, D_l) after a layer: unit vectors, or with their lengths if the encoder does not
+        normalise.
+
+        Raises:
+            LayerError: the layer is not held.
+            BoundsError: a length does not fit the dtype; ``directions`` and ``log_norms`` always do.
+        """
+        if layer not in self.layers:
+            raise LayerError(f"Layer {layer} is not in this path; layers held: {_shown(self.layers)}.")
+        place = self.layers.index(layer)
+        direction, log_norm = self.directions[place], self.log_norms[place]
+        if self.normalise:
+            return direction
+        values = direction * log_norm.exp()[..., None].to(direction.dtype)
+        values = torch.where(log_norm.isneginf()[..., None], torch.zeros_like(values), values)
+        if not bool(torch.isfinite(values).all()):
+            raise BoundsError(
+                f"Features of layer {layer} have lengths up to e^{float(log_norm.max()):.0f}, which "
+                f"{direction.dtype} cannot hold. Use directions and log_norms, or an encoder with normalise=True."
+            )
+        return values
+
+
+def spacetime_path(path: Path, *, speed: float) -> Float[Tensor, "L1 ... D1"]:
+    """The paper's spacetime path: each direction with its layer number as a time coordinate, normalised.
+
+    [ℓ·c ; x̂_ℓ] / |[ℓ·c ; x̂_ℓ]| for the layers of one width.
+
+    Args:
+        path: of :class:`FittedEncoder`; layers whose width differs from the last layer's (an input of D ≠ k)
+            are left out.
+        speed: c > 0, a free constant of the picture: large c brings every point to the time axis at once.
+
+    Returns:
+        (layers, …, k + 1), unit vectors; coordinate 0 is time. A picture, with no law behind c.
+
+    Cost: one copy of the path.
+
+    >>> import torch
+    >>> from worldline.encoder import Encoder, spacetime_path
+    >>> fitted = Encoder(candidates=5, width=3, depth=4).fit(torch.ones(3))
+    >>> spacetime_path(fitted.path, speed=1.0).shape
+    torch.Size([5, 4])
+    """
+    width = path.directions[-1].shape[-1]
+    rows = []
+    for layer, direction in zip(path.layers, path.directions, strict=True):
+        if direction.shape[-1] == width:
+            time = torch.full_like(direction[..., :1], layer * speed)
+            rows.append(torch.nn.functional.normalize(torch.cat((time, direction), -1), dim=-1))
+    return torch.stack(rows)
+
+
+def split_length(v: Tensor) -> tuple[Tensor, Tensor]:
+    """Unit direction (…, D) and ln length (…) in float64, scaled so that no square overflows; 0 and −∞ for zero."""
+    scale = v.abs().amax(-1, keepdim=True)
+    safe = torch.where(scale > 0, scale, torch.ones_like(scale))
+    scaled = v / safe
+    length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
+    direction = torch.where(scale > 0, scaled / length, torch.zeros_like(v))
+    return direction, (length.double().log() + safe.double().log()).squeeze(-1)
+
+
+def _shown(layers: tuple[int, ...]) -> str:
+    return ", ".join(map(str, layers[:12])) + (", …" if len(layers) > 12 else "")
