@@ -124,8 +124,8 @@ class Encoder:
         if needed > self.memory:
             raise UsageError(
                 f"sampler='literal' with {self.candidates} candidates, depth {self.depth} and inputs up to "
-                f"{widest} wide needs {needed:,} bytes; memory allows {self.memory:,}. Use sampler='exact', which "
-                "has the same distribution, or pass a larger memory=."
+                f"{widest} wide needs {needed:,} bytes; memory allows {self.memory:,}. Use "
+                "sampler='exact', which has the same distribution, or pass a larger memory=."
             )
         direction, readings, weights = split_length(features)[0], [], []
         for _ in range(self.depth):

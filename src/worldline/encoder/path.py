@@ -1,4 +1,4 @@
-"""Where features are after each layer: unit directions and logarithms of lengths, which no depth overflows."""
+"""Where features are after each layer: unit directions and logarithms of lengths, safe at any depth."""
 
 from __future__ import annotations
 
@@ -61,8 +61,8 @@ class Path:
         values = torch.where(log_norm.isneginf()[..., None], torch.zeros_like(values), values)
         if not bool(torch.isfinite(values).all()):
             raise BoundsError(
-                f"Features of layer {layer} have lengths up to e^{float(log_norm.max()):.0f}, which "
-                f"{direction.dtype} cannot hold. Use directions and log_norms, or an encoder with normalise=True."
+                f"Features of layer {layer} have lengths up to e^{float(log_norm.max()):.0f}, "
+                f"which {direction.dtype} cannot hold. Use directions and log_norms, or an encoder with normalise=True."
             )
         return values
 
@@ -98,7 +98,7 @@ def spacetime_path(path: Path, *, speed: float) -> Float[Tensor, "L1 ... D1"]:
 
 
 def split_length(v: Tensor) -> tuple[Tensor, Tensor]:
-    """Unit direction (…, D) and ln length (…) in float64, scaled so that no square overflows; 0 and −∞ for zero."""
+    """Unit direction (…, D) and ln length (…) in float64, without overflow; 0 and −∞ for zero."""
     scale = v.abs().amax(-1, keepdim=True)
     safe = torch.where(scale > 0, scale, torch.ones_like(scale))
     scaled = v / safe
