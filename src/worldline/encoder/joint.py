@@ -81,7 +81,7 @@ def _check(encoder: Encoder, features: Tensor) -> None:
     floating = isinstance(features, Tensor) and features.dtype in (torch.float32, torch.float64)
     if not floating or features.ndim != 3 or features.numel() == 0:
         raise ShapeError(
-            "features must be a float32 or float64 tensor (P, M, D), the fitted feature first in each row of M; "
+            "features must be a float32 or float64 tensor (P, M, D), the fitted feature first of each M; "
             f"got {came(features)}."
         )
     check_finite("features", features)

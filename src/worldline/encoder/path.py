@@ -61,8 +61,8 @@ class Path:
         values = torch.where(log_norm.isneginf()[..., None], torch.zeros_like(values), values)
         if not bool(torch.isfinite(values).all()):
             raise BoundsError(
-                f"Features of layer {layer} have lengths up to e^{float(log_norm.max()):.0f}, "
-                f"which {direction.dtype} cannot hold. Use directions and log_norms, or an encoder with normalise=True."
+                f"Features of layer {layer} have lengths up to e^{float(log_norm.max()):.0f}, more than "
+                f"{direction.dtype} holds. Use directions and log_norms, or normalise=True."
             )
         return values
 
