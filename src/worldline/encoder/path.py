@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.errors import BoundsError, LayerError
+from worldline.errors import BoundsError, LayerError, UsageError
 
 __all__ = ["Composed", "Path", "spacetime_path", "split_length"]
 
@@ -80,6 +81,9 @@ def spacetime_path(path: Path, *, speed: float) -> Float[Tensor, "L1 ... D1"]:
     Returns:
         (layers, …, k + 1), unit vectors; coordinate 0 is time. A picture, with no law behind c.
 
+    Raises:
+        UsageError: speed not positive.
+
     Cost: one copy of the path.
 
     >>> import torch
@@ -88,6 +92,8 @@ def spacetime_path(path: Path, *, speed: float) -> Float[Tensor, "L1 ... D1"]:
     >>> spacetime_path(fitted.path, speed=1.0).shape
     torch.Size([5, 4])
     """
+    if not 0 < speed < math.inf:
+        raise UsageError(f"speed must be positive and finite; got {speed}.")
     width = path.directions[-1].shape[-1]
     rows = []
     for layer, direction in zip(path.layers, path.directions, strict=True):

@@ -50,7 +50,7 @@ def rapidity_gain(selection: Selection) -> RapidityGain:
         selection: n, k and the rule.
 
     Returns:
-        :class:`RapidityGain`; E ln|y| by exact order statistics (:mod:`worldline.encoder.reading`), to 1e-12.
+        :class:`RapidityGain`; E ln|y| by exact order statistics (:mod:`worldline.encoder.reading`), to 1e-10.
 
     >>> from worldline.encoder import Selection, rapidity_gain
     >>> gain = rapidity_gain(Selection(candidates=10, width=2))
