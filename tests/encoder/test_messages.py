@@ -111,7 +111,7 @@ CASES: dict[str, tuple[Callable[[], object], type[WorldlineError], str]] = {
     "width of features": (
         lambda: ENCODER.fit(X).transform(torch.ones(5, 4)),
         ShapeError,
-        "Features must be (N, 3) torch.float32 on cpu, as the fitted feature; got (5, 4) torch.float32 on cpu",
+        "Features must be (N, 3) torch.float32 on cpu, as the fitted feature; got (5, 4) torch.float32",
     ),
     "dtype of features": (
         lambda: ENCODER.fit(X).transform(torch.ones(5, 3).double()),

@@ -102,7 +102,8 @@ class Encoder:
         if self.sampler == "literal":
             readings, weights = self._fit_literally(features, child)
         else:
-            readings = [self.selection.draw(len(features), generator=child) for _ in range(self.depth)]
+            drawn = self.selection.draw(self.depth * len(features), generator=child)
+            readings = drawn.view(self.depth, len(features), self.width)
             weights = None
         return FittedEncoder(
             self,
@@ -113,9 +114,7 @@ class Encoder:
             single=single,
         )
 
-    def _fit_literally(
-        self, features: Tensor, generator: torch.Generator
-    ) -> tuple[list[Tensor], list[Tensor]]:
+    def _fit_literally(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, list[Tensor]]:
         """Readings and weights, layer by layer, all candidates drawn."""
         widest = max(features.shape[-1], self.width)
         needed = (
@@ -133,18 +132,16 @@ class Encoder:
             readings.append(y.double())
             weights.append(rows)
             direction = split_length(y)[0]
-        return readings, weights
+        return torch.stack(readings), weights
 
 
-def _walk(features: Tensor, readings: list[Tensor], normalise: bool) -> Path:
+def _walk(features: Tensor, readings: Tensor, normalise: bool) -> Path:
     """Path of the fitted features: each direction is its readings, normalised."""
     start, log_norm = split_length(features)
-    directions, log_norms = [start], [log_norm]
-    for y in readings:
-        direction, growth = split_length(y)
-        directions.append(direction.to(features.dtype))
-        log_norms.append(log_norms[-1] + growth)
-    return Path(tuple(range(len(directions))), tuple(directions), torch.stack(log_norms), normalise)
+    directions, growth = split_length(readings)  # (L, P, k), (L, P)
+    log_norms = torch.cat((log_norm[None], growth)).cumsum(0)
+    layers = tuple(range(len(log_norms)))
+    return Path(layers, (start, *directions.to(features.dtype)), log_norms, normalise)
 
 
 def _spawn(generator: torch.Generator) -> int:

@@ -37,7 +37,7 @@ class FittedEncoder:
         encoder: Encoder,
         *,
         path: Path,
-        readings: list[Tensor],
+        readings: Tensor,  # (L, P, k)
         generator: torch.Generator,
         weights: list[Tensor] | None,
         single: bool,
@@ -71,7 +71,7 @@ class FittedEncoder:
         assert product is not None  # depth ≥ 1
         return Composed(self._out(product), self._out(log_scale))
 
-    def transform(self, features: Float[Tensor, "*P N D"], *, layers: Sequence[int] | None = None) -> Path:
+    def transform(self, features: Float[Tensor, "... N D"], *, layers: Sequence[int] | None = None) -> Path:
         """Features after every layer, or after the layers asked for.
 
         Args:
@@ -101,7 +101,7 @@ class FittedEncoder:
                 log_norms.append(self._out(log_norm))
         return Path(held, tuple(directions), torch.stack(log_norms), self.encoder.normalise)
 
-    def rapidities(self, features: Float[Tensor, "*P N D"]) -> Float[Tensor, "L1 *P N"]:
+    def rapidities(self, features: Float[Tensor, "... N D"]) -> Float[Tensor, "L1 ... N"]:
         """Rapidity of each feature from the fitted one, in nats, layer by layer.
 
         Args:

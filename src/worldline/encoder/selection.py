@@ -92,13 +92,14 @@ class Selection:
         shape, device = (count, self.width), generator.device
         if self.rule == "none":
             return torch.randn(shape, dtype=torch.float64, device=device, generator=generator)
+        n = self.candidates
+        left = torch.arange(n, n - self.width, -1, dtype=torch.float64, device=device)  # n − j
         spacing = torch.empty(shape, dtype=torch.float64, device=device).exponential_(generator=generator)
-        left = self.candidates - torch.arange(self.width, dtype=torch.float64, device=device)  # n − j
-        depth = (spacing / left).cumsum(-1).clamp_min_(1e-300)  # −ln(1 − p); an exponential may round to zero
-        tail = -torch.expm1(-depth)
+        depth = spacing.div_(left).cumsum(-1).clamp_min_(1e-300)  # −ln(1 − p); a spacing may round to zero
+        tail = torch.expm1(-depth).neg_()
         if self.rule == "largest":
-            signs = torch.randint(0, 2, shape, device=device, generator=generator) * 2.0 - 1
-            largest: Tensor = signs * -torch.special.ndtri(tail / 2)
+            signs = torch.randint(0, 2, shape, dtype=torch.float64, device=device, generator=generator)
+            largest: Tensor = torch.special.ndtri(tail.mul_(0.5)).mul_(signs.mul_(2).sub_(1))
             return largest
         upper = -torch.special.ndtri(torch.exp(-depth))  # the same number, exact where tail is near one
         return torch.where(depth < math.log(2), torch.special.ndtri(tail), upper)
