@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from worldline import attacks, explain, geometry, loading, report, runs, trace, zoo
+    from worldline import attacks, encoder, explain, geometry, loading, nullmodel, report, runs, trace, zoo
     from worldline.geometry import (
         PairStatus,
         angle,
@@ -28,11 +28,13 @@ __all__ = [
     "angle",
     "attacks",
     "correlation",
+    "encoder",
     "entanglement",
     "explain",
     "geometry",
     "loading",
     "lorentz_factor",
+    "nullmodel",
     "pair_status",
     "rapidity",
     "rapidity_of_displacement",
@@ -42,7 +44,7 @@ __all__ = [
     "zoo",
 ]
 
-_ROOMS = {"attacks", "explain", "geometry", "loading", "report", "runs", "trace", "zoo"}
+_ROOMS = {"attacks", "encoder", "explain", "geometry", "loading", "nullmodel", "report", "runs", "trace", "zoo"}
 
 
 def __getattr__(name: str) -> Any:

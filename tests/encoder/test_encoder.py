@@ -7,7 +7,7 @@ import torch
 from scipy import stats
 
 import worldline as wl
-from worldline.encoder import Encoder, encode_together, spacetime_path
+from worldline.encoder import Encoder, encode_together, reconcile_grey, spacetime_path
 from worldline.errors import BoundsError
 
 SETTINGS = [
@@ -216,6 +216,22 @@ def test_seeds_and_generators() -> None:
 
 
 @pytest.mark.law
+def test_layers_are_independent_of_data_drawn_with_the_same_seed() -> None:
+    """Equal seeds for data and encoder must not feed both from one stream."""
+    for seed in range(5):
+        x = torch.randn(1, 40, generator=torch.Generator().manual_seed(seed))
+        weight = next(Encoder(width=1, candidates=1, depth=1, rule="none").fit(x[0], seed=seed).weights())
+        assert abs(float(wl.correlation(weight - (weight @ x.T) / (x @ x.T) * x, x))) < 1e-5
+        drawn = torch.randn(40, generator=torch.Generator().manual_seed(seed))
+        assert abs(float(wl.correlation(weight, drawn[None]))) < 0.5
+        message = torch.zeros(30)
+        told = reconcile_grey(
+            Encoder(width=30, candidates=40, depth=1), x[0], x[0].flip(0), message, seed=seed
+        )
+        assert told.overheard_error > 1e-2  # the eavesdropper's vector is not the sender's
+
+
+@pytest.mark.law
 def test_the_published_claims_with_their_published_settings() -> None:
     """Distant features end parallel or anti-parallel, and so do unseen ones."""
     pairs = features(50, 2, 512)
@@ -232,4 +248,6 @@ def test_the_published_claims_with_their_published_settings() -> None:
     walk = spacetime_path(fitted.path, speed=0.5)
     assert walk.shape == (11, 257)
     assert torch.allclose(walk.norm(dim=1), torch.ones(11))
+    time = torch.arange(11) * 0.5
+    assert torch.allclose(walk[:, 0], time / torch.hypot(time, torch.ones(11)))
     assert wl.angle(walk[1:2], walk[10:]).item() > 0

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from worldline.encoder.layer import draw_rows
+from worldline.encoder.seeds import make_generator
 from worldline.encoder.selection import Selection, check_count
 from worldline.errors import UsageError
 from worldline.geometry.bell import CLASSICAL_BOUND
@@ -89,7 +90,7 @@ def bell_test(
     check_count("trials", trials)
     if trials < 2:
         raise UsageError("trials must be at least 2, for a standard error.")
-    generator = generator or torch.Generator().manual_seed(seed)
+    generator = generator or make_generator(seed)
     fitted = torch.eye(2, dtype=torch.float64, device=generator.device)  # 0° and 90°
     diagonal = 0.5**0.5
     read = fitted.new_tensor([[diagonal, diagonal], [-diagonal, diagonal]])  # 45° and 135°

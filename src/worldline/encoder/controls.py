@@ -22,6 +22,7 @@ from torch import Tensor
 from worldline.encoder.laws import check_rapidity, chi_lengths
 from worldline.encoder.rates import reading_second_moment
 from worldline.encoder.reading import reading_length
+from worldline.encoder.seeds import make_generator
 from worldline.encoder.selection import Selection, check_count
 from worldline.errors import ShapeError, UsageError
 
@@ -97,7 +98,7 @@ def sign_kept_probability(
         return Estimate(_sign_kept_once(slope, selection), torch.zeros_like(slope))
     if samples < 2:
         raise UsageError(f"samples must be at least 2, for a standard error; got {samples}.")
-    generator = generator or torch.Generator(slope.device).manual_seed(seed)
+    generator = generator or make_generator(seed, slope.device)
     variance = torch.zeros(samples, dtype=torch.float64, device=slope.device)
     for _ in range(depth):  # V_L = (1 + χ² V_{L−1}) / |y|², the lengths being exchangeable over layers
         square = selection.draw(samples, generator=generator).square().sum(-1)

@@ -12,6 +12,7 @@ from torch import Tensor
 from worldline.encoder.fitted import FittedEncoder, came, check_finite
 from worldline.encoder.layer import draw_rows_literally
 from worldline.encoder.path import Path, split_length
+from worldline.encoder.seeds import make_generator, spawn_generator
 from worldline.encoder.selection import Rule, Selection, check_count
 from worldline.errors import BoundsError, ShapeError, UsageError
 
@@ -97,8 +98,8 @@ class Encoder:
         """
         single = _check_feature(x)
         features = x[None] if single else x
-        child = torch.Generator(features.device)
-        child.manual_seed(seed if generator is None else _spawn(generator))
+        device = features.device
+        child = make_generator(seed, device) if generator is None else spawn_generator(generator, device)
         if self.sampler == "literal":
             readings, weights = self._fit_literally(features, child)
         else:
@@ -142,10 +143,6 @@ def _walk(features: Tensor, readings: Tensor, normalise: bool) -> Path:
     log_norms = torch.cat((log_norm[None], growth)).cumsum(0)
     layers = tuple(range(len(log_norms)))
     return Path(layers, (start, *directions.to(features.dtype)), log_norms, normalise)
-
-
-def _spawn(generator: torch.Generator) -> int:
-    return int(torch.randint(2**62, (), device=generator.device, generator=generator))
 
 
 def _check_feature(x: Tensor) -> bool:

@@ -14,6 +14,7 @@ from torch import Tensor
 from worldline.encoder.encoder import Encoder
 from worldline.encoder.fitted import came, check_finite
 from worldline.encoder.path import Path, split_length
+from worldline.encoder.seeds import make_generator
 from worldline.errors import BoundsError, ShapeError, UsageError
 
 __all__ = ["encode_together"]
@@ -56,7 +57,7 @@ def encode_together(
     True
     """
     _check(encoder, features)
-    generator = generator or torch.Generator(features.device).manual_seed(seed)
+    generator = generator or make_generator(seed, features.device)
     direction, log_norm = split_length(features)
     directions, log_norms = [direction], [log_norm]
     for _ in range(encoder.depth):

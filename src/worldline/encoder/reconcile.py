@@ -20,6 +20,7 @@ from torch import Tensor
 from worldline.encoder.carrier import carry_bits, carry_grey, recover_bits, recover_grey
 from worldline.encoder.encoder import Encoder
 from worldline.encoder.joint import encode_together
+from worldline.encoder.seeds import make_generator
 from worldline.errors import ShapeError
 
 __all__ = ["Reconciliation", "reconcile_bits", "reconcile_grey"]
@@ -137,7 +138,7 @@ def _codewords(encoder: Encoder, sender: Tensor, receiver: Tensor, seed: int) ->
             "Sender and receiver must hold features (D,) of one width and dtype; got "
             f"{tuple(sender.shape)} {sender.dtype} and {tuple(receiver.shape)} {receiver.dtype}."
         )
-    generator = torch.Generator(sender.device).manual_seed(seed)
+    generator = make_generator(seed, sender.device)
     noise = torch.randn(
         len(sender) + encoder.width, dtype=sender.dtype, device=sender.device, generator=generator
     )
