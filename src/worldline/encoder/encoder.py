@@ -23,8 +23,7 @@ Sampler = Literal["exact", "literal"]
 
 @dataclass(frozen=True, kw_only=True)
 class Encoder:
-    """The paper's selecting encoder: L layers of k neurons, each layer the k of n random neurons that read x
-    best.
+    """The paper's selecting encoder: L layers, each of the k of n random neurons that read x best.
 
     One step: draw n random neurons, keep the k whose readings of x the rule prefers, replace x by those
     readings. The same weights, chosen by looking at x alone, are applied to every other feature. No labels,
@@ -77,8 +76,7 @@ class Encoder:
     def fit(
         self, x: Float[Tensor, "*P D"], *, seed: int = 0, generator: torch.Generator | None = None
     ) -> FittedEncoder:
-        """Draw the layers for one feature, or independent ones for each of P features in one tensor
-        operation.
+        """Draw the layers for one feature, or independent ones for each of P features at once.
 
         Args:
             x: (D,), or (P, D): P features with an encoder each. float32 or float64, finite, not zero.

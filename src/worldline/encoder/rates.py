@@ -73,11 +73,11 @@ def rapidity_rate(selection: Selection) -> float:
         selection: n, k and the rule.
 
     Returns:
-        r. Positive: every pair ends parallel or anti-parallel, at γ ~ e^{rL}. Negative (rule
-            ``most_negative`` with more
-        than about half the neurons kept): near pairs part. ∞: width 1.
+        r. Positive: every pair ends parallel or anti-parallel, at γ ~ e^{rL}. Negative (``most_negative`` with
+        more than about half the neurons kept): near pairs part. ∞: width 1.
 
-    Source: the mean of the one-step law above; Newman, Commun. Math. Phys. 103:121 (1986) for ``none``.
+    Source: the mean of the one-step law (:mod:`worldline.encoder.laws`); for ``none`` Newman, Commun. Math.
+    Phys. 103:121 (1986).
 
     >>> from worldline.encoder import Selection, rapidity_rate
     >>> round(rapidity_rate(Selection(candidates=10, width=2)), 3)

@@ -12,8 +12,8 @@ and the moments follow from integrals over u = ln s (Frullani; ε Euler's consta
     ½ E ln² S      = ∫ u (L(s) − e^{−s}) du − ε E ln S.
 
 Both variables are integrated by the trapezoidal rule on the whole line, which converges exponentially for
-such analytic integrands (Trefethen and Weideman, SIAM Review 56:385, 2014); the result is good to
-1e-10.
+such analytic integrands (Trefethen and Weideman, SIAM Review 56:385, 2014); the result is good
+to 1e-10.
 """
 
 from __future__ import annotations
@@ -37,7 +37,6 @@ class ReadingLength:
 
     Attributes:
         mean_square: E |y|², k·m₂ for large k.
-        mean: E |y|.
         log_mean: E ln |y|, in nats.
         log_variance: Var ln |y|, in nats².
     """
@@ -60,18 +59,15 @@ class ReadingLength:
         if self._chi:
             return torch.exp(-k / 2 * torch.log1p(2 * s))
         root = torch.sqrt(1 + 2 * s)[:, None]
-        log_m = (
-            torch.special.log_ndtr(self._z * root) - torch.special.log_ndtr(self._z) - root.log()
-        )  # (N, nodes)
-        return torch.exp(k * log_m) @ self._weight
+        tail = torch.special.log_ndtr(self._z * root) - torch.special.log_ndtr(self._z)  # (N, nodes)
+        return torch.exp(k * (tail - root.log())) @ self._weight
 
     @cached_property
     def mean(self) -> float:
         """E |y|, also where |y| is chi-distributed."""
         u, difference, step = self._frullani
-        used = u > (
-            -18.5 if self.selection.width < 16 else -15
-        )  # e^{−u/2} would amplify rounding further out
+        lowest = -18.5 if self.selection.width < 16 else -15  # further out e^{−u/2} amplifies rounding
+        used = u > lowest
         shift = (difference * torch.exp(-u / 2))[used].sum() * step / (2 * math.sqrt(math.pi))
         return math.sqrt(self.mean_square) * (1 + float(shift))
 

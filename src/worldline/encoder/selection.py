@@ -33,7 +33,7 @@ class Selection:
     Args:
         candidates: n, neurons drawn; n ≥ k and at most 2⁵³.
         width: k ≥ 1, neurons kept.
-        rule: ``largest`` keeps the k largest \\|y\\| (the paper); ``most_negative`` the k smallest signed y
+        rule: ``largest`` keeps the k largest |y| (the paper); ``most_negative`` the k smallest signed y
             (the paper's label flip: every kept neuron reads the feature as negative when k ≪ n); ``none``
             keeps k neurons without looking (the control: the same as n = k, up to the order of the rows).
 

@@ -1,12 +1,12 @@
 """Gaussian averages of activations: the kernels from which every mean-field map is made.
 
-For jointly Gaussian pre-activations (u₁, u₂) of variances q_a, q_b and correlation c the kernel of φ is E
-φ(u₁) φ(u₂).
+For jointly Gaussian pre-activations (u₁, u₂) of variances q_a, q_b and correlation c the kernel of φ is
+E φ(u₁) φ(u₂).
 
 Derivations. Linear, sign: textbook. ReLU: Cho and Saul 2009. Leaky ReLU of slope s is s·x + (1−s)·ReLU, and
-E u₁ ReLU(u₂) = E u₁u₂/2, so its kernel is s·q_ab + (1−s)²·ReLU's. erf: Williams 1997. GELU, x Φ(x) = x P(z <
-x): with v_i = u_i − z_i it is E u₁u₂ 1(v₁>0, v₂>0), and Stein's lemma twice gives, with S_i = 1 + q_i and Δ =
-S_a S_b − q_ab²,
+E u₁ ReLU(u₂) = E u₁u₂/2, so its kernel is s·q_ab + (1−s)²·ReLU's. erf: Williams 1997. GELU,
+x Φ(x) = x P(z < x): with v_i = u_i − z_i it is E u₁u₂ 1(v₁>0, v₂>0), and Stein's lemma twice gives, with
+S_i = 1 + q_i and Δ = S_a S_b − q_ab²,
 
     q_ab [¼ + asin(q_ab/√(S_a S_b))/2π] + [q_a q_b + q_ab² (1 − q_a/S_a − q_b/S_b)] / (2π √Δ).
 

@@ -1,5 +1,4 @@
-"""What the same architecture at random weights would do to a pair, layer by layer, without drawing any
-weights.
+"""What the same architecture at random weights would do to a pair, without drawing any weights.
 
 Derivation. In a wide random network the units of a layer are i.i.d. Gaussian given the layer before, so that
 the second moments ⟨aa⟩, ⟨bb⟩, ⟨ab⟩ per unit of the two inputs' features are all that goes on: a linear layer
