@@ -74,7 +74,7 @@ def rapidity_rate(selection: Selection) -> float:
 
     Returns:
         r. Positive: every pair ends parallel or anti-parallel, at γ ~ e^{rL}. Negative (``most_negative`` with
-        more than about half the neurons kept): near pairs part. ∞: width 1.
+        more than about half of them kept): near pairs part. ∞: width 1.
 
     Source: the mean of the one-step law (:mod:`worldline.encoder.laws`); for ``none`` Newman, Commun. Math.
     Phys. 103:121 (1986).
