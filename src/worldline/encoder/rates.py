@@ -73,7 +73,7 @@ def rapidity_rate(selection: Selection) -> float:
         selection: n, k and the rule.
 
     Returns:
-        r. Positive: every pair ends parallel or anti-parallel, at γ ~ e^{rL}. Negative (``most_negative`` with
+        r. Positive: every pair ends parallel or anti-parallel, γ ~ e^{rL}. Negative (``most_negative`` with
         more than about half of them kept): near pairs part. ∞: width 1.
 
     Source: the mean of the one-step law (:mod:`worldline.encoder.laws`); for ``none`` Newman, Commun. Math.
