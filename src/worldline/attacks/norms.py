@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worldline.errors import UsageError
 
-__all__ = ["NORMS", "L2", "Linf", "Norm", "NormName", "named_norm"]
+__all__ = ["L2", "NORMS", "Linf", "Norm", "NormName", "named_norm"]
 
 NormName = Literal["linf", "l2"]
 
@@ -71,7 +71,8 @@ class L2(Norm):
     name: NormName = "l2"
 
     def size(self, delta: Tensor) -> Tensor:  # noqa: D102
-        return torch.linalg.vector_norm(delta.flatten(1), dim=1)
+        length: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1)
+        return length
 
     def direction(self, gradient: Tensor) -> Tensor:  # noqa: D102
         largest = gradient.flatten(1).abs().amax(1)  # scaled first: tiny gradients square to zero in float32

@@ -130,7 +130,8 @@ class Moments:
         shrunk.diagonal().add_(shrinkage * variance)
         values, vectors = torch.linalg.eigh(shrunk)
         floor = values[-1] * torch.finfo(torch.float64).eps * width
-        return (vectors * values.clamp(min=float(floor)).rsqrt()) @ vectors.T
+        inverse_root: Tensor = (vectors * values.clamp(min=float(floor)).rsqrt()) @ vectors.T
+        return inverse_root
 
 
 def check_frame_name(name: str) -> None:

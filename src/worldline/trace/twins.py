@@ -58,7 +58,9 @@ class Reference:
 
     def like(self, x: Tensor) -> Reference:
         """The same in the dtype (at least float32) and on the device in which features of inputs x come."""
-        return Reference(self.frame.like(_at_least_float32(x[:0])), self.means.to(_at_least_float32(x[:0])), self.lengths)
+        return Reference(
+            self.frame.like(_at_least_float32(x[:0])), self.means.to(_at_least_float32(x[:0])), self.lengths
+        )
 
 
 @dataclass(frozen=True)
@@ -130,8 +132,7 @@ def trace_reference(
             run(x[start : start + batch_size], add)
             tick(min(start + batch_size, len(x)))
     return tuple(
-        _reference(total, counts, frame, moments[position] if moments else None)
-        for position, total in enumerate(sums)
+        _reference(total, counts, frame, moments[position] if moments else None) for position, total in enumerate(sums)
     )
 
 

@@ -124,7 +124,7 @@ def _train(model: nn.Module, recipe: Recipe, seed: int, tick: Tick) -> None:
                 inputs = attack(model, inputs, y[rows]).x
             loss = nn.functional.cross_entropy(model(inputs), y[rows])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
         tick(epoch + 1, recipe.epochs)
