@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -23,8 +24,8 @@ def _rows(value: Tensor, like: Tensor) -> Tensor:
 class Norm(ABC):
     """A norm on displacements δ (N, …), by sample.
 
-    Laws: ``size`` is a norm; ``size(project(x + δ, x, ε) − x) ≤ ε`` to rounding, and projecting twice is projecting
-    once; ``size(direction(g)) = 1`` where g ≠ 0; ``size(random(…)) ≤ ε``.
+    Laws: ``size`` is a norm; the projector's result is within ε of the center to rounding and inside the bounds, and
+    projecting twice is projecting once; ``size(direction(g)) = 1`` where g ≠ 0; ``size(random(…)) ≤ ε``.
     """
 
     name: NormName
@@ -38,8 +39,8 @@ class Norm(ABC):
         """Unit step of steepest ascent; 0 where the gradient is 0."""
 
     @abstractmethod
-    def project_(self, x: Tensor, center: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:
-        """Move x, in place, into the ball around the center and into the bounds."""
+    def projector(self, center: Tensor, epsilon: float, bounds: tuple[float, float]) -> Callable[[Tensor], Tensor]:
+        """A function that moves x, in place, into the ball around the center and into the bounds."""
 
     @abstractmethod
     def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
@@ -57,8 +58,11 @@ class Linf(Norm):
     def direction(self, gradient: Tensor) -> Tensor:  # noqa: D102
         return gradient.sign()
 
-    def project_(self, x: Tensor, center: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:  # noqa: D102
-        return torch.minimum(torch.maximum(x, center - epsilon, out=x), center + epsilon, out=x).clamp_(*bounds)
+    def projector(  # noqa: D102
+        self, center: Tensor, epsilon: float, bounds: tuple[float, float]
+    ) -> Callable[[Tensor], Tensor]:
+        lowest, highest = (center - epsilon).clamp(*bounds), (center + epsilon).clamp(*bounds)
+        return lambda x: x.clamp_(lowest, highest)
 
     def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:  # noqa: D102
         uniform = torch.rand(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
@@ -80,11 +84,16 @@ class L2(Norm):
         length = self.size(scaled)
         return scaled / _rows(torch.where(length > 0, length, torch.ones_like(length)), gradient)
 
-    def project_(self, x: Tensor, center: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:  # noqa: D102
-        delta = x - center
-        size = self.size(delta)
-        shrink = torch.where(size > epsilon, epsilon / size, torch.ones_like(size))
-        return torch.add(center, delta.mul_(_rows(shrink, delta)), out=x).clamp_(*bounds)
+    def projector(  # noqa: D102
+        self, center: Tensor, epsilon: float, bounds: tuple[float, float]
+    ) -> Callable[[Tensor], Tensor]:
+        def project(x: Tensor) -> Tensor:
+            delta = x - center
+            size = self.size(delta)
+            shrink = torch.where(size > epsilon, epsilon / size, torch.ones_like(size))
+            return torch.add(center, delta.mul_(_rows(shrink, delta)), out=x).clamp_(*bounds)
+
+        return project
 
     def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:  # noqa: D102
         normal = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
