@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import warnings
 
-import measure
 import torch
 from torch import nn
 
+import measure
 import worldline as wl
 
 CLAIM = "PGD-20 over 20 forward and backward passes on the input: at most 1.05"

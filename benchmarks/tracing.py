@@ -7,10 +7,10 @@ without hooks. Peak memory is measured in processes of their own, at two sample 
 
 from __future__ import annotations
 
-import measure
 import torch
 from torch import Tensor, nn
 
+import measure
 import worldline as wl
 from worldline.trace import choose_layers, find_layers, trace_reference, trace_twins
 
