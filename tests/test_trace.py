@@ -120,7 +120,7 @@ class Sometimes(nn.Module):
 def test_a_layer_that_did_not_run_is_an_error() -> None:
     model = Sometimes()
     layers = find_layers(model, torch.rand(3, 2))
-    with tracing(model, layers) as run, pytest.raises(LayerError, match="'rarely' never ran.*ran: input, always"):
+    with tracing(model, layers) as run, pytest.raises(LayerError, match=r"'rarely' never ran.*ran: input, always"):
         run(torch.rand(1, 2), lambda _position, _features: None)
 
 
@@ -133,15 +133,15 @@ def everything(model: nn.Module) -> dict[str, object]:
         "modes": [module.training for module in model.modules()],
         "hooks": [len(module._forward_hooks) for module in model.modules()],
         "torch": torch.get_rng_state(),
-        "numpy": np.random.get_state()[1].tolist(),  # noqa: NPY002
+        "numpy": np.random.get_state()[1].tolist(),
         "python": random.getstate(),
     }
 
 
 def assert_same(before: dict[str, object], after: dict[str, object]) -> None:
     assert before.keys() == after.keys()
-    for name in before:
-        torch.testing.assert_close(after[name], before[name], rtol=0, atol=0, msg=lambda text, n=name: f"{n}: {text}")
+    for name, value in before.items():
+        torch.testing.assert_close(after[name], value, rtol=0, atol=0, msg=lambda text, n=name: f"{n}: {text}")
 
 
 class Restless(nn.Module):
@@ -158,7 +158,7 @@ class Restless(nn.Module):
         self.calls += 1
         self.replaced = torch.ones(2)
         random.random()
-        np.random.rand()  # noqa: NPY002
+        np.random.rand()
         noise = torch.randn(())
         if self.fail:
             raise RuntimeError("on purpose")
@@ -168,8 +168,8 @@ class Restless(nn.Module):
 USES = {
     "find_layers": lambda model, x, y: find_layers(model, x),
     "collect": lambda model, x, y: collect(model, x, ["*"]),
-    "PGD": lambda model, x, y: wl.attacks.PGD(epsilon=0.1, steps=2)(model, x, y),
-    "FGSM": lambda model, x, y: wl.attacks.FGSM(epsilon=0.1)(model, x, y),
+    "PGD": wl.attacks.PGD(epsilon=0.1, steps=2),
+    "FGSM": wl.attacks.FGSM(epsilon=0.1),
     "careless attack": lambda model, x, y: wl.attacks.adversarial_twin(careless, model, x, y),
     "predict": lambda model, x, y: wl.attacks.predict(model, x),
     "twins": lambda model, x, y: wl.explain.twins(model, x, x, y),
@@ -217,9 +217,14 @@ def test_the_model_is_left_bit_for_bit_as_it_was(name: str, fail: bool) -> None:
 def test_untouched_restores_after_an_interrupt() -> None:
     model = Restless().train()
     before = everything(model)
-    with pytest.raises(KeyboardInterrupt), untouched(model):
-        model(torch.rand(3, 4))
-        raise KeyboardInterrupt
+
+    def interrupted() -> None:
+        with untouched(model):
+            model(torch.rand(3, 4))
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        interrupted()
     assert_same(before, everything(model))
 
 

@@ -14,6 +14,7 @@ from worldline.errors import UsageError
 __all__ = ["L2", "NORMS", "Linf", "Norm", "NormName", "named_norm"]
 
 NormName = Literal["linf", "l2"]
+FAINT = 1e-12
 
 
 def _rows(value: Tensor, like: Tensor) -> Tensor:
@@ -79,10 +80,13 @@ class L2(Norm):
         return length
 
     def direction(self, gradient: Tensor) -> Tensor:  # noqa: D102
-        largest = gradient.flatten(1).abs().amax(1)  # scaled first: tiny gradients square to zero in float32
-        scaled = gradient / _rows(torch.where(largest > 0, largest, torch.ones_like(largest)), gradient)
-        length = self.size(scaled)
-        return scaled / _rows(torch.where(length > 0, length, torch.ones_like(length)), gradient)
+        length = self.size(gradient)
+        faint = length < FAINT
+        if bool(faint.any()):  # such gradients square to zero in float32: scale them up first
+            largest = gradient.flatten(1).abs().amax(1)
+            gradient = gradient / _rows(torch.where(faint & (largest > 0), largest, torch.ones_like(largest)), gradient)
+            length = self.size(gradient)
+        return gradient * _rows(1 / torch.where(length > 0, length, torch.ones_like(length)), gradient)
 
     def projector(  # noqa: D102
         self, center: Tensor, epsilon: float, bounds: tuple[float, float]
