@@ -110,7 +110,13 @@ NORMS: dict[str, Norm] = {norm.name: norm for norm in (Linf(), L2())}
 
 
 def named_norm(name: str) -> Norm:
-    """The norm of this name; UsageError where there is none."""
+    """The norm of this name; UsageError where there is none.
+
+    >>> import torch
+    >>> from worldline.attacks import named_norm
+    >>> named_norm("l2").size(torch.tensor([[3.0, 4.0]]))
+    tensor([5.])
+    """
     if name not in NORMS:
         raise UsageError(f"Unknown norm {name!r}; choose one of {', '.join(get_args(NormName))}.")
     return NORMS[name]

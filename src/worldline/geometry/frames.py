@@ -135,6 +135,10 @@ class Moments:
 
 
 def check_frame_name(name: str) -> None:
-    """Refuse a frame that does not exist."""
+    """Refuse a frame that does not exist, with a UsageError that names those that do.
+
+    >>> from worldline.geometry import check_frame_name
+    >>> check_frame_name("raw")
+    """
     if name not in get_args(FrameName):
         raise UsageError(f"Unknown frame {name!r}; choose one of {', '.join(get_args(FrameName))}.")

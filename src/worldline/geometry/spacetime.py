@@ -115,8 +115,8 @@ def interval(event: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
 
     >>> import torch
     >>> from worldline.geometry import spacetime
-    >>> spacetime.interval(torch.tensor([[2.0, 1.0, 1.0]]))
-    tensor([2.])
+    >>> spacetime.interval(torch.tensor([[5.0, 3.0, 0.0]]))
+    tensor([16.])
     """
     t, x, y = event.unbind(-1)
     space = torch.hypot(x, y)

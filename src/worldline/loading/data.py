@@ -64,7 +64,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise DataError(f"There is no data file {str(path)!r}.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             wanted = [name for name in ("x", "y", "reference_x", "reference_y") if name in archive.files]
             arrays = {name: archive[name] for name in wanted}
             held = archive.files

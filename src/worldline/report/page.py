@@ -40,7 +40,15 @@ def write_report(run: RunFolder) -> Path:
 
 
 def render_report(run: RunFolder) -> str:
-    """The page as a string; results in, markup out."""
+    """The page as a string; results in, markup out.
+
+    >>> import tempfile, worldline as wl
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = wl.runs.explore(wl.runs.ExploreConfig(model="linear", samples=50, steps=5), Path(folder) / "run")
+    ...     wl.report.render_report(run).startswith("<!doctype html>")
+    True
+    """
     content = read_content(run)
     summary = content.summary
     own_script = resources.files("worldline.report").joinpath("page.js").read_text("utf-8")

@@ -61,7 +61,12 @@ def names() -> tuple[str, ...]:
 
 
 def cache_folder() -> Path:
-    """Where trained models are kept: ``$WORLDLINE_CACHE``, else ``$XDG_CACHE_HOME/worldline``, else ``~/.cache/worldline``."""
+    """Where trained models are kept: ``$WORLDLINE_CACHE``, else ``$XDG_CACHE_HOME/worldline``, else ``~/.cache/worldline``.
+
+    >>> import worldline as wl
+    >>> wl.zoo.cache_folder().is_absolute()
+    True
+    """
     if own := os.environ.get("WORLDLINE_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldline"
