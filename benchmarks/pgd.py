@@ -97,8 +97,8 @@ def main() -> None:
     wide = torch.rand(256, 3, 32, 32, generator=generator), torch.randint(10, (256,), generator=generator)
     small = contestants(wl.zoo.load("cnn"), data.x[:256], data.y[:256])
     tables = {
-        "zoo CNN, 1×8×8": measure.side_by_side(small, "floor", rounds=21),
-        "CNN, 3×32×32": measure.side_by_side(contestants(wide_cnn(), *wide), "floor", rounds=7),
+        "zoo CNN, 1×8×8": measure.side_by_side(small, "floor", rounds=11),
+        "CNN, 3×32×32": measure.side_by_side(contestants(wide_cnn(), *wide), "floor", rounds=4),
     }
     measure.write("pgd", CLAIM, {"tables": tables})
 

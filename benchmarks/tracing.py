@@ -2,7 +2,8 @@
 
 Targets, batch 256: the zoo's CNN at most 1.5; a ResNet-18-shaped network at 64×64 at most 1.15 on the default layers and
 1.35 on every leaf module. Floor: the forward passes of the very same inputs (reference and three twins of each sample),
-without hooks. Peak memory is measured in processes of their own, at two sample counts.
+without hooks. Twins are uniform in L∞ balls of 0.15 (zoo) and 8/255 (ResNet). Peak memory is measured in processes of
+their own, at two sample counts.
 """
 
 from __future__ import annotations
@@ -59,12 +60,12 @@ def resnet18() -> nn.Module:
     return nn.Sequential(*stem, *(BasicBlock(*width) for width in widths), *head).eval()
 
 
-def inputs(samples: int, size: int, channels: int) -> tuple[Tensor, ...]:
+def inputs(samples: int, size: int, channels: int, epsilon: float) -> tuple[Tensor, ...]:
     generator = torch.Generator().manual_seed(0)
     clean, noise, adversarial, reference = (
         torch.rand(samples, channels, size, size, generator=generator) for _ in range(4)
     )
-    noise, adversarial = clean + 0.01 * noise, clean + 0.01 * adversarial
+    noise, adversarial = (clean + epsilon * (2 * step - 1) for step in (noise, adversarial))
     return clean, noise, adversarial, reference, torch.randint(10, (samples,), generator=generator)
 
 
@@ -92,14 +93,14 @@ def contestants(model: nn.Module, data: tuple[Tensor, ...], globs: dict[str, lis
 
 def one_run(samples: int, which: str) -> None:
     torch.set_num_threads(2)
-    model, data = resnet18(), inputs(samples, 64, 3)
+    model, data = resnet18(), inputs(samples, 64, 3, 8 / 255)
     contestants(model, data, {"default": None, "every leaf": ["*"]})[which]()
 
 
 def main() -> None:
     measure.threads()
-    zoo = contestants(wl.zoo.load("cnn"), inputs(1024, 8, 1), {"default": None, "every leaf": ["*"]})
-    large = contestants(resnet18(), inputs(256, 64, 3), {"default": None, "every leaf": ["*"]})
+    zoo = contestants(wl.zoo.load("cnn"), inputs(1024, 8, 1, 0.15), {"default": None, "every leaf": ["*"]})
+    large = contestants(resnet18(), inputs(256, 64, 3, 8 / 255), {"default": None, "every leaf": ["*"]})
     tables = {
         "zoo CNN, 1×8×8": measure.side_by_side(zoo, "bare forward", rounds=15),
         "ResNet-18, 3×64×64": measure.side_by_side(large, "bare forward", rounds=5),

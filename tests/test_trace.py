@@ -250,7 +250,7 @@ def slow_rapidities(features: dict[str, Tensor], means: Tensor, y: Tensor, wrong
 @pytest.mark.parametrize("frame", ["raw", "centered", "whitened"])
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet"])
 def test_twin_rapidities_against_the_slow_formula(frame, name: str, digits, monkeypatch) -> None:
-    monkeypatch.setattr("worldline.trace.twins.BLOCK", 10_000)  # several column blocks, the last one shorter
+    monkeypatch.setattr("worldline.trace.twins.BLOCK", 10_000)  # several blocks, the last one shorter
     model = wl.zoo.load(name)
     x, y = digits.x[:40], digits.y[:40]
     generator = torch.Generator().manual_seed(0)
@@ -284,7 +284,7 @@ def test_close_twins_keep_their_accuracy_in_float32(mlp: nn.Module, digits) -> N
     x, y = digits.x[:30] * 0.5 + 0.25, digits.y[:30]
     layers = find_layers(mlp, x)[:1]
     references = trace_reference(mlp, digits.reference_x, digits.reference_y, layers, classes=10)
-    for closeness in (2.0**-4, 2.0**-12, 2.0**-20):
+    for closeness in (2.0**-4, 2.0**-8, 2.0**-12, 2.0**-20):
         step = torch.randint(-1, 2, x.shape, generator=torch.Generator().manual_seed(0)) * closeness
         found = trace_twins(mlp, x, x, x + step, y, references, layers).rapidity["adversarial_clean"][:, 0]
         origin = references[0].frame.origin
