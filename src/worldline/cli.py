@@ -33,16 +33,30 @@ def commands() -> None:
 
 
 @commands.command()
-@click.option("--config", "config_file", metavar="FILE", help="TOML with an [explore] table; options given here win over it.")
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    help="TOML with an [explore] table; options given here win over it.",
+)
 @click.option("--model", help="Zoo name, package.module:factory or file.py:factory.  [default: cnn]")
-@click.option("--weights", metavar="FILE", help="State dict for a factory's model: .safetensors, or .pt (weights only).")
+@click.option(
+    "--weights", metavar="FILE", help="State dict for a factory's model: .safetensors, or .pt (weights only)."
+)
 @click.option("--data", help="'digits', or an .npz with x and y.  [default: digits]")
 @click.option("--bounds", metavar="LOW,HIGH", help="Legal range of the inputs.  [default: 0,1]")
-@click.option("--eps", metavar="NUMBER", help="Radius of the attack in the inputs' units; 8/255 works.  [default: 0.15]")
+@click.option(
+    "--eps", metavar="NUMBER", help="Radius of the attack in the inputs' units; 8/255 works.  [default: 0.15]"
+)
 @click.option("--norm", help="linf or l2.  [default: linf]")
 @click.option("--attack", help="pgd, fgsm, or package.module:callable(model, x, y).  [default: pgd]")
 @click.option("--steps", type=int, help="Steps of PGD.  [default: 40]")
-@click.option("--layers", multiple=True, metavar="GLOB", help="Layers to trace; repeat for more.  [default: those the next stage reads]")
+@click.option(
+    "--layers",
+    multiple=True,
+    metavar="GLOB",
+    help="Layers to trace; repeat for more.  [default: those the next stage reads]",
+)
 @click.option("--frame", help="raw, centered or whitened.  [default: centered]")
 @click.option("--seed", type=int, help="Seed of everything random.  [default: 0]")
 @click.option("--samples", type=int, help="Attack at most so many samples.  [default: 1000]")
@@ -108,7 +122,10 @@ def _exit_codes(debug: bool) -> Iterator[None]:
     try:
         yield
     except KeyboardInterrupt:
-        click.echo("Interrupted. What was finished is kept; the same command with --out FOLDER --resume goes on.", err=True)
+        click.echo(
+            "Interrupted. What was finished is kept; the same command with --out FOLDER --resume goes on.",
+            err=True,
+        )
         raise SystemExit(130) from None
     except WorldlineError as error:
         if debug:
@@ -119,7 +136,8 @@ def _exit_codes(debug: bool) -> Iterator[None]:
         if debug:
             raise
         click.echo(
-            f"worldline: internal failure, {type(error).__name__}: {error} (--debug shows the traceback; please report it).", err=True
+            f"worldline: internal failure, {type(error).__name__}: {error} (--debug shows the traceback; please report it).",
+            err=True,
         )
         raise SystemExit(1) from None
 
@@ -148,7 +166,9 @@ def _show(run: RunFolder, *, as_json: bool, quiet: bool) -> None:
 
     summary = run.read_json("summary.json")
     if as_json:
-        click.echo(json.dumps({**summary, "report": str(run.path / summary["report"])}, ensure_ascii=False, allow_nan=False))
+        click.echo(
+            json.dumps({**summary, "report": str(run.path / summary["report"])}, ensure_ascii=False, allow_nan=False)
+        )
         return
     if quiet:
         return
@@ -165,15 +185,30 @@ def _show(run: RunFolder, *, as_json: bool, quiet: bool) -> None:
 
 
 def _table(summary: dict[str, Any]) -> None:
+    from rich import box
     from rich.console import Console
     from rich.table import Table
 
-    table = Table(title=f"Median rapidity φ by layer, {summary['fooled']:,} fooled samples, {summary['frame']} frame", title_justify="left")
-    heads = ("", "layer", "width", "adv–clean", "noise–clean", "adv–true", "adv–wrong", "swapped", "excess boost")
-    for number, head in enumerate(heads):
-        table.add_column(head, justify="left" if number == 1 else "right", no_wrap=number != 1)
+    title = f"Median rapidity φ by layer ({summary['fooled']:,} fooled samples, {summary['frame']} frame)"
+    table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
+    heads = (
+        "#",
+        "layer",
+        "width",
+        "adv–\nclean",
+        "noise–\nclean",
+        "adv–\ntrue",
+        "adv–\nwrong",
+        "changed\nsides",
+        "excess\nboost",
+    )
+    for head in heads:
+        table.add_column(head, justify="left" if head == "layer" else "right", overflow="fold")
     for layer in summary["layers"]:
-        rapidity = [_number(layer["rapidity"][name]) for name in ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wrong")]
+        rapidity = [
+            _number(layer["rapidity"][name])
+            for name in ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wrong")
+        ]
         share = "–" if layer["swapped_share"] is None else f"{layer['swapped_share']:.0%}"
         boost = _number(layer["excess_boost"]) if layer["excess_boost"] else "–"
         table.add_row(str(layer["index"]), layer["name"], f"{layer['width']:,}", *rapidity, share, boost)

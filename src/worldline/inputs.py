@@ -44,7 +44,7 @@ def check_labels(y: Tensor, samples: int, *, classes: int | None = None) -> None
         raise LabelError(f"Labels must be an integer tensor (N,); got {came}.")
     if len(y) != samples:
         raise LabelError(f"There must be one label for each sample: {samples} samples, {len(y)} labels.")
-    if classes is not None and samples and not (0 <= int(y.min()) and int(y.max()) < classes):
+    if classes is not None and samples and not (int(y.min()) >= 0 and int(y.max()) < classes):
         raise LabelError(
             f"Labels must lie in 0…{classes - 1}, as the model has {classes} outputs; got {int(y.min())}…{int(y.max())}."
         )

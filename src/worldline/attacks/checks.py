@@ -40,7 +40,12 @@ class Check:
 
 
 def predict(model: Model, x: Tensor, *, batch_size: int = 256) -> Tensor:
-    """Logits (N, K) in batches, in eval mode and without gradients, on the CPU; the model is left as it was."""
+    """Logits (N, K) in batches, in eval mode and without gradients, on the CPU; the model is left as it was.
+
+    >>> import torch, worldline as wl
+    >>> wl.attacks.predict(torch.nn.Linear(3, 2), torch.rand(5, 3), batch_size=2).shape
+    torch.Size([5, 2])
+    """
     with untouched(model), torch.no_grad():
         return torch.cat([logits_of(model, batch).cpu() for batch in x.split(batch_size)])
 
@@ -177,7 +182,9 @@ def _noise(noise_errors: Tensor, adversarial_errors: Tensor, right: Tensor) -> C
         f"Noise of the same size fools {noisy} of {int(right.sum())} samples, the attack {fooled}: the attack adds nothing to "
         "noise. It is broken, or ε is so large that anything works (or so small that nothing does).",
     )
-    return _check("noise", float(noisy), float(fooled), passed=noisy < fooled, words=words, source="Carlini et al. 2019")
+    return _check(
+        "noise", float(noisy), float(fooled), passed=noisy < fooled, words=words, source="Carlini et al. 2019"
+    )
 
 
 def _fgsm(
@@ -192,7 +199,14 @@ def _fgsm(
 ) -> Check:
     source = "Athalye, Carlini and Wagner 2018"
     if isinstance(attack, FGSM) or getattr(attack, "targeted", False):
-        return Check("fgsm", "not applicable", None, None, "The attack is FGSM or targeted; nothing to compare.", source)
+        return Check(
+            "fgsm",
+            "not applicable",
+            None,
+            None,
+            "The attack is FGSM or targeted; nothing to compare.",
+            source,
+        )
     one_step = float(FGSM(epsilon=epsilon, norm=norm, bounds=bounds)(model, x, y).success.float().mean())
     many = float(errors.float().mean())
     words = (
@@ -205,8 +219,8 @@ def _fgsm(
 
 def _steps(model: Model, x: Tensor, y: Tensor, errors: Tensor, attack: Attack) -> Check:
     if not isinstance(attack, PGD) or isinstance(attack, FGSM):
-        words = "Only PGD's steps can be doubled here; check your attack's own convergence."
-        return Check("steps", "not applicable", None, None, words, "Carlini et al. 2019")
+        reason = "Only PGD's steps can be doubled here; check your attack's own convergence."
+        return Check("steps", "not applicable", None, None, reason, "Carlini et al. 2019")
     doubled = adversarial_twin(attack.with_steps(2 * attack.steps), model, x, y)
     more = float((predict(model, doubled).argmax(1) != y.cpu()).float().mean())
     now = float(errors.float().mean())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Literal, get_args
 
 import torch
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from worldline.errors import UsageError
 
-__all__ = ["NORMS", "L2", "Linf", "Norm", "NormName", "named_norm"]
+__all__ = ["L2", "NORMS", "Linf", "Norm", "NormName", "named_norm"]
 
 NormName = Literal["linf", "l2"]
+FAINT = 1e-12
 
 
 def _rows(value: Tensor, like: Tensor) -> Tensor:
@@ -23,8 +25,8 @@ def _rows(value: Tensor, like: Tensor) -> Tensor:
 class Norm(ABC):
     """A norm on displacements δ (N, …), by sample.
 
-    Laws: ``size`` is a norm; ``size(project(x + δ, x, ε) − x) ≤ ε`` to rounding, and projecting twice is projecting
-    once; ``size(direction(g)) = 1`` where g ≠ 0; ``size(random(…)) ≤ ε``.
+    Laws: ``size`` is a norm; the projector's result is within ε of the center to rounding and inside the bounds, and
+    projecting twice is projecting once; ``size(direction(g)) = 1`` where g ≠ 0; ``size(random(…)) ≤ ε``.
     """
 
     name: NormName
@@ -38,8 +40,8 @@ class Norm(ABC):
         """Unit step of steepest ascent; 0 where the gradient is 0."""
 
     @abstractmethod
-    def project_(self, x: Tensor, center: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:
-        """Move x, in place, into the ball around the center and into the bounds."""
+    def projector(self, center: Tensor, epsilon: float, bounds: tuple[float, float]) -> Callable[[Tensor], Tensor]:
+        """A function that moves x, in place, into the ball around the center and into the bounds."""
 
     @abstractmethod
     def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
@@ -57,8 +59,11 @@ class Linf(Norm):
     def direction(self, gradient: Tensor) -> Tensor:  # noqa: D102
         return gradient.sign()
 
-    def project_(self, x: Tensor, center: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:  # noqa: D102
-        return torch.minimum(torch.maximum(x, center - epsilon, out=x), center + epsilon, out=x).clamp_(*bounds)
+    def projector(  # noqa: D102
+        self, center: Tensor, epsilon: float, bounds: tuple[float, float]
+    ) -> Callable[[Tensor], Tensor]:
+        lowest, highest = (center - epsilon).clamp(*bounds), (center + epsilon).clamp(*bounds)
+        return lambda x: x.clamp_(lowest, highest)
 
     def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:  # noqa: D102
         uniform = torch.rand(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
@@ -71,19 +76,28 @@ class L2(Norm):
     name: NormName = "l2"
 
     def size(self, delta: Tensor) -> Tensor:  # noqa: D102
-        return torch.linalg.vector_norm(delta.flatten(1), dim=1)
+        length: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1)
+        return length
 
     def direction(self, gradient: Tensor) -> Tensor:  # noqa: D102
-        largest = gradient.flatten(1).abs().amax(1)  # scaled first: tiny gradients square to zero in float32
-        scaled = gradient / _rows(torch.where(largest > 0, largest, torch.ones_like(largest)), gradient)
-        length = self.size(scaled)
-        return scaled / _rows(torch.where(length > 0, length, torch.ones_like(length)), gradient)
+        length = self.size(gradient)
+        faint = length < FAINT
+        if bool(faint.any()):  # such gradients square to zero in float32: scale them up first
+            largest = gradient.flatten(1).abs().amax(1)
+            gradient = gradient / _rows(torch.where(faint & (largest > 0), largest, torch.ones_like(largest)), gradient)
+            length = self.size(gradient)
+        return gradient * _rows(1 / torch.where(length > 0, length, torch.ones_like(length)), gradient)
 
-    def project_(self, x: Tensor, center: Tensor, epsilon: float, bounds: tuple[float, float]) -> Tensor:  # noqa: D102
-        delta = x - center
-        size = self.size(delta)
-        shrink = torch.where(size > epsilon, epsilon / size, torch.ones_like(size))
-        return torch.add(center, delta.mul_(_rows(shrink, delta)), out=x).clamp_(*bounds)
+    def projector(  # noqa: D102
+        self, center: Tensor, epsilon: float, bounds: tuple[float, float]
+    ) -> Callable[[Tensor], Tensor]:
+        def project(x: Tensor) -> Tensor:
+            delta = x - center
+            size = self.size(delta)
+            shrink = torch.where(size > epsilon, epsilon / size, torch.ones_like(size))
+            return torch.add(center, delta.mul_(_rows(shrink, delta)), out=x).clamp_(*bounds)
+
+        return project
 
     def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:  # noqa: D102
         normal = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
@@ -96,7 +110,13 @@ NORMS: dict[str, Norm] = {norm.name: norm for norm in (Linf(), L2())}
 
 
 def named_norm(name: str) -> Norm:
-    """The norm of this name; UsageError where there is none."""
+    """The norm of this name; UsageError where there is none.
+
+    >>> import torch
+    >>> from worldline.attacks import named_norm
+    >>> named_norm("l2").size(torch.tensor([[3.0, 4.0]]))
+    tensor([5.])
+    """
     if name not in NORMS:
         raise UsageError(f"Unknown norm {name!r}; choose one of {', '.join(get_args(NormName))}.")
     return NORMS[name]

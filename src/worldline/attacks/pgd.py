@@ -8,7 +8,7 @@ from dataclasses import dataclass, fields
 from typing import Literal
 
 import torch
-from jaxtyping import Bool, Float, Int
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from worldline.attacks.norms import NormName, named_norm
@@ -136,9 +136,10 @@ class PGD:
         check_labels(y, len(x))
         generator = torch.Generator().manual_seed(self.seed)
         record = _Record(x, keep_best=self.keep == "best")
+        project = named_norm(self.norm).projector(x.detach(), self.epsilon, self.bounds)
         with untouched(model), torch.enable_grad():
             for restart in range(self.restarts):
-                self._run(model, x, y, restart, self._start(x, start, generator), record)
+                self._run(model, project(self._start(x, start, generator)), y, restart, project, record)
         return record.result()
 
     def with_steps(self, steps: int) -> PGD:
@@ -147,17 +148,22 @@ class PGD:
         return PGD(**{**options, "steps": steps})
 
     def _start(self, x: Tensor, start: Tensor | None, generator: torch.Generator) -> Tensor:
-        norm = named_norm(self.norm)
         if start is not None:
-            point = start.detach().clone()
-        elif self.random_start:
-            point = x + norm.random(x, self.epsilon, generator)
-        else:
-            point = x.detach().clone()
-        return norm.project_(point, x, self.epsilon, self.bounds)
+            return start.detach().clone()
+        if self.random_start:
+            return x.detach() + named_norm(self.norm).random(x, self.epsilon, generator)
+        return x.detach().clone()
 
-    def _run(self, model: Model, x: Tensor, y: Tensor, restart: int, point: Tensor, record: _Record) -> None:
-        norm = named_norm(self.norm)
+    def _run(
+        self,
+        model: Model,
+        point: Tensor,
+        y: Tensor,
+        restart: int,
+        project: Callable[[Tensor], Tensor],
+        record: _Record,
+    ) -> None:
+        direction = named_norm(self.norm).direction
         size = self.step_size if self.step_size is not None else 2.5 * self.epsilon / self.steps
         signed = -size if self.targeted else size
         for step in range(self.steps + 1):
@@ -166,17 +172,16 @@ class PGD:
                 point.requires_grad_(not final)
                 logits = logits_of(model, point)
                 if step == 0:
-                    check_labels(y, len(x), classes=logits.shape[1])
+                    check_labels(y, len(y), classes=logits.shape[1])
                 loss = torch.nn.functional.cross_entropy(logits, y, reduction="none")
                 gradient = None if final else torch.autograd.grad(loss.sum(), point)[0]
             point = point.detach()
             iterate = Iterate(restart, step, point, logits.detach(), loss.detach())
-            hit = (iterate.logits.argmax(1) == y) == self.targeted
-            record.add(iterate, hit, -iterate.loss if self.targeted else iterate.loss, final=final)
+            record.add(iterate, y, targeted=self.targeted, final=final)
             if self.callback is not None:
                 self.callback(iterate)
             if gradient is not None:
-                point = norm.project_(point.add(norm.direction(gradient), alpha=signed), x, self.epsilon, self.bounds)
+                point = project(point.add(direction(gradient), alpha=signed))
 
 
 class FGSM(PGD):
@@ -226,19 +231,23 @@ class _Record:
         self.first = torch.full((len(x),), -1, dtype=torch.long, device=x.device)
         self.passes = 0
 
-    def add(self, iterate: Iterate, hit: Bool[Tensor, " N"], score: Tensor, *, final: bool) -> None:
+    def add(self, iterate: Iterate, y: Tensor, *, targeted: bool, final: bool) -> None:
         self.passes += 1
+        prediction = iterate.logits.argmax(1)
+        hit = (prediction == y) == targeted
         self.first = torch.where((self.first < 0) & hit, iterate.step, self.first)
         if not (self.keep_best or final):
             return
-        score = torch.nan_to_num(score.float(), nan=-torch.inf)
-        fresh = self.score == -torch.inf
-        better = fresh | (hit & ~self.success) | ((hit == self.success) & (score > self.score))
+        loss = iterate.loss.float()
+        score = torch.nan_to_num(-loss if targeted else loss, nan=-torch.inf)
+        better = (hit & ~self.success) | ((hit == self.success) & (score > self.score))
+        if self.passes == 1 or (final and not self.keep_best and iterate.restart == 0):
+            better = torch.ones_like(better)
         self.x = torch.where(better.reshape(-1, *(1,) * (iterate.x.ndim - 1)), iterate.x, self.x)
         self.score = torch.where(better, score, self.score)
         self.success = torch.where(better, hit, self.success)
-        self.prediction = torch.where(better, iterate.logits.argmax(1), self.prediction)
-        self.loss = torch.where(better, iterate.loss.float(), self.loss)
+        self.prediction = torch.where(better, prediction, self.prediction)
+        self.loss = torch.where(better, loss, self.loss)
 
     def result(self) -> Attacked:
         return Attacked(self.x, self.success, self.prediction, self.loss, self.first, self.passes)

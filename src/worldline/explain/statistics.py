@@ -60,7 +60,11 @@ class Bootstrap:
         if len(known) == 0:
             return Summary(None, None, None, None, 0, undefined)
         if undefined:  # the shared resamples are for another count
-            return Bootstrap(len(known), resamples=len(self.rows)).summary(torch.from_numpy(known)).with_undefined(undefined)
+            return (
+                Bootstrap(len(known), resamples=len(self.rows))
+                .summary(torch.from_numpy(known))
+                .with_undefined(undefined)
+            )
         finite = np.sort(np.clip(known, -LARGEST, LARGEST))
         q10, median, q90 = (_unclip(q) for q in np.quantile(finite, (0.1, 0.5, 0.9)))
         interval = None

@@ -32,7 +32,14 @@ __all__ = ["FEW", "LayerStory", "Share", "SwapLayer", "TwinStory", "twins"]
 FEW = 20
 """Under this many fooled samples a story says that it rests on few."""
 
-SHOWN = ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wrong", "noise_true", "noise_wrong")
+SHOWN = (
+    "adversarial_clean",
+    "noise_clean",
+    "adversarial_true",
+    "adversarial_wrong",
+    "noise_true",
+    "noise_wrong",
+)
 Tick = Callable[[str, int, int], None]
 
 
@@ -213,12 +220,15 @@ def twins(
         )  # fmt: skip
 
     trained = trace(model, "Tracing", None)
-    null_trace, kept = None, ()
+    null_trace: TwinTrace | None = None
+    kept: tuple[str, ...] = ()
     if null and isinstance(model, nn.Module):
         fresh, kept = untrained(model, seed=seed)
         null_trace = trace(fresh, "Untrained null", trained.wrong)
         if kept:
-            notes.append(f"The untrained null keeps the trained values of {', '.join(kept)}: they have no reset_parameters.")
+            notes.append(
+                f"The untrained null keeps the trained values of {', '.join(kept)}: they have no reset_parameters."
+            )
     elif null:
         notes.append("There is no untrained null: the model is a plain callable, not an nn.Module.")
     return _tell(trained, null_trace, y.cpu(), frame, _Bootstraps(resamples, seed), kept, rows, noise, notes)

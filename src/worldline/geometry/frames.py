@@ -130,10 +130,15 @@ class Moments:
         shrunk.diagonal().add_(shrinkage * variance)
         values, vectors = torch.linalg.eigh(shrunk)
         floor = values[-1] * torch.finfo(torch.float64).eps * width
-        return (vectors * values.clamp(min=float(floor)).rsqrt()) @ vectors.T
+        inverse_root: Tensor = (vectors * values.clamp(min=float(floor)).rsqrt()) @ vectors.T
+        return inverse_root
 
 
 def check_frame_name(name: str) -> None:
-    """Refuse a frame that does not exist."""
+    """Refuse a frame that does not exist, with a UsageError that names those that do.
+
+    >>> from worldline.geometry import check_frame_name
+    >>> check_frame_name("raw")
+    """
     if name not in get_args(FrameName):
         raise UsageError(f"Unknown frame {name!r}; choose one of {', '.join(get_args(FrameName))}.")

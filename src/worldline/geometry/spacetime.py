@@ -115,8 +115,8 @@ def interval(event: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
 
     >>> import torch
     >>> from worldline.geometry import spacetime
-    >>> spacetime.interval(torch.tensor([[2.0, 1.0, 1.0]]))
-    tensor([2.])
+    >>> spacetime.interval(torch.tensor([[5.0, 3.0, 0.0]]))
+    tensor([16.])
     """
     t, x, y = event.unbind(-1)
     space = torch.hypot(x, y)
@@ -144,8 +144,9 @@ def lorentz_matrix(restriction: Float[Tensor, "N 2 2"]) -> Float[Tensor, "N 3 3"
         raise ShapeError(f"A restriction must have shape (N, 2, 2); got {tuple(restriction.shape)}.")
     generators = restriction.new_tensor([[[1, 0], [0, 1]], [[1, 0], [0, -1]], [[0, 1], [1, 0]]])  # t, x, y
     moved = torch.einsum("nij,gjk,nlk->ngil", restriction, generators, restriction)
-    matrix = torch.einsum("ngil,hil->nhg", moved, generators) / 2
-    return matrix / torch.linalg.det(restriction).abs()[:, None, None]
+    matrix: Tensor = torch.einsum("ngil,hil->nhg", moved, generators) / 2
+    dilation: Tensor = torch.linalg.det(restriction).abs()
+    return matrix / dilation[:, None, None]
 
 
 def boost_rapidity(restriction: Float[Tensor, "N 2 2"]) -> Float[Tensor, " N"]:
@@ -162,7 +163,7 @@ def boost_rapidity(restriction: Float[Tensor, "N 2 2"]) -> Float[Tensor, " N"]:
     >>> spacetime.boost_rapidity(torch.diag(torch.tensor([2.0, 1.0]))[None])
     tensor([0.6931])
     """
-    sigma = torch.linalg.svdvals(restriction)
+    sigma: Tensor = torch.linalg.svdvals(restriction)
     return sigma[:, 0].log() - sigma[:, 1].log()
 
 
@@ -193,9 +194,7 @@ def speed_limit(weight: Float[Tensor, "O D"]) -> float:
     return float("inf") if sigma[-1] <= negligible else float(sigma[0].log() - sigma[-1].log())
 
 
-def layer_boost(
-    weight: Float[Tensor, "O D"], a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]
-) -> LayerBoost:
+def layer_boost(weight: Float[Tensor, "O D"], a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> LayerBoost:
     """Boost that a bias-free linear layer gives to each pair, beside the layer's speed limit.
 
     B = R with W Q = Q' R; η = ln(σ₁(B)/σ₂(B)); |φ_out − φ_in| ≤ η ≤ ln κ(W).

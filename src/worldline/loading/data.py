@@ -38,7 +38,9 @@ def load_data(spec: str, *, bounds: tuple[float, float] = (0.0, 1.0)) -> Data:
     if spec == "digits":
         data = zoo.digits()
         if bounds != data.bounds:
-            raise BoundsError(f"The digits lie in (0, 1); bounds ({low:g}, {high:g}) are not theirs. Leave --bounds out.")
+            raise BoundsError(
+                f"The digits lie in (0, 1); bounds ({low:g}, {high:g}) are not theirs. Leave --bounds out."
+            )
         return data
     arrays = _read(Path(spec))
     x, y = _pair(arrays, "x", "y", bounds, spec)
@@ -48,7 +50,9 @@ def load_data(spec: str, *, bounds: tuple[float, float] = (0.0, 1.0)) -> Data:
     else:
         rows, apart = set_apart(y)
         if len(apart) == 0:
-            raise DataError(f"{spec} has too few samples ({len(x)}) to set some apart as the reference; give reference_x and y.")
+            raise DataError(
+                f"{spec} has too few samples ({len(x)}) to set some apart as the reference; give reference_x and y."
+            )
         x, y, reference_x, reference_y = x[rows], y[rows], x[apart], y[apart]
         split = f"every second sample of each class is reference ({len(apart):,}), the others may be attacked ({len(rows):,})"
     return Data(Path(spec).name, x, y, reference_x, reference_y, bounds, split)
@@ -60,7 +64,7 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if not path.is_file():
         raise DataError(f"There is no data file {str(path)!r}.")
     try:
-        with np.load(path, allow_pickle=False) as archive:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
             wanted = [name for name in ("x", "y", "reference_x", "reference_y") if name in archive.files]
             arrays = {name: archive[name] for name in wanted}
             held = archive.files
@@ -70,7 +74,9 @@ def _read(path: Path) -> dict[str, np.ndarray]:
     if "reference_x" in arrays or "reference_y" in arrays:
         missing |= {"reference_x", "reference_y"} - set(arrays)
     if missing:
-        raise DataError(f"{path.name} must hold the arrays x and y; {', '.join(sorted(missing))} is missing (it holds {', '.join(held)}).")
+        raise DataError(
+            f"{path.name} must hold the arrays x and y; {', '.join(sorted(missing))} is missing (it holds {', '.join(held)})."
+        )
     return arrays
 
 

@@ -20,7 +20,10 @@ __all__ = ["load_model"]
 
 
 def load_model(
-    spec: str, weights: str | Path | None = None, *, tick: Callable[[int, int], None] = lambda _done, _total: None
+    spec: str,
+    weights: str | Path | None = None,
+    *,
+    tick: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> nn.Module:
     """A model by name, in eval mode.
 
@@ -76,7 +79,7 @@ def _fill(model: nn.Module, path: Path) -> None:
         raise ModelError(f"There is no weights file {str(path)!r}.")
     try:
         if path.suffix == ".safetensors":
-            state = load_file(path)
+            state: object = load_file(path)
         elif path.suffix in (".pt", ".pth"):
             state = torch.load(path, map_location="cpu", weights_only=True)
         else:

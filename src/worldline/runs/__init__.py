@@ -5,4 +5,13 @@ from worldline.runs.explore import explore
 from worldline.runs.findings import findings, norm_sign, twin_words
 from worldline.runs.store import RunFolder, open_run
 
-__all__ = ["ExploreConfig", "RunFolder", "explore", "findings", "norm_sign", "open_run", "parse_bounds", "twin_words"]
+__all__ = [
+    "ExploreConfig",
+    "RunFolder",
+    "explore",
+    "findings",
+    "norm_sign",
+    "open_run",
+    "parse_bounds",
+    "twin_words",
+]

@@ -68,7 +68,9 @@ class ExploreConfig:
             if getattr(self, name) < 1:
                 raise UsageError(f"--{name.replace('_', '-')} must be at least 1; got {getattr(self, name)}.")
         if self.attack not in ("pgd", "fgsm") and ":" not in self.attack:
-            raise UsageError(f"--attack is pgd, fgsm, package.module:callable or file.py:callable; got {self.attack!r}.")
+            raise UsageError(
+                f"--attack is pgd, fgsm, package.module:callable or file.py:callable; got {self.attack!r}."
+            )
 
     @property
     def epsilon(self) -> float:

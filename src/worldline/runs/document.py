@@ -21,7 +21,12 @@ TOLD = ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wro
 
 
 def summary_document(
-    config: ExploreConfig, data: Data, story: TwinStory, checks: tuple[Check, ...], y: Tensor, versions: dict[str, str]
+    config: ExploreConfig,
+    data: Data,
+    story: TwinStory,
+    checks: tuple[Check, ...],
+    y: Tensor,
+    versions: dict[str, str],
 ) -> dict[str, Any]:
     """The content of ``summary.json``: no NaN and no infinity; a quantile that is infinite is null with a ``status``."""
     y = y.cpu()
@@ -60,7 +65,9 @@ def summary_document(
                 "noise_swapped": _share(layer.noise_swapped),
                 "misclassified_swapped": _share(layer.misclassified_swapped),
                 "rapidity": {name: _summary(layer.rapidity[name]) for name in TOLD},
-                "untrained_rapidity": {name: _summary(layer.untrained[name]) for name in TOLD} if layer.untrained else None,
+                "untrained_rapidity": {name: _summary(layer.untrained[name]) for name in TOLD}
+                if layer.untrained
+                else None,
                 "excess_boost": _summary(layer.excess_boost) if layer.excess_boost else None,
             }
             for layer in story.layers
@@ -137,7 +144,11 @@ def _summary(summary: Summary) -> dict[str, Any]:
 
 
 def _share(share: Share) -> dict[str, Any]:
-    return {"value": share.value, "interval": list(share.interval) if share.interval else None, "count": share.count}
+    return {
+        "value": share.value,
+        "interval": list(share.interval) if share.interval else None,
+        "count": share.count,
+    }
 
 
 def _finite(value: float | None) -> float | None:

@@ -72,7 +72,15 @@ def explore(
     noise = noise_twin(x, adversarial, bounds=config.bounds, generator=torch.Generator().manual_seed(config.seed))
     tick("Checking the evaluation", 0, 1)
     checks = check_evaluation(
-        model, x, noise, adversarial, y, attack=attack, epsilon=config.epsilon, norm=config.norm, bounds=config.bounds
+        model,
+        x,
+        noise,
+        adversarial,
+        y,
+        attack=attack,
+        epsilon=config.epsilon,
+        norm=config.norm,
+        bounds=config.bounds,
     )
     tick("Checking the evaluation", 1, 1)
     story = explain.twins(
@@ -109,7 +117,9 @@ def _device(name: str) -> torch.device:
     return device
 
 
-def _prepare(model: nn.Module, data: Data, samples: int, device: torch.device) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+def _prepare(
+    model: nn.Module, data: Data, samples: int, device: torch.device
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
     """Inputs, labels and reference on the device in the model's dtype, tried on the model once."""
     dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
     x = data.x[:samples].to(device, dtype)
@@ -140,7 +150,11 @@ def _check_layers(model: nn.Module, x: Tensor, patterns: tuple[str, ...] | None)
 def _attack(config: ExploreConfig) -> Attack:
     if config.attack == "pgd":
         return PGD(
-            epsilon=config.epsilon, norm=config.norm, steps=config.steps, bounds=config.bounds, seed=config.seed
+            epsilon=config.epsilon,
+            norm=config.norm,
+            steps=config.steps,
+            bounds=config.bounds,
+            seed=config.seed,
         )
     if config.attack == "fgsm":
         return FGSM(epsilon=config.epsilon, norm=config.norm, bounds=config.bounds)

@@ -18,7 +18,10 @@ def findings(summary: dict[str, Any]) -> tuple[str, ...]:
     """
     first = _how_fooled(summary)
     if not summary["fooled"]:
-        return first, "No sample was fooled, so there is no story to tell at this ε: try a larger one, or more steps."
+        return (
+            first,
+            "No sample was fooled, so there is no story to tell at this ε: try a larger one, or more steps.",
+        )
     return tuple(sentence for sentence in (first, _where(summary), _driver(summary), _depth(summary)) if sentence)
 
 
@@ -36,9 +39,9 @@ def twin_words(summary: dict[str, Any]) -> str:
 
 def _how_fooled(summary: dict[str, Any]) -> str:
     return (
-        f"{summary['model']} gets {summary['clean_accuracy']:.1%} of {summary['samples']:,} {summary['data']} samples right; under "
-        f"{twin_words(summary)} {summary['adversarial_accuracy']:.1%} remain (an upper bound on its robustness), under noise of the "
-        f"same size {summary['noise_accuracy']:.1%}."
+        f"{summary['model']} gets {summary['clean_accuracy']:.1%} of {summary['samples']:,} samples of {summary['data']} right; under "
+        f"{twin_words(summary)} {summary['adversarial_accuracy']:.1%} are still right (an upper bound on its robustness), under noise "
+        f"of the same size {summary['noise_accuracy']:.1%}."
     )
 
 
@@ -55,10 +58,14 @@ def _where(summary: dict[str, Any]) -> str:
     sure = f"layer {low}" if low == high else f"layers {low} to {'none' if high is None else high}"
     here = layers[swap["index"]]["swapped_share"]
     end = "" if swap["index"] == len(layers) - 1 else f", {last['swapped_share']:.0%} at {last['name']}"
-    start = "already at the input" if swap["index"] == 0 else f"at {swap['name']} (layer {swap['index']} of {len(layers) - 1})"
+    start = (
+        "already at the input"
+        if swap["index"] == 0
+        else f"at {swap['name']} (layer {swap['index']} of {len(layers) - 1})"
+    )
     return (
         f"The adversarial twins change sides {start}: from there on most are nearer to the wrong class than to their own, "
-        f"{here:.0%} there{end} (95 % interval: {sure}){few}."
+        f"{here:.0%} there{end} (95% interval: {sure}){few}."
     )
 
 
@@ -72,7 +79,7 @@ def _driver(summary: dict[str, Any]) -> str:
         return ""
     boost, layer = min(boosts, key=lambda pair: pair[0])
     low, high = layer["excess_boost"]["interval"] or (None, None)
-    interval = f" (95 % interval {-high:.2f} to {-low:.2f})" if low is not None and high is not None else ""
+    interval = f" (95% interval {-high:.2f} to {-low:.2f})" if low is not None and high is not None else ""
     if boost >= 0 or (high is not None and high >= 0):
         return "No layer drives the adversarial twins away from their clean twins by more than noise of the same size does."
     return (

@@ -6,6 +6,7 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -122,18 +123,16 @@ def open_run(path: Path | None, config: ExploreConfig, *, resume: bool) -> RunFo
     Raises:
         RunError: the folder exists and ``resume`` does not apply; nothing in it is touched.
     """
-    if path is None:
-        stem = f"{Path(config.model.split(':')[0]).stem}-{Path(config.data).stem}"
-        number = 1
-        while (path := Path("runs") / f"{stem}-{number}").exists():
-            number += 1
+    path = path or _free_path(config)
     folder, text = RunFolder(path), config.to_toml()
     if path.exists():
         if not path.is_dir():
             raise RunError(f"{path} is a file; --out names a folder that does not exist yet.")
         stored = path / "config.toml"
         if not resume:
-            raise RunError(f"{path} exists already and is left as it is. Choose another --out, or add --resume to continue it.")
+            raise RunError(
+                f"{path} exists already and is left as it is. Choose another --out, or add --resume to continue it."
+            )
         if not stored.is_file():
             raise RunError(f"{path} exists and is no run (it has no config.toml). Choose another --out.")
         if stored.read_text("utf-8") != text:
@@ -141,3 +140,9 @@ def open_run(path: Path | None, config: ExploreConfig, *, resume: bool) -> RunFo
     else:
         folder.write_text("config.toml", text)
     return folder
+
+
+def _free_path(config: ExploreConfig) -> Path:
+    stem = f"{Path(config.model.split(':')[0]).stem}-{Path(config.data).stem}"
+    paths = (Path("runs") / f"{stem}-{number}" for number in count(1))
+    return next(path for path in paths if not path.exists())

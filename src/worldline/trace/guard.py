@@ -43,7 +43,7 @@ def untouched(model: Model) -> Iterator[None]:
     ]
     parameters = [(p, p.grad, p.requires_grad) for p in module.parameters()]
     devices = sorted({p.device.index or 0 for p, _, _ in parameters if p.device.type == "cuda"})
-    python_state, numpy_state = random.getstate(), np.random.get_state()  # noqa: NPY002
+    python_state, numpy_state = random.getstate(), np.random.get_state()
     with torch.random.fork_rng(devices=devices):
         try:
             for parameter, _, _ in parameters:
@@ -62,4 +62,4 @@ def untouched(model: Model) -> Iterator[None]:
                 parameter.requires_grad_(requires_grad)
                 parameter.grad = grad
             random.setstate(python_state)
-            np.random.set_state(numpy_state)  # noqa: NPY002
+            np.random.set_state(numpy_state)

@@ -1,10 +1,9 @@
 """Rapidities of twins by layer, reduced while the features stream by.
 
-For each sample the three twins (clean, noise, adversarial) run in one forward pass. A layer's features are read
-once: in blocks that fit the processor's cache, the clean row is moved to the frame's origin, the other two become
-displacements from it, and two small products give all that THEORY asks for: the 3×3 Gram matrix of each sample
-and the inner products with the class means. From displacements, close twins keep their accuracy: with a the
-clean feature and d the displacement, φ = asinh[(|a|² + a·d) / √(|a|²|d|² − (a·d)²)].
+For each sample the three twins (clean, noise, adversarial) run in one forward pass, and two small products give all that THEORY
+asks for at a layer: the 3×3 Gram matrix of each sample, and the inner products with the class means. The Gram matrix is taken of the
+clean feature a, moved to the frame's origin, and the displacements d of the two twins from it, in blocks that stay in the
+processor's cache. So close twins keep their accuracy: φ = asinh[(|a|² + a·d) / √(|a|²|d|² − (a·d)²)] subtracts nothing close.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ COMPARISONS = (
 """Pairs whose rapidity is traced. ``true`` and ``wrong`` are class means: of the label, and of the class that the
 adversarial twin scores highest beside the label; ``rival`` is the class that the clean input scores highest beside it."""
 
-BLOCK = 2**18  # numbers in one twin's block: three of them fit a megabyte-sized cache
+BLOCK = 2**18  # numbers in one twin's block: three of them, 3 MiB, stay in the cache while they are used
 WIDEST_WHITENING = 4096
 Tick = Callable[[int], None]
 
@@ -56,9 +55,22 @@ class Reference:
     means: Tensor
     lengths: Tensor
 
-    def like(self, x: Tensor) -> Reference:
-        """The same in the dtype (at least float32) and on the device in which features of inputs x come."""
-        return Reference(self.frame.like(_at_least_float32(x[:0])), self.means.to(_at_least_float32(x[:0])), self.lengths)
+
+class _Local:
+    """A reference in the dtype (at least float32) and on the device in which features of inputs x come."""
+
+    def __init__(self, reference: Reference, x: Tensor) -> None:
+        like = _at_least_float32(x[:0])
+        self.map = None if reference.frame.map is None else reference.frame.map.to(like)
+        self.means = reference.means.to(like)  # (K, D)
+        classes = len(reference.means)
+        self.rows = torch.nn.functional.pad(self.means, (0, 0, 0, -classes % 8))  # eights of rows multiply fastest
+        origin, transform = reference.frame.origin, reference.frame.map
+        seen_origin = torch.zeros(reference.means.shape[1], dtype=torch.float64) if origin is None else origin
+        if transform is not None:
+            seen_origin = seen_origin @ transform
+        self.origin = None if origin is None else seen_origin.to(like)  # (D,), after the map
+        self.origin_by_means = reference.means @ seen_origin  # (K,)
 
 
 @dataclass(frozen=True)
@@ -104,6 +116,13 @@ def trace_reference(
         One :class:`Reference` a layer. The mean of a class that has no sample is NaN.
 
     Cost: one forward pass; memory K·D float64 a layer.
+
+    >>> import torch, worldline as wl
+    >>> model, x = torch.nn.Linear(3, 2), torch.eye(3)
+    >>> layers = wl.trace.find_layers(model, x)
+    >>> wl.trace.trace_reference(model, x, torch.tensor([0, 0, 1]), layers, classes=2, frame="raw")[0].means
+    tensor([[0.5000, 0.5000, 0.0000],
+            [0.0000, 0.0000, 1.0000]], dtype=torch.float64)
     """
     if frame == "whitened":
         wide = next((layer for layer in layers if layer.width > WIDEST_WHITENING), None)
@@ -118,20 +137,19 @@ def trace_reference(
     with tracing(model, layers) as run:
         for start in range(0, len(x), batch_size):
             labels = y[start : start + batch_size]
-            member = torch.nn.functional.one_hot(labels, classes)  # (B, K)
-            counts += member.sum(0).cpu()
+            counts += labels.bincount(minlength=classes).cpu()
 
-            def add(position: int, features: Tensor, member: Tensor = member) -> None:
+            def add(position: int, features: Tensor, labels: Tensor = labels) -> None:
                 features = _at_least_float32(features)
-                sums[position] += (member.T.to(features) @ features).cpu()
+                total = features.new_zeros(classes, features.shape[1])
+                sums[position] += total.index_add_(0, labels, features).cpu()
                 if moments:
                     moments[position].update(features)
 
             run(x[start : start + batch_size], add)
             tick(min(start + batch_size, len(x)))
     return tuple(
-        _reference(total, counts, frame, moments[position] if moments else None)
-        for position, total in enumerate(sums)
+        _reference(total, counts, frame, moments[position] if moments else None) for position, total in enumerate(sums)
     )
 
 
@@ -173,11 +191,20 @@ def trace_twins(
         A :class:`TwinTrace`.
 
     Accuracy, for float32 features: about 1e-6 relative for the twin comparisons, however close the twins; those with
-    class means resolve |φ| up to about 8. Cost: one forward pass of the 3N inputs and one read of each feature;
-    memory over the bare pass is one megabyte-sized block, and 9 numbers a sample and layer.
+    class means resolve |φ| up to about 8. Cost: one forward pass of the 3N inputs and two reads of each feature;
+    memory over the bare pass is one block of about two megabytes, and 9 numbers a sample and layer.
+
+    >>> import torch, worldline as wl
+    >>> model, x, y = torch.nn.Linear(3, 2), torch.eye(3), torch.tensor([0, 0, 1])
+    >>> layers = wl.trace.find_layers(model, x)
+    >>> references = wl.trace.trace_reference(model, x, y, layers, classes=2)
+    >>> traced = wl.trace.trace_twins(model, x, x, x + 0.1, y, references, layers)
+    >>> traced.rapidity["adversarial_clean"].shape  # (samples, layers)
+    torch.Size([3, 2])
     """
     size = len(clean)
-    references = [reference.like(clean) for reference in references]
+    local = [_Local(reference, clean) for reference in references]
+    lengths = torch.stack([reference.lengths for reference in references])  # (L, K)
     rapidity = {name: torch.empty(size, len(layers), dtype=torch.float64) for name in COMPARISONS}
     predictions = {name: torch.empty(size, dtype=torch.long) for name in ("clean", "noise", "adversarial")}
     used = torch.empty(size, dtype=torch.long)
@@ -185,12 +212,12 @@ def trace_twins(
     with tracing(model, layers) as run:
         for start in range(0, size, step):
             rows = slice(start, min(start + step, size))
-            products: list[tuple[Tensor, Tensor] | None] = [None] * len(layers)
+            samples = rows.stop - rows.start
+            gram = torch.empty(len(layers), samples, 3, 3, dtype=torch.float64)
+            against = torch.empty(len(layers), samples, 3, lengths.shape[1], dtype=torch.float64)
 
-            def reduce(
-                position: int, features: Tensor, products: list[tuple[Tensor, Tensor] | None] = products
-            ) -> None:
-                products[position] = _products(features, references[position])
+            def reduce(position: int, features: Tensor, gram: Tensor = gram, against: Tensor = against) -> None:
+                gram[position], against[position] = _products(features, local[position])
 
             logits = run(torch.cat((clean[rows], noise[rows], adversarial[rows])), reduce)
             scores = logits.cpu().view(3, -1, logits.shape[-1])
@@ -199,69 +226,71 @@ def trace_twins(
                 predictions[name][rows] = score.argmax(-1)
             used[rows] = _highest_beside(scores[2], labels) if wrong is None else wrong[rows].cpu()
             rival = _highest_beside(scores[0], labels)
-            for position, product in enumerate(products):
-                assert product is not None  # tracing has raised otherwise
-                values = _rapidities(*product, references[position].lengths, labels, used[rows], rival)
-                for name, value in values.items():
-                    rapidity[name][rows, position] = value
+            for name, value in _rapidities(gram, against, lengths, labels, used[rows], rival).items():
+                rapidity[name][rows] = value.T
             tick(rows.stop)
     return TwinTrace(tuple(layers), rapidity, predictions, used)
 
 
-def _products(features: Tensor, reference: Reference) -> tuple[Tensor, Tensor]:
-    """Gram matrix (b, 3, 3) of [clean − o, noise − clean, adversarial − clean], and their products with the means (b, 3, K)."""
+def _products(features: Tensor, local: _Local) -> tuple[Tensor, Tensor]:
+    """Gram matrices (b, 3, 3) of [clean − o, noise − clean, adversarial − clean]; products (b, 3, K) of the twins with the means."""
     features = _at_least_float32(features)
-    width = features.shape[1]
+    if local.map is not None:
+        features = features @ local.map
+    width, classes = features.shape[1], len(local.means)
     twins = features.view(3, -1, width)
-    means = reference.means.to(features)
-    origin = None if reference.frame.origin is None else reference.frame.origin.to(features)
-    transform = None if reference.frame.map is None else reference.frame.map.to(features)
-    samples = twins.shape[1]
-    gram = features.new_empty(samples, 3, 3)
-    against = features.new_empty(samples, 3, len(means))
-    block = max(1, BLOCK // width)
+    gram = _gram_of_displacements(twins, local)
+    against = (features @ local.rows.T)[:, :classes].cpu().double() - local.origin_by_means
+    return gram.cpu().double(), against.view(3, -1, classes).transpose(0, 1)
+
+
+def _gram_of_displacements(twins: Tensor, local: _Local) -> Tensor:
+    _, samples, width = twins.shape
+    gram = twins.new_empty(samples, 3, 3)
+    block = min(samples, max(1, BLOCK // width))
+    space = twins.new_empty(3, block, width)  # one for all blocks: fresh memory costs page faults
     for start in range(0, samples, block):
         part = twins[:, start : start + block]
-        rows = torch.empty_like(part, memory_format=torch.contiguous_format)  # (3, block, D)
+        rows = space[:, : part.shape[1]]
         torch.sub(part[1:], part[0], out=rows[1:])
-        if origin is None:
+        if local.origin is None:
             rows[0].copy_(part[0])
         else:
-            torch.sub(part[0], origin, out=rows[0])
-        if transform is not None:
-            rows = rows @ transform
+            torch.sub(part[0], local.origin, out=rows[0])
         by_sample = rows.transpose(0, 1)  # (block, 3, D)
         gram[start : start + block] = torch.bmm(by_sample, by_sample.transpose(1, 2))
-        against[start : start + block] = (rows.view(-1, width) @ means.T).view(3, -1, len(means)).transpose(0, 1)
     if width == 1:  # a single coordinate knows only the sign: keep rounding from making an angle of it
         gram[:, 1:, 1:] = gram[:, :1, 1:].transpose(1, 2) @ gram[:, :1, 1:] / gram[:, :1, :1]
-    return gram.cpu().double(), against.cpu().double()
+    return gram
 
 
 def _rapidities(
     gram: Tensor, against: Tensor, mean_lengths: Tensor, true: Tensor, wrong: Tensor, rival: Tensor
 ) -> dict[str, Tensor]:
-    clean = gram[:, 0, 0]
-    along = gram[:, 0, 1:]  # a·d for noise, adversarial
-    moved = gram.diagonal(dim1=1, dim2=2)[:, 1:]  # |d|²
-    area = (clean[:, None] * moved - along**2).clamp(min=0)
-    to_clean = torch.asinh((clean[:, None] + along) / area.sqrt())  # (b, 2)
-    squared = torch.cat((clean[:, None], clean[:, None] + 2 * along + moved), dim=1)  # (b, 3) |twin|²
-    products = against.clone()
-    products[:, 1:] += against[:, :1]
-    lengths = squared.clamp(min=0).sqrt()[:, :, None] * mean_lengths
-    to_means = torch.atanh((products / lengths).clamp(-1, 1))  # (b, 3, K)
-    pick = torch.arange(len(gram))
+    """From (L, b, 3, 3), (L, b, 3, K) and (L, K): comparison → (L, b)."""
+    clean = gram[..., 0, :1]  # |a|²
+    along = gram[..., 0, 1:]  # a·d for noise, adversarial
+    moved = gram.diagonal(dim1=-2, dim2=-1)[..., 1:]  # |d|²
+    area = (clean * moved - along**2).clamp(min=0)
+    to_clean = torch.asinh((clean + along) / area.sqrt())  # (L, b, 2)
+    squared = torch.cat((clean, clean + 2 * along + moved), dim=-1).clamp(min=0)  # (L, b, 3) |twin|²
+    lengths = squared.sqrt()[..., None] * mean_lengths[:, None, None]
+    pick = torch.arange(gram.shape[1])
+
+    def to_mean(twin: int, label: Tensor) -> Tensor:
+        correlation = against[:, pick, twin, label] / lengths[:, pick, twin, label]
+        return torch.atanh(correlation.clamp(-1, 1))
+
     return {
-        "adversarial_clean": to_clean[:, 1],
-        "noise_clean": to_clean[:, 0],
-        "adversarial_true": to_means[pick, 2, true],
-        "adversarial_wrong": to_means[pick, 2, wrong],
-        "noise_true": to_means[pick, 1, true],
-        "noise_wrong": to_means[pick, 1, wrong],
-        "clean_true": to_means[pick, 0, true],
-        "clean_wrong": to_means[pick, 0, wrong],
-        "clean_rival": to_means[pick, 0, rival],
+        "adversarial_clean": to_clean[..., 1],
+        "noise_clean": to_clean[..., 0],
+        "adversarial_true": to_mean(2, true),
+        "adversarial_wrong": to_mean(2, wrong),
+        "noise_true": to_mean(1, true),
+        "noise_wrong": to_mean(1, wrong),
+        "clean_true": to_mean(0, true),
+        "clean_wrong": to_mean(0, wrong),
+        "clean_rival": to_mean(0, rival),
     }
 
 

@@ -40,7 +40,7 @@ class CNN(nn.Module):
         self.relu1 = nn.ReLU()
         self.conv2 = nn.Conv2d(32, 64, 3, padding=1)
         self.relu2 = nn.ReLU()
-        self.pool = nn.MaxPool2d(2)
+        self.pool = nn.AvgPool2d(2)
         self.hidden = nn.Linear(1024, 128)
         self.relu3 = nn.ReLU()
         self.logits = nn.Linear(128, 10)

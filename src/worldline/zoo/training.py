@@ -61,7 +61,12 @@ def names() -> tuple[str, ...]:
 
 
 def cache_folder() -> Path:
-    """Where trained models are kept: ``$WORLDLINE_CACHE``, else ``$XDG_CACHE_HOME/worldline``, else ``~/.cache/worldline``."""
+    """Where trained models are kept: ``$WORLDLINE_CACHE``, else ``$XDG_CACHE_HOME/worldline``, else ``~/.cache/worldline``.
+
+    >>> import worldline as wl
+    >>> wl.zoo.cache_folder().is_absolute()
+    True
+    """
     if own := os.environ.get("WORLDLINE_CACHE"):
         return Path(own)
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldline"
@@ -124,7 +129,7 @@ def _train(model: nn.Module, recipe: Recipe, seed: int, tick: Tick) -> None:
                 inputs = attack(model, inputs, y[rows]).x
             loss = nn.functional.cross_entropy(model(inputs), y[rows])
             optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
+            loss.backward()
             optimizer.step()
             schedule.step()
         tick(epoch + 1, recipe.epochs)

@@ -1,0 +1,48 @@
+# Everything that CI calls, a person can call. Needs python3 (3.11 or newer), make and a package registry.
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+DEMO ?= runs/demo
+
+.PHONY: help demo test check bench docs clean
+
+help:
+	@echo "make demo   set up, explore the embedded default, and say where the report is"
+	@echo "make test   set up, and run the tests"
+	@echo "make check  format, lint and types"
+	@echo "make bench  run the benchmarks, and write docs/benchmarks.md from their results"
+	@echo "make clean  remove the virtual environment and the caches"
+
+$(BIN)/python:
+	@$(PYTHON) -c 'import sys; sys.exit("Worldline needs Python 3.11 or newer; $(PYTHON) is " + sys.version.split()[0] + ". Use make PYTHON=python3.12" if sys.version_info < (3, 11) else 0)'
+	$(PYTHON) -m venv $(VENV)
+
+# One stamp for each set of extras: an installation is done again only when the requirements change.
+$(VENV)/installed-%: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[$(subst +,$(comma),$*)]'
+	@touch $@
+comma := ,
+
+$(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable .
+	@touch $@
+
+demo: $(VENV)/installed
+	$(BIN)/worldline explore --out $(DEMO) --resume
+
+test: $(VENV)/installed-test
+	$(BIN)/python -m pytest
+
+check: $(VENV)/installed-check+test
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+
+bench: $(VENV)/installed-bench+test
+	$(BIN)/python benchmarks/pgd.py
+	$(BIN)/python benchmarks/tracing.py
+	$(BIN)/python benchmarks/explore.py
+	$(BIN)/python benchmarks/tables.py
+
+clean:
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -1,0 +1,56 @@
+"""Write docs/benchmarks.md from the benchmarks' JSON: the public figures come from here and nowhere else."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import measure
+
+DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
+HEAD = """# Benchmarks
+
+Written by `make bench` from `benchmarks/results/*.json`; do not edit by hand. Ratios are medians over rounds in which all
+contestants run in turn, with the smallest and the largest ratio; absolute times depend on the machine.
+"""
+
+
+def ratios(table: dict[str, Any]) -> list[str]:
+    rows = ["| | seconds | ratio | lowest – highest |", "|---|---|---|---|"]
+    for name, it in table.items():
+        rows.append(
+            f"| {name} | {it['seconds']:.3f} | {it['ratio']:.3f} | {it['ratio_low']:.3f} – {it['ratio_high']:.3f} |"
+        )
+    return rows
+
+
+def section(document: dict[str, Any]) -> list[str]:
+    lines = [f"## {document['benchmark']}", "", f"Claim: {document['claim']}.", ""]
+    lines += [f"torch {document['torch']}, Python {document['python']}, {document['threads']} threads.", ""]
+    for title, table in document.get("tables", {}).items():
+        lines += [f"**{title}**", "", *ratios(table), ""]
+    if "peak_mebibytes" in document:
+        lines += ["| peak memory of the process | MiB |", "|---|---|"]
+        lines += [f"| {name} | {value:.0f} |" for name, value in document["peak_mebibytes"].items()] + [""]
+    plain = {name: value for name, value in document.items() if isinstance(value, dict) and "rounds" in value}
+    if plain:
+        lines += ["| | seconds | lowest – highest |", "|---|---|---|"]
+        lines += [
+            f"| {name} | {it['seconds']:.3f} | {it['low']:.3f} – {it['high']:.3f} |" for name, it in plain.items()
+        ] + [""]
+    for name in ("report_bytes", "first_paint_milliseconds"):
+        if document.get(name) is not None:
+            lines += [f"{name.replace('_', ' ')}: {document[name]:,.0f}", ""]
+    return lines
+
+
+def main() -> None:
+    documents = [json.loads(path.read_text("utf-8")) for path in sorted(measure.RESULTS.glob("*.json"))]
+    lines = [HEAD, *(line for document in documents for line in section(document))]
+    DOCUMENT.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
+    print(f"wrote {DOCUMENT.name} from {len(documents)} results")
+
+
+if __name__ == "__main__":
+    main()

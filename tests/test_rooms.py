@@ -1,0 +1,123 @@
+"""The house: one-way imports, public names, and examples that run under checked shapes."""
+
+from __future__ import annotations
+
+import ast
+import importlib
+import pkgutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import worldline
+
+ROOMS = [
+    "errors",
+    "geometry",
+    "trace",
+    "inputs",
+    "attacks",
+    "explain",
+    "zoo",
+    "loading",
+    "runs",
+    "report",
+    "cli",
+    "__main__",
+]
+SOURCE = Path(worldline.__file__).parent
+
+
+def imported_rooms(path: Path) -> set[str]:
+    """Rooms that a file imports, also inside functions; ``from worldline import x`` counts as room x."""
+    rooms = set()
+    for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+        if isinstance(node, ast.Import):
+            rooms |= {name.name for name in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module == "worldline":
+            rooms |= {f"worldline.{name.name}" for name in node.names if not name.name.startswith("__")}
+        elif isinstance(node, ast.ImportFrom):
+            rooms.add(node.module or "")
+    return {name.split(".")[1] for name in rooms if name.startswith("worldline.")}
+
+
+@pytest.mark.law
+def test_imports_run_one_way() -> None:
+    for path in SOURCE.rglob("*.py"):
+        room = path.relative_to(SOURCE).parts[0].removesuffix(".py")
+        if room == "__init__":
+            continue
+        assert room in ROOMS, f"{path} is in no room: add it to ROOMS and docs/architecture.md"
+        later = {other for other in imported_rooms(path) if ROOMS.index(other) > ROOMS.index(room)}
+        assert not later, f"{path} imports {later}, which come after {room}"
+
+
+@pytest.mark.law
+def test_public_names_are_sorted_and_there() -> None:
+    modules = [worldline] + [
+        importlib.import_module(found.name)
+        for found in pkgutil.walk_packages(worldline.__path__, "worldline.")
+        if not found.name.endswith("__main__")
+    ]
+    for module in modules:
+        names = list(module.__all__)
+        # constants, then classes, then functions, each sorted: the order of the linter
+        kinds = [
+            0 if name.isupper() and len(name) > 1 and not name.isdigit() else 1 if name[0].isupper() else 2
+            for name in names
+        ]
+        assert kinds == sorted(kinds) or names == sorted(names), f"{module.__name__}.__all__ is not sorted"
+        missing = [name for name in names if not hasattr(module, name)]
+        assert not missing, f"{module.__name__} promises {missing}"
+
+
+@pytest.mark.law
+def test_compute_never_prints_plots_or_touches_files() -> None:
+    for room in ("geometry", "trace", "attacks", "explain", "inputs.py"):
+        paths = [SOURCE / room] if room.endswith(".py") else list((SOURCE / room).glob("*.py"))
+        for path in paths:
+            names = {node.id for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Name)}
+            assert not names & {"print", "open", "Path", "bokeh"}, path
+
+
+EXAMPLES = """
+import doctest, importlib, pkgutil, sys
+from jaxtyping import install_import_hook
+with install_import_hook("worldline.geometry", "beartype.beartype"), \\
+     install_import_hook("worldline.attacks", "beartype.beartype"), \\
+     install_import_hook("worldline.explain", "beartype.beartype"), \\
+     install_import_hook("worldline.trace", "beartype.beartype"):
+    import worldline
+    names = [found.name for found in pkgutil.walk_packages(worldline.__path__, "worldline.")]
+    modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
+results = [doctest.testmod(module, optionflags=flags) for module in modules]
+tried, failed = sum(r.attempted for r in results), sum(r.failed for r in results)
+import torch, worldline as wl
+try:
+    wl.attacks.noise_twin(torch.rand(2, 3), "adversarial", generator=torch.Generator())
+except Exception as error:
+    assert "adversarial" in str(error), error
+else:
+    raise SystemExit("the type hook is not active")
+print(tried, failed)
+sys.exit(failed > 0 or tried < 50)
+"""
+
+
+@pytest.mark.law
+def test_examples_run_with_shapes_and_types_enforced() -> None:
+    done = subprocess.run([sys.executable, "-c", EXAMPLES], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
+
+
+@pytest.mark.law
+def test_every_public_function_has_an_example() -> None:
+    for room in ("geometry", "trace", "attacks", "explain", "zoo", "loading", "report"):
+        module = importlib.import_module(f"worldline.{room}")
+        for name in module.__all__:
+            thing = getattr(module, name)
+            if callable(thing) and not isinstance(thing, type) and thing.__module__.startswith("worldline"):
+                assert ">>>" in (thing.__doc__ or ""), f"{room}.{name} has no example"
