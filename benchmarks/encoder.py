@@ -201,12 +201,8 @@ def main() -> None:
     options.out.write_text(json.dumps(results, indent=2) + "\n")
     print(f"literal, n/k = 64:      {results['literal_64']['times_faster']:8.1f} times faster")
     large = results["literal_500000"]
-    print(
-        f"literal, n = 500,000:   {large['times_faster']:8.1f} times faster, megabytes {large['megabytes']}"
-    )
-    print(
-        f"n from 1e3 to 1e12:     {results['candidates']['slowest_over_fastest']:8.2f} slowest over fastest"
-    )
+    print(f"literal, n = 500,000:   {large['times_faster']:8.1f} times faster, megabytes {large['megabytes']}")
+    print(f"n from 1e3 to 1e12:     {results['candidates']['slowest_over_fastest']:8.2f} slowest over fastest")
     for row in results["floor"]:
         print(f"floor, k = {row['k']:4}, batch {row['batch']:3}: {row['over_floor']:8.2f} times the floor")
 

@@ -75,7 +75,7 @@ def test_public_names_are_sorted_and_there() -> None:
 
 @pytest.mark.law
 def test_compute_never_prints_plots_or_touches_files() -> None:
-    for room in ("geometry", "trace", "attacks", "explain", "inputs.py"):
+    for room in ("geometry", "encoder", "nullmodel", "trace", "attacks", "explain", "inputs.py"):
         paths = [SOURCE / room] if room.endswith(".py") else list((SOURCE / room).glob("*.py"))
         for path in paths:
             names = {node.id for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Name)}
@@ -115,7 +115,7 @@ def test_examples_run_with_shapes_and_types_enforced() -> None:
 
 @pytest.mark.law
 def test_every_public_function_has_an_example() -> None:
-    for room in ("geometry", "trace", "attacks", "explain", "zoo", "loading", "report"):
+    for room in ("geometry", "encoder", "nullmodel", "trace", "attacks", "explain", "zoo", "loading", "report"):
         module = importlib.import_module(f"worldline.{room}")
         for name in module.__all__:
             thing = getattr(module, name)

@@ -29,9 +29,7 @@ def signs_kept(selection: Selection, depth: int, *, phi: float, count: int) -> t
     """One, where the sign of the correlation is kept by encoders that were really drawn, else zero."""
     a = torch.tensor([1.0, 0, 0], dtype=torch.float64)
     b = torch.tensor([math.tanh(phi), 1 / math.cosh(phi), 0], dtype=torch.float64)
-    encoder = Encoder(
-        width=selection.width, candidates=selection.candidates, depth=depth, rule=selection.rule
-    )
+    encoder = Encoder(width=selection.width, candidates=selection.candidates, depth=depth, rule=selection.rule)
     path = encode_together(encoder, torch.stack((a, b)).expand(count, 2, 3), seed=11)
     last = path.directions[-1]
     return ((last[:, 0] * last[:, 1]).sum(-1) > 0).double()
@@ -66,9 +64,7 @@ def test_sign_kept_of_one_neuron_against_high_precision(n: int) -> None:
     with mpmath.workdps(20):
         density = lambda y: 2 * n * mpmath.npdf(y) * mpmath.erf(y / mpmath.sqrt(2)) ** (n - 1)  # noqa: E731
         for phi in (1e-4, 0.2, 2.0):
-            law = sign_kept_probability(
-                torch.tensor([phi], dtype=torch.float64), Selection(candidates=n, width=1), 1
-            )
+            law = sign_kept_probability(torch.tensor([phi], dtype=torch.float64), Selection(candidates=n, width=1), 1)
             exact = mpmath.quad(
                 lambda y, s=phi: density(y) * mpmath.ncdf(y * mpmath.sinh(s)), [0, 0.5, 1, 2, 3, 4, 5, 6, 9]
             )
@@ -84,9 +80,7 @@ def test_sign_kept_of_unrelated_features(share: float, lowest: float, highest: f
     """k = D = 256, ten layers: about 88, 84, 73 and 59 in a hundred."""
     selection = Selection(candidates=round(256 / share), width=256)
     pairs = torch.randn(2000, 2, 256, generator=torch.Generator().manual_seed(0))
-    last = encode_together(
-        Encoder(width=256, candidates=selection.candidates, depth=10), pairs, seed=1
-    ).directions[-1]
+    last = encode_together(Encoder(width=256, candidates=selection.candidates, depth=10), pairs, seed=1).directions[-1]
     phi = wl.rapidity(pairs[:, 0], pairs[:, 1]).double()
     kept = ((last[:, 0] * last[:, 1]).sum(-1).sign() == phi.sign()).double()
     law = float(sign_kept_probability(phi, selection, 10, samples=500).value.mean())
@@ -179,9 +173,7 @@ def test_sign_correlation_against_its_defining_average(share: float) -> None:
             width = abs(mpmath.tan(theta))
             points = sorted({tau, tau + 14, *(tau + s * width for s in (0.3, 1, 3) if s * width < 14)})
             exact = mpmath.quad(
-                lambda g, t=theta: (
-                    2 / share * mpmath.npdf(g) * mpmath.erf(g * mpmath.cot(t) / mpmath.sqrt(2))
-                ),
+                lambda g, t=theta: 2 / share * mpmath.npdf(g) * mpmath.erf(g * mpmath.cot(t) / mpmath.sqrt(2)),
                 points,
             )
             ours = sign_correlation(torch.tensor([float(theta)], dtype=torch.float64), share)

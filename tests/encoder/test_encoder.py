@@ -52,9 +52,7 @@ def statistics(encoder: Encoder, x: torch.Tensor, others: torch.Tensor, seed: in
 def test_exact_sampler_has_the_distribution_of_the_literal_one(n: int, k: int, depth: int, rule: str) -> None:
     x, others = features(2500, 5), features(2500, 2, 5, seed=1)
     exact = statistics(Encoder(width=k, candidates=n, depth=depth, rule=rule), x, others, 2)
-    literal = statistics(
-        Encoder(width=k, candidates=n, depth=depth, rule=rule, sampler="literal"), x, others, 3
-    )
+    literal = statistics(Encoder(width=k, candidates=n, depth=depth, rule=rule, sampler="literal"), x, others, 3)
     p = {name: stats.ks_2samp(exact[name].numpy(), literal[name].numpy()).pvalue for name in exact}
     assert min(p.values()) > 1e-3, p
     for name, value in exact.items():
@@ -97,9 +95,7 @@ def test_together_has_the_distribution_of_fit_and_transform(n: int, k: int, dept
 @pytest.mark.law
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("n", "k", "depth", "rule"), SETTINGS)
-def test_weights_map_the_feature_along_its_path(
-    n: int, k: int, depth: int, rule: str, dtype: torch.dtype
-) -> None:
+def test_weights_map_the_feature_along_its_path(n: int, k: int, depth: int, rule: str, dtype: torch.dtype) -> None:
     x, others = features(9).to(dtype), features(4, 9, seed=1).to(dtype)
     fitted = Encoder(width=k, candidates=n, depth=depth, rule=rule, normalise=False).fit(x, seed=1)
     tolerance = 30 * torch.finfo(dtype).eps
@@ -185,9 +181,7 @@ def test_the_length_of_the_feature_does_not_matter(scale: float) -> None:
     small = encoder.fit(x * scale).transform(others * scale)
     plain = encoder.fit(x).transform(others)
     assert torch.allclose(small.directions[-1], plain.directions[-1], atol=1e-12)
-    assert torch.allclose(
-        small.log_norms - plain.log_norms, torch.full_like(plain.log_norms, math.log(scale))
-    )
+    assert torch.allclose(small.log_norms - plain.log_norms, torch.full_like(plain.log_norms, math.log(scale)))
 
 
 @pytest.mark.law
@@ -225,9 +219,7 @@ def test_layers_are_independent_of_data_drawn_with_the_same_seed() -> None:
         drawn = torch.randn(40, generator=torch.Generator().manual_seed(seed))
         assert abs(float(wl.correlation(weight, drawn[None]))) < 0.5
         message = torch.zeros(30)
-        told = reconcile_grey(
-            Encoder(width=30, candidates=40, depth=1), x[0], x[0].flip(0), message, seed=seed
-        )
+        told = reconcile_grey(Encoder(width=30, candidates=40, depth=1), x[0], x[0].flip(0), message, seed=seed)
         assert told.overheard_error > 1e-2  # the eavesdropper's vector is not the sender's
 
 

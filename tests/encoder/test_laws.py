@@ -73,9 +73,7 @@ def test_moments_of_one_step(n: int, k: int, phi: float) -> None:
         assert within(s, float(moments.mean))
         assert within(s**2, float(moments.second))
     else:
-        assert float(s.mean()) == pytest.approx(
-            float(moments.mean), abs=0.05 + 0.03 * abs(float(moments.mean))
-        )
+        assert float(s.mean()) == pytest.approx(float(moments.mean), abs=0.05 + 0.03 * abs(float(moments.mean)))
     assert torch.isnan(one_step_moments(start[:1], Selection(candidates=9, width=2)).mean).all()
 
 
@@ -100,9 +98,7 @@ def test_rate_of_encoders_that_were_drawn(n: int, k: int) -> None:
     count = 4000 if k < 100 else 150
     x = pairs_at(4.0, count, k, torch.Generator().manual_seed(5))
     path = encode_together(Encoder(width=k, candidates=n, depth=4), x, seed=6)
-    phi = torch.stack(
-        [wl.rapidity(path.directions[layer][:, 0], path.directions[layer][:, 1]) for layer in (2, 4)]
-    )
+    phi = torch.stack([wl.rapidity(path.directions[layer][:, 0], path.directions[layer][:, 1]) for layer in (2, 4)])
     assert within((phi[1] - phi[0]) / 2, rapidity_rate(Selection(candidates=n, width=k)), sigmas=3.0)
 
 
@@ -155,9 +151,7 @@ def test_the_ends_of_rapidity() -> None:
     assert torch.equal(one_step(infinite, selection, generator=generator), infinite)
     far = one_step(torch.full((2000,), 5000.0, dtype=torch.float64), selection, generator=generator)
     assert within(far - 5000, rapidity_rate(selection))
-    alone = one_step(
-        torch.zeros(50, dtype=torch.float64), Selection(candidates=10, width=1), generator=generator
-    )
+    alone = one_step(torch.zeros(50, dtype=torch.float64), Selection(candidates=10, width=1), generator=generator)
     assert alone.isinf().all()
     assert (alone > 0).any()
     assert (alone < 0).any()

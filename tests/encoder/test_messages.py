@@ -161,9 +161,7 @@ CASES: dict[str, tuple[Callable[[], object], type[WorldlineError], str]] = {
         "6 of 6 values of features",
     ),
     "together literal": (
-        lambda: encode_together(
-            Encoder(width=2, candidates=4, depth=3, sampler="literal"), torch.ones(1, 2, 3)
-        ),
+        lambda: encode_together(Encoder(width=2, candidates=4, depth=3, sampler="literal"), torch.ones(1, 2, 3)),
         UsageError,
         "encode_together has no literal sampler",
     ),

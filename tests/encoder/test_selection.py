@@ -45,9 +45,7 @@ def test_readings_have_the_distribution_of_keeping_k_of_n(n: int, k: int, rule: 
         "first and last together": lambda y: y[:, 0] * y[:, -1],
     }
     p = {name: stats.ks_2samp(f(exact).numpy(), f(drawn).numpy()).pvalue for name, f in statistics.items()}
-    assert min(p.values()) > 1e-3, (
-        p
-    )  # 147 comparisons, fixed seeds: one below 1e-3 is a 14 % event, as drawn none is
+    assert min(p.values()) > 1e-3, p  # 147 comparisons, fixed seeds: one below 1e-3 is a 14 % event, as drawn none is
 
 
 @pytest.mark.law

@@ -37,9 +37,7 @@ def dense_kernel(activation: Activation, qa: float, qb: float, c: float) -> floa
     weight = torch.exp(-(z**2) / 2)
     weight = weight / weight.sum()
     s, d = math.sqrt((1 + c) / 2) * z[:, None], math.sqrt((1 - c) / 2) * z
-    return float(
-        weight @ (activation(math.sqrt(qa) * (s + d)) * activation(math.sqrt(qb) * (s - d))) @ weight
-    )
+    return float(weight @ (activation(math.sqrt(qa) * (s + d)) * activation(math.sqrt(qb) * (s - d))) @ weight)
 
 
 @pytest.mark.oracle
@@ -59,9 +57,7 @@ def dense_kernel(activation: Activation, qa: float, qb: float, c: float) -> floa
 def test_kernels_against_a_dense_grid(name: str, qa: float, qb: float, c: float) -> None:
     activation = Activation(name, slope=0.2)
     scale = math.sqrt(float(activation.variance(numbers(qa)) * activation.variance(numbers(qb))))
-    error = abs(
-        float(activation.kernel(numbers(qa), numbers(qb), numbers(c))) - dense_kernel(activation, qa, qb, c)
-    )
+    error = abs(float(activation.kernel(numbers(qa), numbers(qb), numbers(c))) - dense_kernel(activation, qa, qb, c))
     smooth = name in ("erf", "gelu", "gelu_tanh", "linear", "tanh")
     coarse = 2e-2 if name == "sign" else 3e-3  # the dense grid at a jump or a kink
     assert error / scale < (1e-10 if smooth else coarse)
@@ -142,9 +138,7 @@ def test_correlation_maps_keep_the_ends_and_grow(name: str) -> None:
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "linear"])
 def test_homogeneous_maps_do_not_depend_on_the_variance(name: str) -> None:
     rho = torch.linspace(-1, 1, 21, dtype=torch.float64)
-    maps = [
-        correlation_map(rho, name, sigma_w=s, variance=q) for s, q in ((1.0, 1.0), (3.0, 1e-6), (0.1, 1e6))
-    ]
+    maps = [correlation_map(rho, name, sigma_w=s, variance=q) for s, q in ((1.0, 1.0), (3.0, 1e-6), (0.1, 1e6))]
     assert torch.allclose(maps[0], maps[1], atol=1e-12)
     assert torch.allclose(maps[0], maps[2], atol=1e-12)
 
@@ -195,9 +189,7 @@ def test_fixed_points_are_where_the_iterated_maps_end(name: str, sigma_w: float,
 
 
 @pytest.mark.law
-@pytest.mark.parametrize(
-    ("name", "sigma_w"), [("tanh", 1.0), ("erf", math.sqrt(math.pi) / 2), ("relu", math.sqrt(2))]
-)
+@pytest.mark.parametrize(("name", "sigma_w"), [("tanh", 1.0), ("erf", math.sqrt(math.pi) / 2), ("relu", math.sqrt(2))])
 def test_critical_points_of_the_literature(name: str, sigma_w: float) -> None:
     assert mean_field(name, sigma_w=sigma_w).phase == "critical"
     assert mean_field(name, sigma_w=0.99 * sigma_w).phase == "ordered"

@@ -224,7 +224,5 @@ def test_other_messages() -> None:
         predict(net, _ones(4), _ones(5))
     with pytest.raises(UsageError, match="init must be 'reset', 'he' or"):
         predict(net, _ones(4), _ones(4), init="xavier")
-    with pytest.raises(
-        UsageError, match=re.escape("init as numbers is (sigma_w > 0, sigma_b ≥ 0); got (0.0, 1.0)")
-    ):
+    with pytest.raises(UsageError, match=re.escape("init as numbers is (sigma_w > 0, sigma_b ≥ 0); got (0.0, 1.0)")):
         predict(net, _ones(4), _ones(4), init=(0.0, 1.0))

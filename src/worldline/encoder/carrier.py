@@ -14,9 +14,7 @@ from worldline.errors import ShapeError, UsageError
 __all__ = ["carry_bits", "carry_grey", "recover_bits", "recover_grey"]
 
 
-def carry_grey(
-    message: Float[Tensor, " k"], codeword: Float[Tensor, " k"], *, strength: float
-) -> Float[Tensor, " k"]:
+def carry_grey(message: Float[Tensor, " k"], codeword: Float[Tensor, " k"], *, strength: float) -> Float[Tensor, " k"]:
     """Add a grey message to a codeword.
 
     y = α u + m.
@@ -86,9 +84,7 @@ def carry_bits(message: Bool[Tensor, " k"], codeword: Float[Tensor, " k"]) -> Bo
     tensor([ True,  True, False])
     """
     if message.dtype != torch.bool:
-        raise ShapeError(
-            f"A binary message must be boolean; got {message.dtype}. Threshold it: message > 0.5."
-        )
+        raise ShapeError(f"A binary message must be boolean; got {message.dtype}. Threshold it: message > 0.5.")
     _check(message, codeword)
     return message ^ (codeword > 0)
 

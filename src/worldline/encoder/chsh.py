@@ -96,9 +96,7 @@ def bell_test(
     read = fitted.new_tensor([[diagonal, diagonal], [-diagonal, diagonal]])  # 45° and 135°
     rows = []
     for setting in fitted:
-        weights = draw_rows(
-            setting.expand(trials, 2), selection.draw(trials, generator=generator), generator=generator
-        )
+        weights = draw_rows(setting.expand(trials, 2), selection.draw(trials, generator=generator), generator=generator)
         own, other = (weights @ setting).sign(), (weights @ read.T).sign()  # (trials, k), (trials, k, 2)
         rows.append((own[..., None] * other).mean(-2))
     correlations = torch.stack(rows, dim=-2)  # (trials, 2, 2)

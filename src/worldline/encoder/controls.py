@@ -108,9 +108,7 @@ def sign_kept_probability(
     return Estimate(kept.mean(-1), kept.std(-1) / math.sqrt(samples))
 
 
-def sign_kept_large_width(
-    rapidity: Float[Tensor, " N"], selection: Selection, depth: int
-) -> Float[Tensor, " N"]:
+def sign_kept_large_width(rapidity: Float[Tensor, " N"], selection: Selection, depth: int) -> Float[Tensor, " N"]:
     """Probability that the sign is kept, in the limit of many kept neurons at a fixed share.
 
     Φ(|sinh φ₀| √k / √(Σ_{l=1…L} m₂^{−l})).

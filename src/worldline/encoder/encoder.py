@@ -116,9 +116,7 @@ class Encoder:
     def _fit_literally(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, list[Tensor]]:
         """Readings and weights, layer by layer, all candidates drawn."""
         widest = max(features.shape[-1], self.width)
-        needed = (
-            len(features) * widest * features.element_size() * max(self.candidates, self.width * self.depth)
-        )
+        needed = len(features) * widest * features.element_size() * max(self.candidates, self.width * self.depth)
         if needed > self.memory:
             raise UsageError(
                 f"sampler='literal' with {self.candidates} candidates, depth {self.depth} and inputs up to "
@@ -148,14 +146,11 @@ def _check_feature(x: Tensor) -> bool:
     floating = isinstance(x, Tensor) and x.dtype in (torch.float32, torch.float64)
     if not floating or x.ndim not in (1, 2) or x.numel() == 0:
         raise ShapeError(
-            "A feature must be a float32 or float64 tensor (D,), or (P, D) for P encoders, with D ≥ 1; "
-            f"got {came(x)}."
+            f"A feature must be a float32 or float64 tensor (D,), or (P, D) for P encoders, with D ≥ 1; got {came(x)}."
         )
     check_finite("the fitted feature", x)
     zero = (x == 0).all(-1)
     if bool(zero.any()):
         which = "It" if x.ndim == 1 else f"Row {int(zero.nonzero()[0])}"
-        raise BoundsError(
-            f"{which} is a zero feature: it has no direction to fit an encoder to. Leave it out."
-        )
+        raise BoundsError(f"{which} is a zero feature: it has no direction to fit an encoder to. Leave it out.")
     return x.ndim == 1

@@ -129,11 +129,7 @@ class FittedEncoder:
         if self._kept is not None:
             return iter(self._kept)
         start = self._batched.directions[0]
-        numbers = (
-            len(start)
-            * self.encoder.width
-            * (start.shape[-1] + (self.encoder.depth - 1) * self.encoder.width)
-        )
+        numbers = len(start) * self.encoder.width * (start.shape[-1] + (self.encoder.depth - 1) * self.encoder.width)
         if numbers * start.element_size() > self.encoder.memory:
             return self._draw()
         self._kept = list(self._draw())
@@ -152,9 +148,7 @@ class FittedEncoder:
         depth = self.encoder.depth
         held = tuple(range(depth + 1)) if layers is None else tuple(sorted(set(layers)))
         if not held or held[0] < 0 or held[-1] > depth:
-            raise LayerError(
-                f"layers must be numbers from 0 (the input) to {depth}, at least one; got {list(held)}."
-            )
+            raise LayerError(f"layers must be numbers from 0 (the input) to {depth}, at least one; got {list(held)}.")
         return held
 
     def _check_features(self, features: Tensor) -> Tensor:
@@ -162,17 +156,11 @@ class FittedEncoder:
         own = self._batched.directions[0]
         encoders, width = own.shape
         fits = isinstance(features, Tensor) and features.ndim in ((2,) if self._single else (2, 3))
-        fits = (
-            fits
-            and features.shape[-1] == width
-            and features.dtype == own.dtype
-            and features.device == own.device
-        )
+        fits = fits and features.shape[-1] == width and features.dtype == own.dtype and features.device == own.device
         if not fits or (features.ndim == 3 and len(features) != encoders):
             expected = f"(N, {width})" if self._single else f"({encoders}, N, {width}) or (N, {width})"
             raise ShapeError(
-                f"Features must be {expected} {own.dtype} on {own.device}, as the fitted feature; "
-                f"got {came(features)}."
+                f"Features must be {expected} {own.dtype} on {own.device}, as the fitted feature; got {came(features)}."
             )
         check_finite("features", features)
         return features if features.ndim == 3 else features.expand(encoders, -1, -1)
@@ -182,15 +170,11 @@ def check_finite(name: str, value: Tensor) -> None:
     """Refuse NaN and infinities, and count them."""
     bad = int((~torch.isfinite(value)).sum())
     if bad:
-        raise BoundsError(
-            f"{bad} of {value.numel()} values of {name} are NaN or infinite; all must be finite."
-        )
+        raise BoundsError(f"{bad} of {value.numel()} values of {name} are NaN or infinite; all must be finite.")
 
 
 def came(value: object) -> str:
     """Shape, dtype and device, for a message."""
     return (
-        f"{tuple(value.shape)} {value.dtype} on {value.device}"
-        if isinstance(value, Tensor)
-        else type(value).__name__
+        f"{tuple(value.shape)} {value.dtype} on {value.device}" if isinstance(value, Tensor) else type(value).__name__
     )

@@ -76,9 +76,7 @@ def encode_together(
 
 def _check(encoder: Encoder, features: Tensor) -> None:
     if encoder.sampler != "exact":
-        raise UsageError(
-            "encode_together has no literal sampler; use Encoder.fit and transform for the oracle."
-        )
+        raise UsageError("encode_together has no literal sampler; use Encoder.fit and transform for the oracle.")
     floating = isinstance(features, Tensor) and features.dtype in (torch.float32, torch.float64)
     if not floating or features.ndim != 3 or features.numel() == 0:
         raise ShapeError(

@@ -46,9 +46,7 @@ class OneStepMoments:
     second: Tensor
 
 
-def one_step(
-    rapidity: Float[Tensor, " N"], selection: Selection, *, generator: torch.Generator
-) -> Float[Tensor, " N"]:
+def one_step(rapidity: Float[Tensor, " N"], selection: Selection, *, generator: torch.Generator) -> Float[Tensor, " N"]:
     """Rapidity after one layer for each of N pairs, every pair with its own layer, drawn from the exact law.
 
     sinh φ' = (|y| sinh φ + g)/χ_{k−1}.
@@ -143,9 +141,7 @@ def one_step_moments(rapidity: Float[Tensor, " N"], selection: Selection) -> One
     s = torch.sinh(check_rapidity(rapidity))
     law, k = reading_length(selection), selection.width
     missing = torch.full_like(s, math.nan)
-    inverse_chi = (
-        math.exp(math.lgamma((k - 2) / 2) - math.lgamma((k - 1) / 2)) / math.sqrt(2) if k >= 3 else math.nan
-    )
+    inverse_chi = math.exp(math.lgamma((k - 2) / 2) - math.lgamma((k - 1) / 2)) / math.sqrt(2) if k >= 3 else math.nan
     return OneStepMoments(
         mean=s * law.mean * inverse_chi if k >= 3 else missing,
         second=(law.mean_square * s**2 + 1) / (k - 3) if k >= 4 else missing,
@@ -155,11 +151,7 @@ def one_step_moments(rapidity: Float[Tensor, " N"], selection: Selection) -> One
 def check_rapidity(rapidity: Tensor) -> Tensor:
     """(N,) float64 without NaN, or say what came."""
     if not isinstance(rapidity, Tensor) or not rapidity.is_floating_point() or rapidity.ndim != 1:
-        came = (
-            f"{tuple(rapidity.shape)} {rapidity.dtype}"
-            if isinstance(rapidity, Tensor)
-            else type(rapidity).__name__
-        )
+        came = f"{tuple(rapidity.shape)} {rapidity.dtype}" if isinstance(rapidity, Tensor) else type(rapidity).__name__
         raise ShapeError(f"rapidity must be a floating tensor of shape (N,), in nats; got {came}.")
     if bool(rapidity.isnan().any()):
         raise BoundsError(

@@ -47,9 +47,7 @@ def draw_rows(
     tensor([ 2., -3.])
     """
     layers, width, inputs = len(direction), readings.shape[-1], direction.shape[-1]
-    rows = torch.randn(
-        layers, width, inputs, dtype=direction.dtype, device=direction.device, generator=generator
-    )
+    rows = torch.randn(layers, width, inputs, dtype=direction.dtype, device=direction.device, generator=generator)
     missing = readings.to(rows.dtype)[..., None] - rows @ direction[..., None]  # (P, k, 1)
     return rows.baddbmm_(missing, direction[:, None, :])
 

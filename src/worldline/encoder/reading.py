@@ -133,9 +133,7 @@ def _threshold(selection: Selection) -> tuple[Tensor, Tensor]:
     if selection.rule == "largest":
         z = torch.special.ndtri(log_t.exp() / 2)
     else:
-        z = torch.where(
-            log_t < log_rest, torch.special.ndtri(log_t.exp()), -torch.special.ndtri(log_rest.exp())
-        )
+        z = torch.where(log_t < log_rest, torch.special.ndtri(log_t.exp()), -torch.special.ndtri(log_rest.exp()))
     return z, density / density.sum()
 
 

@@ -139,9 +139,7 @@ def _codewords(encoder: Encoder, sender: Tensor, receiver: Tensor, seed: int) ->
             f"{tuple(sender.shape)} {sender.dtype} and {tuple(receiver.shape)} {receiver.dtype}."
         )
     generator = make_generator(seed, sender.device)
-    noise = torch.randn(
-        len(sender) + encoder.width, dtype=sender.dtype, device=sender.device, generator=generator
-    )
+    noise = torch.randn(len(sender) + encoder.width, dtype=sender.dtype, device=sender.device, generator=generator)
     stranger, wrong = noise[: len(sender)], torch.nn.functional.normalize(noise[len(sender) :], dim=0)
     path = encode_together(encoder, torch.stack((sender, receiver, stranger))[None], generator=generator)
     u, v, z = path.directions[-1][0]

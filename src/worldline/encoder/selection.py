@@ -60,9 +60,7 @@ class Selection:
                 f"Pass candidates={self.width} or more, or a smaller width."
             )
         if self.candidates > _MOST_CANDIDATES:
-            raise UsageError(
-                f"candidates must be at most 2**53, where float64 still counts; got {self.candidates}."
-            )
+            raise UsageError(f"candidates must be at most 2**53, where float64 still counts; got {self.candidates}.")
 
     @property
     def share(self) -> float:

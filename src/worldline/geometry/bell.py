@@ -94,9 +94,7 @@ def sign_correlation(angle: Float[Tensor, " N"], share: float) -> Float[Tensor, 
     half_square = float(torch.special.ndtri(torch.tensor(share / 2, dtype=torch.float64))) ** 2 / 2
     reach = (math.pi / 2 - theta).abs().clamp_max(math.pi / 2)  # how far u goes
     tangent = math.sqrt(80 / max(2 * half_square, 1.0))  # beyond tan u = this the integrand is below e^{−40}
-    reach_used = (
-        torch.minimum(reach, torch.full_like(reach, math.atan(tangent))) if half_square > 0.5 else reach
-    )
+    reach_used = torch.minimum(reach, torch.full_like(reach, math.atan(tangent))) if half_square > 0.5 else reach
     u = reach_used[:, None] * (nodes.to(theta.device) + 1) / 2  # (N, nodes)
     # exp(−τ²/(2 cos² u))/q, with both factors as one exponential so that no tiny share divides by zero
     log_integrand = -half_square / torch.cos(u) ** 2 - math.log(share)

@@ -59,9 +59,7 @@ class Activation:
 
     def __post_init__(self) -> None:
         if self.name not in get_args(ActivationName):
-            raise UsageError(
-                f"activation must be one of {', '.join(get_args(ActivationName))}; got {self.name!r}."
-            )
+            raise UsageError(f"activation must be one of {', '.join(get_args(ActivationName))}; got {self.name!r}.")
 
     @property
     def homogeneous(self) -> bool:
@@ -76,9 +74,7 @@ class Activation:
         """E φ(√q z)², of float64 variances q ≥ 0."""
         return self.kernel(q, q, torch.ones_like(q))
 
-    def kernel(
-        self, qa: Float[Tensor, ...], qb: Float[Tensor, ...], c: Float[Tensor, ...]
-    ) -> Float[Tensor, ...]:
+    def kernel(self, qa: Float[Tensor, ...], qb: Float[Tensor, ...], c: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """E φ(u₁) φ(u₂), float64, of one shape: variances q_a, q_b ≥ 0 and correlation c in [−1, 1] of the
         inputs.
 

@@ -165,10 +165,7 @@ def variance_fixed_point(
         return sigma_b**2 / (1 - factor) if factor < 1 else math.inf
 
     def excess(q: float) -> float:
-        return (
-            float(variance_map(torch.tensor([q], dtype=torch.float64), phi, sigma_w=sigma_w, sigma_b=sigma_b))
-            - q
-        )
+        return float(variance_map(torch.tensor([q], dtype=torch.float64), phi, sigma_w=sigma_w, sigma_b=sigma_b)) - q
 
     low = high = start
     if excess(start) > 0:
@@ -229,9 +226,7 @@ def mean_field(
         return MeanField(q, chi, phase, 1.0, -1 / math.log(chi) if phase == "ordered" else math.inf)
     c = _correlation_fixed_point(phi, sigma_w, sigma_b, q)
     slope = _correlation_slope(phi, sigma_w, q, c)
-    return MeanField(
-        q, chi, phase, c, -1 / math.log(slope) if 0 < slope < 1 else 0.0 if slope <= 0 else math.inf
-    )
+    return MeanField(q, chi, phase, c, -1 / math.log(slope) if 0 < slope < 1 else 0.0 if slope <= 0 else math.inf)
 
 
 def _correlation_fixed_point(phi: Activation, sigma_w: float, sigma_b: float, q: float) -> float:

@@ -149,9 +149,7 @@ def _advance(
             _fits(a, -1, part.in_features)
             state = _raw(a, b, a.ndim - 1)
         if state.maps:
-            raise ModelError(
-                "a Linear on the maps of a convolution has no prediction; put nn.Flatten() before it."
-            )
+            raise ModelError("a Linear on the maps of a convolution has no prediction; put nn.Flatten() before it.")
         return _affine(state, part, init, part.in_features)
     if type(part) in _CONVOLUTIONS:
         return _convolve(part, state, a, b, init)  # type: ignore[arg-type]
@@ -169,9 +167,7 @@ def _raw(a: Tensor, b: Tensor, unit_axis: int) -> _Moments:
     x, y = a.double(), b.double()
     if x.ndim == 1:
         x, y = x[:, None], y[:, None]
-    return _Moments(
-        (x * x).mean(unit_axis), (y * y).mean(unit_axis), (x * y).mean(unit_axis), unit_axis != x.ndim - 1
-    )
+    return _Moments((x * x).mean(unit_axis), (y * y).mean(unit_axis), (x * y).mean(unit_axis), unit_axis != x.ndim - 1)
 
 
 def _affine(state: _Moments, part: nn.Module, init: str | tuple[float, float], fan_in: int) -> _Moments:
@@ -200,9 +196,7 @@ def _convolve(
         )
     if state is None:
         if a.ndim != space + 2:
-            raise ShapeError(
-                f"needs inputs (N, C, {'× '.join(['size '] * space).strip()}); got {tuple(a.shape)}."
-            )
+            raise ShapeError(f"needs inputs (N, C, {'× '.join(['size '] * space).strip()}); got {tuple(a.shape)}.")
         _fits(a, 1, part.in_channels)
         state = _raw(a, b, 1)
     if not state.maps:
@@ -258,13 +252,7 @@ def _fits(x: Tensor, axis: int, expected: int) -> None:
 
 
 def _check_inputs(a: Tensor, b: Tensor, init: str | tuple[float, float]) -> None:
-    if (
-        a.shape != b.shape
-        or a.ndim < 2
-        or not a.is_floating_point()
-        or not b.is_floating_point()
-        or a.numel() == 0
-    ):
+    if a.shape != b.shape or a.ndim < 2 or not a.is_floating_point() or not b.is_floating_point() or a.numel() == 0:
         raise ShapeError(
             "predict takes two floating batches (N, …) of one shape; got "
             f"{tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}."
