@@ -16,6 +16,8 @@ import worldline
 ROOMS = [
     "errors",
     "geometry",
+    "encoder",
+    "nullmodel",
     "trace",
     "inputs",
     "attacks",
