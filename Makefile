@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: help demo test check bench docs clean
+.PHONY: help demo test check bench clean
 
 help:
 	@echo "make demo   set up, explore the embedded default, and say where the report is"
@@ -42,6 +42,7 @@ bench: $(VENV)/installed-bench+test
 	$(BIN)/python benchmarks/pgd.py
 	$(BIN)/python benchmarks/tracing.py
 	$(BIN)/python benchmarks/explore.py
+	$(BIN)/python benchmarks/encoder.py
 	$(BIN)/python benchmarks/tables.py
 
 clean:

@@ -45,9 +45,32 @@ def section(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+def encoder_section(document: dict[str, Any]) -> list[str]:
+    """The encoder's JSON has a shape of its own: every median time, and every ratio beside it."""
+    versions = document["versions"]
+    lines = ["## encoder", "", document["claim"], ""]
+    lines += [f"torch {versions['torch']}, Python {versions['python']}, {versions['threads']} threads.", ""]
+    lines += ["| | value |", "|---|---|"]
+
+    def walk(value: dict[str, Any], path: str) -> None:
+        for name, part in value.items():
+            if isinstance(part, list):
+                for it in part:
+                    walk(it, f"{path}{name}, k = {it['k']}, batch {it['batch']}")
+            elif isinstance(part, dict):
+                walk(part, f"{path}, {name}" if path else name)
+            elif name in ("median_seconds", "times_faster", "over_floor", "slowest_over_fastest"):
+                lines.append(f"| {path}: {name.replace('_', ' ')} | {part:.4g} |")
+
+    walk({name: part for name, part in document.items() if name != "versions"}, "")
+    return [*lines, ""]
+
+
 def main() -> None:
     documents = [json.loads(path.read_text("utf-8")) for path in sorted(measure.RESULTS.glob("*.json"))]
-    lines = [HEAD, *(line for document in documents for line in section(document))]
+    lines = [HEAD]
+    for document in documents:
+        lines += section(document) if "benchmark" in document else encoder_section(document)
     DOCUMENT.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
     print(f"wrote {DOCUMENT.name} from {len(documents)} results")
 

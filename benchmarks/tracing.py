@@ -103,7 +103,7 @@ def main() -> None:
     large = contestants(resnet18(), inputs(256, 64, 3, 8 / 255), {"default": None, "every leaf": ["*"]})
     tables = {
         "zoo CNN, 1×8×8": measure.side_by_side(zoo, "bare forward", rounds=15),
-        "ResNet-18, 3×64×64": measure.side_by_side(large, "bare forward", rounds=5),
+        "ResNet-18, 3×64×64": measure.side_by_side(large, "bare forward", rounds=9),
     }
     script = MEMORY.format(folder=str(measure.RESULTS.parent))
     memory = {

@@ -181,7 +181,7 @@ class PGD:
             if self.callback is not None:
                 self.callback(iterate)
             if gradient is not None:
-                point = project(point.add(direction(gradient), alpha=signed))
+                point = project(point.add_(direction(gradient), alpha=signed))
 
 
 class FGSM(PGD):
