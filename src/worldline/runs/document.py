@@ -94,7 +94,7 @@ def layer_columns(document: dict[str, Any]) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in rows] for name in names}
 
 
-def sample_columns(data: Data, story: TwinStory, y: Tensor, adversarial: Tensor, x: Tensor) -> dict[str, Any]:
+def sample_columns(story: TwinStory, y: Tensor, adversarial: Tensor, x: Tensor) -> dict[str, Any]:
     """One row a sample: label, predictions, sizes of the changes, swap layer, proper depth."""
     columns: dict[str, Any] = {"sample": torch.arange(len(y)).numpy(), "label": y.cpu().numpy()}
     for name, said in story.trace.predictions.items():

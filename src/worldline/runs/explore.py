@@ -19,7 +19,7 @@ from worldline.loading import import_object, load_data, load_model
 from worldline.runs import document
 from worldline.runs.config import ExploreConfig
 from worldline.runs.store import RunFolder, open_run
-from worldline.trace import untouched
+from worldline.trace import choose_layers, find_layers, untouched
 
 __all__ = ["explore"]
 
@@ -101,7 +101,7 @@ def explore(
     run.write_tensors("twins.safetensors", {"clean": x, "noise": noise, "adversarial": adversarial})
     run.remove("shards/*")
     run.write_table("layers.parquet", document.layer_columns(summary))
-    run.write_table("samples.parquet", document.sample_columns(data, story, y, adversarial, x))
+    run.write_table("samples.parquet", document.sample_columns(story, y, adversarial, x))
     run.write_table("pairs.parquet", document.pair_columns(story))
     run.write_json("summary.json", summary)
     return run
@@ -142,8 +142,6 @@ def _prepare(
 
 
 def _check_layers(model: nn.Module, x: Tensor, patterns: tuple[str, ...] | None) -> None:
-    from worldline.trace import choose_layers, find_layers  # noqa: PLC0415
-
     choose_layers(find_layers(model, x), patterns)
 
 

@@ -62,9 +62,9 @@ class _Local:
     def __init__(self, reference: Reference, x: Tensor) -> None:
         like = _at_least_float32(x[:0])
         self.map = None if reference.frame.map is None else reference.frame.map.to(like)
-        self.means = reference.means.to(like)  # (K, D)
-        classes = len(reference.means)
-        self.rows = torch.nn.functional.pad(self.means, (0, 0, 0, -classes % 8))  # eights of rows multiply fastest
+        self.classes = len(reference.means)
+        means = reference.means.to(like)  # (K, D)
+        self.rows = torch.nn.functional.pad(means, (0, 0, 0, -self.classes % 8))  # eights of rows multiply fastest
         origin, transform = reference.frame.origin, reference.frame.map
         seen_origin = torch.zeros(reference.means.shape[1], dtype=torch.float64) if origin is None else origin
         if transform is not None:
@@ -237,7 +237,7 @@ def _products(features: Tensor, local: _Local) -> tuple[Tensor, Tensor]:
     features = _at_least_float32(features)
     if local.map is not None:
         features = features @ local.map
-    width, classes = features.shape[1], len(local.means)
+    width, classes = features.shape[1], local.classes
     twins = features.view(3, -1, width)
     gram = _gram_of_displacements(twins, local)
     against = (features @ local.rows.T)[:, :classes].cpu().double() - local.origin_by_means
