@@ -106,10 +106,11 @@ def spacetime_path(path: Path, *, speed: float) -> Float[Tensor, "L1 ... D1"]:
 def split_length(v: Tensor) -> tuple[Tensor, Tensor]:
     """Unit direction (…, D) and ln length (…) in float64, without overflow; 0 and −∞ for zero."""
     scale = v.abs().amax(-1, keepdim=True)
-    safe = torch.where(scale > 0, scale, torch.ones_like(scale))
-    scaled = v / safe
-    length = torch.linalg.vector_norm(scaled, dim=-1, keepdim=True)
-    direction = torch.where(scale > 0, scaled / length, torch.zeros_like(v))
+    some = scale > 0
+    safe = torch.where(some, scale, torch.ones_like(scale))
+    direction = v / safe
+    length = torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
+    direction.div_(torch.where(some, length, torch.ones_like(length)))
     return direction, (length.double().log() + safe.double().log()).squeeze(-1)
 
 

@@ -36,6 +36,7 @@ class ReadingLength:
     """Law of |y| for one selection; build it with :func:`reading_length`, which remembers.
 
     Attributes:
+        mean_reading: E y_i of one kept reading: 0 by symmetry, but for ``most_negative``.
         mean_square: E |y|², k·m₂ for large k.
         log_mean: E ln |y|, in nats.
         log_variance: Var ln |y|, in nats².
@@ -45,6 +46,7 @@ class ReadingLength:
         self.selection = selection
         k, n = selection.width, selection.candidates
         self._chi = selection.rule == "none" or n == k  # all are kept: |y| is chi-distributed
+        self.mean_reading = 0.0
         if self._chi:
             self.mean_square = float(k)
             return
@@ -52,6 +54,8 @@ class ReadingLength:
         below = torch.special.log_ndtr(self._z)
         ratio = torch.exp(-(self._z**2) / 2 - below) / math.sqrt(2 * math.pi)  # φ(z)/Φ(z)
         self.mean_square = k * float((self._weight * (1 - self._z * ratio)).sum())
+        if selection.rule == "most_negative":
+            self.mean_reading = -float((self._weight * ratio).sum())
 
     def laplace(self, s: Float[Tensor, " N"]) -> Float[Tensor, " N"]:
         """L(s) = E exp(−s |y|²) at each s ≥ 0: 1 at s = 0, 0 at ∞."""

@@ -1,0 +1,82 @@
+"""What every experiment is: settings with the published ones as defaults, words, and a run."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import Any, ClassVar
+
+from worldline.encoder.encoder import Encoder
+from worldline.encoder.selection import Rule, check_count
+from worldline.errors import UsageError
+
+__all__ = ["Experiment", "Layered", "affordable"]
+
+MOST_NUMBERS = 2**24  # of float64 in the paths that are held at once: 128 MiB, and about thrice that at the peak
+
+
+@dataclass(frozen=True, kw_only=True)
+class Experiment:
+    """Settings of one experiment; the defaults of each are those that the paper published.
+
+    Every experiment has ``run()``, which takes what ``needs`` says and gives an :class:`Outcome`.
+
+    Attributes:
+        seed: of features and layers.
+    """
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    claim: ClassVar[str]  # what the paper says, in our words
+    law: ClassVar[str]  # what is exact
+    shown: ClassVar[str]  # what its figure shows
+    needs: ClassVar[str] = ""  # what run() must be given: nothing, "embeddings" or "picture"
+
+    seed: int = 0
+
+    def settings(self) -> dict[str, Any]:
+        """Every setting by name."""
+        return asdict(self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layered(Experiment):
+    """An experiment with one encoder setting.
+
+    Attributes:
+        candidates, width, depth: n, k and L.
+    """
+
+    rule: ClassVar[Rule] = "largest"
+
+    candidates: int = 10
+    width: int = 2
+    depth: int = 20
+
+    def __post_init__(self) -> None:
+        """Refuse settings that no encoder could have, or that leave nothing to measure."""
+        self.encoder  # noqa: B018  checks n, k and L
+        if self.width == 1:
+            raise UsageError("With width 1 every pair is parallel after one layer: nothing to measure. Use width ≥ 2.")
+        for name, value in self.settings().items():
+            if isinstance(value, int) and name != "seed":
+                check_count(name, value)
+
+    @property
+    def encoder(self) -> Encoder:
+        """The encoder of these settings."""
+        return Encoder(candidates=self.candidates, width=self.width, depth=self.depth, rule=self.rule)
+
+
+def affordable(encoder: Encoder, wanted: int, *, inputs: int, features: int = 2, least: int = 2) -> int:
+    """How many independent encoders, up to those wanted, have paths of so many features that fit in memory.
+
+    Raises:
+        UsageError: not even the least number does.
+    """
+    each = features * (encoder.depth * encoder.width + inputs)
+    if each * least > 8 * MOST_NUMBERS:
+        raise UsageError(
+            f"Width {encoder.width}, depth {encoder.depth} and features of {inputs} numbers need {8 * each * least / 2**30:,.1f} GiB "
+            f"for {least} encoders; {MOST_NUMBERS * 64 / 2**30:.0f} GiB is allowed. Lower the width, the depth or the dimension."
+        )
+    return max(least, min(wanted, MOST_NUMBERS // each))

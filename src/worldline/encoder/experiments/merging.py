@@ -1,0 +1,297 @@
+"""Time dilation, length contraction, and the path on the sphere: pairs merge at a constant rate of rapidity."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldline.encoder.experiments.base import Layered, affordable
+from worldline.encoder.experiments.record import Control, Measurement, Outcome, mean_of, verdict_on
+from worldline.encoder.experiments.walks import (
+    NOBODY_LISTENS,
+    Merging,
+    log_gamma,
+    measure_merging,
+    no_selection,
+    rank,
+    sign_kept,
+)
+from worldline.encoder.path import spacetime_path
+from worldline.encoder.seeds import make_generator
+from worldline.errors import UsageError
+
+__all__ = ["Contraction", "Dilation", "Path3D", "Spacetime"]
+
+REPLICAS = 2000
+RATE = "r = E ln|y| − ½[ln 2 + ψ((k−1)/2)]"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Merge(Layered):
+    """Pairs of unrelated Gaussian features, an encoder for each pair.
+
+    Attributes:
+        dimension: D of the features.
+    """
+
+    dimension: int = 2
+
+    def run(self) -> Outcome:
+        """Send the pairs through their encoders."""
+        generator = make_generator(self.seed)
+        replicas = affordable(self.encoder, max(REPLICAS, self._least), inputs=self.dimension, least=self._least)
+        features = torch.randn(replicas, 2, self.dimension, dtype=torch.float64, generator=generator)
+        merging = measure_merging(self.encoder, features, generator)
+        measurements = (merging.rate, merging.information, *self._measure(merging))
+        start, end = merging.rapidity[0], merging.rapidity[-1]
+        return Outcome(
+            measurements,
+            controls={
+                "no_selection": no_selection(self.encoder, replicas, self.dimension, generator),
+                "rank_one": rank(self.encoder, self.dimension, generator),
+                "sign_kept": sign_kept(start, end, self.encoder.selection, self.depth),
+                "eavesdropper": NOBODY_LISTENS,
+                **self._more_controls(merging),
+            },
+            verdict=verdict_on(measurements, self._meaning()),
+            table=self._table(merging),
+            replicas=replicas,
+            curves={
+                "log_gamma": _row(log_gamma(merging.rapidity).mean(1)),
+                "log_gamma_law": _row(log_gamma(merging.law).mean(1)),
+            },
+        )
+
+    @property
+    def _least(self) -> int:
+        return 30
+
+    def _measure(self, merging: Merging) -> tuple[Measurement, ...]:
+        raise NotImplementedError
+
+    def _meaning(self) -> str:
+        raise NotImplementedError
+
+    def _table(self, merging: Merging) -> dict[str, Tensor]:
+        raise NotImplementedError
+
+    def _more_controls(self, _merging: Merging) -> dict[str, Control]:
+        return {}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MergePairs(Merge):
+    """Many pairs in one figure; ``pairs`` of them are shown, and up to 2,000 measured."""
+
+    pairs: int = 50
+
+    @property
+    def _least(self) -> int:
+        return max(self.pairs, 30)
+
+    def _table(self, merging: Merging) -> dict[str, Tensor]:
+        phi = merging.rapidity[:, : self.pairs]  # (L + 1, P)
+        layers, pairs = phi.shape
+        return {
+            "layer": torch.arange(layers).repeat_interleave(pairs),
+            "pair": torch.arange(pairs).repeat(layers),
+            "rapidity": phi.flatten(),
+            "correlation": phi.tanh().flatten(),
+            "squared_distance": torch.sigmoid(-2 * phi).flatten(),  # |â − b̂|²/4 = (1 − ρ)/2, exact near both ends
+        }
+
+
+@dataclass(frozen=True, kw_only=True)
+class Dilation(MergePairs):
+    """Cosines of pairs through the layers: published (n, k, L) = (10, 2, 20), 50 pairs.
+
+    >>> from worldline.encoder.experiments import Dilation
+    >>> outcome = Dilation(pairs=5).run()
+    >>> outcome.measurements[0].agrees, sorted(outcome.controls)
+    (True, ['eavesdropper', 'no_selection', 'rank_one', 'sign_kept'])
+    """
+
+    name = "dilation"
+    title = "Time dilation"
+    claim = (
+        "Whatever their initial separation, pairs of features become perfectly correlated or anti-correlated with depth, "
+        "as if time dilated."
+    )
+    law = f"Rapidity φ = artanh ρ (Fisher's z) grows by {RATE} nats per layer, so γ = cosh φ grows exponentially."
+    shown = "Left: the cosine of each pair by layer. Right: the mean of ln γ, with the exact law."
+
+    def _measure(self, merging: Merging) -> tuple[Measurement, ...]:
+        depth, law = (phi.cosh().reciprocal().sum(0) for phi in (merging.rapidity, merging.law))
+        return (mean_of("proper depth Σ sin θ over the layers", depth, law, "layers"),)
+
+    def _meaning(self) -> str:
+        return (
+            f"Of {self.depth} layers a pair is told apart for a few only, and depth composes exactly like boosts along one line. "
+            "But the layers are random and so are the features: it says nothing about what a network has learned."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Contraction(MergePairs):
+    """Squared distances of pairs through the layers: published (100, 2, 50), 50 pairs.
+
+    >>> from worldline.encoder.experiments import Contraction
+    >>> [it.unit for it in Contraction(pairs=5, depth=10).run().measurements]
+    ['nats', 'nats', 'share']
+    """
+
+    name = "contraction"
+    title = "Length contraction"
+    claim = "Distances between features contract with depth, regardless of how far apart the features began."
+    law = f"The separation sin θ = 1/γ contracts by e^−r per layer, {RATE}; the squared distance |â−b̂|²/4 goes to 0 or to 1."
+    shown = "Left: the squared distance |â−b̂|²/4 of each pair. Right: the mean of ln sin θ, with the exact law."
+
+    candidates: int = 100
+    depth: int = 50
+
+    def _measure(self, merging: Merging) -> tuple[Measurement, ...]:
+        together = (merging.rapidity[-1] > 0).double()
+        return (mean_of("pairs that end together rather than opposite", together, 0.5, "share"),)
+
+    def _meaning(self) -> str:
+        return (
+            "Half of the pairs end together and half opposite: the distance goes to 0 or to its largest value, and the separation "
+            "sin θ to 0 in both cases. Vectors in float64 stop at sin θ ≈ 1e-16; the law does not."
+        )
+
+
+@dataclass(frozen=True, kw_only=True)
+class Path3D(Merge):
+    """The path of a pair on the sphere: published (5, 3, 200).
+
+    >>> from worldline.encoder.experiments import Path3D
+    >>> Path3D(depth=20).run().table["fitted_x"].shape
+    torch.Size([20])
+    """
+
+    name = "path3d"
+    title = "The path in three dimensions"
+    claim = "Two features that start apart soon follow one path, or mirrored ones."
+    law = f"The angle closes by {RATE} nats per layer; the direction itself jumps, successive directions being uncorrelated."
+    shown = "Left: the first 12 directions of the fitted feature and of the other one. Right: sin of the angle between them."
+
+    candidates: int = 5
+    width: int = 3
+    depth: int = 200
+    dimension: int = 3
+
+    def __post_init__(self) -> None:
+        """A path in three dimensions needs three."""
+        super().__post_init__()
+        _must_be(self.name, self.width, 3)
+
+    def _measure(self, merging: Merging) -> tuple[Measurement, ...]:
+        own = torch.stack([at[:, 0] for at in merging.path.directions[1:]])  # (L, P, 3)
+        if len(own) < 2:
+            return ()
+        jumps = (own[1:] * own[:-1]).sum(-1).mean(0)
+        return (mean_of("mean cosine of successive directions of the fitted feature", jumps, 0.0),)
+
+    def _meaning(self) -> str:
+        return (
+            "The other feature follows the fitted one, or its mirror image, within a few layers. Neither moves along a line: every "
+            "layer throws both to a new place on the sphere, so the path is a sequence of points and no trajectory."
+        )
+
+    def _table(self, merging: Merging) -> dict[str, Tensor]:
+        path = torch.stack([at[0] for at in merging.path.directions[1:]])  # (L, 2, 3)
+        columns = {f"{who}_{axis}": path[:, row, at] for row, who in enumerate(WHO) for at, axis in enumerate("xyz")}
+        return {"layer": torch.arange(1, self.depth + 1), **columns, "rapidity": merging.rapidity[1:, 0]}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spacetime(Merge):
+    """The spacetime path [ℓ·c ; x̂_ℓ], normalised, for a free constant c.
+
+    >>> from worldline.encoder.experiments import Spacetime
+    >>> Spacetime(speed=0.5).run().measurements[-1].agrees
+    True
+    """
+
+    name = "spacetime"
+    title = "The spacetime path"
+    claim = "With the layer number as a coordinate of time, features travel along worldlines that meet."
+    law = (
+        "The time coordinate is ℓc/√(1 + ℓ²c²) whatever the features are, and points of a pair have the cosine "
+        "(ℓ²c² + ρ)/(ℓ²c² + 1): 1 at last even for ρ = −1."
+    )
+    shown = (
+        "Left: a pair that ends together. Right: a pair that ends opposite. The vertical axis is the time coordinate."
+    )
+
+    depth: int = 20
+    speed: float = 0.1
+
+    def __post_init__(self) -> None:
+        """Two coordinates and time make three."""
+        super().__post_init__()
+        _must_be(self.name, self.width, 2)
+        if not 0 < self.speed < math.inf:
+            raise UsageError(f"--speed (c) must be positive and finite; got {self.speed}.")
+
+    def _measure(self, merging: Merging) -> tuple[Measurement, ...]:
+        points = spacetime_path(merging.path, speed=self.speed)[-1]  # (P, 2, 3)
+        cosine = (points[:, 0] * points[:, 1]).sum(-1)
+        square, ends = (self.depth * self.speed) ** 2, merging.law[-1].tanh()
+        law = (square + ends) / (square + 1)
+        time = self.depth * self.speed / math.sqrt(1 + square)
+        return (
+            mean_of(f"time coordinate after layer {self.depth}", points[:, 0, 0], time),
+            mean_of("cosine of spacetime points, pairs that end opposite", cosine[cosine < square / (square + 1)],
+                    law[ends < 0]),
+        )  # fmt: skip
+
+    def _more_controls(self, merging: Merging) -> dict[str, Control]:
+        square = (self.depth * self.speed) ** 2
+        stranger = torch.roll(merging.path.directions[-1][:, 1], 1, 0)
+        cosine = (merging.path.directions[-1][:, 0] * stranger).sum(-1)
+        evidence = mean_of(
+            "cosine of spacetime points of unrelated features", (square + cosine) / (square + 1), square / (square + 1)
+        )
+        return {
+            "time_alone": Control(
+                f"Features of different encoders, which have nothing to do with each other, have a spacetime cosine of "
+                f"{evidence.measured:.2f} after layer {self.depth}, by the time coordinate alone: with c = {self.speed:g} it is "
+                "the layer number that meets itself.",
+                evidence,
+            )
+        }
+
+    def _meaning(self) -> str:
+        return (
+            "The merging of the features is real (their rapidity grows as above); the convergence of the drawn worldlines is mostly "
+            "the constant c, which is free: no law stands behind it, and it makes even opposite features meet."
+        )
+
+    def _table(self, merging: Merging) -> dict[str, Tensor]:
+        points = spacetime_path(merging.path, speed=self.speed)  # (layers, P, 2, 3)
+        ends = merging.rapidity[-1]
+        chosen = (int(ends.argmax()), int(ends.argmin()))
+        layers = torch.tensor(merging.path.layers[-len(points) :])
+        columns = {
+            f"{kind}_{who}_{axis}": points[:, pair, row, at]
+            for kind, pair in zip(("together", "opposite"), chosen, strict=True)
+            for row, who in enumerate(WHO)
+            for at, axis in enumerate("txy")
+        }
+        return {"layer": layers, **columns}
+
+
+WHO = ("fitted", "other")
+
+
+def _must_be(name: str, width: int, needed: int) -> None:
+    if width != needed:
+        raise UsageError(f"{name} draws {needed} coordinates of the features: --width must be {needed}; got {width}.")
+
+
+def _row(values: Tensor) -> tuple[float, ...]:
+    return tuple(values.tolist())

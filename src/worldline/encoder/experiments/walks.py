@@ -1,0 +1,193 @@
+"""Pairs through independent encoders, beside the exact law of their walk; the controls that all experiments share."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from worldline.encoder.controls import rank_one, sign_kept_large_width, sign_kept_probability
+from worldline.encoder.encoder import Encoder
+from worldline.encoder.experiments.record import Control, Measurement, mean_of
+from worldline.encoder.joint import encode_together
+from worldline.encoder.laws import rapidity_walk
+from worldline.encoder.path import Path
+from worldline.encoder.rates import rapidity_gain, rapidity_rate
+from worldline.encoder.selection import Selection
+from worldline.geometry.pair import rapidity
+
+__all__ = [
+    "NOBODY_LISTENS",
+    "Merging",
+    "law_walk",
+    "log_gamma",
+    "measure_merging",
+    "measure_rate",
+    "no_selection",
+    "rank",
+    "sign_kept",
+]
+
+CONE = 8.0  # nats: sinh φ = e^φ/2 to 1e-7, so the pair is near the light cone
+RESOLVED = 34.0  # nats that float64 vectors still resolve (they stop at 36)
+LAW_NUMBERS = 3_000_000  # normals spent on drawing from a law
+WIDE = 512  # from here on the large-width law of the sign is good to a percent
+COMPOSE_OPERATIONS = 6e8
+SIGN_KEPT = "pairs that end with the sign they began with"
+NOBODY_LISTENS = Control("Does not apply: no message is carried.")
+
+
+@dataclass(frozen=True)
+class Merging:
+    """P pairs through P independent encoders.
+
+    Attributes:
+        path: the features, fitted one first.
+        rapidity: (L + 1, P) of the second feature from the fitted one.
+        law: (L + 1, W) drawn from the exact walk, from the same starts.
+        last: the last layer at which float64 still resolves every pair.
+        rate: nats per layer, of as many pairs that start near the light cone.
+        information: mean ln γ after layer ``last``.
+    """
+
+    path: Path
+    rapidity: Tensor
+    law: Tensor
+    last: int
+    rate: Measurement
+    information: Measurement
+
+
+def measure_merging(encoder: Encoder, features: Tensor, generator: torch.Generator) -> Merging:
+    """Send features (P, M ≥ 2, D) through P encoders and compare the first two with the law."""
+    path = encode_together(encoder, features, generator=generator)
+    phi = torch.stack([from_fitted(at[:, :2])[:, 0] for at in path.directions])  # (L + 1, P)
+    law = law_walk(encoder.selection, phi[0], encoder.depth, generator)
+    last = resolved(encoder.selection, encoder.depth, start=2.0)
+    reached = mean_of(f"mean ln γ after layer {last}", log_gamma(phi[last]), log_gamma(law[last]), "nats")
+    return Merging(path, phi, law, last, measure_rate(encoder, len(features), features.shape[-1], generator), reached)
+
+
+def measure_rate(encoder: Encoder, pairs: int, inputs: int, generator: torch.Generator) -> Measurement:
+    """Nats per layer of pairs that are put near the light cone, each with an encoder of its own."""
+    depth = resolved(encoder.selection, encoder.depth, start=CONE)
+    x, across = torch.randn(2, pairs, inputs, dtype=torch.float64, generator=generator)
+    x = torch.nn.functional.normalize(x, dim=-1)
+    across = torch.nn.functional.normalize(across - (across * x).sum(-1, keepdim=True) * x, dim=-1)
+    near = torch.stack((x, math.tanh(CONE) * x + across / math.cosh(CONE)), 1)
+    path = encode_together(replace(encoder, depth=depth), near, generator=generator)
+    start, end = (rapidity(at[:, 0], at[:, 1]).abs() for at in (path.directions[0], path.directions[-1]))
+    return mean_of(
+        "rapidity per layer near the light cone", (end - start) / depth, rapidity_rate(encoder.selection), "nats"
+    )
+
+
+def law_walk(selection: Selection, starts: Tensor, depth: int, generator: torch.Generator) -> Tensor:
+    """(L + 1, W) rapidities drawn from the exact law, their starts drawn from those given."""
+    walkers = max(32, min(20_000, LAW_NUMBERS // (selection.width * depth)))
+    rows = torch.randint(len(starts), (walkers,), generator=generator)
+    return rapidity_walk(starts[rows], selection, depth, generator=generator)
+
+
+def from_fitted(directions: Tensor) -> Tensor:
+    """Rapidities (P, M) of the other features from the first of each row of (P, M + 1, D)."""
+    first, others = directions[:, :1].expand_as(directions[:, 1:]), directions[:, 1:]
+    return rapidity(first.flatten(0, 1), others.flatten(0, 1)).view(others.shape[:2])
+
+
+def log_gamma(phi: Tensor) -> Tensor:
+    """Entanglement ln cosh φ, without overflow."""
+    return phi.abs() + torch.nn.functional.softplus(-2 * phi.abs()) - math.log(2)
+
+
+def no_selection(encoder: Encoder, pairs: int, inputs: int, generator: torch.Generator) -> Control:
+    """As many pairs through plain Gaussian layers, k of k kept."""
+    plain = replace(encoder, candidates=encoder.width, rule="none")
+    evidence = measure_rate(plain, pairs, inputs, generator)
+    exact = rapidity_rate(plain.selection)
+    part = exact / rapidity_rate(encoder.selection)
+    how = (
+        f"that is {part:.0%} of the rate with selection, so the figure needs selection only in part"
+        if part > 0.1
+        else f"that is {part:.1%} of the rate with selection, which does nearly all of the work here"
+    )
+    return Control(
+        f"Plain Gaussian layers (k = n) merge pairs too, by ½[ψ(k/2) − ψ((k−1)/2)] = {exact:.3g} nats per layer "
+        f"(measured {evidence.measured:.3g} ± {evidence.standard_error:.1g}): {how}.",
+        evidence,
+    )
+
+
+def resolved(selection: Selection, depth: int, *, start: float) -> int:
+    """The last layer at which float64 still resolves all of some thousand pairs that start at so many nats."""
+    gain = rapidity_gain(selection)
+    layers = range(1, depth + 1)
+    return max(
+        (at for at in layers if start + gain.mean * at + 4 * math.sqrt(gain.variance * at) < RESOLVED), default=1
+    )
+
+
+def rank(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
+    """How much of the product of all layers is its largest singular direction, over some independent encoders."""
+    operations = encoder.depth * encoder.width**2 * max(encoder.width, inputs)
+    copies = int(min(64, COMPOSE_OPERATIONS // operations))
+    if copies == 0:
+        return _rank_by_strangers(encoder, inputs, generator)
+    x = torch.randn(copies, inputs, dtype=torch.float64, generator=generator)
+    share = rank_one(encoder.fit(x, generator=generator).compose().matrix).share
+    spread = float(share.std()) / math.sqrt(copies) if copies > 1 else 0.0
+    evidence = Measurement("σ₁²/Σσ² of the composed layers", float(share.mean()), None, spread, "share")
+    return Control(
+        _rank_words(
+            evidence.measured,
+            f"In the product of all {encoder.depth} layers σ₁²/Σσ² is"
+            if encoder.depth > 1
+            else "In one layer σ₁²/Σσ² is",
+        ),
+        evidence,
+    )
+
+
+def _rank_by_strangers(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
+    """Rank one without its matrix: features that the encoder was not fitted to become parallel to each other."""
+    features = torch.randn(4, 3, inputs, dtype=torch.float64, generator=generator)
+    end = encode_together(encoder, features, generator=generator).directions[-1]
+    parallel = rapidity(end[:, 1], end[:, 2]).tanh().square()
+    evidence = mean_of("ρ² of two features that the encoder was not fitted to", parallel, None)
+    return Control(
+        _rank_words(
+            evidence.measured, "Two unrelated features, neither of them fitted, leave with a squared correlation of"
+        ),
+        evidence,
+    )
+
+
+def _rank_words(share: float, what: str) -> str:
+    if share > 0.99:
+        return (
+            f"{what} {share:.4f}: whatever goes in comes out as ±u₁, and one bit of it is left, the sign of ⟨v₁, x′⟩."
+        )
+    return f"{what} {share:.2f}: not yet rank one, towards which it goes layer by layer."
+
+
+def sign_kept(start: Tensor, end: Tensor, selection: Selection, depth: int) -> Control:
+    """How often the sign of the correlation at the start is that at the end, for (P,) pairs, or (P, M) of P encoders."""
+    kept = (start.sign() == end.sign()).double()
+    grid = start.abs().flatten().quantile(torch.linspace(0.005, 0.995, 100, dtype=start.dtype))
+    if selection.width >= WIDE and depth > 1:
+        law = float(sign_kept_large_width(grid, selection, depth).mean())
+    else:
+        draws = max(64, min(4096, LAW_NUMBERS // (selection.width * depth)))
+        law = float(sign_kept_probability(grid, selection, depth, samples=draws).value.mean())
+    if kept.ndim == 2:
+        evidence = mean_of(SIGN_KEPT, kept.mean(1), law, "share")
+    else:
+        error = math.sqrt(max(law * (1 - law), 1e-12) / len(kept))
+        evidence = Measurement(SIGN_KEPT, float(kept.mean()), law, error, "share")
+    return Control(
+        f"{evidence.measured:.0%} of the pairs end with the sign that they began with (law {law:.0%}): which side a feature "
+        "joins is what is left of it.",
+        evidence,
+    )
