@@ -1,7 +1,9 @@
-"""Models, weights and data from outside, named on a command line."""
+"""Models, weights, data, embeddings and pictures from outside, named on a command line."""
 
 from worldline.loading.data import load_data
+from worldline.loading.embeddings import load_embeddings
 from worldline.loading.imports import import_object
 from worldline.loading.models import load_model
+from worldline.loading.picture import load_picture
 
-__all__ = ["import_object", "load_data", "load_model"]
+__all__ = ["import_object", "load_data", "load_embeddings", "load_model", "load_picture"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +11,7 @@ from torch import Tensor
 from worldline import zoo
 from worldline.errors import BoundsError, DataError, LabelError
 from worldline.inputs import Data, check_inputs, check_labels, set_apart
+from worldline.loading.archive import read_arrays
 
 __all__ = ["load_data"]
 
@@ -42,7 +42,9 @@ def load_data(spec: str, *, bounds: tuple[float, float] = (0.0, 1.0)) -> Data:
                 f"The digits lie in (0, 1); bounds ({low:g}, {high:g}) are not theirs. Leave --bounds out."
             )
         return data
-    arrays = _read(Path(spec))
+    if Path(spec).suffix != ".npz":
+        raise DataError(f"Data is 'digits' or an .npz file with arrays x and y; got {spec!r}.")
+    arrays = read_arrays(Path(spec), required=("x", "y"), together=("reference_x", "reference_y"))
     x, y = _pair(arrays, "x", "y", bounds, spec)
     if "reference_x" in arrays:
         reference_x, reference_y = _pair(arrays, "reference_x", "reference_y", bounds, spec)
@@ -56,28 +58,6 @@ def load_data(spec: str, *, bounds: tuple[float, float] = (0.0, 1.0)) -> Data:
         x, y, reference_x, reference_y = x[rows], y[rows], x[apart], y[apart]
         split = f"every second sample of each class is reference ({len(apart):,}), the others may be attacked ({len(rows):,})"
     return Data(Path(spec).name, x, y, reference_x, reference_y, bounds, split)
-
-
-def _read(path: Path) -> dict[str, np.ndarray]:
-    if path.suffix != ".npz":
-        raise DataError(f"Data is 'digits' or an .npz file with arrays x and y; got {str(path)!r}.")
-    if not path.is_file():
-        raise DataError(f"There is no data file {str(path)!r}.")
-    try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
-            wanted = [name for name in ("x", "y", "reference_x", "reference_y") if name in archive.files]
-            arrays = {name: archive[name] for name in wanted}
-            held = archive.files
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        raise DataError(f"{path.name} cannot be read as an .npz of plain arrays: {error}.") from error
-    missing = {"x", "y"} - set(arrays)
-    if "reference_x" in arrays or "reference_y" in arrays:
-        missing |= {"reference_x", "reference_y"} - set(arrays)
-    if missing:
-        raise DataError(
-            f"{path.name} must hold the arrays x and y; {', '.join(sorted(missing))} is missing (it holds {', '.join(held)})."
-        )
-    return arrays
 
 
 def _pair(

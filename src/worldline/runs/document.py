@@ -3,20 +3,24 @@
 from __future__ import annotations
 
 import math
+import platform
 from dataclasses import asdict
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from worldline import __version__
 from worldline.attacks import Check, named_norm
 from worldline.explain import Share, Summary, TwinStory
 from worldline.inputs import Data
 from worldline.runs.config import ExploreConfig
 from worldline.trace import COMPARISONS
 
-__all__ = ["layer_columns", "pair_columns", "sample_columns", "summary_document"]
+__all__ = ["SCHEMA", "layer_columns", "pair_columns", "sample_columns", "summary_document", "versions"]
 
+SCHEMA = "worldline.explore/1"
 TOLD = ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wrong")
 
 
@@ -26,14 +30,14 @@ def summary_document(
     story: TwinStory,
     checks: tuple[Check, ...],
     y: Tensor,
-    versions: dict[str, str],
+    made_with: dict[str, str],
 ) -> dict[str, Any]:
     """The content of ``summary.json``: no NaN and no infinity; a quantile that is infinite is null with a ``status``."""
     y = y.cpu()
     right = {name: float((said == y).double().mean()) for name, said in story.trace.predictions.items()}
     swap = story.swap_layer
     return {
-        "schema": "worldline.explore/1",
+        "schema": SCHEMA,
         "model": config.model,
         "data": data.name,
         "data_split": data.split,
@@ -82,7 +86,7 @@ def summary_document(
         "trustworthy": all(check.status != "warned" for check in checks),
         "notes": list(story.notes),
         "class_names": list(data.class_names) if data.class_names else None,
-        "versions": versions,
+        "versions": made_with,
         "report": "report.html",
     }
 
@@ -121,6 +125,17 @@ def pair_columns(story: TwinStory) -> dict[str, Any]:
         if trace is not None:
             columns |= {f"{prefix}{name}": trace.rapidity[name].flatten().numpy() for name in COMPARISONS}
     return columns
+
+
+def versions(device: torch.device) -> dict[str, str]:
+    """What a run was made with."""
+    return {
+        "worldline": __version__,
+        "torch": str(torch.__version__),
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": str(device),
+    }
 
 
 def _summary(summary: Summary) -> dict[str, Any]:

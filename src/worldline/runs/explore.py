@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import platform
 from collections.abc import Callable
 from pathlib import Path
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -65,7 +63,8 @@ def explore(
     attack = _attack(config)
     explain_layers = config.layers or None
     _check_layers(model, x, explain_layers)
-    run = open_run(out, config, resume=resume)
+    stem = f"{Path(config.model.split(':')[0]).stem}-{Path(config.data).stem}"
+    run = open_run(out, config.to_toml(), stem=stem, resume=resume)
     if run.finished:
         return run
     adversarial = _attack_in_shards(run, attack, model, x, y, config, tick)
@@ -97,12 +96,12 @@ def explore(
         seed=config.seed,
         tick=tick,
     )
-    summary = document.summary_document(config, data, story, checks, y, _versions(device))
+    summary = document.summary_document(config, data, story, checks, y, document.versions(device))
     run.write_tensors("twins.safetensors", {"clean": x, "noise": noise, "adversarial": adversarial})
     run.remove("shards/*")
-    run.write_table("layers.parquet", document.layer_columns(summary))
-    run.write_table("samples.parquet", document.sample_columns(story, y, adversarial, x))
-    run.write_table("pairs.parquet", document.pair_columns(story))
+    run.write_table("layers.parquet", document.layer_columns(summary), schema=document.SCHEMA)
+    run.write_table("samples.parquet", document.sample_columns(story, y, adversarial, x), schema=document.SCHEMA)
+    run.write_table("pairs.parquet", document.pair_columns(story), schema=document.SCHEMA)
     run.write_json("summary.json", summary)
     return run
 
@@ -187,13 +186,3 @@ def _content_key(config: ExploreConfig, model: nn.Module, x: Tensor, y: Tensor) 
         if isinstance(tensor, Tensor):
             digest.update(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _versions(device: torch.device) -> dict[str, str]:
-    return {
-        "worldline": __version__,
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "device": str(device),
-    }

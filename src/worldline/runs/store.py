@@ -17,20 +17,12 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from worldline.errors import RunError
-from worldline.runs.config import ExploreConfig
 
 __all__ = ["RunFolder", "open_run"]
 
-SCHEMA = b"worldline.explore/1"
-
 
 class RunFolder:
-    """The files of one run.
-
-    ``config.toml`` (the resolved configuration), ``summary.json``, ``layers.parquet``, ``samples.parquet``,
-    ``pairs.parquet``, ``twins.safetensors`` (clean, noise, adversarial inputs), ``report.html``; and ``shards/`` while
-    the attack is under way.
-    """
+    """The files of one run: ``config.toml`` (resolved), ``summary.json``, tables, pictures, tensors, ``report.html``."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -38,12 +30,20 @@ class RunFolder:
     @property
     def finished(self) -> bool:
         """Whether the results are all there (``summary.json`` is written after the tables)."""
-        return (self.path / "summary.json").is_file()
+        return self.holds("summary.json")
+
+    def holds(self, name: str) -> bool:
+        """Whether a file is there; if so, it is whole."""
+        return (self.path / name).is_file()
 
     def write_text(self, name: str, text: str) -> Path:
         """Write a text file."""
+        return self.write_bytes(name, text.encode())
+
+    def write_bytes(self, name: str, content: bytes) -> Path:
+        """Write a file."""
         with self._replacing(name) as temporary:
-            temporary.write_text(text, "utf-8")
+            temporary.write_bytes(content)
         return self.path / name
 
     def write_json(self, name: str, document: dict[str, Any]) -> None:
@@ -60,10 +60,10 @@ class RunFolder:
             raise RunError(f"{name} in {self.path} is not a JSON object.")
         return document
 
-    def write_table(self, name: str, columns: dict[str, Any]) -> None:
-        """Write a Parquet table; its metadata holds the schema version."""
+    def write_table(self, name: str, columns: dict[str, Any], *, schema: str) -> None:
+        """Write a Parquet table; its metadata holds the schema version, such as ``worldline.explore/1``."""
         table = pa.table(columns)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"worldline_schema": SCHEMA})
+        table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"worldline_schema": schema.encode()})
         with self._replacing(name) as temporary:
             pq.write_table(table, temporary)
 
@@ -112,19 +112,20 @@ class RunFolder:
             temporary.unlink(missing_ok=True)
 
 
-def open_run(path: Path | None, config: ExploreConfig, *, resume: bool) -> RunFolder:
+def open_run(path: Path | None, config: str, *, stem: str, resume: bool = False) -> RunFolder:
     """A folder for this run, with its ``config.toml``.
 
     Args:
-        path: the folder, or None for the first free ``runs/<model>-<data>-<number>``.
-        config: the resolved configuration.
+        path: the folder, or None for the first free ``runs/<stem>-<number>``.
+        config: the resolved configuration as TOML.
+        stem: what the run is called.
         resume: continue a run of the very same configuration that is there already.
 
     Raises:
         RunError: the folder exists and ``resume`` does not apply; nothing in it is touched.
     """
-    path = path or _free_path(config)
-    folder, text = RunFolder(path), config.to_toml()
+    path = path or _free_path(stem)
+    folder = RunFolder(path)
     if path.exists():
         if not path.is_dir():
             raise RunError(f"{path} is a file; --out names a folder that does not exist yet.")
@@ -135,14 +136,13 @@ def open_run(path: Path | None, config: ExploreConfig, *, resume: bool) -> RunFo
             )
         if not stored.is_file():
             raise RunError(f"{path} exists and is no run (it has no config.toml). Choose another --out.")
-        if stored.read_text("utf-8") != text:
+        if stored.read_text("utf-8") != config:
             raise RunError(f"{path} holds a run of another configuration (see its config.toml). Choose another --out.")
     else:
-        folder.write_text("config.toml", text)
+        folder.write_text("config.toml", config)
     return folder
 
 
-def _free_path(config: ExploreConfig) -> Path:
-    stem = f"{Path(config.model.split(':')[0]).stem}-{Path(config.data).stem}"
+def _free_path(stem: str) -> Path:
     paths = (Path("runs") / f"{stem}-{number}" for number in count(1))
     return next(path for path in paths if not path.exists())

@@ -1,6 +1,8 @@
-"""The embedded default: digits, and small models trained on them in seconds."""
+"""The embedded default: digits, a picture, and small models trained in seconds."""
 
 from worldline.zoo.digits import digits
+from worldline.zoo.embeddings import PartnerEmbeddings, embeddings
+from worldline.zoo.picture import picture
 from worldline.zoo.training import MODELS, cache_folder, load, names
 
-__all__ = ["MODELS", "cache_folder", "digits", "load", "names"]
+__all__ = ["MODELS", "PartnerEmbeddings", "cache_folder", "digits", "embeddings", "load", "names", "picture"]

@@ -1,10 +1,36 @@
 """The published experiments, each with its law and its controls."""
 
+from worldline.encoder.experiments.base import Experiment
 from worldline.encoder.experiments.bell import Bell
-from worldline.encoder.experiments.carrying import Image, Reconcile
+from worldline.encoder.experiments.carrying import LARGEST_SIDE, Image, Reconcile
 from worldline.encoder.experiments.collapse import Collapse
 from worldline.encoder.experiments.flip import Flip
 from worldline.encoder.experiments.merging import Contraction, Dilation, Path3D, Spacetime
 from worldline.encoder.experiments.pairs import Pairs
+from worldline.encoder.experiments.record import CONTROLS, Control, Measurement, Outcome
 
-__all__ = ["Bell", "Collapse", "Contraction", "Dilation", "Flip", "Image", "Pairs", "Path3D", "Reconcile", "Spacetime"]
+EXPERIMENTS: dict[str, type[Experiment]] = {
+    experiment.name: experiment
+    for experiment in (Dilation, Contraction, Path3D, Collapse, Pairs, Spacetime, Image, Reconcile, Flip, Bell)
+}
+"""All of them by name, in the order in which a reader of the paper meets them."""
+
+__all__ = [
+    "CONTROLS",
+    "EXPERIMENTS",
+    "LARGEST_SIDE",
+    "Bell",
+    "Collapse",
+    "Contraction",
+    "Control",
+    "Dilation",
+    "Experiment",
+    "Flip",
+    "Image",
+    "Measurement",
+    "Outcome",
+    "Pairs",
+    "Path3D",
+    "Reconcile",
+    "Spacetime",
+]

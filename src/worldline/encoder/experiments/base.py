@@ -6,6 +6,7 @@ from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
 from worldline.encoder.encoder import Encoder
+from worldline.encoder.experiments.record import Outcome
 from worldline.encoder.selection import Rule, check_count
 from worldline.errors import UsageError
 
@@ -17,8 +18,6 @@ MOST_NUMBERS = 2**24  # of float64 in the paths that are held at once: 128 MiB, 
 @dataclass(frozen=True, kw_only=True)
 class Experiment:
     """Settings of one experiment; the defaults of each are those that the paper published.
-
-    Every experiment has ``run()``, which takes what ``needs`` says and gives an :class:`Outcome`.
 
     Attributes:
         seed: of features and layers.
@@ -32,6 +31,10 @@ class Experiment:
     needs: ClassVar[str] = ""  # what run() must be given: nothing, "embeddings" or "picture"
 
     seed: int = 0
+
+    def run(self, *args: Any, **kwargs: Any) -> Outcome:
+        """Measure."""
+        raise NotImplementedError
 
     def settings(self) -> dict[str, Any]:
         """Every setting by name."""

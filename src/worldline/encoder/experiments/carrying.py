@@ -13,7 +13,15 @@ from torch import Tensor
 from worldline.encoder.encoder import Encoder
 from worldline.encoder.experiments.base import Experiment, affordable
 from worldline.encoder.experiments.record import Control, Measurement, Outcome, mean_of, verdict_on
-from worldline.encoder.experiments.walks import from_fitted, law_walk, no_selection, rank, resolved, sign_kept
+from worldline.encoder.experiments.walks import (
+    from_fitted,
+    law_walk,
+    no_selection,
+    rank,
+    resolvable,
+    resolved,
+    sign_kept,
+)
 from worldline.encoder.fitted import came, check_finite
 from worldline.encoder.joint import encode_together
 from worldline.encoder.path import Path
@@ -102,7 +110,7 @@ class Carry(Experiment):
             },
             replicas=encoders,
             curves={
-                "rapidity": tuple(phi.abs().mean((1, 2)).tolist()),
+                "rapidity": tuple(resolvable(phi).mean((1, 2)).tolist()),
                 "rapidity_law": tuple(law.abs().mean(1).tolist()),
             },
         )

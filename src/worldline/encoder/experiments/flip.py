@@ -62,6 +62,7 @@ class Flip(Layered):
         towards = (start > 0).double()
         grid = start[start > 0].quantile(torch.linspace(0.005, 0.995, 100, dtype=start.dtype))
         kept = float(sign_kept_probability(grid, encoder.selection, self.depth, samples=1000).value.mean())
+        density, edges = torch.histogram(readings.flatten(), bins=60, density=True)
         measurements = (
             mean_of(
                 "mean reading of the fitted feature by a kept neuron",
@@ -100,7 +101,8 @@ class Flip(Layered):
             },
             replicas=encoders,
             curves={
-                "readings": tuple(readings[0, : max(1, 2000 // self.width)].flatten().tolist()),
+                "reading_edges": tuple(edges.tolist()),
+                "reading_density": tuple(density.tolist()),
                 "law_rapidity": tuple(grid.tolist()),
                 "law_kept": tuple(
                     sign_kept_probability(grid, encoder.selection, self.depth, samples=1000).value.tolist()

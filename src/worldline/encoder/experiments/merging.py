@@ -17,6 +17,7 @@ from worldline.encoder.experiments.walks import (
     measure_merging,
     no_selection,
     rank,
+    resolvable,
     sign_kept,
 )
 from worldline.encoder.path import spacetime_path
@@ -60,7 +61,7 @@ class Merge(Layered):
             table=self._table(merging),
             replicas=replicas,
             curves={
-                "log_gamma": _row(log_gamma(merging.rapidity).mean(1)),
+                "log_gamma": _row(log_gamma(resolvable(merging.rapidity)).mean(1)),
                 "log_gamma_law": _row(log_gamma(merging.law).mean(1)),
             },
         )

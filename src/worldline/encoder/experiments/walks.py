@@ -97,6 +97,11 @@ def from_fitted(directions: Tensor) -> Tensor:
     return rapidity(first.flatten(0, 1), others.flatten(0, 1)).view(others.shape[:2])
 
 
+def resolvable(phi: Tensor) -> Tensor:
+    """|φ| up to what vectors in float64 can show; beyond it rounding makes pairs parallel, which has φ = ∞."""
+    return phi.abs().clamp_max(53 * math.log(2))
+
+
 def log_gamma(phi: Tensor) -> Tensor:
     """Entanglement ln cosh φ, without overflow."""
     return phi.abs() + torch.nn.functional.softplus(-2 * phi.abs()) - math.log(2)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from worldline.report.content import Content
+from worldline.report.explore.content import Content
 
 __all__ = ["headline", "sentences", "titles"]
 

@@ -73,8 +73,6 @@ class Content:
 def read_content(run: RunFolder) -> Content:
     """Read a finished run; RunError where something is missing."""
     summary = run.read_json("summary.json")
-    if summary.get("schema") != "worldline.explore/1":
-        raise RunError(f"{run.path} has schema {summary.get('schema')!r}; this version reads worldline.explore/1.")
     table = run.read_table("samples.parquet").to_pydict()
     tensors = run.read_tensors("twins.safetensors")
     if tensors is None:

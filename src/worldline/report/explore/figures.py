@@ -8,11 +8,11 @@ from typing import Any
 from bokeh.models import ColumnDataSource, HoverTool, Model, Range1d, TapTool
 from bokeh.plotting import figure
 
-from worldline.report.content import PAIRS, TWINS, Content
+from worldline.report.colours import BLUE, GREEN, GREY, PURPLE, VERMILLION
+from worldline.report.explore.content import PAIRS, TWINS, Content
 
 __all__ = ["build_figures"]
 
-VERMILLION, BLUE, GREEN, PURPLE, GREY = "#c8500a", "#0072b2", "#00795a", "#a3487f", "#666666"
 STYLE = {
     "adversarial_clean": (VERMILLION, "circle"),
     "noise_clean": (BLUE, "square"),

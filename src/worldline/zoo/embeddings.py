@@ -1,0 +1,54 @@
+"""Embeddings of the digits with a partner of the same class and one of another, from a model of the zoo."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldline.trace import choose_layers, collect, find_layers
+from worldline.zoo.digits import digits
+from worldline.zoo.training import Tick, load
+
+__all__ = ["PartnerEmbeddings", "embeddings"]
+
+
+@dataclass(frozen=True)
+class PartnerEmbeddings:
+    """(N, D) embeddings, a partner of each that belongs to it and one that does not; ``origin`` says what they are."""
+
+    embeddings: Tensor
+    matched: Tensor
+    unmatched: Tensor
+    origin: str
+
+
+def embeddings(model: str = "cnn", *, seed: int = 0, tick: Tick = lambda _done, _total: None) -> PartnerEmbeddings:
+    """Features of the test digits at the layer before the logits, seen from the mean of the training digits.
+
+    Args:
+        model: a name of the zoo.
+        seed: of the partners: another test digit of the same class, and one of another class.
+        tick: as in :func:`load`.
+
+    >>> import worldline as wl
+    >>> wl.zoo.embeddings().matched.shape
+    torch.Size([600, 128])
+    """
+    data, network = digits(), load(model, tick=tick)
+    layer = choose_layers(find_layers(network, data.x))[-2].name
+    features, reference = (collect(network, x, [layer])[layer] for x in (data.x, data.reference_x))
+    features = features - reference.mean(0)
+    generator = torch.Generator().manual_seed(seed)
+    score = torch.rand(len(data.y), len(data.y), generator=generator)
+    same = data.y[:, None] == data.y
+    itself = torch.eye(len(data.y), dtype=torch.bool)
+    matched = score.masked_fill(~same | itself, -1).argmax(1)
+    unmatched = score.masked_fill(same, -1).argmax(1)
+    return PartnerEmbeddings(
+        features,
+        features[matched],
+        features[unmatched],
+        f"{len(features)} test digits at {layer} of {model}, seen from the mean of the training digits; matched: another of its class",
+    )
