@@ -87,7 +87,10 @@ class Carry(Experiment):
         layer = resolved(encoder.selection, self.depth, start=2.0)
         receiver, eavesdropper = (self._error(path, phi[..., who], law, layer, who + 1) for who in (0, 1))
         seed = int(torch.randint(2**31, (), generator=generator))  # not ours: it would draw our features again
-        told = self._carry(encoder, features[0, 0], features[0, 1], pixels, seed)
+        order = torch.randperm(
+            k, generator=generator
+        )  # neurons come sorted by what they read; pixels meet them in any order
+        told = self._carry(encoder, features[0, 0], features[0, 1], pixels[order], seed)
         measurements = (receiver, self._wrong_key(told, k))
         return Outcome(
             measurements,
@@ -106,7 +109,10 @@ class Carry(Experiment):
                 "row": torch.arange(k) // picture.shape[1],
                 "column": torch.arange(k) % picture.shape[1],
                 "message": self._message(pixels),
-                **{name: getattr(told, name) for name in ("carried", "received", "overheard", "wrong_key")},
+                **{
+                    name: getattr(told, name)[order.argsort()]
+                    for name in ("carried", "received", "overheard", "wrong_key")
+                },
             },
             replicas=encoders,
             curves={

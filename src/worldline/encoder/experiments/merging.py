@@ -177,7 +177,9 @@ class Path3D(Merge):
     title = "The path in three dimensions"
     claim = "Two features that start apart soon follow one path, or mirrored ones."
     law = f"The angle closes by {RATE} nats per layer; the direction itself jumps, successive directions being uncorrelated."
-    shown = "Left: the first 12 directions of the fitted feature and of the other one. Right: sin of the angle between them."
+    shown = (
+        "Left: the first 8 directions of the fitted feature and of the other one. Right: sin of the angle between them."
+    )
 
     candidates: int = 5
     width: int = 3

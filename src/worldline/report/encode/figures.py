@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from worldline.report.colours import BLUE, GREEN, GREY, PURPLE, VERMILLION
 
@@ -19,6 +20,7 @@ __all__ = ["draw"]
 
 Document = dict[str, Any]
 Table = dict[str, npt.NDArray[Any]]
+SHOWN_STEPS = 8
 RESOLVED = 2.0**-53  # of the sine of an angle, by float64
 
 
@@ -28,6 +30,8 @@ def draw(document: Document, columns: dict[str, list[Any]]) -> bytes:
     table = {name: np.asarray(values) for name, values in columns.items()}
     DRAWN[document["experiment"]](figure, document, table)
     for axes in figure.axes:
+        if axes.get_xlabel() == "layer":
+            axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
     buffer = io.BytesIO()
     figure.savefig(buffer, format="png", metadata={"Software": None})
@@ -56,7 +60,7 @@ def _path3d(figure: Figure, document: Document, table: Table) -> None:
     right = figure.add_subplot(grid[1])
     _globe(left)
     for who, color, marker, style in (("fitted", BLUE, "o", "-"), ("other", VERMILLION, "^", "--")):
-        path = np.stack([table[f"{who}_{axis}"][:12] for axis in "xyz"])
+        path = np.stack([table[f"{who}_{axis}"][:SHOWN_STEPS] for axis in "xyz"])
         left.plot(*path, color=color, marker=marker, linestyle=style, markersize=4, linewidth=1, label=f"{who} feature")
         left.text(*path[:, 0], " 1", color=color)
     left.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1), zticks=(-1, 0, 1), box_aspect=(1, 1, 1))
@@ -135,7 +139,7 @@ def _carried(figure: Figure, document: Document, table: Table) -> None:
         ("carried", "what is sent"),
         ("received", "the receiver reads"),
         ("overheard", "the eavesdropper reads"),
-        ("wrong_key", "read without the weights"),
+        ("wrong_key", "without the weights"),
     )
     for place, (name, title) in enumerate(shown):
         axes = figure.add_subplot(grid[0, place])
@@ -187,7 +191,7 @@ def _flip(figure: Figure, document: Document, table: Table) -> None:
         xlabel="|correlation| with the fitted feature at the input",
         ylabel="share whose label follows\nthe sign of its correlation",
     )
-    right.legend(frameon=False, loc="lower right")
+    right.legend(frameon=False, loc="center right")
 
 
 def _bell(figure: Figure, document: Document, table: Table) -> None:

@@ -1,0 +1,112 @@
+"""``worldline explore``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from worldline.cli.shared import check_resume, exit_codes, new_table, print_table, progress, run_options, show
+
+__all__ = ["explore"]
+
+
+@click.command()
+@click.option(
+    "--config",
+    "config_file",
+    metavar="FILE",
+    help="TOML with an [explore] table; options given here win over it.",
+)
+@click.option("--model", help="Zoo name, package.module:factory or file.py:factory.  [default: cnn]")
+@click.option(
+    "--weights", metavar="FILE", help="State dict for a factory's model: .safetensors, or .pt (weights only)."
+)
+@click.option("--data", help="'digits', or an .npz with x and y.  [default: digits]")
+@click.option("--bounds", metavar="LOW,HIGH", help="Legal range of the inputs.  [default: 0,1]")
+@click.option(
+    "--eps", metavar="NUMBER", help="Radius of the attack in the inputs' units; 8/255 works.  [default: 0.15]"
+)
+@click.option("--norm", help="linf or l2.  [default: linf]")
+@click.option("--attack", help="pgd, fgsm, or package.module:callable(model, x, y).  [default: pgd]")
+@click.option("--steps", type=int, help="Steps of PGD.  [default: 40]")
+@click.option(
+    "--layers",
+    multiple=True,
+    metavar="GLOB",
+    help="Layers to trace; repeat for more.  [default: those the next stage reads]",
+)
+@click.option("--frame", help="raw, centered or whitened.  [default: centered]")
+@click.option("--samples", type=int, help="Attack at most so many samples.  [default: 1000]")
+@click.option("--batch-size", type=int, help="Inputs in one pass.  [default: 256]")
+@click.option("--device", help="Where torch computes.  [default: cpu]")
+@click.option("--strict", is_flag=True, help="Exit with 4 if a check of the evaluation warns.")
+@run_options
+def explore(
+    config_file: str | None,
+    bounds: str | None,
+    out: str | None,
+    resume: bool,
+    strict: bool,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+    **options: Any,
+) -> None:
+    """Attack a model, follow the twins through its layers, and write a report."""
+    with exit_codes(debug):
+        from worldline import report, runs
+
+        given = {name: value for name, value in options.items() if value not in (None, ())}
+        if bounds is not None:
+            given["bounds"] = runs.parse_bounds(bounds)
+        keys = runs.ExploreConfig.read(Path(config_file)) if config_file else {}
+        config = runs.ExploreConfig(**{**keys, **given})
+        check_resume(resume, out)
+        with progress(hidden=quiet or as_json) as tick:
+            run = runs.explore(config, Path(out) if out else None, resume=resume, tick=tick)
+            tick("Writing the report", 0, 1)
+            report.write_report(run)
+            tick("Writing the report", 1, 1)
+        show(run, _explore_lines, as_json=as_json, quiet=quiet)
+        if strict and not run.read_json("summary.json")["trustworthy"]:
+            raise SystemExit(4)
+
+
+def _explore_lines(summary: dict[str, Any]) -> None:
+    from worldline.runs import findings
+
+    _layer_table(summary)
+    click.echo()
+    for sentence in findings(summary):
+        click.echo(sentence)
+    warnings = [check["sentence"] for check in summary["checks"] if check["status"] == "warned"]
+    for warning in (*warnings, *summary["notes"]):
+        click.echo(f"Warning: {warning}", err=True)
+    if not warnings:
+        click.echo(f"Checks of the evaluation: none of {len(summary['checks'])} warns.")
+
+
+def _layer_table(summary: dict[str, Any]) -> None:
+    title = f"Median rapidity φ by layer ({summary['fooled']:,} fooled samples, {summary['frame']} frame)"
+    heads = (
+        *("#", "layer", "width", "adv–\nclean", "noise–\nclean", "adv–\ntrue", "adv–\nwrong", "changed\nsides"),
+        "excess\nboost",
+    )
+    table = new_table(title, heads)
+    for layer in summary["layers"]:
+        rapidity = [
+            _number(layer["rapidity"][name])
+            for name in ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wrong")
+        ]
+        share = "–" if layer["swapped_share"] is None else f"{layer['swapped_share']:.0%}"
+        boost = _number(layer["excess_boost"]) if layer["excess_boost"] else "–"
+        table.add_row(str(layer["index"]), layer["name"], f"{layer['width']:,}", *rapidity, share, boost)
+    print_table(table)
+
+
+def _number(summary: dict[str, Any]) -> str:
+    if summary["median"] is None:
+        return "∞" if summary["status"] == "infinite" else "–"
+    return f"{summary['median']:+.2f}"
