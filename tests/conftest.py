@@ -2,11 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import os
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import settings
+from selenium import webdriver
+from selenium.webdriver.chrome.service import Service
+from selenium.webdriver.support.ui import WebDriverWait
 
 from worldline import zoo
 from worldline.inputs import Data
@@ -29,3 +36,42 @@ def mlp() -> torch.nn.Module:
 @pytest.fixture(scope="session")
 def cnn() -> torch.nn.Module:
     return zoo.load("cnn")
+
+
+BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+DRIVER = shutil.which("chromedriver")
+FLAGS = (
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--disable-component-update --disable-sync --window-size=1200,1000"
+)
+
+
+class Browser(webdriver.Chrome):
+    """Headless Chromium that notes what a page asks for and what it complains of."""
+
+    def open(self, path: Path) -> list[str]:
+        """Open a page, wait until it is ready, and give the addresses that were requested."""
+        self.get_log("browser")
+        self.get_log("performance")
+        self.get(path.resolve().as_uri())
+        WebDriverWait(self, 30).until(lambda it: it.execute_script("return document.body.dataset.ready") == "true")
+        events = (json.loads(entry["message"])["message"] for entry in self.get_log("performance"))
+        return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+
+    def complaints(self) -> list[str]:
+        """Warnings and errors of the page since they were last asked for."""
+        return [entry["message"] for entry in self.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator[Browser]:
+    if not (BROWSER and DRIVER) and not os.environ.get("WORLDLINE_REQUIRE_BROWSER"):
+        pytest.skip("no Chromium with chromedriver on this machine (Debian: apt-get install chromium chromium-driver)")
+    options = webdriver.ChromeOptions()
+    options.binary_location = BROWSER or "chromium"
+    for flag in FLAGS.split():
+        options.add_argument(flag)
+    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
+    driver = Browser(options=options, service=Service(DRIVER or "chromedriver"))
+    yield driver
+    driver.quit()

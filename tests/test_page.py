@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import json
-import os
 import shutil
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 from selenium import webdriver
-from selenium.webdriver.chrome.service import Service
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
@@ -20,29 +16,7 @@ import worldline as wl
 from worldline.report.images import change_picture, picture, picture_array
 from worldline.runs import ExploreConfig, RunFolder
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-DRIVER = shutil.which("chromedriver")
-needs_browser = pytest.mark.skipif(
-    not (BROWSER and DRIVER) and not os.environ.get("WORLDLINE_REQUIRE_BROWSER"),
-    reason="no Chromium with chromedriver on this machine (Debian: apt-get install chromium chromium-driver)",
-)
-FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
-    "--disable-component-update --disable-sync --window-size=1200,1000"
-)
 HOSTILE = '</script><img src=x onerror="document.title=1"><b>'
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[webdriver.Chrome]:
-    options = webdriver.ChromeOptions()
-    options.binary_location = BROWSER or "chromium"
-    for flag in FLAGS.split():
-        options.add_argument(flag)
-    options.set_capability("goog:loggingPrefs", {"browser": "ALL", "performance": "ALL"})
-    driver = webdriver.Chrome(options=options, service=Service(DRIVER or "chromedriver"))
-    yield driver
-    driver.quit()
 
 
 @pytest.fixture(scope="module")
@@ -52,35 +26,19 @@ def run_folder(tmp_path_factory) -> RunFolder:
     return run
 
 
-def open_page(browser: webdriver.Chrome, path: Path) -> list[str]:
-    """Open a page, wait until it is ready, and give the addresses that were requested."""
-    browser.get_log("browser")
-    browser.get_log("performance")
-    browser.get(path.resolve().as_uri())
-    WebDriverWait(browser, 30).until(lambda it: it.execute_script("return document.body.dataset.ready") == "true")
-    events = (json.loads(entry["message"])["message"] for entry in browser.get_log("performance"))
-    return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
-
-
-def complaints(browser: webdriver.Chrome) -> list[str]:
-    return [entry["message"] for entry in browser.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
-
-
-@needs_browser
 @pytest.mark.end_to_end
 def test_the_page_asks_for_nothing_and_complains_of_nothing(browser, run_folder: RunFolder) -> None:
     page = run_folder.path / "report.html"
-    requested = open_page(browser, page)
+    requested = browser.open(page)
     assert [url for url in requested if not url.startswith("data:")] == [page.resolve().as_uri()]
-    assert complaints(browser) == []
+    assert browser.complaints() == []
     assert browser.execute_script("return performance.getEntriesByType('resource').length") == 0
     assert page.stat().st_size <= 2_500_000
 
 
-@needs_browser
 @pytest.mark.end_to_end
 def test_the_policy_would_stop_a_request_and_a_script(browser, run_folder: RunFolder) -> None:
-    open_page(browser, run_folder.path / "report.html")
+    browser.open(run_folder.path / "report.html")
     browser.execute_script("""
         window.stopped = [];
         document.addEventListener("securitypolicyviolation", (event) => window.stopped.push(event.effectiveDirective));
@@ -95,10 +53,9 @@ def test_the_policy_would_stop_a_request_and_a_script(browser, run_folder: RunFo
     assert browser.execute_script("return window.ran") is None
 
 
-@needs_browser
 @pytest.mark.end_to_end
 def test_every_figure_is_drawn_with_its_sentence_and_table(browser, run_folder: RunFolder) -> None:
-    open_page(browser, run_folder.path / "report.html")
+    browser.open(run_folder.path / "report.html")
     summary = run_folder.read_json("summary.json")
     for name in ("leaving", "joining", "swapped", "spacetime", "map"):
         drawn = browser.execute_script(
@@ -120,10 +77,9 @@ def test_every_figure_is_drawn_with_its_sentence_and_table(browser, run_folder: 
     assert len(browser.find_elements(By.CSS_SELECTOR, ".card")) == 24
 
 
-@needs_browser
 @pytest.mark.end_to_end
 def test_choosing_a_sample_moves_its_worldlines(browser, run_folder: RunFolder) -> None:
-    open_page(browser, run_folder.path / "report.html")
+    browser.open(run_folder.path / "report.html")
     pairs = run_folder.read_table("pairs.parquet")
     layers = len(run_folder.read_json("summary.json")["layers"])
     rho = np.tanh(pairs["adversarial_clean"].to_numpy().reshape(-1, layers))
@@ -143,7 +99,7 @@ def test_choosing_a_sample_moves_its_worldlines(browser, run_folder: RunFolder) 
     button.click()
     assert select.first_selected_option.get_attribute("value") == button.get_attribute("data-position")
     assert len(browser.find_elements(By.CSS_SELECTOR, "#chosen-pictures img")) == 4
-    assert complaints(browser) == []
+    assert browser.complaints() == []
 
 
 POINT = """
@@ -159,10 +115,9 @@ return find(document).filter((it) => it.tagName === "IMG" && !it.className).map(
 """
 
 
-@needs_browser
 @pytest.mark.end_to_end
 def test_pointing_at_a_sample_shows_its_pictures_and_clicking_chooses_it(browser, run_folder: RunFolder) -> None:
-    open_page(browser, run_folder.path / "report.html")
+    browser.open(run_folder.path / "report.html")
     browser.execute_script("document.getElementById('figure-map').scrollIntoView({block: 'center'})")
     x, y, position = browser.execute_script(POINT)
 
@@ -186,7 +141,6 @@ def test_pointing_at_a_sample_shows_its_pictures_and_clicking_chooses_it(browser
     WebDriverWait(browser, 5).until(chosen_is_here)
 
 
-@needs_browser
 @pytest.mark.end_to_end
 def test_hostile_names_are_text(browser, run_folder: RunFolder, tmp_path: Path) -> None:
     copy = tmp_path / "hostile"
@@ -198,11 +152,11 @@ def test_hostile_names_are_text(browser, run_folder: RunFolder, tmp_path: Path) 
     summary["layers"][1]["name"] = HOSTILE
     summary["notes"] = [HOSTILE]
     run.write_json("summary.json", summary)
-    requested = open_page(browser, wl.report.write_report(run))
+    requested = browser.open(wl.report.write_report(run))
     assert all(url.startswith(("file:", "data:")) for url in requested)
     assert browser.title.startswith("Worldline: </script><img")
     assert browser.find_elements(By.CSS_SELECTOR, "img[src='x'], main b, h1 b") == []
-    assert complaints(browser) == []
+    assert browser.complaints() == []
 
 
 @pytest.mark.end_to_end

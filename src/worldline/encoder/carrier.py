@@ -44,7 +44,8 @@ def recover_grey(
 ) -> Float[Tensor, " k"]:
     """Take a grey message off with the other codeword, whichever sign it has.
 
-    m̂ = y ∓ α v, the sign that leaves the shorter remainder; right whenever α exceeds |m|.
+    m̂ = y ∓ α v, the sign that leaves the shorter remainder; right if |m| < α (cos(θ/2) − sin(θ/2)), θ the angle
+    between u and ±v: if α exceeds |m| where the codewords agree.
 
     Args:
         carried: (k,) y.

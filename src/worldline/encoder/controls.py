@@ -7,7 +7,8 @@ Gaussian of variance
     V = Σ_l |y_l|⁻² Π_{j<l} (χ_j/|y_j|)²,    so    P(sign kept) = E Φ(|sinh φ₀| / √V).
 
 For many neurons |y|² → k m₂ and χ² → k: V → (1/k) Σ_{l=1…L} m₂^{−l}. Selection makes the sum converge: what
-the first layers decide stays. Without selection it grows like L/k and the sign is forgotten.
+the first layers decide stays. Without selection it grows like L/k while L ≪ k, and the sign is forgotten; for
+L ≫ k it stops growing, and 1 − θ₀/π of the pairs keep theirs.
 """
 
 from __future__ import annotations

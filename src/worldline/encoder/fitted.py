@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.encoder.layer import draw_rows
+from worldline.encoder.layer import apply_rows, draw_noise, set_readings
 from worldline.encoder.path import Composed, Path, split_length
 from worldline.errors import BoundsError, LayerError, ShapeError
 from worldline.geometry.pair import rapidity
@@ -58,13 +58,13 @@ class FittedEncoder:
 
         Every call gives the same weights. They are held if all fit in ``encoder.memory``, else drawn again.
         """
-        return map(self._out, self._layers())
+        return map(self._out, self._weights())
 
     def compose(self) -> Composed:
         """The product H = W_L … W_1 with its scale carried as a logarithm. Cost: L products (k, k)(k, D)."""
         product: Tensor | None = None
         log_scale = torch.zeros(len(self._batched.directions[0]), dtype=torch.float64, device=self._device)
-        for weight in self._layers():
+        for weight in self._weights():
             product = weight if product is None else weight @ product
             norm = torch.linalg.matrix_norm(product)
             product, log_scale = product / norm[:, None, None], log_scale + norm.double().log()
@@ -91,10 +91,10 @@ class FittedEncoder:
         held = self._check_layers(layers)
         directions, log_norms = [], []
         direction, log_norm = split_length(self._check_features(features))
-        stack = iter(self._layers())
+        stack = self._layers()
         for layer in range(max(held) + 1):
             if layer > 0:
-                direction, growth = split_length(direction @ next(stack).transpose(-1, -2))
+                direction, growth = split_length(apply_rows(*next(stack), direction))
                 log_norm = log_norm + growth
             if layer in held:
                 directions.append(self._out(direction))
@@ -124,8 +124,16 @@ class FittedEncoder:
     def _device(self) -> torch.device:
         return self._batched.directions[0].device
 
-    def _layers(self) -> Iterator[Tensor]:
+    def _weights(self) -> Iterator[Tensor]:
         """W_1 … W_L with the axis P."""
+        for rows, direction, readings in self._layers():
+            yield set_readings(rows if self._kept is None else rows.clone(), direction, readings)
+
+    def _layers(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
+        """For each layer rows (P, k, D) that are right across x̂, its x̂ (P, D) and its readings y (P, k)."""
+        return zip(self._rows(), self._batched.directions[:-1], self._readings, strict=True)
+
+    def _rows(self) -> Iterator[Tensor]:
         if self._kept is not None:
             return iter(self._kept)
         start = self._batched.directions[0]
@@ -138,8 +146,8 @@ class FittedEncoder:
     def _draw(self) -> Iterator[Tensor]:
         generator = torch.Generator(self._device)
         generator.set_state(self._state)
-        for direction, readings in zip(self._batched.directions[:-1], self._readings, strict=True):
-            yield draw_rows(direction, readings, generator=generator)
+        for direction in self._batched.directions[:-1]:
+            yield draw_noise(direction, self.encoder.width, generator=generator)
 
     def _out(self, value: Tensor, axis: int = 0) -> Tensor:
         return value.select(axis, 0) if self._single else value

@@ -7,7 +7,7 @@ Gaussian across it,
     W = y x̂ᵀ + G (1 − x̂x̂ᵀ) = G + (y − G x̂) x̂ᵀ,   G i.i.d. N(0, 1) of shape (k, D),
 
 where y comes from its order statistics (:mod:`worldline.encoder.selection`). The same distribution as drawing
-n rows, at the price of k.
+n rows, at the price of k. To apply the layer W is not even needed: W f = G f + (y − G x̂)(x̂·f), one product with G.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from torch import Tensor
 
 from worldline.encoder.selection import Selection
 
-__all__ = ["draw_rows", "draw_rows_literally"]
+__all__ = ["apply_rows", "draw_rows", "draw_rows_literally", "set_readings"]
 
 
 def draw_rows(
@@ -46,10 +46,45 @@ def draw_rows(
     >>> rows[0, :, 0]  # what x̂, the first axis, is read as
     tensor([ 2., -3.])
     """
-    layers, width, inputs = len(direction), readings.shape[-1], direction.shape[-1]
-    rows = torch.randn(layers, width, inputs, dtype=direction.dtype, device=direction.device, generator=generator)
-    missing = readings.to(rows.dtype)[..., None] - rows @ direction[..., None]  # (P, k, 1)
-    return rows.baddbmm_(missing, direction[:, None, :])
+    return set_readings(draw_noise(direction, readings.shape[-1], generator=generator), direction, readings)
+
+
+def draw_noise(direction: Tensor, width: int, *, generator: torch.Generator) -> Tensor:
+    """G of the module, (P, k, D) for unit features (P, D)."""
+    shape = (len(direction), width, direction.shape[-1])
+    return torch.randn(shape, dtype=direction.dtype, device=direction.device, generator=generator)
+
+
+def set_readings(noise: Tensor, direction: Tensor, readings: Tensor) -> Tensor:
+    """W = G + (y − G x̂) x̂ᵀ, (P, k, D), written over G."""
+    missing = readings.to(noise.dtype)[..., None] - noise @ direction[..., None]  # (P, k, 1)
+    return noise.baddbmm_(missing, direction[:, None, :])
+
+
+def apply_rows(
+    noise: Float[Tensor, "P k D"],
+    direction: Float[Tensor, "P D"],
+    readings: Float[Tensor, "P k"],
+    features: Float[Tensor, "P N D"],
+) -> Float[Tensor, "P N k"]:
+    """Features after the layer, W f = G f + (y − G x̂)(x̂·f), without forming W.
+
+    Args:
+        noise: G, or rows that read anything along x̂: only their part across it counts.
+        direction, readings: x̂ and y of the layer.
+        features: f, N of them for each of the P layers.
+
+    Cost: one product of N + 1 features with G.
+
+    >>> import torch
+    >>> from worldline.encoder.layer import apply_rows
+    >>> x = torch.eye(3)[:1]
+    >>> apply_rows(torch.zeros(1, 2, 3), x, torch.tensor([[2.0, -3.0]]), 5 * x[None])
+    tensor([[[ 10., -15.]]])
+    """
+    moved = torch.cat((features, direction[:, None]), 1) @ noise.transpose(-1, -2)  # (P, N + 1, k)
+    missing = readings.to(noise.dtype) - moved[:, -1]
+    return moved[:, :-1].baddbmm_(features @ direction[..., None], missing[:, None])
 
 
 def draw_rows_literally(

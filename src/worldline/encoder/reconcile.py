@@ -109,8 +109,10 @@ def reconcile_bits(
         seed: of the layers, the eavesdropper's vector and the wrong key.
 
     Returns:
-        :class:`Reconciliation`; errors are shares of wrong bits. At an angle θ between u and v about θ/π of
-        the bits are wrong; a wrong key has half of them wrong.
+        :class:`Reconciliation`; errors are shares of wrong bits, (1 − E(θ))/2 on average, θ the angle between
+        the features before the last layer and E :func:`worldline.geometry.bell.sign_correlation` at the share
+        k/n: fewer than θ/π, since the last layer keeps readings far from zero. A wrong key has half of the bits
+        wrong.
 
     Raises:
         ShapeError, BoundsError: as :func:`reconcile_grey`.

@@ -76,8 +76,8 @@ class Selection:
 
         Returns:
             (P, k) float64. ``largest``: by decreasing |y|, random signs; ``most_negative``: increasing;
-            ``none``: i.i.d. normal, unordered. All in ±8.3 even for one neuron of 2⁵³ in all but one draw in
-                10⁸ or so.
+            ``none``: i.i.d. normal, unordered. At most 8.3 or so even for one neuron of 2⁵³, beyond 10.3 once in
+            10⁸ draws.
 
         Cost: O(P k), whatever n is.
 

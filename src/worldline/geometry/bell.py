@@ -5,8 +5,9 @@ angle θ. Given the reading g of a, that of b is g cos θ + h sin θ with h ~ N(
 signs is E[erf(|g| cot θ/√2)]. Keep only the vectors with |g| > τ, a share q of them: in polar
 coordinates of (g, h)
 
-    E(θ) = E[erf(|g| cot θ/√2) | |g| > τ] = (2/πq) ∫₀^{π/2−θ} exp(−τ²/(2 cos² u)) du      (4/q times Owen's
-    T).
+    E(θ) = E[erf(|g| cot θ/√2) | |g| > τ] = (2/πq) ∫₀^{π/2−θ} exp(−τ²/(2 cos² u)) du
+
+(4/q times Owen's T).
 
 At 45° erf(|g|/√2) is itself uniform, so E = 1 − q/2, and the four CHSH settings give S = 4 − 2q.
 
@@ -113,8 +114,7 @@ def chsh(correlations: Float[Tensor, "*B 2 2"]) -> Float[Tensor, "*B"]:
     Returns:
         (…) in [0, 4]. At most 2: a joint distribution of all four readings exists (Fine 1982). Above 2 it
         does not: by quantum mechanics up to 2√2, or, as everywhere in this library, because the readings were
-            selected. On noisy
-        estimates the maximum is biased upwards by about their standard error.
+        selected. On noisy estimates the maximum is biased upwards by about their standard error.
 
     Raises:
         ShapeError: not (…, 2, 2).

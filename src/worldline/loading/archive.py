@@ -32,14 +32,13 @@ def read_arrays(path: Path, *, required: tuple[str, ...], together: tuple[str, .
     if not path.is_file():
         raise DataError(f"There is no data file {str(path)!r}.")
     try:
-        with path.open("rb") as file, np.load(file, allow_pickle=False) as archive:
+        with path.open("rb") as file:
+            archive = np.load(file, allow_pickle=False)
             if not isinstance(archive, np.lib.npyio.NpzFile):
-                raise DataError(f"{path.name} is a single array (.npy), not an .npz with {', '.join(required)}.")
+                raise ValueError("it is a single array (.npy)")
             held = archive.files
             arrays = {name: archive[name] for name in (*required, *together) if name in held}
     except (ValueError, OSError, EOFError, zipfile.BadZipFile) as error:
-        if isinstance(error, DataError):
-            raise
         raise DataError(f"{path.name} cannot be read as an .npz of plain arrays: {error}.") from error
     wanted = {*required, *(together if set(together) & set(arrays) else ())}
     if missing := sorted(wanted - set(arrays)):

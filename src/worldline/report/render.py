@@ -16,18 +16,17 @@ KINDS = {"worldline.explore/1": "explore", "worldline.encode/1": "encode"}  # sc
 def write_report(run: RunFolder) -> Path:
     """Render the report of a finished run and store it as ``report.html`` in the run's folder.
 
-        Pictures that the page shows and that are of use alone (``worldline encode``) are stored beside it as PNG.
+    Pictures that the page shows and that are of use alone (``worldline encode``) are stored beside it as PNG.
 
-        Raises:
-            RunError: the folder holds no finished run, one of another version, or cannot be written.
+    Raises:
+        RunError: the folder holds no finished run, one of another version, or cannot be written.
 
-        >>> import tempfile, worldline as wl
-        >>> from importlib import import_module
-    from pathlib import Path
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     run = wl.runs.explore(wl.runs.ExploreConfig(model="linear", samples=50, steps=5), Path(folder) / "run")
-        ...     wl.report.write_report(run).name
-        'report.html'
+    >>> import tempfile, worldline as wl
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = wl.runs.explore(wl.runs.ExploreConfig(model="linear", samples=50, steps=5), Path(folder) / "run")
+    ...     wl.report.write_report(run).name
+    'report.html'
     """
     page, pictures = _render(run)
     for name, picture in pictures.items():
@@ -38,13 +37,12 @@ def write_report(run: RunFolder) -> Path:
 def render_report(run: RunFolder) -> str:
     """The page as a string; results in, markup out.
 
-        >>> import tempfile, worldline as wl
-        >>> from importlib import import_module
-    from pathlib import Path
-        >>> with tempfile.TemporaryDirectory() as folder:
-        ...     run = wl.runs.explore(wl.runs.ExploreConfig(model="linear", samples=50, steps=5), Path(folder) / "run")
-        ...     wl.report.render_report(run).startswith("<!doctype html>")
-        True
+    >>> import tempfile, worldline as wl
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = wl.runs.explore(wl.runs.ExploreConfig(model="linear", samples=50, steps=5), Path(folder) / "run")
+    ...     wl.report.render_report(run).startswith("<!doctype html>")
+    True
     """
     return _render(run)[0]
 

@@ -30,8 +30,8 @@ __all__ = [
     "sign_kept",
 ]
 
-CONE = 8.0  # nats: sinh φ = e^φ/2 to 1e-7, so the pair is near the light cone
-RESOLVED = 34.0  # nats that float64 vectors still resolve (they stop at 36)
+CONE = 7.0  # nats: sinh φ = e^φ/2 to 1e-6, so the pair is near the light cone
+RESOLVED = 26.0  # nats: float64 vectors stop at 36, and one pair in e^10 runs ten nats ahead where k is 2
 LAW_NUMBERS = 3_000_000  # normals spent on drawing from a law
 WIDE = 512  # from here on the large-width law of the sign is good to a percent
 COMPOSE_OPERATIONS = 6e8
