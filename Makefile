@@ -43,6 +43,7 @@ bench: $(VENV)/installed-bench+test
 	$(BIN)/python benchmarks/tracing.py
 	$(BIN)/python benchmarks/explore.py
 	$(BIN)/python benchmarks/encoder.py
+	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/tables.py
 
 clean:

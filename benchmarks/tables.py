@@ -39,6 +39,14 @@ def section(document: dict[str, Any]) -> list[str]:
         lines += [
             f"| {name} | {it['seconds']:.3f} | {it['low']:.3f} – {it['high']:.3f} |" for name, it in plain.items()
         ] + [""]
+    if "measured" in document:
+        lines += ["| experiment | quantity | measured | law | standard error |", "|---|---|---|---|---|"]
+        for it in document["measured"]:
+            numbers = (
+                "–" if it[key] is None else f"{it[key]:.4g}" for key in ("measured", "predicted", "standard_error")
+            )
+            lines.append(f"| {it['experiment']} | {it['quantity'].replace('|', '∣')} | {' | '.join(numbers)} |")
+        lines.append("")
     for name in ("report_bytes", "first_paint_milliseconds"):
         if document.get(name) is not None:
             lines += [f"{name.replace('_', ' ')}: {document[name]:,.0f}", ""]

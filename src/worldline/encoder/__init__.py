@@ -1,5 +1,6 @@
 """The paper's selecting encoder (arXiv:2309.15669), its exact laws and its controls."""
 
+from worldline.encoder import experiments
 from worldline.encoder.chsh import bell_test, expected_bell_value
 from worldline.encoder.controls import rank_one, sign_kept_large_width, sign_kept_probability
 from worldline.encoder.encoder import Encoder
@@ -29,6 +30,7 @@ __all__ = [
     "bell_test",
     "encode_together",
     "expected_bell_value",
+    "experiments",
     "lyapunov_spectrum",
     "one_step",
     "one_step_moments",

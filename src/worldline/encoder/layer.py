@@ -7,7 +7,7 @@ Gaussian across it,
     W = y x̂ᵀ + G (1 − x̂x̂ᵀ) = G + (y − G x̂) x̂ᵀ,   G i.i.d. N(0, 1) of shape (k, D),
 
 where y comes from its order statistics (:mod:`worldline.encoder.selection`). The same distribution as drawing
-n rows, at the price of k. To apply the layer W is not even needed: W f = G f + (y − G x̂)(x̂·f), one product with G.
+n rows, at the price of k. To apply the layer W is not needed: W f = G f⊥ + y (x̂·f) with f⊥ = f − x̂(x̂·f), one product with G.
 """
 
 from __future__ import annotations
@@ -67,14 +67,14 @@ def apply_rows(
     readings: Float[Tensor, "P k"],
     features: Float[Tensor, "P N D"],
 ) -> Float[Tensor, "P N k"]:
-    """Features after the layer, W f = G f + (y − G x̂)(x̂·f), without forming W.
+    """Features after the layer, W f = G f⊥ + y (x̂·f) with f⊥ = f − x̂(x̂·f), without forming W.
 
     Args:
         noise: G, or rows that read anything along x̂: only their part across it counts.
         direction, readings: x̂ and y of the layer.
         features: f, N of them for each of the P layers.
 
-    Cost: one product of N + 1 features with G.
+    Cost: one product of the features with G, and N·D beside it.
 
     >>> import torch
     >>> from worldline.encoder.layer import apply_rows
@@ -82,9 +82,9 @@ def apply_rows(
     >>> apply_rows(torch.zeros(1, 2, 3), x, torch.tensor([[2.0, -3.0]]), 5 * x[None])
     tensor([[[ 10., -15.]]])
     """
-    moved = torch.cat((features, direction[:, None]), 1) @ noise.transpose(-1, -2)  # (P, N + 1, k)
-    missing = readings.to(noise.dtype) - moved[:, -1]
-    return moved[:, :-1].baddbmm_(features @ direction[..., None], missing[:, None])
+    along = features @ direction[..., None]  # (P, N, 1)
+    across = torch.baddbmm(features, along, direction[:, None], alpha=-1)
+    return torch.baddbmm(along * readings.to(noise.dtype)[:, None], across, noise.transpose(-1, -2))
 
 
 def draw_rows_literally(

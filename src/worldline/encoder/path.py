@@ -105,13 +105,12 @@ def spacetime_path(path: Path, *, speed: float) -> Float[Tensor, "L1 ... D1"]:
 
 def split_length(v: Tensor) -> tuple[Tensor, Tensor]:
     """Unit direction (…, D) and ln length (…) in float64, without overflow; 0 and −∞ for zero."""
-    scale = v.abs().amax(-1, keepdim=True)
-    some = scale > 0
-    safe = torch.where(some, scale, torch.ones_like(scale))
-    direction = v / safe
+    tiny = torch.finfo(v.dtype).tiny
+    scale = v.abs().amax(-1, keepdim=True).clamp_min(tiny)
+    direction = v / scale
     length = torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
-    direction.div_(torch.where(some, length, torch.ones_like(length)))
-    return direction, (length.double().log() + safe.double().log()).squeeze(-1)
+    direction.div_(length.clamp_min(tiny))
+    return direction, (length.double().log() + scale.double().log()).squeeze(-1)
 
 
 def _shown(layers: tuple[int, ...]) -> str:
