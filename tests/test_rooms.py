@@ -123,7 +123,18 @@ def test_examples_run_with_shapes_and_types_enforced() -> None:
 
 @pytest.mark.law
 def test_every_public_function_has_an_example() -> None:
-    for room in ("geometry", "encoder", "nullmodel", "trace", "attacks", "explain", "compare", "zoo", "loading", "report"):
+    for room in (
+        "geometry",
+        "encoder",
+        "nullmodel",
+        "trace",
+        "attacks",
+        "explain",
+        "compare",
+        "zoo",
+        "loading",
+        "report",
+    ):
         module = importlib.import_module(f"worldline.{room}")
         for name in module.__all__:
             thing = getattr(module, name)

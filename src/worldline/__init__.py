@@ -45,7 +45,19 @@ __all__ = [
     "zoo",
 ]
 
-_ROOMS = {"attacks", "compare", "encoder", "explain", "geometry", "loading", "nullmodel", "report", "runs", "trace", "zoo"}
+_ROOMS = {
+    "attacks",
+    "compare",
+    "encoder",
+    "explain",
+    "geometry",
+    "loading",
+    "nullmodel",
+    "report",
+    "runs",
+    "trace",
+    "zoo",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -81,6 +81,7 @@ def judge(
     *,
     names: Sequence[str] | None = None,
     baselines: Mapping[str, Tensor] | None = None,
+    beyond: Sequence[str] | None = None,
     resamples: int = 1000,
     permutations: int = 999,
     seed: int = 0,
@@ -89,13 +90,14 @@ def judge(
 
     Within target t: Spearman's ρ over sources s ≠ t of predicted[s, t] and measured[s, t], averaged over t.
     Double-centred: Spearman's ρ over all s ≠ t after row and column effects (fitted off the diagonal) are removed.
-    Partial: within target, after a linear fit of the ranks on the ranks of all baselines.
+    Partial: within target, after a linear fit of the ranks on the ranks of the baselines.
 
     Args:
         predicted, measured: (M, M), rows sources, columns targets, from :func:`predict` and :func:`measure` (their
             ``.score`` and ``.rate``). The diagonal is left out. Other units do not matter: only ranks count.
         names: of the models; default: their numbers.
         baselines: name → (M, M) rival, or (M,) for a quantity of the source model.
+        beyond: the baselines that the partial correlation takes out; default: all.
         resamples, permutations, seed: of the node bootstrap and the Mantel test.
 
     Returns:
@@ -120,8 +122,8 @@ def judge(
     rivals = {name: _table(name, table, models) for name, table in (baselines or {}).items()}
     score = _table("predicted", predicted, models)
     kinds: list[Standardise] = [standard_within, standard_double]
-    if rivals:
-        kinds.append(partial(standard_within, beyond=tuple(rivals.values())))
+    if taken_out := [rivals[name] for name in (beyond if beyond is not None else rivals)]:
+        kinds.append(partial(standard_within, beyond=taken_out))
     ones = np.ones(models)
 
     def statistics(weights: Array) -> Array:

@@ -113,7 +113,7 @@ def predict(
     >>> _ = torch.manual_seed(0)
     >>> a, b = torch.nn.Linear(8, 3), torch.nn.Linear(8, 3)
     >>> found = wl.compare.predict({"a": a, "again": a, "b": b}, torch.rand(40, 8), resamples=20)
-    >>> bool(found.score[0, 1] > found.score[0, 2]), round(float(found.similarity[0, 1]), 4)
+    >>> bool(found.score[1, 0] > found.score[2, 0]), round(float(found.similarity[0, 1]), 4)
     (True, 1.0)
     """
     check_models(models)

@@ -27,6 +27,9 @@ __all__ = ["Response", "loss", "predicted_flips", "respond", "similarity"]
 BLOCK = 2**24
 """Numbers in one block of the reduction: 64 MiB."""
 
+FAINT = 1e-4
+"""Share of the largest entry of ĝ under which an entry is rounding: an entry that a model does not read has no sign."""
+
 POOLED = 1000
 """Probe answers that the pooled alignment is worth against a sample's own; chosen on the development models."""
 
@@ -55,7 +58,9 @@ def loss(logits: Tensor, labels: Tensor) -> Tensor:
     own = torch.nn.functional.one_hot(labels, logits.shape[-1]).bool()
     own = own.view(len(labels), *(1,) * (logits.ndim - 2), -1).expand(logits.shape)
     others = logits.masked_fill(own, -torch.inf).logsumexp(-1)
-    return others - logits.masked_fill(~own, 0.0).sum(-1)
+    mine: Tensor = logits.masked_fill(~own, 0.0).sum(-1)
+    change: Tensor = others - mine
+    return change
 
 
 def respond(logits: Tensor, probed: Tensor, probes: Probes, norm: NormName) -> Response:
@@ -70,6 +75,7 @@ def respond(logits: Tensor, probed: Tensor, probes: Probes, norm: NormName) -> R
     for rows in torch.arange(samples).split(step):
         signs = probes.signs[rows].float()
         gradient = torch.einsum("np,npd->nd", change[rows], signs)
+        gradient[gradient.abs() < FAINT * gradient.abs().amax(1, keepdim=True)] = 0.0
         length = gradient.norm(dim=1, keepdim=True).clamp(min=1e-30)
         direction = gradient.sign() if norm == "linf" else gradient / length
         coefficient[rows] = torch.einsum("nd,npd->np", direction, signs)
@@ -88,7 +94,8 @@ def similarity(displacements: Tensor) -> Tensor:
     """Mean over samples and probes of cos(d_A, d_B), (M, M), from (M, n, P, K); a zero displacement has cosine zero."""
     length = displacements.norm(dim=-1, keepdim=True).clamp(min=1e-30)
     flat = (displacements / length).flatten(1)
-    return (flat @ flat.T / (displacements.shape[1] * displacements.shape[2])).clamp(-1, 1).double()
+    cosine = (flat @ flat.T).double() / (displacements.shape[1] * displacements.shape[2])
+    return ((cosine + cosine.T) / 2).clamp(-1, 1)
 
 
 def predicted_flips(

@@ -15,7 +15,16 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ["Array", "Standardise", "double_centred", "mantel", "node_bootstrap", "ranks", "standard_double", "standard_within"]
+__all__ = [
+    "Array",
+    "Standardise",
+    "double_centred",
+    "mantel",
+    "node_bootstrap",
+    "ranks",
+    "standard_double",
+    "standard_within",
+]
 
 Array = npt.NDArray[np.float64]
 Standardise = Callable[[Array, Array], Array]

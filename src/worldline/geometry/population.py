@@ -33,13 +33,13 @@ __all__ = [
 def whiten(features: Float[Tensor, "N D"], *, shrink: bool = True) -> Float[Tensor, "N D"]:
     """Features with mean zero and, as far as shrinkage lets them, unit covariance.
 
-    (a − mean) Σ*^(−1/2) / √N, so that the product of two whitened matrices is their cross-correlation. Whiten each
+    (a − mean) (Σ + λI)^(−1/2) / √N, so that the product of two whitened matrices is their cross-correlation. Whiten each
     matrix once, then every pair costs one product and one singular value decomposition.
 
     Args:
         features: (N, D), any floating dtype; computed in float64 on the CPU.
-        shrink: shrink the covariance towards its mean variance (Chen et al. 2010, as the ``whitened`` frame does);
-            without it, directions without variance are dropped to zero.
+        shrink: λ = s/(1−s) times the mean variance, s the shrinkage of Chen et al. (2010) as in the ``whitened`` frame;
+            without it λ = 0, and directions without variance are dropped.
 
     Returns:
         (N, D) float64. A constant feature set gives zeros.
@@ -52,7 +52,7 @@ def whiten(features: Float[Tensor, "N D"], *, shrink: bool = True) -> Float[Tens
     >>> import torch
     >>> from worldline.geometry.population import whiten
     >>> unit = whiten(torch.tensor([[0.0], [2.0]]))
-    >>> unit.T @ unit
+    >>> (unit.T @ unit).round(decimals=6)
     tensor([[1.]], dtype=torch.float64)
     """
     _check_features(features)
@@ -62,10 +62,12 @@ def whiten(features: Float[Tensor, "N D"], *, shrink: bool = True) -> Float[Tens
         moments = Moments(wide.shape[1], scatter=True)
         moments.update(wide)
         whitener = moments.frame("whitened").map
-        return centred @ whitener / math.sqrt(len(wide)) if whitener is not None else centred
+        scale = math.sqrt((1 - moments.shrinkage()) / len(wide))  # Σ + ridge ≥ Σ, so that no correlation passes 1
+        return centred @ whitener * scale if whitener is not None else centred
     left, size, right = torch.linalg.svd(centred, full_matrices=False)
     kept = size > size[:1] * max(centred.shape) * torch.finfo(torch.float64).eps
-    return (left * kept) @ right
+    flat: Tensor = (left * kept) @ right
+    return flat
 
 
 def canonical_correlations(
@@ -73,7 +75,7 @@ def canonical_correlations(
 ) -> Float[Tensor, " R"]:
     """Canonical correlations of two feature matrices, largest first.
 
-    ρ₁ ≥ … ≥ ρ_R, the singular values of Σ_aa*^(−1/2) Σ_ab Σ_bb*^(−1/2), R = min(P, Q).
+    ρ₁ ≥ … ≥ ρ_R, the singular values of (Σ_aa + λI)^(−1/2) Σ_ab (Σ_bb + λ'I)^(−1/2), R = min(P, Q).
 
     Args:
         a, b: (N, P) and (N, Q) on the same samples in the same order.
@@ -96,7 +98,8 @@ def canonical_correlations(
     """
     _check_pair(a, b)
     product = whiten(a, shrink=shrink).T @ whiten(b, shrink=shrink)
-    return torch.linalg.svdvals(product).clamp(max=1.0)
+    values: Tensor = torch.linalg.svdvals(product)
+    return values.clamp(max=1.0)
 
 
 def entanglement_spectrum(
@@ -277,9 +280,9 @@ class CKA:
     these times its own transpose is the batch's L × L of HSICs, one GEMM whatever the widths. HSICs are averaged over
     batches and divided at the end (Nguyen et al., arXiv:2010.15327).
 
-    Ready means: with K̃ the Gram matrix without its diagonal and s = K̃1/(b−2), S = 1ᵀs/(2(b−1)), the off-diagonal matrix
-    K̃ − s1ᵀ − 1sᵀ + 2S is the U-centred one (Székely and Rizzo 2014), and HSIC = ⟨K°, L°⟩/(b(b−3)). The batch's mean feature
-    is removed first: it changes nothing in exact arithmetic, and in float32 takes the error from 1e-2 to 1e-6.
+    Ready means: with K̃ the Gram matrix without its diagonal and s = K̃1/(b−2), the off-diagonal matrix
+    K° = K̃ − s1ᵀ − 1sᵀ + 1ᵀs/(b−1) is the U-centred one (Székely and Rizzo 2014), and HSIC = ⟨K°, L°⟩/(b(b−3)). The batch's mean
+    feature is removed first: it changes nothing in exact arithmetic, and in float32 takes the error from 1e-2 to 1e-6.
 
     Memory: L Gram matrices b × b. Batches under 4 samples are refused when unbiased.
 
@@ -296,25 +299,41 @@ class CKA:
     def __init__(self, *, unbiased: bool = True) -> None:
         self.unbiased = unbiased
         self.total: Tensor | None = None
-        self.batches = 0
 
     def update(self, layers: Sequence[Tensor]) -> None:
         """Take in one batch: L tensors (b, …) on the same samples; wider than (b, D) is flattened."""
         samples = {len(layer) for layer in layers}
         if len(samples) != 1:
             raise ShapeError(f"Every layer must show the same samples; got batches of {sorted(samples)}.")
-        if self.unbiased and min(samples) < 4:
-            raise ShapeError(f"Unbiased CKA needs at least 4 samples in a batch; got {min(samples)}.")
-        if self.total is not None and len(self.total) != len(layers):
-            raise ShapeError(f"Earlier batches had {len(self.total)} layers, this one has {len(layers)}.")
         size = min(samples)
         ready = torch.empty(len(layers), size * size, device=layers[0].device, dtype=_work_dtype(layers[0]))
         for row, layer in zip(ready, layers, strict=True):
-            row.view(size, size).copy_(self._ready(layer.detach().flatten(1).to(ready)))
+            row.copy_(self.gram(layer.to(ready)))
+        self.add(ready)
+
+    def gram(self, layer: Tensor) -> Tensor:
+        """One layer's batch (b, …) made ready, (b²): for layers that do not come at the same time."""
+        size = len(layer)
+        if self.unbiased and size < 4:
+            raise ShapeError(f"Unbiased CKA needs at least 4 samples in a batch; got {size}.")
+        features = layer.detach().flatten(1)
+        centred = features - features.mean(0)
+        gram = centred @ centred.T  # the features are centred, so the Gram matrix is
+        if self.unbiased:
+            gram.fill_diagonal_(0)
+            share = gram.sum(1) / (size - 2)
+            gram += share.sum() / (size - 1) - share[:, None] - share[None, :]
+            gram.fill_diagonal_(0)
+        return gram.flatten()
+
+    def add(self, ready: Tensor) -> None:
+        """Take in one batch of all layers made ready, (L, b²)."""
+        if self.total is not None and len(self.total) != len(ready):
+            raise ShapeError(f"Earlier batches had {len(self.total)} layers, this one has {len(ready)}.")
+        size = math.isqrt(ready.shape[1])
         weight = size * (size - 3) if self.unbiased else (size - 1) ** 2
         hsic = (ready @ ready.T).to("cpu", torch.float64) / weight
         self.total = hsic if self.total is None else self.total + hsic
-        self.batches += 1
 
     def matrix(self) -> Float[Tensor, "L L"]:
         """CKA of every pair; NaN for a constant layer."""
@@ -322,17 +341,6 @@ class CKA:
             raise UsageError("CKA has seen no batch yet; call update first.")
         size = self.total.diagonal().clamp(min=0).sqrt()
         return self.total / torch.outer(size, size).masked_fill(torch.outer(size, size) == 0, torch.nan)
-
-    def _ready(self, features: Tensor) -> Tensor:
-        centred = features - features.mean(0)
-        gram = centred @ centred.T
-        if not self.unbiased:
-            return gram  # the features are centred, so the Gram matrix is
-        size = len(gram)
-        gram.fill_diagonal_(0)
-        share = gram.sum(1) / (size - 2)
-        gram += share.sum() / (size - 1) - share[:, None] - share[None, :]
-        return gram.fill_diagonal_(0)
 
 
 def _work_dtype(features: Tensor) -> torch.dtype:
