@@ -75,6 +75,7 @@ def test_unshrunk_correlations_do_not_see_invertible_maps_and_shrunk_ones_no_rot
     rotation = torch.linalg.qr(normal(5, 5, seed=8))[0]
     torch.testing.assert_close(canonical_correlations(2 * a @ rotation + 1, b), canonical_correlations(a, b))
     assert (canonical_correlations(a, b) < canonical_correlations(a, b, shrink=False)).all()
+    assert float(canonical_correlations(a, a).max()) < 1
 
 
 @pytest.mark.law
@@ -100,7 +101,7 @@ def test_the_null_is_exact(samples: int, p: int, q: int) -> None:
     found = torch.tensor(
         [
             gaussian_information(canonical_correlations(normal(samples, p, seed=2 * s), normal(samples, q, seed=2 * s + 1), shrink=False))
-            for s in range(400)
+            for s in range(200)
         ]
     )  # fmt: skip
     error = float(found.std()) / math.sqrt(len(found))

@@ -54,7 +54,7 @@ class Baselines:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one model showed: classes (N,), whitened logits (N, K), Gram batches of logits and features, gradients (N, D)."""
+    """What one model showed: classes (N,), whitened logits (N, K−1), Gram batches of logits and features, gradients (N, D)."""
 
     classes: Tensor
     whitened: Tensor
@@ -142,7 +142,7 @@ def _look(model: Model, answers: Answers, x: Tensor, y: Tensor | None, batch_siz
     labels = logits.argmax(1).to(x.device) if y is None else y
     return _Seen(
         classes=logits.argmax(1),
-        whitened=whiten(logits, shrink=False),
+        whitened=whiten(logits[:, :-1], shrink=False),  # centred: the last class follows from the others
         logit_grams=_grams(logits),
         feature_grams=None if features is None else _grams(features),
         layer=layer,
@@ -212,9 +212,9 @@ def _always(value: Tensor | None) -> Tensor:
 
 
 def _information(whitened: list[Tensor]) -> Tensor:
-    """Nats beyond the exact null of independent logits; centred logits of K classes have rank K − 1."""
-    samples, classes = whitened[0].shape
-    null = independent_information(samples, classes - 1, classes - 1) if samples > 2 * (classes - 1) else 0.0
+    """Nats beyond the exact null of independent logits."""
+    samples, rank = whitened[0].shape
+    null = independent_information(samples, rank, rank) if samples > 2 * rank else 0.0
     out = torch.full((len(whitened), len(whitened)), torch.inf, dtype=torch.float64)
     for row, one in enumerate(whitened):
         for column in range(row):

@@ -38,8 +38,8 @@ def whiten(features: Float[Tensor, "N D"], *, shrink: bool = True) -> Float[Tens
 
     Args:
         features: (N, D), any floating dtype; computed in float64 on the CPU.
-        shrink: λ = s/(1−s) times the mean variance, s the shrinkage of Chen et al. (2010) as in the ``whitened`` frame;
-            without it λ = 0, and directions without variance are dropped.
+        shrink: λ = s times the mean variance, s the shrinkage of Chen et al. (2010) as in the ``whitened`` frame; as nothing
+            is taken from Σ, no correlation passes 1. Without it λ = 0, and directions without variance are dropped.
 
     Returns:
         (N, D) float64. A constant feature set gives zeros.
@@ -61,9 +61,12 @@ def whiten(features: Float[Tensor, "N D"], *, shrink: bool = True) -> Float[Tens
     if shrink:
         moments = Moments(wide.shape[1], scatter=True)
         moments.update(wide)
-        whitener = moments.frame("whitened").map
-        scale = math.sqrt((1 - moments.shrinkage()) / len(wide))  # Σ + ridge ≥ Σ, so that no correlation passes 1
-        return centred @ whitener * scale if whitener is not None else centred
+        covariance = moments.covariance()
+        ridge = moments.shrinkage() * float(covariance.trace()) / len(covariance)
+        values, vectors = torch.linalg.eigh(covariance)
+        values = (values + ridge).clamp(min=float(values[-1]) * len(values) * torch.finfo(torch.float64).eps)
+        whitened: Tensor = centred @ (vectors * values.clamp(min=1e-300).rsqrt()) @ vectors.T
+        return whitened / math.sqrt(len(wide))
     left, size, right = torch.linalg.svd(centred, full_matrices=False)
     kept = size > size[:1] * max(centred.shape) * torch.finfo(torch.float64).eps
     flat: Tensor = (left * kept) @ right
