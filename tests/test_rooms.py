@@ -22,6 +22,7 @@ ROOMS = [
     "inputs",
     "attacks",
     "explain",
+    "compare",
     "zoo",
     "loading",
     "runs",
@@ -77,7 +78,7 @@ def test_public_names_are_sorted_and_there() -> None:
 
 @pytest.mark.law
 def test_compute_never_prints_plots_or_touches_files() -> None:
-    for room in ("geometry", "encoder", "nullmodel", "trace", "attacks", "explain", "inputs.py"):
+    for room in ("geometry", "encoder", "nullmodel", "trace", "attacks", "explain", "compare", "inputs.py"):
         paths = [SOURCE / room] if room.endswith(".py") else list((SOURCE / room).glob("*.py"))
         for path in paths:
             tree = ast.parse(path.read_text("utf-8"))
@@ -94,6 +95,7 @@ from jaxtyping import install_import_hook
 with install_import_hook("worldline.geometry", "beartype.beartype"), \\
      install_import_hook("worldline.attacks", "beartype.beartype"), \\
      install_import_hook("worldline.explain", "beartype.beartype"), \\
+     install_import_hook("worldline.compare", "beartype.beartype"), \\
      install_import_hook("worldline.trace", "beartype.beartype"):
     import worldline
     names = [found.name for found in pkgutil.walk_packages(worldline.__path__, "worldline.")]
@@ -121,7 +123,18 @@ def test_examples_run_with_shapes_and_types_enforced() -> None:
 
 @pytest.mark.law
 def test_every_public_function_has_an_example() -> None:
-    for room in ("geometry", "encoder", "nullmodel", "trace", "attacks", "explain", "zoo", "loading", "report"):
+    for room in (
+        "geometry",
+        "encoder",
+        "nullmodel",
+        "trace",
+        "attacks",
+        "explain",
+        "compare",
+        "zoo",
+        "loading",
+        "report",
+    ):
         module = importlib.import_module(f"worldline.{room}")
         for name in module.__all__:
             thing = getattr(module, name)

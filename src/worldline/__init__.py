@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from worldline import attacks, encoder, explain, geometry, loading, nullmodel, report, runs, trace, zoo
+    from worldline import attacks, compare, encoder, explain, geometry, loading, nullmodel, report, runs, trace, zoo
     from worldline.geometry import (
         PairStatus,
         angle,
@@ -27,6 +27,7 @@ __all__ = [
     "PairStatus",
     "angle",
     "attacks",
+    "compare",
     "correlation",
     "encoder",
     "entanglement",
@@ -44,7 +45,19 @@ __all__ = [
     "zoo",
 ]
 
-_ROOMS = {"attacks", "encoder", "explain", "geometry", "loading", "nullmodel", "report", "runs", "trace", "zoo"}
+_ROOMS = {
+    "attacks",
+    "compare",
+    "encoder",
+    "explain",
+    "geometry",
+    "loading",
+    "nullmodel",
+    "report",
+    "runs",
+    "trace",
+    "zoo",
+}
 
 
 def __getattr__(name: str) -> Any:

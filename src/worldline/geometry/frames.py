@@ -116,16 +116,23 @@ class Moments:
             return Frame("centered", origin=self.mean)
         return Frame("whitened", origin=self.mean, map=self._whitening())
 
+    def shrinkage(self) -> float:
+        """Share of the mean variance in the shrunk covariance, in [0, 1] (Chen et al. 2010)."""
+        covariance = self.covariance()
+        width = len(covariance)
+        variance = covariance.trace() / width
+        alpha = (covariance**2).mean()
+        numerator = alpha + variance**2
+        denominator = (self.count + 1) * (alpha - variance**2 / width)
+        return 1.0 if denominator <= 0 else float((numerator / denominator).clamp(max=1.0))
+
     def _whitening(self) -> Tensor:
         covariance = self.covariance()
         width = len(covariance)
         variance = covariance.trace() / width
         if variance <= 0:
             return torch.eye(width, dtype=torch.float64)
-        alpha = (covariance**2).mean()
-        numerator = alpha + variance**2
-        denominator = (self.count + 1) * (alpha - variance**2 / width)
-        shrinkage = 1.0 if denominator <= 0 else float((numerator / denominator).clamp(max=1.0))
+        shrinkage = self.shrinkage()
         shrunk = (1 - shrinkage) * covariance
         shrunk.diagonal().add_(shrinkage * variance)
         values, vectors = torch.linalg.eigh(shrunk)

@@ -1,0 +1,223 @@
+"""What others use to guess transfer, on the same models and samples: to be beaten, or believed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from worldline.compare.checks import check_left, check_models, check_samples
+from worldline.compare.models import Answers, ClassCountError, Failure, Models, opened
+from worldline.errors import InputError, ModelError
+from worldline.geometry.population import CKA, gaussian_information, independent_information, whiten
+from worldline.inputs import check_labels
+from worldline.trace import Model, collect, find_layers, untouched
+
+__all__ = ["Baselines", "baselines"]
+
+Tick = Callable[[str, int, int], None]
+BATCH = 100
+"""Samples in one minibatch of CKA."""
+
+
+@dataclass(frozen=True)
+class Baselines:
+    """Rival scores of model pairs; NaN where a model does not give what one needs.
+
+    Attributes:
+        names: the models that answered.
+        gradient_cosine: (M, M) mean cosine of the input gradients of the loss; None where no two models have gradients.
+        gradient_norm: (M,) mean norm of the input gradient; None likewise.
+        feature_cka: (M, M) unbiased linear CKA of the penultimate features; None where no two models can be traced.
+        logit_cka: (M, M) the same of the logits.
+        cca_information: (M, M) nats that the logits share beyond independent ones; ∞ on the diagonal.
+        agreement: (M, M) share of samples that both put into the same class.
+        accuracy: (M,); None without labels.
+        layers: for each model, the layer behind ``feature_cka``; None for a black box.
+        failures: models that dropped out, and why.
+    """
+
+    names: tuple[str, ...]
+    gradient_cosine: Tensor | None
+    gradient_norm: Tensor | None
+    feature_cka: Tensor | None
+    logit_cka: Tensor
+    cca_information: Tensor
+    agreement: Tensor
+    accuracy: Tensor | None
+    layers: tuple[str | None, ...]
+    failures: tuple[Failure, ...]
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """What one model showed: classes (N,), whitened logits (N, K−1), Gram batches of logits and features, gradients (N, D)."""
+
+    classes: Tensor
+    whitened: Tensor
+    logit_grams: list[Tensor]
+    feature_grams: list[Tensor] | None
+    layer: str | None
+    gradients: Tensor | None
+
+
+def baselines(
+    models: Models,
+    x: Float[Tensor, "N ..."],
+    y: Int[Tensor, " N"] | None = None,
+    *,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    classes: int | None = None,
+    batch_size: int = 600,
+    tick: Tick = lambda _stage, _done, _total: None,
+) -> Baselines:
+    """Input-gradient cosine and norm, CKA, CCA information, agreement and accuracy of all pairs of models.
+
+    Args:
+        models: as for :func:`predict`; each is loaded once.
+        x: (N, …) inputs inside the bounds, at least 30.
+        y: (N,) labels for gradients and accuracy; without them, gradients are of the model's own class.
+        bounds, classes, batch_size, tick: as for :func:`predict`.
+
+    Returns:
+        :class:`Baselines`.
+
+    Raises:
+        UsageError, ShapeError, BoundsError, LabelError: input that cannot be used. ModelError: different numbers of classes,
+        or fewer than two models left.
+
+    Cost: for each model three forward and one backward pass; memory for each N·D gradients and N·100 Gram entries. Sources:
+    Demontis et al., arXiv:1809.02861 (gradients); Kornblith et al., arXiv:1905.00414, and Nguyen et al., arXiv:2010.15327 (CKA);
+    Wiedeman and Wang, arXiv:2108.12492 (linear correlation of features).
+
+    >>> import torch, worldline as wl
+    >>> _ = torch.manual_seed(0)
+    >>> models = {"a": torch.nn.Linear(8, 3), "b": torch.nn.Linear(8, 3), "box": lambda x: x[:, :3].detach()}
+    >>> found = wl.compare.baselines(models, torch.rand(40, 8))
+    >>> found.agreement.shape, bool(found.gradient_cosine[0, 2].isnan())
+    (torch.Size([3, 3]), True)
+    """
+    check_models(models)
+    check_samples(x, bounds)
+    if y is not None:
+        check_labels(y, len(x))
+    seen: dict[str, _Seen] = {}
+    failures: dict[str, Failure] = {}
+    for number, (name, entry) in enumerate(models.items()):
+        try:
+            with opened(name, entry) as model:
+                answers = Answers(name, model, classes)
+                seen[name] = _look(model, answers, x, y, batch_size)
+            classes = answers.classes
+        except ClassCountError:
+            raise
+        except InputError as error:
+            failures[name] = Failure(name, str(error))
+        tick("baselines", number + 1, len(models))
+    check_left(len(seen), failures)
+    every = list(seen.values())
+    chosen = torch.stack([it.classes for it in every])
+    gradients = _gradients(every)
+    return Baselines(
+        names=tuple(seen),
+        gradient_cosine=None if gradients is None else gradients[0],
+        gradient_norm=None if gradients is None else gradients[1],
+        feature_cka=_cka([it.feature_grams for it in every]),
+        logit_cka=_always(_cka([it.logit_grams for it in every])),
+        cca_information=_information([it.whitened for it in every]),
+        agreement=(chosen[:, None] == chosen[None]).double().mean(-1),
+        accuracy=None if y is None else (chosen == y.cpu()).double().mean(1),
+        layers=tuple(it.layer for it in every),
+        failures=tuple(failures.values()),
+    )
+
+
+def _look(model: Model, answers: Answers, x: Tensor, y: Tensor | None, batch_size: int) -> _Seen:
+    logits = answers(x, batch_size)
+    layer = _penultimate(model, x)
+    features = collect(model, x, [layer], batch_size=batch_size)[layer] if layer is not None else None
+    labels = logits.argmax(1).to(x.device) if y is None else y
+    return _Seen(
+        classes=logits.argmax(1),
+        whitened=whiten(logits[:, :-1], shrink=False),  # centred: the last class follows from the others
+        logit_grams=_grams(logits),
+        feature_grams=None if features is None else _grams(features),
+        layer=layer,
+        gradients=_input_gradients(model, x, labels, batch_size) if answers.kind != "labels" else None,
+    )
+
+
+def _grams(features: Tensor) -> list[Tensor]:
+    sums = CKA()
+    whole = len(features) - len(features) % BATCH or len(features)
+    return [sums.gram(batch.float()) for batch in features[:whole].split(BATCH)]
+
+
+def _penultimate(model: Model, x: Tensor) -> str | None:
+    """The last layer that is read before the output; None for a black box."""
+    if not isinstance(model, nn.Module):
+        return None
+    layers = [layer for layer in find_layers(model, x) if layer.default]
+    return layers[-2].name if len(layers) > 2 else None
+
+
+def _input_gradients(model: Model, x: Tensor, y: Tensor, batch_size: int) -> Tensor | None:
+    """(N, D) gradients of the cross-entropy by the inputs, on the CPU; None where there are none."""
+    parts = []
+    with untouched(model), torch.enable_grad():
+        for inputs, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
+            point = inputs.detach().clone().requires_grad_(True)
+            try:
+                loss = torch.nn.functional.cross_entropy(model(point), labels, reduction="sum")
+                found = torch.autograd.grad(loss, point)[0]
+            except RuntimeError:  # not differentiable
+                return None
+            parts.append(found.flatten(1).cpu())
+    return torch.cat(parts)
+
+
+def _gradients(every: list[_Seen]) -> tuple[Tensor, Tensor] | None:
+    known = [it.gradients is not None for it in every]
+    if sum(known) < 2:
+        return None
+    shape = next(it.gradients for it in every if it.gradients is not None)
+    rows = torch.stack(
+        [it.gradients if it.gradients is not None else torch.full_like(shape, torch.nan) for it in every]
+    )
+    size = rows.norm(dim=-1)
+    flat = (rows / size.clamp(min=1e-30)[..., None]).flatten(1)
+    return (flat @ flat.T / rows.shape[1]).double(), size.double().mean(1)
+
+
+def _cka(grams: list[list[Tensor] | None] | list[list[Tensor]]) -> Tensor | None:
+    known = [place for place, rows in enumerate(grams) if rows is not None]
+    if len(known) < 2:
+        return None
+    sums = CKA()
+    for batch in zip(*(rows for rows in grams if rows is not None), strict=True):
+        sums.add(torch.stack(batch))
+    out = torch.full((len(grams), len(grams)), torch.nan, dtype=torch.float64)
+    place = torch.tensor(known)
+    out[place[:, None], place[None, :]] = sums.matrix()
+    return out
+
+
+def _always(value: Tensor | None) -> Tensor:
+    if value is None:
+        raise ModelError("No logits to compare.")
+    return value
+
+
+def _information(whitened: list[Tensor]) -> Tensor:
+    """Nats beyond the exact null of independent logits."""
+    samples, rank = whitened[0].shape
+    null = independent_information(samples, rank, rank) if samples > 2 * rank else 0.0
+    out = torch.full((len(whitened), len(whitened)), torch.inf, dtype=torch.float64)
+    for row, one in enumerate(whitened):
+        for column in range(row):
+            rho = torch.linalg.svdvals(one.T @ whitened[column]).clamp(max=1.0)
+            out[row, column] = out[column, row] = gaussian_information(rho) - null
+    return out

@@ -1,0 +1,77 @@
+"""Refuse what cannot be compared, in words that say what to do."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from worldline.compare.models import Failure, Loader, Models
+from worldline.errors import LabelError, ModelError, ShapeError, UsageError
+from worldline.inputs import check_inputs
+
+__all__ = ["FEWEST", "check_constant", "check_label_order", "check_left", "check_models", "check_samples"]
+
+FEWEST = 30
+"""Samples under which no score of transfer is given."""
+
+
+def check_models(models: Models, *, fewest: int = 2) -> None:
+    """Refuse what is no mapping of names to models, and too few of them."""
+    if not isinstance(models, Mapping) or not all(isinstance(name, str) for name in models):
+        raise UsageError(f"models must be a mapping of names to models; got {type(models).__name__}.")
+    if len(models) < fewest:
+        raise UsageError(f"At least {fewest} models are needed; got {', '.join(models) or 'none'}.")
+    for name, entry in models.items():
+        if not callable(entry) and not isinstance(entry, Loader):
+            raise UsageError(
+                f"Model {name!r} must be callable, or a wl.compare.Loader of something callable; got "
+                f"{type(entry).__name__}."
+            )
+
+
+def check_samples(x: Tensor, bounds: tuple[float, float], *, fewest: int = FEWEST) -> None:
+    """Refuse bad inputs, and too few of them."""
+    check_inputs(x, bounds)
+    if len(x) < fewest:
+        raise ShapeError(
+            f"At least {fewest} samples are needed to compare models; got {len(x)}. Fewer give a ranking by chance."
+        )
+
+
+def check_left(left: int, failures: Mapping[str, Failure]) -> None:
+    """Refuse to go on with fewer than two models, and say how the others were lost."""
+    if left < 2:
+        reasons = " ".join(f"{failure.model!r}: {failure.reason}" for failure in failures.values())
+        raise ModelError(f"Fewer than two models are left to compare. {reasons}".rstrip())
+
+
+def check_constant(name: str, scores: Tensor) -> None:
+    """Refuse a model that answers every input alike."""
+    if float((scores - scores[:1]).abs().max()) == 0:
+        raise ModelError(
+            f"Model {name!r} gives the same answer to all {len(scores)} inputs; check its weights and preprocessing."
+        )
+
+
+def check_label_order(classes: Mapping[str, Tensor], y: Tensor | None, count: int) -> None:
+    """Refuse models whose classes are in another order than the labels' or, without labels, than the first model's.
+
+    Suspected where fewer than half as many answers agree as would if the classes were renamed one by one.
+    """
+    names = list(classes)
+    goal = y.cpu() if y is not None else classes[names[0]]
+    for name in names if y is not None else names[1:]:
+        agree = float((classes[name] == goal).float().mean())
+        table = torch.zeros(count, count).index_put_(
+            (goal, classes[name]), torch.ones(len(goal)), accumulate=True
+        )  # (goal, answer)
+        best = table.argmax(1)
+        renamed = float(table.max(1).values.sum()) / len(goal)
+        if agree < 0.5 * renamed and renamed > 0.6 and len(best.unique()) == count:
+            than = "the labels" if y is not None else f"model {names[0]!r}"
+            raise LabelError(
+                f"Model {name!r} agrees with {than} on {agree:.0%} of the samples, and on {renamed:.0%} once its classes "
+                "are renamed: they are in another order. Put all models' outputs, and the labels, in one order."
+            )

@@ -1,0 +1,263 @@
+"""Transfer as attacks find it: every source attacked once, every target shown the result and equal-norm noise."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from worldline.attacks import Attack, adversarial_twin, noise_twin
+from worldline.compare.checks import check_constant, check_label_order, check_left, check_models, check_samples
+from worldline.compare.models import Answers, ClassCountError, Failure, Models, opened
+from worldline.errors import InputError, UsageError
+from worldline.inputs import check_labels
+
+__all__ = ["Measured", "SourceResult", "measure"]
+
+Tick = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class SourceResult:
+    """What one source's adversarial inputs did to every target; what a run stores to be resumed.
+
+    Attributes:
+        source: its name.
+        targets: names of the targets, rows of the tensors.
+        adversarial, noise: (T, N) int64 classes that the targets give the adversarial inputs and their noise twins.
+    """
+
+    source: str
+    targets: tuple[str, ...]
+    adversarial: Tensor
+    noise: Tensor
+
+
+@dataclass(frozen=True)
+class Measured:
+    """Measured transfer between M models; rows are sources, columns are targets.
+
+    Attributes:
+        names: the models that could be measured.
+        rate: (M, M) share of the samples that the target had right and loses to the source's attack, minus the share
+            that it loses to noise of the same norm. The diagonal is the attack on the model itself. NaN where a target
+            had no sample right.
+        adversarial_rate, noise_rate: the two shares.
+        same_mistake: (M, M) share that source and target lose to the *same* wrong class, minus the same for noise.
+        interval: (M, M, 2) 95 % percentile bootstrap interval of ``rate`` over samples.
+        fooled, noise_fooled: (M, M, N) bool, right before and wrong after; the samples behind the rates.
+        right: (M, N) bool, what each model had right.
+        accuracy: (M,) share of right.
+        failures: models that dropped out, and why.
+        settings: attack, bounds and seed in words.
+    """
+
+    names: tuple[str, ...]
+    rate: Tensor
+    adversarial_rate: Tensor
+    noise_rate: Tensor
+    same_mistake: Tensor
+    interval: Tensor
+    fooled: Tensor
+    noise_fooled: Tensor
+    right: Tensor
+    accuracy: Tensor
+    failures: tuple[Failure, ...]
+    settings: Mapping[str, str]
+
+    def reliability(self, *, splits: int = 20, seed: int = 0) -> tuple[Tensor, Tensor]:
+        """Rates on two random halves of the samples, (splits, M, M) each: how far any prediction could agree."""
+        generator = torch.Generator().manual_seed(seed)
+        halves: tuple[list[Tensor], list[Tensor]] = ([], [])
+        for _ in range(splits):
+            order = torch.randperm(self.right.shape[1], generator=generator)
+            for rows, out in zip(order.tensor_split(2), halves, strict=True):
+                lost = self.fooled[..., rows].double().sum(-1) - self.noise_fooled[..., rows].double().sum(-1)
+                out.append(lost / self.right[:, rows].double().sum(-1))
+        return torch.stack(halves[0]), torch.stack(halves[1])
+
+
+def measure(
+    models: Models,
+    x: Float[Tensor, "N ..."],
+    y: Int[Tensor, " N"],
+    attack: Attack,
+    *,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    done: Mapping[str, SourceResult] | None = None,
+    on_source: Callable[[SourceResult], None] = lambda _result: None,
+    batch_size: int = 600,
+    resamples: int = 200,
+    seed: int = 0,
+    tick: Tick = lambda _stage, _done, _total: None,
+) -> Measured:
+    """Attack every model and show the result to every other.
+
+    rate[s, t] = mean over samples that t had right of [t wrong on s's adversarial input] − [t wrong on its noise twin].
+
+    Args:
+        models: name → model or :class:`Loader`. Loaders are called 1 + 2M times in all; the attack needs gradients of
+            sources, targets may be black boxes.
+        x, y: (N, …) inputs inside the bounds and (N,) labels; at least 30 samples.
+        attack: ``attack(model, x, y)``, ours or a foreign one.
+        bounds: of the inputs; the noise twins stay inside.
+        done: source name → finished result of an earlier run on the same models, samples and attack: not run again.
+        on_source: called with each finished source, for keeping.
+        batch_size: samples in one forward pass.
+        resamples, seed: of the intervals; the seed also of the noise twins.
+        tick: called with the stage, and steps done and in all.
+
+    Returns:
+        :class:`Measured`. A rate of 0: no better than noise; 1: everything transfers; below 0: worse than noise. A model
+        whose attack or pass fails is named in ``failures`` and left out; the others' results are kept.
+
+    Raises:
+        UsageError, ShapeError, BoundsError, LabelError: input that cannot be used. ModelError: fewer than two models left.
+
+    Cost: M attacks, and 2M² + M forward passes of the samples; memory one model (two for live ones), N inputs and
+    2M²N booleans.
+
+    >>> import torch, worldline as wl
+    >>> models = {"a": torch.nn.Linear(2, 2), "b": torch.nn.Linear(2, 2)}
+    >>> x, y = torch.rand(40, 2), torch.arange(40) % 2
+    >>> wl.compare.measure(models, x, y, wl.attacks.FGSM(epsilon=0.1)).rate.shape
+    torch.Size([2, 2])
+    """
+    check_models(models)
+    check_samples(x, bounds)
+    check_labels(y, len(x))
+    run = _Run(models, x, y, batch_size)
+    run.look(tick)
+    results = {name: it for name, it in (done or {}).items() if name in run.clean and run.fits(name, it)}
+    for number, name in enumerate(models):
+        if name in run.clean and name not in results:
+            found = run.attack(name, attack, bounds, seed)
+            if found is not None:
+                results[name] = found
+                on_source(found)
+        tick("transfer", number + 1, len(models))
+    left = tuple(name for name in run.clean if name in results and name not in run.failures)
+    check_left(len(left), run.failures)
+    settings = {"attack": repr(attack), "bounds": repr(bounds), "seed": str(seed), "samples": str(len(x))}
+    return _collect(left, run, results, settings, resamples, seed)
+
+
+class _Run:
+    """What is known of the models so far."""
+
+    def __init__(self, models: Models, x: Tensor, y: Tensor, batch_size: int) -> None:
+        self.models, self.x, self.y, self.batch_size = models, x, y, batch_size
+        self.clean: dict[str, Tensor] = {}  # name → (N,) classes
+        self.failures: dict[str, Failure] = {}
+        self.classes: int | None = None
+
+    def classify(self, name: str, x: Tensor) -> Tensor | None:
+        """A model's classes (N,); None, and a failure on record, where it cannot say."""
+        try:
+            with opened(name, self.models[name]) as model:
+                answers = Answers(name, model, self.classes)
+                scores = answers(x, self.batch_size)
+                check_constant(name, scores)
+        except ClassCountError:
+            raise
+        except InputError as error:
+            self.failures[name] = Failure(name, str(error))
+            return None
+        self.classes = answers.classes
+        return scores.argmax(1)
+
+    def look(self, tick: Tick) -> None:
+        """Every model's answers to the clean inputs."""
+        for number, name in enumerate(self.models):
+            found = self.classify(name, self.x)
+            if found is not None:
+                self.clean[name] = found
+            tick("clean", number + 1, len(self.models))
+        check_left(len(self.clean), self.failures)
+        check_labels(self.y, len(self.x), classes=self.classes)
+        check_label_order(self.clean, self.y, self.classes or 2)
+
+    def fits(self, name: str, result: SourceResult) -> bool:
+        """Whether an earlier result is about these models and samples; if not, it is an error, not a silent repeat."""
+        if result.source != name or set(result.targets) < set(self.clean) or result.adversarial.shape[1] != len(self.x):
+            raise UsageError(
+                f"The earlier result of source {name!r} has {len(result.targets)} targets and "
+                f"{result.adversarial.shape[1]} samples; this run has {len(self.clean)} and {len(self.x)}. Resume with "
+                "the same models and samples, or begin anew."
+            )
+        return True
+
+    def attack(self, source: str, attack: Attack, bounds: tuple[float, float], seed: int) -> SourceResult | None:
+        """One source's adversarial inputs and their noise twins, shown to every target that is left."""
+        try:
+            with opened(source, self.models[source]) as model:
+                adversarial = adversarial_twin(attack, model, self.x, self.y)
+        except InputError as error:
+            self.failures[source] = Failure(source, str(error))
+            return None
+        noise = noise_twin(self.x, adversarial, bounds=bounds, generator=torch.Generator().manual_seed(seed))
+        shown = torch.cat([adversarial, noise])
+        rows = {name: self.classify(name, shown) for name in self.clean if name not in self.failures}
+        known = {name: row for name, row in rows.items() if row is not None}
+        table = torch.stack(list(known.values()))  # (T, 2N)
+        return SourceResult(source, tuple(known), table[:, : len(self.x)], table[:, len(self.x) :])
+
+
+def _collect(
+    names: tuple[str, ...],
+    run: _Run,
+    results: Mapping[str, SourceResult],
+    settings: Mapping[str, str],
+    resamples: int,
+    seed: int,
+) -> Measured:
+    y = run.y.cpu()
+    clean = torch.stack([run.clean[name] for name in names])  # (M, N)
+    right = clean == y
+
+    def gather(kind: str) -> Tensor:
+        """(M, M, N) classes."""
+        rows = []
+        for source in names:
+            place = {target: row for row, target in enumerate(results[source].targets)}
+            rows.append(getattr(results[source], kind)[[place[target] for target in names]])
+        return torch.stack(rows)
+
+    adversarial, noise = gather("adversarial"), gather("noise")
+    fooled, noise_fooled = (adversarial != y) & right, (noise != y) & right
+    own = adversarial.diagonal(dim1=0, dim2=1).T, noise.diagonal(dim1=0, dim2=1).T  # (M, N)
+    same = fooled & (adversarial == own[0][:, None])
+    noise_same = noise_fooled & (noise == own[1][:, None])
+    count = right.sum(1).double()  # zero gives NaN
+    shares = [flags.sum(-1).double() / count for flags in (fooled, noise_fooled, same, noise_same)]
+    return Measured(
+        names=names,
+        rate=shares[0] - shares[1],
+        adversarial_rate=shares[0],
+        noise_rate=shares[1],
+        same_mistake=shares[2] - shares[3],
+        interval=_interval(fooled, noise_fooled, right, resamples, seed),
+        fooled=fooled,
+        noise_fooled=noise_fooled,
+        right=right,
+        accuracy=right.double().mean(1),
+        failures=tuple(run.failures.values()),
+        settings=settings,
+    )
+
+
+def _interval(fooled: Tensor, noise_fooled: Tensor, right: Tensor, resamples: int, seed: int) -> Tensor:
+    """(M, M, 2): samples drawn again, the same for all pairs; weights times flags, one product for each source."""
+    generator = torch.Generator().manual_seed(seed)
+    samples = right.shape[1]
+    drawn = torch.randint(samples, (resamples, samples), generator=generator)
+    weights = torch.zeros(resamples, samples).scatter_add_(1, drawn, torch.ones(drawn.shape))
+    count = weights @ right.float().T  # (R, M)
+    rows = []
+    for adversarial, noise in zip(fooled, noise_fooled, strict=True):
+        lost = weights @ (adversarial.float() - noise.float()).T
+        rows.append(torch.quantile(lost / count, torch.tensor([0.025, 0.975]), dim=0).T)
+    return torch.stack(rows).double()

@@ -1,0 +1,135 @@
+"""Models that come one at a time, and what they answer: logits, probabilities or labels."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from worldline.errors import InputError, ModelError
+from worldline.trace import Model, untouched
+
+__all__ = ["Answers", "ClassCountError", "Failure", "Kind", "Loader", "Models", "opened"]
+
+Kind = Literal["logits", "probabilities", "labels"]
+
+
+@dataclass(frozen=True)
+class Loader:
+    """A model that is made when its turn comes and dropped after, so that never two are in memory.
+
+    Attributes:
+        load: takes nothing, returns the model; called once for each pass over it.
+
+    >>> import torch, worldline as wl
+    >>> wl.compare.Loader(lambda: torch.nn.Linear(2, 2)).load()
+    Linear(in_features=2, out_features=2, bias=True)
+    """
+
+    load: Callable[[], Model]
+
+
+Models = Mapping[str, Model | Loader]
+"""Name → a live model, or a :class:`Loader` of one. Anything that maps inputs (N, …) to (N, K) scores or (N,) labels."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """A model that dropped out in the middle of a run: its name, and why in words."""
+
+    model: str
+    reason: str
+
+
+class ClassCountError(ModelError):
+    """Models with different numbers of classes: no one model's failure, so nothing goes on."""
+
+
+class Answers:
+    """One model's answers as centred logits (N, K), whatever it gives; the first batch decides what that is.
+
+    Probabilities (no row negative, every row summing to one) become logarithms; labels become indicator rows. The model
+    is in eval mode, without gradients, and left as it was.
+    """
+
+    def __init__(self, name: str, model: Model, classes: int | None = None, kind: Kind | None = None) -> None:
+        self.name, self.model, self.classes, self.kind = name, model, classes, kind
+
+    def __call__(self, x: Tensor, batch_size: int) -> Tensor:
+        """Answers (N, K), class-centred, on the CPU in float32."""
+        with untouched(self.model), torch.inference_mode():
+            parts = [self._scores(batch) for batch in x.split(batch_size)]
+        scores = torch.cat(parts)
+        return scores - scores.mean(1, keepdim=True)
+
+    def _scores(self, batch: Tensor) -> Tensor:
+        output = self._run(batch)
+        if output.ndim == 1 and not output.is_floating_point():
+            return self._labels(output)
+        if output.ndim != 2 or len(output) != len(batch) or output.shape[1] < 2 or not output.is_floating_point():
+            raise ModelError(
+                f"Model {self.name!r} must return scores (N, K) with K ≥ 2 classes, or integer labels (N,); for "
+                f"{len(batch)} inputs it returned {tuple(output.shape)} {output.dtype}."
+            )
+        if not bool(torch.isfinite(output).all()) and not bool((output == -torch.inf).any()):
+            raise ModelError(f"Model {self.name!r} returned NaN or infinite scores; check its weights and inputs.")
+        if self.classes is not None and output.shape[1] != self.classes:
+            raise ClassCountError(
+                f"Model {self.name!r} has {output.shape[1]} classes where the models before it have {self.classes}; "
+                "compare models of the same classes in the same order."
+            )
+        self.classes = output.shape[1]
+        scores = output.detach().to("cpu", torch.float32)
+        self.kind = self.kind or ("probabilities" if _are_probabilities(scores) else "logits")
+        return scores.clamp(min=1e-12).log() if self.kind == "probabilities" else scores
+
+    def _run(self, batch: Tensor) -> Tensor:
+        try:
+            output = self.model(batch)
+        except InputError:
+            raise
+        except Exception as error:  # the user's code: anything can come
+            raise ModelError(
+                f"Model {self.name!r} refused inputs {tuple(batch.shape)} {batch.dtype}: {type(error).__name__}: {error}. "
+                "All models must take the same inputs; wrap one that needs another shape or scale."
+            ) from error
+        if not isinstance(output, Tensor):
+            raise ModelError(
+                f"Model {self.name!r} must return one tensor; it returned {type(output).__name__}. Wrap it in a function "
+                "that picks the logits, e.g. `lambda x: model(x)[0]`."
+            )
+        return output
+
+    def _labels(self, output: Tensor) -> Tensor:
+        labels = output.detach().cpu().long()
+        if self.classes is None or int(labels.min()) < 0 or int(labels.max()) >= self.classes:
+            known = "unknown: put a model with scores first, or pass classes=" if self.classes is None else self.classes
+            raise ModelError(
+                f"Model {self.name!r} returned labels {int(labels.min())}…{int(labels.max())}; the number of classes is "
+                f"{known}."
+            )
+        self.kind = "labels"
+        return torch.nn.functional.one_hot(labels, self.classes).float()
+
+
+@contextmanager
+def opened(name: str, entry: Model | Loader) -> Iterator[Model]:
+    """The model, made now if it is a loader's; nothing of ours holds it afterwards."""
+    if not isinstance(entry, Loader):
+        yield entry
+        return
+    try:
+        model = entry.load()
+    except InputError:
+        raise
+    except Exception as error:  # the user's code: anything can come
+        raise ModelError(f"The loader of model {name!r} raised {type(error).__name__}: {error}.") from error
+    yield model
+
+
+def _are_probabilities(scores: Tensor) -> bool:
+    return bool((scores >= 0).all()) and bool(((scores.sum(1) - 1).abs() < 1e-3).all())

@@ -1,0 +1,185 @@
+"""What to do with a prediction: a stand-in for a black box, and an ensemble that does not fall together."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import combinations, islice
+from math import comb
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from worldline.compare.models import Loader, Models
+from worldline.compare.predicting import Predicted, predict
+from worldline.errors import UsageError
+from worldline.trace import Model
+
+__all__ = ["Ensemble", "Surrogate", "diverse", "rank_surrogates", "surrogate"]
+
+EXHAUSTIVE = 50_000
+"""Ensembles up to which all are tried."""
+
+
+@dataclass(frozen=True)
+class Surrogate:
+    """One stand-in for a target.
+
+    Attributes:
+        name: of the candidate.
+        share: predicted share of the target's own (white-box) loss that an attack on the candidate brings: 1 would be as
+            good as attacking the target itself, 0 no better than nothing. Its order is tested, its value is a guide.
+        score, interval: of the prediction itself.
+        similarity: displacement entanglement with the target, in [−1, 1].
+    """
+
+    name: str
+    share: float
+    score: float
+    interval: tuple[float, float]
+    similarity: float
+
+
+@dataclass(frozen=True)
+class Ensemble:
+    """Models that share little.
+
+    Attributes:
+        names: the members, in the order of the prediction.
+        shared: mean similarity of two members; lower is more diverse.
+        exhaustive: whether every choice was tried; otherwise greedy with exchanges.
+    """
+
+    names: tuple[str, ...]
+    shared: float
+    exhaustive: bool
+
+
+def surrogate(
+    target: Model | Loader, candidates: Models, x: Float[Tensor, "N ..."], **options: Any
+) -> tuple[Surrogate, ...]:
+    """Rank stand-ins for a black-box target, the best first, without attacking anything.
+
+    Args:
+        target: the model to be attacked later; a callable is enough.
+        candidates: name → model or :class:`Loader`; the name ``target`` is taken.
+        x: (N, …) inputs.
+        options: of :func:`predict`.
+
+    Returns:
+        One :class:`Surrogate` for each candidate that answered.
+
+    Raises:
+        UsageError: a candidate called ``target``; otherwise as :func:`predict`.
+
+    Cost: as :func:`predict`.
+
+    >>> import torch, worldline as wl
+    >>> _ = torch.manual_seed(0)
+    >>> a, b = torch.nn.Linear(8, 3), torch.nn.Linear(8, 3)
+    >>> [found.name for found in wl.compare.surrogate(a, {"other": b, "same": a}, torch.rand(40, 8))]
+    ['same', 'other']
+    """
+    if "target" in candidates:
+        raise UsageError("A candidate may not be called 'target'; rename it.")
+    return rank_surrogates(predict({"target": target, **candidates}, x, **options), "target")
+
+
+def rank_surrogates(predicted: Predicted, target: str) -> tuple[Surrogate, ...]:
+    """The same from a prediction that is there.
+
+    Args:
+        predicted: from :func:`predict`.
+        target: one of its names.
+
+    Returns:
+        The other models, the best stand-in first.
+
+    Raises:
+        UsageError: no such model.
+
+    >>> import torch, worldline as wl
+    >>> _ = torch.manual_seed(0)
+    >>> a, b = torch.nn.Linear(8, 3), torch.nn.Linear(8, 3)
+    >>> found = wl.compare.predict({"a": a, "b": b, "again": a}, torch.rand(40, 8))
+    >>> wl.compare.rank_surrogates(found, "a")[0].name
+    'again'
+    """
+    if target not in predicted.names:
+        raise UsageError(f"There is no model {target!r} in the prediction; it has {', '.join(predicted.names)}.")
+    place = predicted.names.index(target)
+    own = float(predicted.score[place, place])
+    found = []
+    for row, name in enumerate(predicted.names):
+        if row != place:
+            score = float(predicted.score[row, place])
+            low, high = predicted.interval[row, place].tolist()
+            share = score / own if own > 0 else float("nan")
+            found.append(Surrogate(name, share, score, (low, high), float(predicted.similarity[row, place])))
+    return tuple(sorted(found, key=lambda it: -it.score))
+
+
+def diverse(predicted: Predicted, size: int, *, among: Sequence[str] | None = None) -> Ensemble:
+    """The ensemble whose members share the least displacement.
+
+    Minimises the mean similarity of two members: over all choices where these are few, else greedily with exchanges.
+
+    Args:
+        predicted: from :func:`predict`.
+        size: number of members, at least 2.
+        among: names to choose from; default: all. Pass those that are accurate enough: a useless model shares little, too.
+
+    Returns:
+        :class:`Ensemble`.
+
+    Raises:
+        UsageError: fewer models than members, or an unknown name.
+
+    Cost: at most 50,000 sums, or O(size · M²) of them.
+
+    >>> import torch, worldline as wl
+    >>> _ = torch.manual_seed(0)
+    >>> a, b = torch.nn.Linear(8, 3), torch.nn.Linear(8, 3)
+    >>> found = wl.compare.predict({"a": a, "again": a, "b": b}, torch.rand(40, 8))
+    >>> "b" in wl.compare.diverse(found, 2).names
+    True
+    """
+    pool = [predicted.names.index(name) for name in among or predicted.names if name in predicted.names]
+    unknown = [name for name in among or () if name not in predicted.names]
+    if unknown or not 2 <= size <= len(pool):
+        raise UsageError(
+            f"An ensemble of {size} needs at least 2 members and at most the {len(pool)} models there are"
+            + (f"; unknown: {', '.join(unknown)}." if unknown else ".")
+        )
+    table = predicted.similarity.clone().fill_diagonal_(0)
+    exhaustive = comb(len(pool), size) <= EXHAUSTIVE
+    best = _try_all(table, pool, size) if exhaustive else _exchange(table, pool, size)
+    shared = float(table[best][:, best].sum()) / (size * (size - 1))
+    return Ensemble(tuple(predicted.names[place] for place in sorted(best)), shared, exhaustive)
+
+
+def _try_all(table: Tensor, pool: list[int], size: int) -> list[int]:
+    choices, least, best = combinations(pool, size), float("inf"), tuple(pool[:size])
+    while block := list(islice(choices, 4096)):
+        rows = torch.tensor(block)
+        shared = table[rows[:, :, None], rows[:, None, :]].sum((1, 2))
+        if float(shared.min()) < least:
+            least, best = float(shared.min()), block[int(shared.argmin())]
+    return list(best)
+
+
+def _exchange(table: Tensor, pool: list[int], size: int) -> list[int]:
+    members = [pool[0]]
+    while len(members) < size:
+        members.append(min((it for it in pool if it not in members), key=lambda it: float(table[it, members].sum())))
+    changed = True
+    while changed:
+        changed = False
+        for place in range(size):
+            others = members[:place] + members[place + 1 :]
+            better = min((it for it in pool if it not in others), key=lambda it: float(table[it, others].sum()))
+            if float(table[better, others].sum()) < float(table[members[place], others].sum()) - 1e-12:
+                members[place], changed = better, True
+    return members
