@@ -5,6 +5,7 @@ from __future__ import annotations
 import click
 
 from worldline import __version__
+from worldline.cli.compare import compare
 from worldline.cli.encode import encode
 from worldline.cli.explore import explore
 from worldline.cli.report import report
@@ -18,7 +19,7 @@ def commands() -> None:
     """See why an input fools your model: follow it, layer by layer, beside its adversarial twin."""
 
 
-for command in (explore, encode, report):
+for command in (explore, compare, encode, report):
     commands.add_command(command)
 
 

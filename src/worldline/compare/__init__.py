@@ -1,6 +1,7 @@
 """Several models: which share blind spots, predicted without an attack and measured with one."""
 
 from worldline.compare.baselines import Baselines, baselines
+from worldline.compare.clustering import Tree, cluster
 from worldline.compare.judging import Agreement, Judgement, Verdict, judge, leave_one_group_out
 from worldline.compare.measuring import Measured, SourceResult, measure
 from worldline.compare.models import Failure, Loader, Models
@@ -19,8 +20,10 @@ __all__ = [
     "Predicted",
     "SourceResult",
     "Surrogate",
+    "Tree",
     "Verdict",
     "baselines",
+    "cluster",
     "diverse",
     "judge",
     "leave_one_group_out",

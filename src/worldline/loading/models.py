@@ -16,7 +16,7 @@ from worldline import zoo
 from worldline.errors import ModelError
 from worldline.loading.imports import import_object
 
-__all__ = ["load_model"]
+__all__ = ["check_model_name", "load_model"]
 
 
 def load_model(
@@ -28,7 +28,8 @@ def load_model(
     """A model by name, in eval mode.
 
     Args:
-        spec: a name of the zoo, ``package.module:factory`` or ``file.py:factory``. The factory is called without
+        spec: a name of the zoo (``cnn``, or ``cnn@1`` for the one of another seed), ``package.module:factory`` or
+            ``file.py:factory`` (``file.py:factory@w.safetensors`` with weights). The factory is called without
             arguments and returns an ``nn.Module``; a module instance under that name is taken as it is.
         weights: a state dict as ``.safetensors``, or as ``.pt``/``.pth`` (read with ``weights_only=True``, which
             refuses anything but tensors and plain containers).
@@ -41,20 +42,42 @@ def load_model(
     >>> type(wl.loading.load_model("linear")).__name__
     'Sequential'
     """
+    source, extra = check_model_name(spec)
     if ":" in spec:
-        model = _made_by(spec)
-    elif spec in zoo.names():
-        model = zoo.load(spec, tick=tick)
+        model = _made_by(source)
+        weights = weights or extra or None
     else:
-        near = difflib.get_close_matches(spec, zoo.names(), 1)
+        model = zoo.load(source, seed=int(extra or 0), tick=tick)
+    if weights is not None:
+        _fill(model, Path(weights))
+    return model.eval()
+
+
+def check_model_name(spec: str) -> tuple[str, str]:
+    """Split what comes after ``@`` from a specification, and refuse one that names nothing.
+
+    Raises:
+        ModelError: no such model of the zoo, or a seed that is no number. Factories are not looked for.
+
+    >>> from worldline.loading.models import check_model_name
+    >>> check_model_name("cnn@1"), check_model_name("nets.py:build@w.pt")
+    (('cnn', '1'), ('nets.py:build', 'w.pt'))
+    """
+    if ":" in spec:
+        file, _, factory = spec.partition(":")
+        name, _, weights = factory.partition("@")
+        return f"{file}:{name}", weights
+    name, _, seed = spec.partition("@")
+    if name not in zoo.names():
+        near = difflib.get_close_matches(name, zoo.names(), 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ModelError(
             f"There is no model {spec!r}.{hint} The zoo has {', '.join(zoo.names())}; your own model is named as "
             "'package.module:factory' or 'file.py:factory'."
         )
-    if weights is not None:
-        _fill(model, Path(weights))
-    return model.eval()
+    if seed and not seed.isdecimal():
+        raise ModelError(f"After {name}@ comes a seed such as {name}@1; got {seed!r}.")
+    return name, seed
 
 
 def _made_by(spec: str) -> nn.Module:

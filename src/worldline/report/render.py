@@ -10,7 +10,11 @@ from worldline.runs import RunFolder
 
 __all__ = ["render_report", "write_report"]
 
-KINDS = {"worldline.explore/1": "explore", "worldline.encode/1": "encode"}  # schema → package with a render(run)
+KINDS = {
+    "worldline.explore/1": "explore",
+    "worldline.encode/1": "encode",
+    "worldline.compare/1": "compare",
+}  # schema → package with a render(run)
 
 
 def write_report(run: RunFolder) -> Path:

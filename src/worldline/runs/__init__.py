@@ -1,15 +1,20 @@
 """Runs: configuration, store, resume, and the sentences that sum them up."""
 
-from worldline.runs.config import ExploreConfig, parse_bounds
+from worldline.runs.compare import compare
+from worldline.runs.compare_findings import comparison_findings
+from worldline.runs.config import CompareConfig, ExploreConfig, parse_bounds
 from worldline.runs.encode import EncodeConfig, encode
 from worldline.runs.explore import explore
-from worldline.runs.findings import findings, norm_sign, twin_words
+from worldline.runs.explore_findings import findings, norm_sign, twin_words
 from worldline.runs.store import RunFolder, open_run
 
 __all__ = [
+    "CompareConfig",
     "EncodeConfig",
     "ExploreConfig",
     "RunFolder",
+    "compare",
+    "comparison_findings",
     "encode",
     "explore",
     "findings",

@@ -7,7 +7,7 @@ import tomllib
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, ClassVar, get_args
 
 import tomli_w
 
@@ -15,44 +15,36 @@ from worldline.attacks import NormName, named_norm
 from worldline.errors import UsageError
 from worldline.geometry import FrameName, check_frame_name
 
-__all__ = ["FRAMES", "ExploreConfig", "parse_bounds", "parse_number"]
+__all__ = ["FRAMES", "CompareConfig", "ExploreConfig", "RunConfig", "parse_bounds", "parse_number"]
 
 FRAMES = get_args(FrameName)
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExploreConfig:
-    """Everything that decides the numbers of ``worldline explore``.
+class RunConfig:
+    """What every run on models and data decides; each command adds its own.
 
     Attributes:
-        model, weights, data: as in :mod:`worldline.loading`.
+        data: as in :mod:`worldline.loading`.
         bounds: lowest and highest legal value of an input.
         eps: radius of the ball in the same units, as written: a number or a fraction such as ``8/255``.
         norm: ``linf`` or ``l2``.
         attack: ``pgd``, ``fgsm``, or ``package.module:callable`` / ``file.py:callable`` with the call (model, x, y).
         steps: of PGD.
-        layers: globs; empty for the default layers.
-        frame: ``raw``, ``centered`` or ``whitened``.
         seed: of everything random.
-        samples: at most so many are attacked: the first ones.
+        samples: at most so many are used: the first ones.
         batch_size: inputs in one pass.
         device: where torch computes.
-
-    >>> from worldline.runs import ExploreConfig
-    >>> round(ExploreConfig(eps="8/255").epsilon, 4)
-    0.0314
     """
 
-    model: str = "cnn"
-    weights: str = ""
+    table: ClassVar[str]  # of the TOML file
+
     data: str = "digits"
     bounds: tuple[float, float] = (0.0, 1.0)
     eps: str = "0.15"
     norm: NormName = "linf"
     attack: str = "pgd"
     steps: int = 40
-    layers: tuple[str, ...] = ()
-    frame: FrameName = "centered"
     seed: int = 0
     samples: int = 1000
     batch_size: int = 256
@@ -63,10 +55,9 @@ class ExploreConfig:
         if self.epsilon <= 0:
             raise UsageError(f"--eps must be positive; got {self.eps}.")
         named_norm(self.norm)
-        check_frame_name(self.frame)
-        for name in ("steps", "samples", "batch_size"):
-            if getattr(self, name) < 1:
-                raise UsageError(f"--{name.replace('_', '-')} must be at least 1; got {getattr(self, name)}.")
+        for name, value in asdict(self).items():
+            if isinstance(value, int) and not isinstance(value, bool) and name != "seed" and value < 1:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least 1; got {value}.")
         if self.attack not in ("pgd", "fgsm") and ":" not in self.attack:
             raise UsageError(
                 f"--attack is pgd, fgsm, package.module:callable or file.py:callable; got {self.attack!r}."
@@ -80,30 +71,95 @@ class ExploreConfig:
     def to_toml(self) -> str:
         """The configuration as TOML, every key written out."""
         plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
-        return tomli_w.dumps({"explore": plain})
+        return tomli_w.dumps({self.table: plain})
 
     @classmethod
     def read(cls, path: Path) -> dict[str, Any]:
         """The keys that a TOML file sets; UsageError for unknown keys or wrong types."""
         try:
-            table = tomllib.loads(path.read_text("utf-8"))
+            content = tomllib.loads(path.read_text("utf-8"))
         except OSError as error:
             raise UsageError(f"The configuration {str(path)!r} cannot be read: {error.strerror}.") from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"The configuration {str(path)!r} is not TOML: {error}.") from error
-        keys = table.get("explore", {})
+        keys = content.get(cls.table, {})
         known = {field.name: field.default for field in fields(cls)}
-        unknown = sorted((set(table) - {"explore"}) | (set(keys) - set(known)))
+        unknown = sorted((set(content) - {cls.table}) | (set(keys) - set(known)))
         if unknown:
-            raise UsageError(f"Unknown keys in {path.name}: {', '.join(unknown)}. [explore] knows {', '.join(known)}.")
+            raise UsageError(
+                f"Unknown keys in {path.name}: {', '.join(unknown)}. [{cls.table}] knows {', '.join(known)}."
+            )
         if isinstance(keys.get("eps"), (int, float)):
             keys["eps"] = str(keys["eps"])
         for name, value in keys.items():
             keys[name] = tuple(value) if isinstance(value, list) else value
             expected = type(known[name])
-            if not isinstance(keys[name], expected) or isinstance(value, bool):
+            if not isinstance(keys[name], expected) or isinstance(value, bool) is not (expected is bool):
                 raise UsageError(f"{name} in {path.name} must be a {expected.__name__}; got {value!r}.")
         return dict(keys)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExploreConfig(RunConfig):
+    """Everything that decides the numbers of ``worldline explore``.
+
+    Attributes:
+        model, weights: as in :mod:`worldline.loading`.
+        layers: globs; empty for the default layers.
+        frame: ``raw``, ``centered`` or ``whitened``.
+
+    >>> from worldline.runs import ExploreConfig
+    >>> round(ExploreConfig(eps="8/255").epsilon, 4)
+    0.0314
+    """
+
+    table: ClassVar[str] = "explore"
+
+    model: str = "cnn"
+    weights: str = ""
+    layers: tuple[str, ...] = ()
+    frame: FrameName = "centered"
+
+    def __post_init__(self) -> None:
+        """Refuse an unknown frame too."""
+        super().__post_init__()
+        check_frame_name(self.frame)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(RunConfig):
+    """Everything that decides the numbers of ``worldline compare``.
+
+    Attributes:
+        models: at least two specifications as in :mod:`worldline.loading`; one each.
+        measure: whether transfer is also measured, by attacks on every model.
+        probed_samples, probes: samples that are probed and displacements of each, see :func:`worldline.compare.predict`.
+
+    >>> from worldline.runs import CompareConfig
+    >>> CompareConfig(models=("mlp", "cnn")).steps
+    20
+    """
+
+    table: ClassVar[str] = "compare"
+
+    models: tuple[str, ...] = ()
+    measure: bool = False
+    steps: int = 20
+    probed_samples: int = 100
+    probes: int = 64
+
+    def __post_init__(self) -> None:
+        """Refuse fewer than two models, and the same one twice."""
+        super().__post_init__()
+        if len(self.models) < 2:
+            raise UsageError(
+                f"Name at least two models to compare, or --zoo default; got {', '.join(self.models) or 'none'}."
+            )
+        twice = sorted({name for name in self.models if self.models.count(name) > 1})
+        if twice:
+            raise UsageError(
+                f"{', '.join(twice)} is named twice. Another seed of a zoo model is {twice[0].split('@')[0]}@1."
+            )
 
 
 def parse_number(text: str, name: str) -> float:

@@ -17,7 +17,7 @@ from worldline import zoo
 from worldline.encoder.experiments import CONTROLS, EXPERIMENTS, Control, Experiment, Measurement, Outcome
 from worldline.errors import UsageError
 from worldline.loading import load_embeddings, load_picture
-from worldline.runs.document import versions
+from worldline.runs.setup import versions
 from worldline.runs.store import RunFolder, open_run
 
 __all__ = ["EncodeConfig", "encode"]

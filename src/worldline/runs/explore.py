@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from worldline import __version__, explain
-from worldline.attacks import FGSM, PGD, Attack, adversarial_twin, check_evaluation, noise_twin
-from worldline.errors import ModelError, UsageError
+from worldline.attacks import Attack, adversarial_twin, check_evaluation, noise_twin
+from worldline.errors import ModelError
 from worldline.inputs import Data, check_labels, logits_of
-from worldline.loading import import_object, load_data, load_model
-from worldline.runs import document
+from worldline.loading import load_data, load_model
+from worldline.runs import explore_document as document
 from worldline.runs.config import ExploreConfig
+from worldline.runs.setup import make_attack, open_device, versions
 from worldline.runs.store import RunFolder, open_run
 from worldline.trace import choose_layers, find_layers, untouched
 
@@ -55,12 +56,12 @@ def explore(
     ...     run.read_json("summary.json")["samples"]
     50
     """
-    device = _device(config.device)
+    device = open_device(config.device)
     data = load_data(config.data, bounds=config.bounds)
     model = load_model(config.model, config.weights or None, tick=lambda *at: tick("Training the zoo model", *at))
     model = model.to(device)
     x, y, reference = _prepare(model, data, config.samples, device)
-    attack = _attack(config)
+    attack = make_attack(config)
     explain_layers = config.layers or None
     _check_layers(model, x, explain_layers)
     stem = f"{Path(config.model.split(':')[0]).stem}-{Path(config.data).stem}"
@@ -96,7 +97,7 @@ def explore(
         seed=config.seed,
         tick=tick,
     )
-    summary = document.summary_document(config, data, story, checks, y, document.versions(device))
+    summary = document.summary_document(config, data, story, checks, y, versions(device))
     run.write_tensors("twins.safetensors", {"clean": x, "noise": noise, "adversarial": adversarial})
     run.remove("shards/*")
     run.write_table("layers.parquet", document.layer_columns(summary), schema=document.SCHEMA)
@@ -104,16 +105,6 @@ def explore(
     run.write_table("pairs.parquet", document.pair_columns(story), schema=document.SCHEMA)
     run.write_json("summary.json", summary)
     return run
-
-
-def _device(name: str) -> torch.device:
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError, NotImplementedError) as error:
-        reason = str(error).splitlines()[0]
-        raise UsageError(f"--device {name!r} cannot be used here: {reason}") from error
-    return device
 
 
 def _prepare(
@@ -142,23 +133,6 @@ def _prepare(
 
 def _check_layers(model: nn.Module, x: Tensor, patterns: tuple[str, ...] | None) -> None:
     choose_layers(find_layers(model, x), patterns)
-
-
-def _attack(config: ExploreConfig) -> Attack:
-    if config.attack == "pgd":
-        return PGD(
-            epsilon=config.epsilon,
-            norm=config.norm,
-            steps=config.steps,
-            bounds=config.bounds,
-            seed=config.seed,
-        )
-    if config.attack == "fgsm":
-        return FGSM(epsilon=config.epsilon, norm=config.norm, bounds=config.bounds)
-    attack = import_object(config.attack)
-    if not callable(attack):
-        raise ModelError(f"--attack {config.attack} is a {type(attack).__name__}, not a callable (model, x, y).")
-    return attack
 
 
 def _attack_in_shards(

@@ -6,10 +6,10 @@ from itertools import accumulate
 from typing import Any
 
 from bokeh.models import ColumnDataSource, HoverTool, Model, Range1d, TapTool
-from bokeh.plotting import figure
 
 from worldline.report.colours import BLUE, GREEN, GREY, PURPLE, VERMILLION
 from worldline.report.explore.content import PAIRS, TWINS, Content
+from worldline.report.plots import new_plot, place_legend
 
 __all__ = ["build_figures"]
 
@@ -40,26 +40,6 @@ def build_figures(content: Content) -> dict[str, Model]:
     }
 
 
-def _plot(title: str, height: int, **options: Any) -> Any:
-    plot: Any = figure(
-        title=title,
-        height=height,
-        sizing_mode="stretch_width",
-        tools="reset,save",
-        toolbar_location="above",
-        background_fill_color="#ffffff",
-        **options,
-    )
-    plot.toolbar.logo = None
-    plot.title.text_font_size = "14px"
-    plot.grid.grid_line_color = "#e6e6e6"
-    for axis in plot.axis:
-        axis.axis_label_text_font_style = "normal"
-        axis.axis_label_text_font_size = "13px"
-        axis.major_label_text_font_size = "12px"
-    return plot
-
-
 def _name_layers(axis: Any, layers: list[dict[str, Any]], offset: int = 0) -> None:
     step = -(-len(layers) // 16)  # at most sixteen names
     shown = [layer for layer in layers if layer["index"] % step == 0 or layer is layers[-1]]
@@ -71,20 +51,9 @@ def _short(name: str) -> str:
     return name if len(name) <= 22 else "…" + name[-21:]
 
 
-def _legend(plot: Any, columns: int) -> None:
-    plot.add_layout(plot.legend[0], "below")
-    plot.legend.orientation = "horizontal"
-    plot.legend.ncols = columns
-    plot.legend.location = "left"
-    plot.legend.spacing = 14
-    plot.legend.label_text_font_size = "12px"
-    plot.legend.border_line_color = None
-    plot.legend.padding = plot.legend.margin = 0
-
-
 def _bands(title: str, names: tuple[str, ...], layers: list[dict[str, Any]]) -> Any:
     """Median rapidity by layer with the middle 80%, and the untrained null as a dashed line."""
-    plot = _plot(
+    plot = new_plot(
         title,
         360,
         x_axis_label="layer",
@@ -140,7 +109,7 @@ def _bands(title: str, names: tuple[str, ...], layers: list[dict[str, Any]]) -> 
         )
     )
     _name_layers(plot.xaxis, layers)
-    _legend(plot, 2)
+    place_legend(plot, 2)
     return plot
 
 
@@ -160,7 +129,7 @@ def _rapidity_range(layers: list[dict[str, Any]]) -> Range1d:
 
 def _swapped(layers: list[dict[str, Any]]) -> Any:
     """Share of twins nearer to the wrong class, with intervals, beside its two controls."""
-    plot = _plot(
+    plot = new_plot(
         "",
         320,
         x_axis_label="layer",
@@ -218,7 +187,7 @@ def _swapped(layers: list[dict[str, Any]]) -> Any:
         )
     )
     _name_layers(plot.xaxis, layers)
-    _legend(plot, 3)
+    place_legend(plot, 3)
     return plot
 
 
@@ -228,7 +197,7 @@ def _spacetime(content: Content) -> Any:
     top = len(layers)
     ends = [sum(value or 0.0 for value in line) for table in content.worldlines.values() for line in table]
     left = max(-top, min(-0.25 * top, *ends))
-    plot = _plot(
+    plot = new_plot(
         "",
         460,
         x_axis_label="Σ ρ with the clean sample: right edge = the same, middle = unrelated, left edge = opposite",
@@ -265,7 +234,7 @@ def _spacetime(content: Content) -> Any:
         )
     )
     _name_layers(plot.yaxis, layers, offset=1)
-    _legend(plot, 5)
+    place_legend(plot, 5)
     return plot
 
 
@@ -286,7 +255,7 @@ def _map(content: Content) -> Any:
 
     The pictures are in the page once, as its data; the page's script puts them into these sources.
     """
-    plot = _plot(
+    plot = new_plot(
         "",
         420,
         x_axis_label="φ(adversarial, clean) at the last layer: still beside its twin →",
@@ -343,7 +312,7 @@ def _map(content: Content) -> Any:
     plot.add_tools(
         HoverTool(renderers=points, tooltips=TOOLTIP, point_policy="snap_to_data"), TapTool(renderers=points)
     )
-    _legend(plot, 3)
+    place_legend(plot, 3)
     return plot
 
 

@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import asdict
-from importlib import resources
 from typing import Any
-
-from bokeh.embed import json_item
-from bokeh.resources import Resources
 
 from worldline.report.explore.content import PAIRS, TWINS, Content, read_content
 from worldline.report.explore.figures import build_figures
 from worldline.report.explore.words import headline, sentences, titles
 from worldline.report.page import as_json, render_page
+from worldline.report.plots import as_figure_data, page_scripts
 from worldline.runs import RunFolder
 
 __all__ = ["render"]
@@ -22,11 +19,9 @@ def render(run: RunFolder) -> tuple[str, dict[str, bytes]]:
     """The page; its pictures are all inside."""
     content = read_content(run)
     summary = content.summary
-    own_script = resources.files("worldline.report.explore").joinpath("page.js").read_text("utf-8")
-    figures = {name: json_item(model) for name, model in build_figures(content).items()}
     page = render_page(
         "explore/page.html.j2",
-        scripts=[*Resources(mode="inline", components=["bokeh"], minified=True).js_raw, own_script],
+        scripts=page_scripts("explore"),
         content=content,
         summary=summary,
         headline=headline(summary),
@@ -37,7 +32,7 @@ def render(run: RunFolder) -> tuple[str, dict[str, bytes]]:
         twins=TWINS,
         positions={sample.number: position for position, sample in enumerate(content.samples)},
         page_data=as_json(_page_data(content)),
-        figure_data=as_json(figures),
+        figure_data=as_figure_data(build_figures(content)),
     )
     return page, {}
 

@@ -3,22 +3,19 @@
 from __future__ import annotations
 
 import math
-import platform
 from dataclasses import asdict
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from worldline import __version__
 from worldline.attacks import Check, named_norm
 from worldline.explain import Share, Summary, TwinStory
 from worldline.inputs import Data
 from worldline.runs.config import ExploreConfig
 from worldline.trace import COMPARISONS
 
-__all__ = ["SCHEMA", "layer_columns", "pair_columns", "sample_columns", "summary_document", "versions"]
+__all__ = ["SCHEMA", "layer_columns", "pair_columns", "sample_columns", "summary_document"]
 
 SCHEMA = "worldline.explore/1"
 TOLD = ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wrong")
@@ -125,17 +122,6 @@ def pair_columns(story: TwinStory) -> dict[str, Any]:
         if trace is not None:
             columns |= {f"{prefix}{name}": trace.rapidity[name].flatten().numpy() for name in COMPARISONS}
     return columns
-
-
-def versions(device: torch.device) -> dict[str, str]:
-    """What a run was made with."""
-    return {
-        "worldline": __version__,
-        "torch": str(torch.__version__),
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "device": str(device),
-    }
 
 
 def _summary(summary: Summary) -> dict[str, Any]:

@@ -1,0 +1,102 @@
+"""``worldline compare``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from worldline.cli.shared import check_resume, exit_codes, new_table, print_table, progress, run_options, show
+from worldline.errors import UsageError
+
+__all__ = ["compare"]
+
+ZOO = ("cnn", "cnn@1", "cnn-adv", "linear", "mlp", "mlp@1", "mlp-adv", "resnet", "vit")
+
+
+@click.command(short_help="Which models share blind spots, before anyone attacks.")
+@click.argument("models", nargs=-1, metavar="MODEL...")
+@click.option("--zoo", metavar="default", help="Compare the embedded models: " + ", ".join(ZOO) + ".")
+@click.option(
+    "--config", "config_file", metavar="FILE", help="TOML with a [compare] table; options given here win over it."
+)
+@click.option("--data", help="'digits', or an .npz with x and y.  [default: digits]")
+@click.option("--bounds", metavar="LOW,HIGH", help="Legal range of the inputs.  [default: 0,1]")
+@click.option(
+    "--eps", metavar="NUMBER", help="Radius of the attack in the inputs' units; 8/255 works.  [default: 0.15]"
+)
+@click.option("--norm", help="linf or l2.  [default: linf]")
+@click.option("--measure", is_flag=True, help="Attack every model, and judge the prediction by what carries over.")
+@click.option("--attack", help="For --measure: pgd, fgsm, or package.module:callable(model, x, y).  [default: pgd]")
+@click.option("--steps", type=int, help="Steps of PGD.  [default: 20]")
+@click.option("--samples", type=int, help="Use at most so many samples.  [default: 1000]")
+@click.option("--probed-samples", type=int, help="Samples that are probed for the prediction.  [default: 100]")
+@click.option("--probes", type=int, help="Displacements of each probed sample.  [default: 64]")
+@click.option("--batch-size", type=int, help="Inputs in one pass.  [default: 256]")
+@click.option("--device", help="Where torch computes.  [default: cpu]")
+@run_options
+def compare(
+    models: tuple[str, ...],
+    zoo: str | None,
+    config_file: str | None,
+    bounds: str | None,
+    measure: bool,
+    out: str | None,
+    resume: bool,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+    **options: Any,
+) -> None:
+    """Predict which attacks carry over from model to model, from forward passes alone.
+
+    MODEL is a name of the zoo (cnn; cnn@1 for another seed), package.module:factory or file.py:factory, with weights as
+    file.py:factory@weights.safetensors. Nothing is attacked without --measure.
+    """
+    with exit_codes(debug):
+        from worldline import report, runs
+
+        given = {name: value for name, value in options.items() if value is not None}
+        if zoo is not None:
+            if zoo != "default":
+                raise UsageError(f"--zoo takes 'default', which is {', '.join(ZOO)}; got {zoo!r}.")
+            models = (*models, *(name for name in ZOO if name not in models))
+        if models:
+            given["models"] = models
+        if measure:
+            given["measure"] = True
+        if bounds is not None:
+            given["bounds"] = runs.parse_bounds(bounds)
+        keys = runs.CompareConfig.read(Path(config_file)) if config_file else {}
+        config = runs.CompareConfig(**{**keys, **given})
+        check_resume(resume, out)
+        with progress(hidden=quiet or as_json) as tick:
+            run = runs.compare(config, Path(out) if out else None, resume=resume, tick=tick)
+            tick("Writing the report", 0, 1)
+            report.write_report(run)
+            tick("Writing the report", 1, 1)
+        show(run, _compare_lines, as_json=as_json, quiet=quiet)
+
+
+def _compare_lines(summary: dict[str, Any]) -> None:
+    from worldline.runs import comparison_findings
+
+    names = [summary["models"][place] for place in summary["order"]]
+    title = "Predicted score: rows are attacked, columns are fooled; compare within a column"
+    _matrix(title, summary, "predicted", names)
+    if summary["measured"] is not None:
+        _matrix("Measured rate beyond noise of the same size", summary, "measured", names)
+    click.echo()
+    for sentence in comparison_findings(summary):
+        click.echo(sentence)
+    for note in summary["notes"]:
+        click.echo(f"Note: {note}", err=True)
+
+
+def _matrix(title: str, summary: dict[str, Any], key: str, names: list[str]) -> None:
+    table = new_table(title, ("source", *names))
+    for source in summary["order"]:
+        row = (summary[key][source][target] for target in summary["order"])
+        table.add_row(summary["models"][source], *("–" if value is None else f"{value:.2f}" for value in row))
+    print_table(table)
