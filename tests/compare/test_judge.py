@@ -108,7 +108,9 @@ def test_intervals_cover_what_more_models_show() -> None:
     for _ in range(20):
         few = generator.choice(60, 15, replace=False)
         pick = np.ix_(few, few)
-        found = wl.compare.judge(torch.from_numpy(score[pick]), torch.from_numpy(truth[pick]), resamples=100, permutations=1)
+        found = wl.compare.judge(
+            torch.from_numpy(score[pick]), torch.from_numpy(truth[pick]), resamples=100, permutations=1
+        )
         low, high = found.predicted.within_target.interval
         hits += low <= value <= high
     assert hits >= 14  # percentile intervals of few models run short

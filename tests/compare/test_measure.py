@@ -157,5 +157,7 @@ def test_fewer_than_two_left(models, data) -> None:
     def broken(_x: Tensor) -> Tensor:
         raise RuntimeError("no")
 
-    with pytest.raises(ModelError, match="Fewer than two models are left to compare. 'broken': Model 'broken' refused"):
+    with pytest.raises(
+        ModelError, match=r"Fewer than two models are left to compare\. 'broken': Model 'broken' refused"
+    ):
         wl.compare.measure({"a": models["first-0"], "broken": broken}, *data, ATTACK)

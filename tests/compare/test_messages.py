@@ -17,7 +17,9 @@ X = torch.rand(40, 8, generator=torch.Generator().manual_seed(0))
 @pytest.mark.message
 def test_models_that_do_not_fit_together() -> None:
     three, four = nn.Linear(8, 3), nn.Linear(8, 4)
-    with pytest.raises(ModelError, match="Model 'b' has 4 classes where the models before it have 3; compare models of the"):
+    with pytest.raises(
+        ModelError, match="Model 'b' has 4 classes where the models before it have 3; compare models of the"
+    ):
         wl.compare.predict({"a": three, "b": four}, X)
     with pytest.raises(ModelError, match="'b' has 4 classes"):
         wl.compare.baselines({"a": three, "b": four}, X)
@@ -30,7 +32,9 @@ def test_models_that_do_not_fit_together() -> None:
 def test_classes_in_another_order(models, data) -> None:
     order = torch.tensor([1, 2, 0])
     turned = {**models, "turned": lambda x: models["first-0"](x)[:, order]}
-    with pytest.raises(LabelError, match=r"Model 'turned' agrees with model 'first-0' on \d+% of the samples, and on \d+%"):
+    with pytest.raises(
+        LabelError, match=r"Model 'turned' agrees with model 'first-0' on \d+% of the samples, and on \d+%"
+    ):
         wl.compare.predict(turned, data[0], scouts=7)
     with pytest.raises(LabelError, match="Model 'turned' agrees with the labels on"):
         wl.compare.measure(turned, *data, wl.attacks.FGSM(epsilon=0.1))
@@ -76,7 +80,9 @@ def test_inputs_and_options() -> None:
     with pytest.raises(UsageError, match="Unknown norm"):
         wl.compare.predict(models, X, norm="l1")  # type: ignore[arg-type]
     labels = {name: (lambda x, model=model: model(x).argmax(1)) for name, model in models.items()}
-    with pytest.raises(ModelError, match="number of classes is unknown: put a model with scores first, or pass classes="):
+    with pytest.raises(
+        ModelError, match="number of classes is unknown: put a model with scores first, or pass classes="
+    ):
         wl.compare.predict(labels, X)
     found = wl.compare.predict(models, X)
     with pytest.raises(UsageError, match="There is no model 'c' in the prediction; it has a, b"):

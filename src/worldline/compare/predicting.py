@@ -13,7 +13,7 @@ from worldline.attacks import NormName, named_norm
 from worldline.compare.checks import check_constant, check_label_order, check_left, check_models, check_samples
 from worldline.compare.models import Answers, ClassCountError, Failure, Kind, Models, opened
 from worldline.compare.probes import Probes, choose_samples, make_probes
-from worldline.compare.responses import Response, predicted_flips, respond, similarity
+from worldline.compare.responses import Response, predicted_flips, resampled_similarity, respond, similarity
 from worldline.errors import InputError, UsageError
 
 __all__ = ["Predicted", "predict"]
@@ -240,9 +240,12 @@ def _reduce(
         margins=margins,
         weights=weights,
     )
-    still = torch.sigmoid(_margin(logits, labels) / margins[:, None]).double()  # (M, n)
-    flips = flips - (weights.double() @ still.T)[:, None, :]
-    return flips[0], _percentiles(flips[1:]), alike, _percentiles(_similarities(displacements, weights[1:]))
+    still = torch.sigmoid(_margin(logits, labels) / margins[:, None])  # (M, n)
+    flips -= (weights @ still.T)[:, None, :]
+    spread = _percentiles(flips[1:])
+    score = flips[0].double()
+    del flips
+    return score, spread, alike, _percentiles(resampled_similarity(displacements, weights[1:]))
 
 
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:
@@ -251,21 +254,11 @@ def _margin(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.scatter(-1, place, -torch.inf).amax(-1) - logits.gather(-1, place).squeeze(-1)
 
 
-def _similarities(displacements: Tensor, weights: Tensor) -> Tensor:
-    """(R, M, M) resampled similarities."""
-    models, samples = displacements.shape[:2]
-    total = torch.zeros(len(weights), models, models, dtype=torch.float64)
-    for sample in range(samples):
-        one = similarity(displacements[:, sample : sample + 1])
-        total += weights[:, sample, None, None].double() * one
-    return total
-
-
 def _percentiles(values: Tensor) -> Tensor:
-    """(R, M, M) → (M, M, 2), 2.5 % and 97.5 %."""
-    ordered = values.sort(0).values
-    last = len(ordered) - 1
-    return torch.stack([ordered[round(0.025 * last)], ordered[round(0.975 * last)]], -1)
+    """(R, M, M), which is sorted in place, → (M, M, 2): 2.5 % and 97.5 %."""
+    values.numpy().sort(axis=0)
+    last = len(values) - 1
+    return torch.stack([values[round(0.025 * last)], values[round(0.975 * last)]], -1).double()
 
 
 def _check_options(epsilon: float, samples: int, probes: int, share: float, scouts: int, resamples: int) -> None:

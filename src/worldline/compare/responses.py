@@ -22,10 +22,10 @@ from torch import Tensor
 from worldline.attacks import NormName
 from worldline.compare.probes import Probes
 
-__all__ = ["Response", "loss", "predicted_flips", "respond", "similarity"]
+__all__ = ["Response", "loss", "predicted_flips", "resampled_similarity", "respond", "similarity"]
 
-BLOCK = 2**24
-"""Numbers in one block of the reduction: 64 MiB."""
+BLOCK = 2**22
+"""Numbers in one block of a reduction: 16 MiB."""
 
 FAINT = 1e-4
 """Share of the largest entry of ĝ under which an entry is rounding: an entry that a model does not read has no sign."""
@@ -95,7 +95,20 @@ def similarity(displacements: Tensor) -> Tensor:
     length = displacements.norm(dim=-1, keepdim=True).clamp(min=1e-30)
     flat = (displacements / length).flatten(1)
     cosine = (flat @ flat.T).double() / (displacements.shape[1] * displacements.shape[2])
-    return ((cosine + cosine.T) / 2).clamp(-1, 1)
+    symmetric: Tensor = (cosine + cosine.T) / 2
+    return symmetric.clamp(-1, 1)
+
+
+def resampled_similarity(displacements: Tensor, weights: Tensor) -> Tensor:
+    """The same under weights of the samples (W, n), rows summing to one: (W, M, M)."""
+    models, samples = displacements.shape[:2]
+    total = torch.zeros(len(weights), models * models)
+    step = max(1, BLOCK // models**2)
+    for rows in torch.arange(samples).split(step):
+        d = displacements[:, rows].transpose(0, 1)  # (n, M, P, K)
+        unit = (d / d.norm(dim=-1, keepdim=True).clamp(min=1e-30)).flatten(2)
+        total.addmm_(weights[:, rows], (unit @ unit.transpose(1, 2)).flatten(1), alpha=1 / d.shape[2])
+    return total.view(-1, models, models)
 
 
 def predicted_flips(
@@ -125,7 +138,7 @@ def predicted_flips(
     """
     models, samples, probes, classes = displacements.shape
     own_weight = samples * probes / (samples * probes + POOLED)
-    total = torch.zeros(len(weights), models, models, dtype=torch.float64)
+    total = torch.zeros(len(weights), models * models)
     step = max(1, BLOCK // (models * models * classes))
     for rows in torch.arange(samples).split(step):
         d = displacements[:, rows].permute(1, 0, 2, 3)  # (n, T, P, K)
@@ -138,5 +151,5 @@ def predicted_flips(
         right = z.gather(-1, place).squeeze(-1)
         wrong = z.scatter(-1, place, -torch.inf).amax(-1)
         lost = torch.sigmoid((wrong - right) / margins[None, :, None])  # (n, T, S)
-        total += torch.einsum("wn,nts->wst", weights[:, rows].double(), lost.double())
-    return total
+        total.addmm_(weights[:, rows], lost.transpose(1, 2).flatten(1))
+    return total.view(-1, models, models)
