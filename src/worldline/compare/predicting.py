@@ -13,7 +13,7 @@ from worldline.attacks import NormName, named_norm
 from worldline.compare.checks import check_constant, check_label_order, check_left, check_models, check_samples
 from worldline.compare.models import Answers, ClassCountError, Failure, Kind, Models, opened
 from worldline.compare.probes import Probes, choose_samples, make_probes
-from worldline.compare.responses import Response, predicted_flips, resampled_similarity, respond, similarity
+from worldline.compare.responses import Response, predicted_flips, respond, similarity
 from worldline.errors import InputError, UsageError
 
 __all__ = ["Predicted", "predict"]
@@ -127,17 +127,20 @@ def predict(
     shown = make_probes(x, labels, rows, probes=probes, size=size, bounds=bounds, seed=seed)
     responses = run.probe(shown, norm, tick)
     reach = SHRINK * epsilon / size
-    score, spread, alike, alike_spread = _reduce(list(responses.values()), labels, reach, resamples, seed)
+    names = tuple(responses)
+    held = list(responses.values())
+    responses.clear()
+    score, spread, alike, alike_spread = _reduce(held, labels, reach, resamples, seed)
     return Predicted(
-        names=tuple(responses),
+        names=names,
         score=score,
         interval=spread,
         similarity=alike,
         similarity_interval=alike_spread,
-        kinds=tuple(run.kinds[name] for name in responses),
+        kinds=tuple(run.kinds[name] for name in names),
         rows=rows,
         failures=tuple(run.failures.values()),
-        notes=run.notes(tuple(responses)),
+        notes=run.notes(names),
         settings={
             "epsilon": epsilon,
             "norm": norm,
@@ -219,21 +222,21 @@ class _Run:
 def _reduce(
     responses: list[Response], labels: Tensor, reach: float, resamples: int, seed: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Score, its interval, similarity, its interval."""
+    """Score, its interval, similarity, its interval; the list is emptied, so that nothing is in memory twice."""
     logits = torch.stack([it.logits for it in responses])
-    displacements = torch.stack([it.displacement for it in responses])
+    coefficients = torch.stack([it.coefficient for it in responses])
     density = torch.tensor([it.density for it in responses]).clamp(min=1e-6)
     margins = torch.tensor([it.margin for it in responses])
-    alike = similarity(displacements)
-    generator = torch.Generator().manual_seed(seed)
-    samples = len(labels)
-    drawn = torch.randint(samples, (resamples, samples), generator=generator)
-    resampled = torch.zeros(resamples, samples).scatter_add_(1, drawn, torch.ones(drawn.shape))
-    weights = torch.cat([torch.ones(1, samples), resampled]) / samples
+    displacements = torch.stack([it.displacement for it in responses])
+    responses.clear()
+    weights = _resamples(len(labels), resamples, seed)
+    every = similarity(displacements, weights)
+    alike, alike_spread = every[0].double(), _percentiles(every[1:])
+    del every
     flips = predicted_flips(
         logits,
         displacements,
-        torch.stack([it.coefficient for it in responses]),
+        coefficients,
         labels,
         reach=reach,
         alignment=alike.float() * density[:, None] / density[None, :],
@@ -242,10 +245,15 @@ def _reduce(
     )
     still = torch.sigmoid(_margin(logits, labels) / margins[:, None])  # (M, n)
     flips -= (weights @ still.T)[:, None, :]
-    spread = _percentiles(flips[1:])
-    score = flips[0].double()
-    del flips
-    return score, spread, alike, _percentiles(resampled_similarity(displacements, weights[1:]))
+    return flips[0].double(), _percentiles(flips[1:]), alike, alike_spread
+
+
+def _resamples(samples: int, resamples: int, seed: int) -> Tensor:
+    """(1 + R, n) weights that sum to one: equal ones, then those of samples drawn with replacement."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(samples, (resamples, samples), generator=generator)
+    counts = torch.zeros(resamples, samples).scatter_add_(1, drawn, torch.ones(drawn.shape))
+    return torch.cat([torch.ones(1, samples), counts]) / samples
 
 
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:

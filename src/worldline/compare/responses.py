@@ -22,10 +22,10 @@ from torch import Tensor
 from worldline.attacks import NormName
 from worldline.compare.probes import Probes
 
-__all__ = ["Response", "loss", "predicted_flips", "resampled_similarity", "respond", "similarity"]
+__all__ = ["Response", "loss", "predicted_flips", "respond", "similarity"]
 
-BLOCK = 2**22
-"""Numbers in one block of a reduction: 16 MiB."""
+BLOCK = 2**21
+"""Numbers in one block of a reduction: 8 MiB."""
 
 FAINT = 1e-4
 """Share of the largest entry of ĝ under which an entry is rounding: an entry that a model does not read has no sign."""
@@ -82,7 +82,7 @@ def respond(logits: Tensor, probed: Tensor, probes: Probes, norm: NormName) -> R
         density += float((gradient.abs().sum(1, keepdim=True) / length).sum())
     coefficient *= (width / count) ** 0.5 / count
     return Response(
-        logits=logits,
+        logits=logits.clone(),  # not a view: the probed answers can go
         displacement=displacement,
         coefficient=coefficient,
         density=density / samples / width**0.5 if norm == "linf" else 1.0,
@@ -90,24 +90,19 @@ def respond(logits: Tensor, probed: Tensor, probes: Probes, norm: NormName) -> R
     )
 
 
-def similarity(displacements: Tensor) -> Tensor:
-    """Mean over samples and probes of cos(d_A, d_B), (M, M), from (M, n, P, K); a zero displacement has cosine zero."""
-    length = displacements.norm(dim=-1, keepdim=True).clamp(min=1e-30)
-    flat = (displacements / length).flatten(1)
-    cosine = (flat @ flat.T).double() / (displacements.shape[1] * displacements.shape[2])
-    symmetric: Tensor = (cosine + cosine.T) / 2
-    return symmetric.clamp(-1, 1)
+def similarity(displacements: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean over samples, and mean over probes, of cos(d_A, d_B): (M, n, P, K) and (W, n) → (W, M, M).
 
-
-def resampled_similarity(displacements: Tensor, weights: Tensor) -> Tensor:
-    """The same under weights of the samples (W, n), rows summing to one: (W, M, M)."""
+    The rows of the weights sum to one; a zero displacement has cosine zero.
+    """
     models, samples = displacements.shape[:2]
     total = torch.zeros(len(weights), models * models)
     step = max(1, BLOCK // models**2)
     for rows in torch.arange(samples).split(step):
         d = displacements[:, rows].transpose(0, 1)  # (n, M, P, K)
         unit = (d / d.norm(dim=-1, keepdim=True).clamp(min=1e-30)).flatten(2)
-        total.addmm_(weights[:, rows], (unit @ unit.transpose(1, 2)).flatten(1), alpha=1 / d.shape[2])
+        cosine = unit @ unit.transpose(1, 2) / d.shape[2]
+        total.addmm_(weights[:, rows], (cosine + cosine.transpose(1, 2)).flatten(1) / 2)
     return total.view(-1, models, models)
 
 
