@@ -137,6 +137,16 @@ def transfer_section(document: dict[str, Any]) -> list[str]:
         low, high = it["accuracy"]
         lines += [f"### {half} half: {it['role']}", ""]
         lines += [f"{it['models']} models, accuracy {low:.3f} – {high:.3f}: {', '.join(it['architectures'])}.", ""]
+        if it["did_not_learn"]:
+            parts = [
+                f"{name}: {' / '.join(map(number, one['with all models']['thorough']))} against "
+                f"{' / '.join(map(number, one['with all models']['gradient cosine']))}"
+                for name, one in it["settings"].items()
+            ]
+            lines += [
+                f"Left out, as they did not learn (the rule came after a first look): {', '.join(it['did_not_learn'])}."
+            ]
+            lines += [f"With them, thorough against gradient cosine (within / double): {'; '.join(parts)}.", ""]
         for statistic, words in STATISTICS.items():
             lines += [f"**Spearman, {words}**", "", *agreement_table(it["settings"], statistic)]
         lines += ["**Ahead of input-gradient cosine**", "", *ahead_table(it["settings"])]

@@ -95,6 +95,15 @@ def test_black_boxes_can_be_targets_and_a_failure_keeps_the_others(models, data,
 
 
 @pytest.mark.law
+def test_some_of_the_models(models, measured) -> None:
+    few = measured.only(["second-0", "first-1"])
+    assert few.names == ("second-0", "first-1")
+    assert float(few.rate[0, 1]) == float(measured.rate[3, 1])
+    assert torch.equal(few.fooled[1, 0], measured.fooled[1, 3])
+    assert torch.equal(few.right, measured.right[[3, 1]])
+
+
+@pytest.mark.law
 def test_reliability_of_many_samples_is_that_of_two_halves(measured) -> None:
     one, two = measured.reliability(splits=3)
     assert one.shape == two.shape == (3, 6, 6)

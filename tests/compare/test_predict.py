@@ -159,7 +159,7 @@ def test_the_reduction_equals_its_formula_sample_by_sample() -> None:
         answers = [net(probes.x).view(4, 6, 3) for net in nets]
         clean = [net(x) for net in nets]
     d = torch.stack([it.displacement for it in responses])
-    alignment, margins = similarity(d, torch.full((1, 4), 0.25))[0], torch.tensor([0.5, 1.0, 2.0])
+    alignment, margins = torch.rand(3, 3, generator=generator), torch.tensor([0.5, 1.0, 2.0])
     found = predicted_flips(
         torch.stack(clean), d, torch.stack([it.coefficient for it in responses]), labels,
         reach=1.5, alignment=alignment, margins=margins, weights=torch.full((1, 4), 0.25),

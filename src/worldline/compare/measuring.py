@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -67,6 +67,14 @@ class Measured:
     accuracy: Tensor
     failures: tuple[Failure, ...]
     settings: Mapping[str, str]
+
+    def only(self, names: Sequence[str]) -> Measured:
+        """The same for some of the models, in this order."""
+        rows = torch.tensor([self.names.index(name) for name in names])
+        pairs = ("rate", "adversarial_rate", "noise_rate", "same_mistake", "interval", "fooled", "noise_fooled")
+        chosen = {name: getattr(self, name)[rows][:, rows] for name in pairs}
+        chosen |= {name: getattr(self, name)[rows] for name in ("right", "accuracy")}
+        return replace(self, names=tuple(names), **chosen)
 
     def reliability(self, *, splits: int = 20, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Rates on two random halves of the samples, (splits, M, M) each: how far any prediction could agree."""
@@ -182,7 +190,11 @@ class _Run:
 
     def fits(self, name: str, result: SourceResult) -> bool:
         """Whether an earlier result is about these models and samples; if not, it is an error, not a silent repeat."""
-        if result.source != name or set(result.targets) < set(self.clean) or result.adversarial.shape[1] != len(self.x):
+        if (
+            result.source != name
+            or not set(self.clean) <= set(result.targets)
+            or result.adversarial.shape[1] != len(self.x)
+        ):
             raise UsageError(
                 f"The earlier result of source {name!r} has {len(result.targets)} targets and "
                 f"{result.adversarial.shape[1]} samples; this run has {len(self.clean)} and {len(self.x)}. Resume with "
