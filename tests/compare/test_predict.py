@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import worldline as wl
 from worldline.compare import Loader
 from worldline.compare.probes import choose_samples, make_probes
-from worldline.compare.responses import loss, predicted_flips, respond, similarity
+from worldline.compare.responses import loss, predicted_flips, respond
 
 HALVES = torch.tensor([[True] * 3 + [False] * 3] * 3 + [[False] * 3 + [True] * 3] * 3)
 OFF = ~torch.eye(6, dtype=torch.bool)
