@@ -103,11 +103,11 @@ def predict(
 
     Raises:
         UsageError, ShapeError, BoundsError: options or inputs that cannot be used. ModelError: different numbers of
-        classes, or fewer than two models left. LabelError: classes in another order than the first model's.
+        classes, or fewer than two models left. LabelError: a scout's classes are in another order than the first one's.
 
     Cost: n(P+1) forward passes of one input for each model and N for each scout; memory one model and, for each, n·P·K
-    numbers; then O(M² n P K) for all pairs. Sources: the shared displacement is THEORY's; Wiedeman and Wang,
-    arXiv:2108.12492, correlate features instead; gradients from probes as in Ilyas et al., arXiv:1804.08598.
+    numbers; then O(M² n P K) for all pairs. Sources: docs/theory.md; Wiedeman and Wang, arXiv:2108.12492, correlate features
+    instead; gradients from probes as in Ilyas et al., arXiv:1804.08598.
 
     >>> import torch, worldline as wl
     >>> _ = torch.manual_seed(0)
