@@ -121,6 +121,22 @@ def use_table(settings: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def outcome(half: dict[str, Any]) -> str:
+    """What the half says about the claim, with the cases that do not support it."""
+    settings = half["settings"]
+    sentences = []
+    for place, (statistic, words) in enumerate(STATISTICS.items()):
+        for kind in ("thorough", "quick"):
+            values = {name: it[kind][statistic]["value"] for name, it in settings.items()}
+            best, worst = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
+            clear = [n for n, it in settings.items() if it[kind]["ahead_of_gradient_cosine"][place]["interval"][0] > 0]
+            sentences.append(
+                f"{words}, {kind}: {values[worst]:.2f} ({worst}) to {values[best]:.2f} ({best}), ahead of gradient cosine with "
+                f"an interval above zero on {len(clear)} of {len(settings)} attacks"
+            )
+    return "Outcome: " + "; ".join(sentences) + "."
+
+
 def transfer_section(document: dict[str, Any]) -> list[str]:
     """Predicted against measured transfer: both halves, with their roles."""
     lines = ["## transfer", "", f"Claim: {document['claim']}.", ""]
@@ -137,6 +153,7 @@ def transfer_section(document: dict[str, Any]) -> list[str]:
         low, high = it["accuracy"]
         lines += [f"### {half} half: {it['role']}", ""]
         lines += [f"{it['models']} models, accuracy {low:.3f} – {high:.3f}: {', '.join(it['architectures'])}.", ""]
+        lines += [outcome(it), ""]
         if it["did_not_learn"]:
             parts = [
                 f"{name}: {' / '.join(map(number, one['with all models']['thorough']))} against "

@@ -27,8 +27,8 @@ import worldline as wl
 from worldline.compare.statistics import Standardise, standard_double, standard_within
 
 CLAIM = (
-    "without an attack, a gradient or a label, within-target Spearman .93 and double-centred .90 with PGD's transfer, "
-    "ahead of input-gradient cosine"
+    "without an attack, a gradient or a label, transfer is ranked better than by input-gradient cosine; the target was .93 within "
+    "targets and .90 double-centred on the report half"
 )
 SETTINGS = {
     "PGD L∞ 0.05": wl.attacks.PGD(epsilon=0.05),
