@@ -81,6 +81,13 @@ def test_black_boxes_can_be_targets_and_a_failure_keeps_the_others(models, data,
     assert "RuntimeError" in failure.reason
     assert seen[-1] == ("transfer", 7, 7)
 
+    hard = {"labels": lambda x: models["first-0"](x).argmax(1), **models}
+    found = wl.compare.measure(
+        hard, *data, lambda model, x, y: x if model is hard["labels"] else ATTACK(model, x, y), classes=3
+    )
+    assert torch.equal(found.rate[1:, 0], measured.rate[:, 0])
+    assert torch.equal(found.rate[1:, 1:], measured.rate)
+
     calls = []
 
     def breaks() -> nn.Module:

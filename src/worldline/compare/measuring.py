@@ -97,6 +97,7 @@ def measure(
     bounds: tuple[float, float] = (0.0, 1.0),
     done: Mapping[str, SourceResult] | None = None,
     on_source: Callable[[SourceResult], None] = lambda _result: None,
+    classes: int | None = None,
     batch_size: int = 600,
     resamples: int = 200,
     seed: int = 0,
@@ -114,6 +115,7 @@ def measure(
         bounds: of the inputs; the noise twins stay inside.
         done: source name → finished result of an earlier run on the same models, samples and attack: not run again.
         on_source: called with each finished source, for keeping.
+        classes: number of classes, needed where the first model answers with labels only.
         batch_size: samples in one forward pass.
         resamples, seed: of the intervals; the seed also of the noise twins.
         tick: called with the stage, and steps done and in all.
@@ -137,7 +139,7 @@ def measure(
     check_models(models)
     check_samples(x, bounds)
     check_labels(y, len(x))
-    run = _Run(models, x, y, batch_size)
+    run = _Run(models, x, y, batch_size, classes)
     run.look(tick)
     results = {name: it for name, it in (done or {}).items() if name in run.clean and run.fits(name, it)}
     for number, name in enumerate(models):
@@ -156,11 +158,11 @@ def measure(
 class _Run:
     """What is known of the models so far."""
 
-    def __init__(self, models: Models, x: Tensor, y: Tensor, batch_size: int) -> None:
+    def __init__(self, models: Models, x: Tensor, y: Tensor, batch_size: int, classes: int | None) -> None:
         self.models, self.x, self.y, self.batch_size = models, x, y, batch_size
         self.clean: dict[str, Tensor] = {}  # name → (N,) classes
         self.failures: dict[str, Failure] = {}
-        self.classes: int | None = None
+        self.classes = classes
 
     def classify(self, name: str, x: Tensor) -> Tensor | None:
         """A model's classes (N,); None, and a failure on record, where it cannot say."""
