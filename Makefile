@@ -44,6 +44,8 @@ bench: $(VENV)/installed-bench+test
 	$(BIN)/python benchmarks/explore.py
 	$(BIN)/python benchmarks/encoder.py
 	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/transfer.py
+	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/tables.py
 
 clean:

@@ -47,6 +47,11 @@ def section(document: dict[str, Any]) -> list[str]:
             )
             lines.append(f"| {it['experiment']} | {it['quantity'].replace('|', '∣')} | {' | '.join(numbers)} |")
         lines.append("")
+    if "seconds_a_model" in document:
+        lines += ["| models | predicting, seconds a model |", "|---|---|"]
+        lines += [f"| {count} | {value:.4f} |" for count, value in document["seconds_a_model"].items()] + [""]
+    if "times_cheaper" in document:
+        lines += [f"Predicting is {document['times_cheaper']:.0f} times cheaper than measuring.", ""]
     for name in ("report_bytes", "first_paint_milliseconds"):
         if document.get(name) is not None:
             lines += [f"{name.replace('_', ' ')}: {document[name]:,.0f}", ""]
@@ -74,11 +79,114 @@ def encoder_section(document: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def number(value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}"
+
+
+def with_interval(it: dict[str, Any]) -> str:
+    low, high = it["interval"] or (None, None)
+    return f"{number(it['value'])} ({number(low)} – {number(high)})"
+
+
+STATISTICS = {"within_target": "within target", "double_centred": "double-centred"}
+
+
+def agreement_table(settings: dict[str, Any], statistic: str) -> list[str]:
+    """One statistic: our scores beside their rivals and the noise ceiling, a row for each attack."""
+    rivals = list(next(iter(settings.values()))["rivals"])
+    lines = ["| attack | ceiling | thorough | quick | " + " | ".join(rivals) + " |", "|---" * (4 + len(rivals)) + "|"]
+    place = list(STATISTICS).index(statistic)
+    for name, it in settings.items():
+        ours = [with_interval(it[kind][statistic]) for kind in ("thorough", "quick")]
+        theirs = [number(it["rivals"][rival][statistic]["value"]) for rival in rivals]
+        lines.append("| " + " | ".join([name, number(it["ceiling"][place]), *ours, *theirs]) + " |")
+    return [*lines, ""]
+
+
+def ahead_table(settings: dict[str, Any]) -> list[str]:
+    lines = [
+        "| attack | thorough, within | thorough, double | quick, within | quick, double | partial | Mantel p | fitted |"
+    ]
+    lines.append("|---" * 8 + "|")
+    for name, it in settings.items():
+        ahead = [with_interval(part) for kind in ("thorough", "quick") for part in it[kind]["ahead_of_gradient_cosine"]]
+        last = [with_interval(it["thorough"]["partial"]), f"{it['thorough']['double_centred']['p']:.3f}"]
+        lines.append("| " + " | ".join([name, *ahead, *last, " / ".join(map(number, it["fitted"]))]) + " |")
+    return [*lines, ""]
+
+
+def use_table(settings: dict[str, Any]) -> list[str]:
+    lines = [
+        "| attack | mean rate | stand-in: best, thorough, quick, gradient, random | ensemble, transfer between members: diverse, "
+    ]
+    lines[0] += "accurate, random | its majority falls | same mistake (thorough) |"
+    lines.append("|---" * 6 + "|")
+    for name, it in settings.items():
+        chosen = ", ".join(number(value) for value in it["surrogate"].values())
+        between, falls = (", ".join(number(pick[place]) for pick in it["ensembles"].values()) for place in (0, 1))
+        same = " / ".join(map(number, it["thorough"]["same_mistake"]))
+        lines.append(f"| {name} | {number(it['mean_rate'])} | {chosen} | {between} | {falls} | {same} |")
+    return [*lines, ""]
+
+
+def outcome(half: dict[str, Any]) -> str:
+    """What the half says about the claim, with the cases that do not support it."""
+    settings = half["settings"]
+    sentences = []
+    for place, (statistic, words) in enumerate(STATISTICS.items()):
+        for kind in ("thorough", "quick"):
+            values = {name: it[kind][statistic]["value"] for name, it in settings.items()}
+            best, worst = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
+            clear = [n for n, it in settings.items() if it[kind]["ahead_of_gradient_cosine"][place]["interval"][0] > 0]
+            sentences.append(
+                f"{words}, {kind}: {values[worst]:.2f} ({worst}) to {values[best]:.2f} ({best}), ahead of gradient cosine with "
+                f"an interval above zero on {len(clear)} of {len(settings)} attacks"
+            )
+    return "Outcome: " + "; ".join(sentences) + "."
+
+
+def transfer_section(document: dict[str, Any]) -> list[str]:
+    """Predicted against measured transfer: both halves, with their roles."""
+    lines = ["## transfer", "", f"Claim: {document['claim']}.", ""]
+    lines += [f"torch {document['torch']}, Python {document['python']}, {document['threads']} threads.", ""]
+    lines += [
+        f"*Thorough*: {document['thorough_samples']} × 64 probes; *quick*, the default: 12 × 64. Brackets: 95 % of "
+        f"{document['resamples']} bootstraps over models. Ceiling: what a perfect score would reach, given the noise of the "
+        "measured rates (√ of the Spearman–Brown corrected split-half correlation). Partial: within target, beyond gradient "
+        "cosine and norm, CKA, CCA information, agreement and accuracy. Fitted: score and similarity combined, leaving "
+        "architectures out (within / double).",
+        "",
+    ]
+    for half, it in document["halves"].items():
+        low, high = it["accuracy"]
+        lines += [f"### {half} half: {it['role']}", ""]
+        lines += [f"{it['models']} models, accuracy {low:.3f} – {high:.3f}: {', '.join(it['architectures'])}.", ""]
+        lines += [outcome(it), ""]
+        if it["did_not_learn"]:
+            parts = [
+                f"{name}: {' / '.join(map(number, one['with all models']['thorough']))} against "
+                f"{' / '.join(map(number, one['with all models']['gradient cosine']))}"
+                for name, one in it["settings"].items()
+            ]
+            lines += [
+                f"Left out, as they did not learn (the rule came after a first look): {', '.join(it['did_not_learn'])}."
+            ]
+            lines += [f"With them, thorough against gradient cosine (within / double): {'; '.join(parts)}.", ""]
+        for statistic, words in STATISTICS.items():
+            lines += [f"**Spearman, {words}**", "", *agreement_table(it["settings"], statistic)]
+        lines += ["**Ahead of input-gradient cosine**", "", *ahead_table(it["settings"])]
+        lines += ["**What it is good for** (rates)", "", *use_table(it["settings"])]
+    return lines
+
+
 def main() -> None:
     documents = [json.loads(path.read_text("utf-8")) for path in sorted(measure.RESULTS.glob("*.json"))]
     lines = [HEAD]
     for document in documents:
-        lines += section(document) if "benchmark" in document else encoder_section(document)
+        if "halves" in document:
+            lines += transfer_section(document)
+        else:
+            lines += section(document) if "benchmark" in document else encoder_section(document)
     DOCUMENT.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
     print(f"wrote {DOCUMENT.name} from {len(documents)} results")
 

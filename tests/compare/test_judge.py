@@ -122,13 +122,14 @@ def test_leave_one_group_out_never_sees_the_groups_it_predicts() -> None:
     truth, score = truth[:8, :8], score[:8, :8]
     groups = list("aabbccdd")
     first = wl.compare.leave_one_group_out({"score": score}, truth, groups)
-    spoiled = truth.clone()
-    spoiled[:2] += 100 * torch.randn(2, 8, generator=torch.Generator().manual_seed(0))
-    spoiled[:, :2] += 100
-    again = wl.compare.leave_one_group_out({"score": score}, spoiled, groups)
-    torch.testing.assert_close(again[:2], first[:2])
-    torch.testing.assert_close(again[:, :2], first[:, :2])
-    assert not torch.allclose(again[2:4, 4:6], first[2:4, 4:6])
+    for rows in (slice(0, 2), slice(6, 8)):
+        spoiled = truth.clone()
+        spoiled[rows] += 100 * torch.randn(2, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+        spoiled[:, rows] += 100 * torch.randn(8, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        again = wl.compare.leave_one_group_out({"score": score}, spoiled, groups)
+        torch.testing.assert_close(again[rows], first[rows])
+        torch.testing.assert_close(again[:, rows], first[:, rows])
+        assert not torch.allclose(again[2:4, 4:6], first[2:4, 4:6])
 
 
 @pytest.mark.message

@@ -81,6 +81,13 @@ def test_black_boxes_can_be_targets_and_a_failure_keeps_the_others(models, data,
     assert "RuntimeError" in failure.reason
     assert seen[-1] == ("transfer", 7, 7)
 
+    hard = {"labels": lambda x: models["first-0"](x).argmax(1), **models}
+    found = wl.compare.measure(
+        hard, *data, lambda model, x, y: x if model is hard["labels"] else ATTACK(model, x, y), classes=3
+    )
+    assert torch.equal(found.rate[1:, 0], measured.rate[:, 0])
+    assert torch.equal(found.rate[1:, 1:], measured.rate)
+
     calls = []
 
     def breaks() -> nn.Module:
@@ -92,6 +99,15 @@ def test_black_boxes_can_be_targets_and_a_failure_keeps_the_others(models, data,
     found = wl.compare.measure({**models, "late": Loader(breaks)}, *data, ATTACK)
     assert torch.equal(found.rate, measured.rate)
     assert "OSError: disk gone" in found.failures[0].reason
+
+
+@pytest.mark.law
+def test_some_of_the_models(models, measured) -> None:
+    few = measured.only(["second-0", "first-1"])
+    assert few.names == ("second-0", "first-1")
+    assert float(few.rate[0, 1]) == float(measured.rate[3, 1])
+    assert torch.equal(few.fooled[1, 0], measured.fooled[1, 3])
+    assert torch.equal(few.right, measured.right[[3, 1]])
 
 
 @pytest.mark.law
@@ -157,5 +173,7 @@ def test_fewer_than_two_left(models, data) -> None:
     def broken(_x: Tensor) -> Tensor:
         raise RuntimeError("no")
 
-    with pytest.raises(ModelError, match=r"Fewer than two models are left to compare. 'broken': Model 'broken' refused"):
+    with pytest.raises(
+        ModelError, match=r"Fewer than two models are left to compare\. 'broken': Model 'broken' refused"
+    ):
         wl.compare.measure({"a": models["first-0"], "broken": broken}, *data, ATTACK)

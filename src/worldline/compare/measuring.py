@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -68,6 +68,14 @@ class Measured:
     failures: tuple[Failure, ...]
     settings: Mapping[str, str]
 
+    def only(self, names: Sequence[str]) -> Measured:
+        """The same for some of the models, in this order."""
+        rows = torch.tensor([self.names.index(name) for name in names])
+        pairs = ("rate", "adversarial_rate", "noise_rate", "same_mistake", "interval", "fooled", "noise_fooled")
+        chosen = {name: getattr(self, name)[rows][:, rows] for name in pairs}
+        chosen |= {name: getattr(self, name)[rows] for name in ("right", "accuracy")}
+        return replace(self, names=tuple(names), **chosen)
+
     def reliability(self, *, splits: int = 20, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Rates on two random halves of the samples, (splits, M, M) each: how far any prediction could agree."""
         generator = torch.Generator().manual_seed(seed)
@@ -89,6 +97,7 @@ def measure(
     bounds: tuple[float, float] = (0.0, 1.0),
     done: Mapping[str, SourceResult] | None = None,
     on_source: Callable[[SourceResult], None] = lambda _result: None,
+    classes: int | None = None,
     batch_size: int = 600,
     resamples: int = 200,
     seed: int = 0,
@@ -106,6 +115,7 @@ def measure(
         bounds: of the inputs; the noise twins stay inside.
         done: source name → finished result of an earlier run on the same models, samples and attack: not run again.
         on_source: called with each finished source, for keeping.
+        classes: number of classes, needed where the first model answers with labels only.
         batch_size: samples in one forward pass.
         resamples, seed: of the intervals; the seed also of the noise twins.
         tick: called with the stage, and steps done and in all.
@@ -129,7 +139,7 @@ def measure(
     check_models(models)
     check_samples(x, bounds)
     check_labels(y, len(x))
-    run = _Run(models, x, y, batch_size)
+    run = _Run(models, x, y, batch_size, classes)
     run.look(tick)
     results = {name: it for name, it in (done or {}).items() if name in run.clean and run.fits(name, it)}
     for number, name in enumerate(models):
@@ -148,11 +158,11 @@ def measure(
 class _Run:
     """What is known of the models so far."""
 
-    def __init__(self, models: Models, x: Tensor, y: Tensor, batch_size: int) -> None:
+    def __init__(self, models: Models, x: Tensor, y: Tensor, batch_size: int, classes: int | None) -> None:
         self.models, self.x, self.y, self.batch_size = models, x, y, batch_size
         self.clean: dict[str, Tensor] = {}  # name → (N,) classes
         self.failures: dict[str, Failure] = {}
-        self.classes: int | None = None
+        self.classes = classes
 
     def classify(self, name: str, x: Tensor) -> Tensor | None:
         """A model's classes (N,); None, and a failure on record, where it cannot say."""
@@ -182,7 +192,11 @@ class _Run:
 
     def fits(self, name: str, result: SourceResult) -> bool:
         """Whether an earlier result is about these models and samples; if not, it is an error, not a silent repeat."""
-        if result.source != name or set(result.targets) < set(self.clean) or result.adversarial.shape[1] != len(self.x):
+        if (
+            result.source != name
+            or not set(self.clean) <= set(result.targets)
+            or result.adversarial.shape[1] != len(self.x)
+        ):
             raise UsageError(
                 f"The earlier result of source {name!r} has {len(result.targets)} targets and "
                 f"{result.adversarial.shape[1]} samples; this run has {len(self.clean)} and {len(self.x)}. Resume with "

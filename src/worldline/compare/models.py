@@ -75,7 +75,7 @@ class Answers:
                 f"Model {self.name!r} must return scores (N, K) with K ≥ 2 classes, or integer labels (N,); for "
                 f"{len(batch)} inputs it returned {tuple(output.shape)} {output.dtype}."
             )
-        if not bool(torch.isfinite(output).all()) and not bool((output == -torch.inf).any()):
+        if not bool(torch.isfinite(output).all()):
             raise ModelError(f"Model {self.name!r} returned NaN or infinite scores; check its weights and inputs.")
         if self.classes is not None and output.shape[1] != self.classes:
             raise ClassCountError(

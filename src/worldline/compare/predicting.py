@@ -103,11 +103,11 @@ def predict(
 
     Raises:
         UsageError, ShapeError, BoundsError: options or inputs that cannot be used. ModelError: different numbers of
-        classes, or fewer than two models left. LabelError: classes in another order than the first model's.
+        classes, or fewer than two models left. LabelError: a scout's classes are in another order than the first one's.
 
     Cost: n(P+1) forward passes of one input for each model and N for each scout; memory one model and, for each, n·P·K
-    numbers; then O(M² n P K) for all pairs. Sources: the shared displacement is THEORY's; Wiedeman and Wang,
-    arXiv:2108.12492, correlate features instead; gradients from probes as in Ilyas et al., arXiv:1804.08598.
+    numbers; then O(M² n P K) for all pairs. Sources: docs/theory.md; Wiedeman and Wang, arXiv:2108.12492, correlate features
+    instead; gradients from probes as in Ilyas et al., arXiv:1804.08598.
 
     >>> import torch, worldline as wl
     >>> _ = torch.manual_seed(0)
@@ -127,17 +127,20 @@ def predict(
     shown = make_probes(x, labels, rows, probes=probes, size=size, bounds=bounds, seed=seed)
     responses = run.probe(shown, norm, tick)
     reach = SHRINK * epsilon / size
-    score, spread, alike, alike_spread = _reduce(list(responses.values()), labels, reach, resamples, seed)
+    names = tuple(responses)
+    held = list(responses.values())
+    responses.clear()
+    score, spread, alike, alike_spread = _reduce(held, labels, reach, resamples, seed)
     return Predicted(
-        names=tuple(responses),
+        names=names,
         score=score,
         interval=spread,
         similarity=alike,
         similarity_interval=alike_spread,
-        kinds=tuple(run.kinds[name] for name in responses),
+        kinds=tuple(run.kinds[name] for name in names),
         rows=rows,
         failures=tuple(run.failures.values()),
-        notes=run.notes(tuple(responses)),
+        notes=run.notes(names),
         settings={
             "epsilon": epsilon,
             "norm": norm,
@@ -219,30 +222,38 @@ class _Run:
 def _reduce(
     responses: list[Response], labels: Tensor, reach: float, resamples: int, seed: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Score, its interval, similarity, its interval."""
+    """Score, its interval, similarity, its interval; the list is emptied, so that nothing is in memory twice."""
     logits = torch.stack([it.logits for it in responses])
-    displacements = torch.stack([it.displacement for it in responses])
+    coefficients = torch.stack([it.coefficient for it in responses])
     density = torch.tensor([it.density for it in responses]).clamp(min=1e-6)
     margins = torch.tensor([it.margin for it in responses])
-    alike = similarity(displacements)
-    generator = torch.Generator().manual_seed(seed)
-    samples = len(labels)
-    drawn = torch.randint(samples, (resamples, samples), generator=generator)
-    resampled = torch.zeros(resamples, samples).scatter_add_(1, drawn, torch.ones(drawn.shape))
-    weights = torch.cat([torch.ones(1, samples), resampled]) / samples
+    displacements = torch.stack([it.displacement for it in responses])
+    responses.clear()
+    weights = _resamples(len(labels), resamples, seed)
+    every = similarity(displacements, weights)
+    alike, alike_spread = every[0].double(), _percentiles(every[1:])
+    del every
     flips = predicted_flips(
         logits,
         displacements,
-        torch.stack([it.coefficient for it in responses]),
+        coefficients,
         labels,
         reach=reach,
         alignment=alike.float() * density[:, None] / density[None, :],
         margins=margins,
         weights=weights,
     )
-    still = torch.sigmoid(_margin(logits, labels) / margins[:, None]).double()  # (M, n)
-    flips = flips - (weights.double() @ still.T)[:, None, :]
-    return flips[0], _percentiles(flips[1:]), alike, _percentiles(_similarities(displacements, weights[1:]))
+    still = torch.sigmoid(_margin(logits, labels) / margins[:, None])  # (M, n)
+    flips -= (weights @ still.T)[:, None, :]
+    return flips[0].double(), _percentiles(flips[1:]), alike, alike_spread
+
+
+def _resamples(samples: int, resamples: int, seed: int) -> Tensor:
+    """(1 + R, n) weights that sum to one: equal ones, then those of samples drawn with replacement."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(samples, (resamples, samples), generator=generator)
+    counts = torch.zeros(resamples, samples).scatter_add_(1, drawn, torch.ones(drawn.shape))
+    return torch.cat([torch.ones(1, samples), counts]) / samples
 
 
 def _margin(logits: Tensor, labels: Tensor) -> Tensor:
@@ -251,21 +262,11 @@ def _margin(logits: Tensor, labels: Tensor) -> Tensor:
     return logits.scatter(-1, place, -torch.inf).amax(-1) - logits.gather(-1, place).squeeze(-1)
 
 
-def _similarities(displacements: Tensor, weights: Tensor) -> Tensor:
-    """(R, M, M) resampled similarities."""
-    models, samples = displacements.shape[:2]
-    total = torch.zeros(len(weights), models, models, dtype=torch.float64)
-    for sample in range(samples):
-        one = similarity(displacements[:, sample : sample + 1])
-        total += weights[:, sample, None, None].double() * one
-    return total
-
-
 def _percentiles(values: Tensor) -> Tensor:
-    """(R, M, M) → (M, M, 2), 2.5 % and 97.5 %."""
-    ordered = values.sort(0).values
-    last = len(ordered) - 1
-    return torch.stack([ordered[round(0.025 * last)], ordered[round(0.975 * last)]], -1)
+    """(R, M, M), which is sorted in place, → (M, M, 2): 2.5 % and 97.5 %."""
+    values.numpy().sort(axis=0)
+    last = len(values) - 1
+    return torch.stack([values[round(0.025 * last)], values[round(0.975 * last)]], -1).double()
 
 
 def _check_options(epsilon: float, samples: int, probes: int, share: float, scouts: int, resamples: int) -> None:

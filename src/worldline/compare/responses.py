@@ -24,8 +24,8 @@ from worldline.compare.probes import Probes
 
 __all__ = ["Response", "loss", "predicted_flips", "respond", "similarity"]
 
-BLOCK = 2**24
-"""Numbers in one block of the reduction: 64 MiB."""
+BLOCK = 2**21
+"""Numbers in one block of a reduction: 8 MiB."""
 
 FAINT = 1e-4
 """Share of the largest entry of ĝ under which an entry is rounding: an entry that a model does not read has no sign."""
@@ -82,7 +82,7 @@ def respond(logits: Tensor, probed: Tensor, probes: Probes, norm: NormName) -> R
         density += float((gradient.abs().sum(1, keepdim=True) / length).sum())
     coefficient *= (width / count) ** 0.5 / count
     return Response(
-        logits=logits,
+        logits=logits.clone(),  # not a view: the probed answers can go
         displacement=displacement,
         coefficient=coefficient,
         density=density / samples / width**0.5 if norm == "linf" else 1.0,
@@ -90,12 +90,20 @@ def respond(logits: Tensor, probed: Tensor, probes: Probes, norm: NormName) -> R
     )
 
 
-def similarity(displacements: Tensor) -> Tensor:
-    """Mean over samples and probes of cos(d_A, d_B), (M, M), from (M, n, P, K); a zero displacement has cosine zero."""
-    length = displacements.norm(dim=-1, keepdim=True).clamp(min=1e-30)
-    flat = (displacements / length).flatten(1)
-    cosine = (flat @ flat.T).double() / (displacements.shape[1] * displacements.shape[2])
-    return ((cosine + cosine.T) / 2).clamp(-1, 1)
+def similarity(displacements: Tensor, weights: Tensor) -> Tensor:
+    """Weighted mean over samples, and mean over probes, of cos(d_A, d_B): (M, n, P, K) and (W, n) → (W, M, M).
+
+    The rows of the weights sum to one; a zero displacement has cosine zero.
+    """
+    models, samples = displacements.shape[:2]
+    total = torch.zeros(len(weights), models * models)
+    step = max(1, BLOCK // models**2)
+    for rows in torch.arange(samples).split(step):
+        d = displacements[:, rows].transpose(0, 1)  # (n, M, P, K)
+        unit = (d / d.norm(dim=-1, keepdim=True).clamp(min=1e-30)).flatten(2)
+        cosine = unit @ unit.transpose(1, 2) / d.shape[2]
+        total.addmm_(weights[:, rows], (cosine + cosine.transpose(1, 2)).flatten(1) / 2)
+    return total.view(-1, models, models)
 
 
 def predicted_flips(
@@ -125,7 +133,7 @@ def predicted_flips(
     """
     models, samples, probes, classes = displacements.shape
     own_weight = samples * probes / (samples * probes + POOLED)
-    total = torch.zeros(len(weights), models, models, dtype=torch.float64)
+    total = torch.zeros(len(weights), models * models)
     step = max(1, BLOCK // (models * models * classes))
     for rows in torch.arange(samples).split(step):
         d = displacements[:, rows].permute(1, 0, 2, 3)  # (n, T, P, K)
@@ -138,5 +146,5 @@ def predicted_flips(
         right = z.gather(-1, place).squeeze(-1)
         wrong = z.scatter(-1, place, -torch.inf).amax(-1)
         lost = torch.sigmoid((wrong - right) / margins[None, :, None])  # (n, T, S)
-        total += torch.einsum("wn,nts->wst", weights[:, rows].double(), lost.double())
-    return total
+        total.addmm_(weights[:, rows], lost.transpose(1, 2).flatten(1))
+    return total.view(-1, models, models)

@@ -1,6 +1,6 @@
-"""Pure tensor mathematics: pairs, spacetime, frames. Knows no model and no file."""
+"""Pure tensor mathematics: pairs, populations, spacetime, frames. Knows no model and no file."""
 
-from worldline.geometry import spacetime
+from worldline.geometry import population, spacetime
 from worldline.geometry.frames import Frame, FrameName, Moments, check_frame_name
 from worldline.geometry.pair import (
     PairStatus,
@@ -24,6 +24,7 @@ __all__ = [
     "entanglement",
     "lorentz_factor",
     "pair_status",
+    "population",
     "rapidity",
     "rapidity_of_displacement",
     "spacetime",

@@ -51,7 +51,7 @@ def whiten(features: Float[Tensor, "N D"], *, shrink: bool = True) -> Float[Tens
 
     >>> import torch
     >>> from worldline.geometry.population import whiten
-    >>> unit = whiten(torch.tensor([[0.0], [2.0]]))
+    >>> unit = whiten(torch.tensor([[0.0], [2.0]]), shrink=False)
     >>> (unit.T @ unit).round(decimals=6)
     tensor([[1.]], dtype=torch.float64)
     """
