@@ -10,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldline.encoder.layer import apply_rows, draw_noise, set_readings
-from worldline.encoder.path import Composed, Path, split_length
+from worldline.encoder.path import Composed, Path, log_length, unit
 from worldline.errors import BoundsError, LayerError, ShapeError
 from worldline.geometry.pair import rapidity
 
@@ -89,17 +89,16 @@ class FittedEncoder:
         Cost: one product (N, D)(D, k) per layer, and the drawing of weights that are not held.
         """
         held = self._check_layers(layers)
-        directions, log_norms = [], []
-        direction, log_norm = split_length(self._check_features(features))
-        stack = self._layers()
-        for layer in range(max(held) + 1):
-            if layer > 0:
-                direction, growth = split_length(apply_rows(*next(stack), direction))
-                log_norm = log_norm + growth
-            if layer in held:
-                directions.append(self._out(direction))
-                log_norms.append(self._out(log_norm))
-        return Path(held, tuple(directions), torch.stack(log_norms), self.encoder.normalise)
+        direction, *factors = unit(self._check_features(features))
+        directions, lengths = [direction], [factors]
+        rows = self._rows()
+        for at, (x, y) in zip(range(1, max(held) + 1), self._known(), strict=False):
+            direction, *factors = unit(apply_rows(next(rows), x, y, direction))  # holds no rows while it draws others
+            lengths.append(factors)
+            directions.append(direction if at in held else direction[:0])
+        log_norms = log_length(*(torch.stack(parts) for parts in zip(*lengths, strict=True))).cumsum(0)
+        kept = tuple(self._out(directions[layer]) for layer in held)
+        return Path(held, kept, self._out(log_norms[list(held)], 1), self.encoder.normalise)
 
     def rapidities(self, features: Float[Tensor, "... N D"]) -> Float[Tensor, "L1 ... N"]:
         """Rapidity of each feature from the fitted one, in nats, layer by layer.
@@ -126,14 +125,16 @@ class FittedEncoder:
 
     def _weights(self) -> Iterator[Tensor]:
         """W_1 … W_L with the axis P."""
-        for rows, direction, readings in self._layers():
-            yield set_readings(rows if self._kept is None else rows.clone(), direction, readings)
+        rows = self._rows()
+        for x, y in self._known():
+            yield set_readings(next(rows) if self._kept is None else next(rows).clone(), x, y)
 
-    def _layers(self) -> Iterator[tuple[Tensor, Tensor, Tensor]]:
-        """For each layer rows (P, k, D) that are right across x̂, its x̂ (P, D) and its readings y (P, k)."""
-        return zip(self._rows(), self._batched.directions[:-1], self._readings, strict=True)
+    def _known(self) -> Iterator[tuple[Tensor, Tensor]]:
+        """For each layer its x̂ (P, D) and its readings y (P, k)."""
+        return zip(self._batched.directions[:-1], self._readings, strict=True)
 
     def _rows(self) -> Iterator[Tensor]:
+        """For each layer rows (P, k, D) that are right across x̂."""
         if self._kept is not None:
             return iter(self._kept)
         start = self._batched.directions[0]

@@ -105,12 +105,22 @@ def spacetime_path(path: Path, *, speed: float) -> Float[Tensor, "L1 ... D1"]:
 
 def split_length(v: Tensor) -> tuple[Tensor, Tensor]:
     """Unit direction (…, D) and ln length (…) in float64, without overflow; 0 and −∞ for zero."""
+    direction, *factors = unit(v)
+    return direction, log_length(*factors)
+
+
+def unit(v: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Unit direction (…, D) and two factors (…, 1) of the length, neither of which overflows."""
     tiny = torch.finfo(v.dtype).tiny
     scale = v.abs().amax(-1, keepdim=True).clamp_min(tiny)
     direction = v / scale
     length = torch.linalg.vector_norm(direction, dim=-1, keepdim=True)
-    direction.div_(length.clamp_min(tiny))
-    return direction, (length.double().log() + scale.double().log()).squeeze(-1)
+    return direction.div_(length.clamp_min(tiny)), scale, length
+
+
+def log_length(scale: Tensor, length: Tensor) -> Tensor:
+    """ln length (…) in float64 from the factors of :func:`unit`."""
+    return (length.double().log() + scale.double().log()).squeeze(-1)
 
 
 def _shown(layers: tuple[int, ...]) -> str:

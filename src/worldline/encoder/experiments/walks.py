@@ -32,7 +32,7 @@ __all__ = [
 
 CONE = 7.0  # nats: sinh φ = e^φ/2 to 1e-6, so the pair is near the light cone
 RESOLVED = 26.0  # nats: float64 vectors stop at 36, and one pair in e^10 runs ten nats ahead where k is 2
-LAW_NUMBERS = 3_000_000  # normals spent on drawing from a law
+LAW_NUMBERS = 2_000_000  # normals spent on drawing from a law
 WIDE = 512  # from here on the large-width law of the sign is good to a percent
 COMPOSE_OPERATIONS = 6e8
 SIGN_KEPT = "pairs that end with the sign they began with"
