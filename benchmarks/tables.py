@@ -94,12 +94,19 @@ STATISTICS = {"within_target": "within target", "double_centred": "double-centre
 def agreement_table(settings: dict[str, Any], statistic: str) -> list[str]:
     """One statistic: our scores beside their rivals and the noise ceiling, a row for each attack."""
     rivals = list(next(iter(settings.values()))["rivals"])
-    lines = ["| attack | ceiling | thorough | quick | " + " | ".join(rivals) + " |", "|---" * (4 + len(rivals)) + "|"]
+    lines = [
+        "| attack | ceiling | one step, measured | thorough | quick | " + " | ".join(rivals) + " |",
+        "|---" * (5 + len(rivals)) + "|",
+    ]
     place = list(STATISTICS).index(statistic)
     for name, it in settings.items():
         ours = [with_interval(it[kind][statistic]) for kind in ("thorough", "quick")]
         theirs = [number(it["rivals"][rival][statistic]["value"]) for rival in rivals]
-        lines.append("| " + " | ".join([name, number(it["ceiling"][place]), *ours, *theirs]) + " |")
+        lines.append(
+            "| "
+            + " | ".join([name, number(it["ceiling"][place]), number(it["one step"][place]), *ours, *theirs])
+            + " |"
+        )
     return [*lines, ""]
 
 
@@ -152,9 +159,10 @@ def transfer_section(document: dict[str, Any]) -> list[str]:
     lines += [
         f"*Thorough*: {document['thorough_samples']} × 64 probes; *quick*, the default: 12 × 64. Brackets: 95 % of "
         f"{document['resamples']} bootstraps over models. Ceiling: what a perfect score would reach, given the noise of the "
-        "measured rates (√ of the Spearman–Brown corrected split-half correlation). Partial: within target, beyond gradient "
-        "cosine and norm, CKA, CCA information, agreement and accuracy. Fitted: score and similarity combined, leaving "
-        "architectures out (within / double).",
+        "measured rates (√ of the Spearman–Brown corrected split-half correlation). One step: how well the *measured* transfer "
+        "of a one-step attack of the same size ranks that of this one: first derivatives, used as an attack. Partial: within "
+        "target, beyond gradient cosine and norm, CKA, CCA information, agreement and accuracy. Fitted: score and similarity "
+        "combined, leaving architectures out (within / double).",
         "",
     ]
     for half, it in document["halves"].items():
