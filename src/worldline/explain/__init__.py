@@ -1,7 +1,21 @@
-"""What happens inside one model: twins by layer, against their controls."""
+"""What happens inside one model: twins by layer, and strangers that it has merged, against their controls."""
 
+from worldline.explain.search import Pairs, TopPairs, count_pairs, top_pairs
 from worldline.explain.statistics import Summary
 from worldline.explain.twins import FEW, LayerStory, Share, SwapLayer, TwinStory, twins
 from worldline.explain.untrained import untrained
 
-__all__ = ["FEW", "LayerStory", "Share", "Summary", "SwapLayer", "TwinStory", "twins", "untrained"]
+__all__ = [
+    "FEW",
+    "LayerStory",
+    "Pairs",
+    "Share",
+    "Summary",
+    "SwapLayer",
+    "TopPairs",
+    "TwinStory",
+    "count_pairs",
+    "top_pairs",
+    "twins",
+    "untrained",
+]
