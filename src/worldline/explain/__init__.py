@@ -1,12 +1,18 @@
 """What happens inside one model: twins by layer, and strangers that it has merged, against their controls."""
 
+from worldline.explain.distant import distant
 from worldline.explain.search import Pairs, TopPairs, count_pairs, top_pairs
 from worldline.explain.statistics import Summary
+from worldline.explain.strangers import ClassMap, Counts, DistantPairs, DistantStory, UntrainedNull
 from worldline.explain.twins import FEW, LayerStory, Share, SwapLayer, TwinStory, twins
 from worldline.explain.untrained import untrained
 
 __all__ = [
     "FEW",
+    "ClassMap",
+    "Counts",
+    "DistantPairs",
+    "DistantStory",
     "LayerStory",
     "Pairs",
     "Share",
@@ -14,7 +20,9 @@ __all__ = [
     "SwapLayer",
     "TopPairs",
     "TwinStory",
+    "UntrainedNull",
     "count_pairs",
+    "distant",
     "top_pairs",
     "twins",
     "untrained",

@@ -229,7 +229,9 @@ class _Sieve:
     def take(self, scores: Tensor, top: int, start: int) -> None:
         """Look at a tile of the upper triangle whose corner is at (top, start)."""
         width = scores.shape[1]
-        if scores.numel() > self.many > 0 >= min(self.up.cutoff, self.down.cutoff):  # nothing is known: look at a corner first
+        if (
+            scores.numel() > self.many > 0 >= min(self.up.cutoff, self.down.cutoff)
+        ):  # nothing is known: look at a corner first
             corner = max(width - 256, 0)
             self._hits(scores[:256, corner:], top, start + corner)
         i, j, value = self._hits(scores, top, start)
@@ -347,4 +349,6 @@ def _check(
             )
     for name, given in (("inputs", inputs), ("groups", groups)):
         if given is not None and len(given) != len(features):
-            raise ShapeError(f"There must be one row of {name} for each sample: {len(features)} samples, {len(given)} rows.")
+            raise ShapeError(
+                f"There must be one row of {name} for each sample: {len(features)} samples, {len(given)} rows."
+            )
