@@ -6,11 +6,12 @@ import torch
 from torch import Tensor
 
 from worldline.errors import BoundsError
-from worldline.geometry import Frame
+from worldline.geometry import Frame, Moments
 
-__all__ = ["View", "distances"]
+__all__ = ["AT_ONCE", "View", "centered", "distances"]
 
-AT_ONCE = 2**22  # float64 numbers looked at in one go
+AT_ONCE = 2**22
+"""Float64 numbers that are looked at in one go."""
 
 
 class View:
@@ -66,6 +67,14 @@ class View:
     def exact(self, samples: Tensor) -> Tensor:
         """Features of these samples from the frame, in float64."""
         return self.frame(self.features[samples].double())
+
+
+def centered(features: Tensor) -> Frame:
+    """The frame centered on the features' own mean, a block at a time."""
+    moments = Moments(features.shape[1])
+    for start in range(0, len(features), 4096):
+        moments.update(features[start : start + 4096])
+    return moments.frame("centered")
 
 
 def distances(inputs: Tensor, first: Tensor, second: Tensor) -> Tensor:

@@ -3,6 +3,7 @@
 from worldline.runs.config import ExploreConfig, parse_bounds
 from worldline.runs.encode import EncodeConfig, encode
 from worldline.runs.explore import explore
+from worldline.runs.features import feature_store
 from worldline.runs.findings import findings, norm_sign, twin_words
 from worldline.runs.store import RunFolder, open_run
 
@@ -12,6 +13,7 @@ __all__ = [
     "RunFolder",
     "encode",
     "explore",
+    "feature_store",
     "findings",
     "norm_sign",
     "open_run",
