@@ -78,7 +78,7 @@ def invariance(
     """Move each input as far as possible while its features at a layer stay where they are.
 
     max ‖x′ − x‖ with |f(x′) − f(x)| ≤ tolerance · (median distance of two samples of one class). While the features are within,
-    the step goes outward, less its part along ∇|f(x′) − f(x)|; else it goes back along that gradient, as far as its linear
+    the step goes outward (at first towards the further bound of each entry), less its part along ∇|f(x′) − f(x)|; else it goes back along that gradient, as far as its linear
     model asks. The furthest allowed iterate is kept.
 
     Args:
@@ -94,7 +94,7 @@ def invariance(
         step_size: default: the bounds' width · √entries / 50 (``linf``: width / 50).
         frame: ``raw``, ``centered`` or ``whitened``.
         batch_size: inputs moved at once.
-        seed: of the start, the noise and the reference pairs.
+        seed: of the noise and the reference pairs.
         tick: called with stage, done, total.
 
     Returns:
@@ -158,7 +158,8 @@ class _Run:
         norm, x = named_norm(self.norm), x.detach()
         project = norm.projector(x, self.epsilon, self.bounds)
         noise = norm.direction(torch.randn(x.shape, generator=generator).to(x))
-        point = project(x + 0.1 * self.step_size * noise)
+        middle = (self.bounds[0] + self.bounds[1]) / 2
+        point = project(x + 0.1 * self.step_size * norm.direction(middle - x))  # each entry towards its further bound
         kept, change = x.clone(), torch.zeros(len(x), dtype=torch.float64)
         went = torch.zeros(len(x), dtype=torch.float64)
         changes, distances = [], []

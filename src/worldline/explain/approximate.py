@@ -153,13 +153,13 @@ def _best(
 def _recall(units: Tensor, nearest: dict[int, Tensor], rows: Tensor) -> float:
     """Of the exact neighbours of these rows, the share that was returned; neighbours as near as the last one count."""
     scores = units[rows] @ units.T
-    scores[torch.arange(len(rows)), rows] = 0
     hits, wanted = 0, 0
     for sign, table in nearest.items():
+        mine = (sign * scores).scatter_(1, rows[:, None], -torch.inf)  # itself is no neighbour
         width = table.shape[1] - 1
-        edge = (sign * scores).topk(width, dim=1).values[:, -1:]
+        edge = mine.topk(width, dim=1).values[:, -1:]
         got = table[rows]
-        found = (sign * scores).gather(1, got.clamp_min(0)) >= edge - 1e-6
-        hits += int((found & (got >= 0) & (got != rows[:, None])).sum(1).clamp(max=width).sum())
+        found = (mine.gather(1, got.clamp_min(0)) >= edge - 1e-6) & (got >= 0)
+        hits += int(found.sum(1).clamp(max=width).sum())
         wanted += width * len(rows)
     return hits / max(wanted, 1)

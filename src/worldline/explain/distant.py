@@ -99,7 +99,12 @@ def distant(
     if reference is None:
         reference = x if len(x) <= FRAME_SAMPLES else x[torch.randperm(len(x), generator=generator)[:FRAME_SAMPLES]]
     measured, groups, labels = x if inputs is None else inputs, groups_of(x), y.cpu() if different_labels else None
-    random = Pool.draw(labels, measured, groups, pool, generator).beyond(input_quantile)
+    random = Pool.draw(labels, measured, groups, pool, generator)
+    if len(random.first) == 0:
+        raise ShapeError(
+            "Every eligible pair is a pair of identical inputs: there is nothing to find. Give other samples."
+        )
+    random = random.beyond(input_quantile)
     reader = Reader.of(x, reference, chosen, chosen.index(searched), frame, store, batch_size, tick)
 
     def search(network: Network) -> TopPairs:

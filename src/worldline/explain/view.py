@@ -12,6 +12,7 @@ __all__ = ["AT_ONCE", "View", "centered", "distances"]
 
 AT_ONCE = 2**22
 """Float64 numbers that are looked at in one go."""
+ROWS = 64
 
 
 class View:
@@ -65,8 +66,12 @@ class View:
         return (self.frame(self._rows(start, stop)) / self.lengths[start:stop, None]).float()
 
     def exact(self, samples: Tensor) -> Tensor:
-        """Features of these samples from the frame, in float64."""
-        return self.frame(self.features[samples].double())
+        """Features of these samples from the frame, in float64; the same bits whichever samples are asked for together."""
+        rows = self.features[samples].double()
+        if self.frame.map is None:
+            return self.frame(rows)
+        padded = torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % ROWS))  # one shape of product, one order of sums
+        return torch.cat([self.frame(part) for part in padded.split(ROWS)])[: len(rows)]
 
 
 def centered(features: Tensor) -> Frame:
