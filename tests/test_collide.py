@@ -227,7 +227,7 @@ def test_collisions_that_cannot_be(mlp: nn.Module, pairs: tuple[Tensor, Tensor],
             entangle(
                 **{"model": mlp, "x": x, "stranger": stranger, "layer": "relu2", "reference": reference, **options}
             )
-    with pytest.raises(UsageError, match="tolerance must be positive.*got 0"):
+    with pytest.raises(UsageError, match=r"tolerance must be positive.*got 0"):
         invariance(mlp, x, reference=reference, tolerance=0)
     with pytest.raises(UsageError, match="steps must be at least 1"):
         invariance(mlp, x, reference=reference, steps=0)

@@ -17,7 +17,7 @@ import worldline as wl
 from worldline.errors import BoundsError, LabelError, RunError, ShapeError, UsageError
 from worldline.explain import TopPairs, approximate_pairs, count_pairs, top_pairs
 from worldline.explain.sampling import class_pairs, groups_of, random_pairs
-from worldline.explain.view import View
+from worldline.explain.view import View, centered
 from worldline.geometry import Frame, Moments
 
 
@@ -46,7 +46,7 @@ def slow(
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
                 value = float(wl.rapidity(seen[i : i + 1], seen[j : j + 1]))
-            if value != 0 and value == value:
+            if abs(value) > 0:  # neither 0 nor NaN
                 found[1 if value > 0 else -1].append((-abs(value), i, j))
     return {sign: sorted(rows)[:k] for sign, rows in found.items()}
 
@@ -81,9 +81,7 @@ def test_search_equals_the_double_loop_for_any_tiles(data: st.DataObject) -> Non
     frame = Frame("raw") if data.draw(st.booleans()) else None
     if frame is None and integers:
         frame = Frame("centered", origin=torch.full((width,), 0.5, dtype=torch.float64))
-    moments = Moments(width)
-    moments.update(features)
-    expected = slow(features, k, frame or moments.frame("centered"), labels, inputs, least, groups)
+    expected = slow(features, k, frame or centered(features), labels, inputs, least, groups)
     options = {"frame": frame, "labels": labels, "inputs": inputs, "least_distance": least, "groups": groups}
     for block in {1, data.draw(st.integers(2, 25)), 1024}:
         found = top_pairs(features, k, block=block, **options)
@@ -120,6 +118,14 @@ def test_answer_does_not_depend_on_the_tiles(name, dtype) -> None:
     expected = slow(features[:40], 40, frame, labels[:40], inputs[:40], least)
     small = top_pairs(features[:40], 40, frame=frame, labels=labels[:40], inputs=inputs[:40], least_distance=least)
     assert listed(small) == expected
+
+
+@pytest.mark.law
+def test_the_default_frame_is_the_mean() -> None:
+    features = torch.randn(5000, 3, generator=torch.Generator().manual_seed(0)) + 1
+    moments = Moments(3)
+    moments.update(features)
+    torch.testing.assert_close(centered(features).origin, moments.mean)
 
 
 @pytest.mark.law

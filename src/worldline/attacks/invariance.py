@@ -78,8 +78,8 @@ def invariance(
     """Move each input as far as possible while its features at a layer stay where they are.
 
     max ‖x′ − x‖ with |f(x′) − f(x)| ≤ tolerance · (median distance of two samples of one class). While the features are within,
-    the step goes outward (at first towards the further bound of each entry), less its part along ∇|f(x′) − f(x)|; else it goes back along that gradient, as far as its linear
-    model asks. The furthest allowed iterate is kept.
+    the step goes outward (at first towards the further bound of each entry), less its part along ∇|f(x′) − f(x)|; else it goes
+    back along that gradient, as far as its linear model asks. The furthest allowed iterate is kept.
 
     Args:
         model: any model; with logits (N, K) it is reported whether the class stayed.

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from worldline.errors import BoundsError
-from worldline.geometry import Frame, Moments
+from worldline.geometry import Frame
 
 __all__ = ["AT_ONCE", "View", "centered", "distances"]
 
@@ -48,22 +48,24 @@ class View:
                 f"{int(samples.min())}. Look for overflow or a division by zero in the model, or leave those samples out."
             )
         faint = length == 0
-        origin = self.frame.origin
-        if origin is not None:
-            moved = torch.linalg.vector_norm(rows - origin, dim=1)
-            faint = moved <= 8 * torch.finfo(self.features.dtype).eps * torch.linalg.vector_norm(origin)
-            length = torch.linalg.vector_norm(self.frame(rows), dim=1) if self.frame.map is not None else moved
+        if self.frame.origin is not None:
+            faint = length <= 8 * torch.finfo(self.features.dtype).eps * torch.linalg.vector_norm(self.frame.origin)
+        if self.frame.map is not None:
+            length = torch.linalg.vector_norm(rows @ self.frame.map, dim=1)
         self.undirected[self.order[start:stop]] = faint
         self.lengths[start:stop] = length.masked_fill(faint, 1.0)
 
     def _rows(self, start: int, stop: int) -> Tensor:
-        if self.in_order:
-            return self.features[start:stop].double()
-        return self.features[self.order[start:stop]].double()
+        """A fresh float64 copy of these places, moved to the origin."""
+        rows = self.features[start:stop] if self.in_order else self.features[self.order[start:stop]]
+        rows = rows.to(torch.float64, copy=True)
+        return rows if self.frame.origin is None else rows.sub_(self.frame.origin)
 
     def units(self, start: int, stop: int) -> Tensor:
         """Unit vectors (stop − start, D) of these places, rounded once, to float32."""
-        return (self.frame(self._rows(start, stop)) / self.lengths[start:stop, None]).float()
+        rows = self._rows(start, stop)
+        rows = rows if self.frame.map is None else rows @ self.frame.map
+        return rows.div_(self.lengths[start:stop, None]).float()
 
     def exact(self, samples: Tensor) -> Tensor:
         """Features of these samples from the frame, in float64; the same bits whichever samples are asked for together."""
@@ -76,10 +78,10 @@ class View:
 
 def centered(features: Tensor) -> Frame:
     """The frame centered on the features' own mean, a block at a time."""
-    moments = Moments(features.shape[1])
+    total = torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
     for start in range(0, len(features), 4096):
-        moments.update(features[start : start + 4096])
-    return moments.frame("centered")
+        total += features[start : start + 4096].sum(0, dtype=torch.float64)
+    return Frame("centered", origin=total / len(features))
 
 
 def distances(inputs: Tensor, first: Tensor, second: Tensor) -> Tensor:
