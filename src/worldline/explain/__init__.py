@@ -1,7 +1,33 @@
-"""What happens inside one model: twins by layer, against their controls."""
+"""What happens inside one model: twins by layer, and strangers that it has merged, against their controls."""
 
+from worldline.explain.approximate import ApproximatePairs, approximate_pairs
+from worldline.explain.distant import distant
+from worldline.explain.search import TopPairs, count_pairs, top_pairs
+from worldline.explain.sieve import Pairs
 from worldline.explain.statistics import Summary
+from worldline.explain.strangers import ClassMap, Counts, DistantPairs, DistantStory, UntrainedNull
 from worldline.explain.twins import FEW, LayerStory, Share, SwapLayer, TwinStory, twins
 from worldline.explain.untrained import untrained
 
-__all__ = ["FEW", "LayerStory", "Share", "Summary", "SwapLayer", "TwinStory", "twins", "untrained"]
+__all__ = [
+    "FEW",
+    "ApproximatePairs",
+    "ClassMap",
+    "Counts",
+    "DistantPairs",
+    "DistantStory",
+    "LayerStory",
+    "Pairs",
+    "Share",
+    "Summary",
+    "SwapLayer",
+    "TopPairs",
+    "TwinStory",
+    "UntrainedNull",
+    "approximate_pairs",
+    "count_pairs",
+    "distant",
+    "top_pairs",
+    "twins",
+    "untrained",
+]

@@ -6,6 +6,7 @@ from worldline.runs.config import CompareConfig, ExploreConfig, parse_bounds
 from worldline.runs.encode import EncodeConfig, encode
 from worldline.runs.explore import explore
 from worldline.runs.explore_findings import findings, norm_sign, twin_words
+from worldline.runs.features import feature_store
 from worldline.runs.store import RunFolder, open_run
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "comparison_findings",
     "encode",
     "explore",
+    "feature_store",
     "findings",
     "norm_sign",
     "open_run",

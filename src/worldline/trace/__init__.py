@@ -2,6 +2,8 @@
 
 from worldline.trace.guard import Model, untouched
 from worldline.trace.layers import Layer, choose_layers, find_layers
+from worldline.trace.pairs import fit_frames, trace_pairs
+from worldline.trace.reading import one_layer, reading
 from worldline.trace.stream import Visitor, collect, tracing
 from worldline.trace.twins import COMPARISONS, Reference, TwinTrace, trace_reference, trace_twins
 
@@ -15,6 +17,10 @@ __all__ = [
     "choose_layers",
     "collect",
     "find_layers",
+    "fit_frames",
+    "one_layer",
+    "reading",
+    "trace_pairs",
     "trace_reference",
     "trace_twins",
     "tracing",

@@ -1,0 +1,93 @@
+"""Features as a search reads them: by label, from a frame, as unit vectors, a block at a time."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from worldline.errors import BoundsError
+from worldline.geometry import Frame
+
+__all__ = ["AT_ONCE", "View", "centered", "distances"]
+
+AT_ONCE = 2**22
+"""Float64 numbers that are looked at in one go."""
+ROWS = 64
+
+
+class View:
+    """Features (N, D) of any size and place, seen from a frame.
+
+    Attributes:
+        order: (N,) the samples by label (stable), or as they come.
+        undirected: (N,) samples that equal the frame's origin to within eight roundings of their dtype: what is left of them is
+            rounding and has no direction.
+        width: D.
+    """
+
+    def __init__(self, features: Tensor, frame: Frame, labels: Tensor | None = None) -> None:
+        self.features, self.frame, self.width = features, frame.like(features[:0].double()), features.shape[1]
+        size = len(features)
+        self.in_order = labels is None or bool((labels[1:] >= labels[:-1]).all())
+        everyone = torch.arange(size, device=features.device)
+        self.order = everyone if labels is None or self.in_order else labels.argsort(stable=True)
+        self.lengths = torch.empty(size, dtype=torch.float64, device=features.device)  # by place, 1 where undirected
+        self.undirected = torch.zeros(size, dtype=torch.bool, device=features.device)
+        step = max(1, AT_ONCE // self.width)
+        for start in range(0, size, step):
+            self._measure(start, min(start + step, size))
+
+    def _measure(self, start: int, stop: int) -> None:
+        rows = self._rows(start, stop)
+        length = torch.linalg.vector_norm(rows, dim=1)
+        bad = ~torch.isfinite(length)
+        if bool(bad.any()):
+            samples = self.order[start:stop][bad]
+            raise BoundsError(
+                f"Features must be finite; at least {len(samples)} samples hold NaN or infinity, one of them sample "
+                f"{int(samples.min())}. Look for overflow or a division by zero in the model, or leave those samples out."
+            )
+        faint = length == 0
+        if self.frame.origin is not None:
+            faint = length <= 8 * torch.finfo(self.features.dtype).eps * torch.linalg.vector_norm(self.frame.origin)
+        if self.frame.map is not None:
+            length = torch.linalg.vector_norm(rows @ self.frame.map, dim=1)
+        self.undirected[self.order[start:stop]] = faint
+        self.lengths[start:stop] = length.masked_fill(faint, 1.0)
+
+    def _rows(self, start: int, stop: int) -> Tensor:
+        """A fresh float64 copy of these places, moved to the origin."""
+        rows = self.features[start:stop] if self.in_order else self.features[self.order[start:stop]]
+        rows = rows.to(torch.float64, copy=True)
+        return rows if self.frame.origin is None else rows.sub_(self.frame.origin)
+
+    def units(self, start: int, stop: int) -> Tensor:
+        """Unit vectors (stop − start, D) of these places, rounded once, to float32."""
+        rows = self._rows(start, stop)
+        rows = rows if self.frame.map is None else rows @ self.frame.map
+        return rows.div_(self.lengths[start:stop, None]).float()
+
+    def exact(self, samples: Tensor) -> Tensor:
+        """Features of these samples from the frame, in float64; the same bits whichever samples are asked for together."""
+        rows = self.features[samples].double()
+        if self.frame.map is None:
+            return self.frame(rows)
+        padded = torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % ROWS))  # one shape of product, one order of sums
+        return torch.cat([self.frame(part) for part in padded.split(ROWS)])[: len(rows)]
+
+
+def centered(features: Tensor) -> Frame:
+    """The frame centered on the features' own mean, a block at a time."""
+    total = torch.zeros(features.shape[1], dtype=torch.float64, device=features.device)
+    for start in range(0, len(features), 4096):
+        total += features[start : start + 4096].sum(0, dtype=torch.float64)
+    return Frame("centered", origin=total / len(features))
+
+
+def distances(inputs: Tensor, first: Tensor, second: Tensor) -> Tensor:
+    """Euclidean distance (P,) float64 between rows of inputs (N, …), a block of pairs at a time."""
+    parts = [
+        torch.linalg.vector_norm(inputs[a].double().flatten(1) - inputs[b].double().flatten(1), dim=1)
+        for a, b in zip(*(rows.split(max(1, AT_ONCE // inputs[0].numel())) for rows in (first, second)), strict=True)
+    ]
+    return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64, device=inputs.device)
