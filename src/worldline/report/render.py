@@ -10,11 +10,12 @@ from worldline.runs import RunFolder
 
 __all__ = ["render_report", "write_report"]
 
-KINDS = {
+KINDS = {  # schema → package with a render(run)
     "worldline.explore/1": "explore",
-    "worldline.encode/1": "encode",
     "worldline.compare/1": "compare",
-}  # schema → package with a render(run)
+    "worldline.distant/1": "distant",
+    "worldline.encode/1": "encode",
+}
 
 
 def write_report(run: RunFolder) -> Path:

@@ -2,7 +2,9 @@
 
 from worldline.runs.compare import compare
 from worldline.runs.compare_findings import comparison_findings
-from worldline.runs.config import CompareConfig, ExploreConfig, parse_bounds
+from worldline.runs.config import CompareConfig, DistantConfig, ExploreConfig, parse_bounds
+from worldline.runs.distant import distant
+from worldline.runs.distant_findings import distant_findings, pair_words
 from worldline.runs.encode import EncodeConfig, encode
 from worldline.runs.explore import explore
 from worldline.runs.explore_findings import findings, norm_sign, twin_words
@@ -11,17 +13,21 @@ from worldline.runs.store import RunFolder, open_run
 
 __all__ = [
     "CompareConfig",
+    "DistantConfig",
     "EncodeConfig",
     "ExploreConfig",
     "RunFolder",
     "compare",
     "comparison_findings",
+    "distant",
+    "distant_findings",
     "encode",
     "explore",
     "feature_store",
     "findings",
     "norm_sign",
     "open_run",
+    "pair_words",
     "parse_bounds",
     "twin_words",
 ]

@@ -15,22 +15,27 @@ from worldline.attacks import NormName, named_norm
 from worldline.errors import UsageError
 from worldline.geometry import FrameName, check_frame_name
 
-__all__ = ["FRAMES", "CompareConfig", "ExploreConfig", "RunConfig", "parse_bounds", "parse_number"]
+__all__ = [
+    "FRAMES",
+    "AttackConfig",
+    "CompareConfig",
+    "DataConfig",
+    "DistantConfig",
+    "ExploreConfig",
+    "parse_bounds",
+    "parse_number",
+]
 
 FRAMES = get_args(FrameName)
 
 
 @dataclass(frozen=True, kw_only=True)
-class RunConfig:
+class DataConfig:
     """What every run on models and data decides; each command adds its own.
 
     Attributes:
         data: as in :mod:`worldline.loading`.
         bounds: lowest and highest legal value of an input.
-        eps: radius of the ball in the same units, as written: a number or a fraction such as ``8/255``.
-        norm: ``linf`` or ``l2``.
-        attack: ``pgd``, ``fgsm``, or ``package.module:callable`` / ``file.py:callable`` with the call (model, x, y).
-        steps: of PGD.
         seed: of everything random.
         samples: at most so many are used: the first ones.
         batch_size: inputs in one pass.
@@ -38,35 +43,21 @@ class RunConfig:
     """
 
     table: ClassVar[str]  # of the TOML file
+    may_be_zero: ClassVar[tuple[str, ...]] = ("seed",)
 
     data: str = "digits"
     bounds: tuple[float, float] = (0.0, 1.0)
-    eps: str = "0.15"
-    norm: NormName = "linf"
-    attack: str = "pgd"
-    steps: int = 40
     seed: int = 0
     samples: int = 1000
     batch_size: int = 256
     device: str = "cpu"
 
     def __post_init__(self) -> None:
-        """Refuse values that no run could use."""
-        if self.epsilon <= 0:
-            raise UsageError(f"--eps must be positive; got {self.eps}.")
-        named_norm(self.norm)
+        """Refuse counts that no run could use."""
         for name, value in asdict(self).items():
-            if isinstance(value, int) and not isinstance(value, bool) and name != "seed" and value < 1:
-                raise UsageError(f"--{name.replace('_', '-')} must be at least 1; got {value}.")
-        if self.attack not in ("pgd", "fgsm") and ":" not in self.attack:
-            raise UsageError(
-                f"--attack is pgd, fgsm, package.module:callable or file.py:callable; got {self.attack!r}."
-            )
-
-    @property
-    def epsilon(self) -> float:
-        """ε as a number, in the units of the input."""
-        return parse_number(self.eps, "--eps")
+            least = 0 if name in self.may_be_zero else 1
+            if isinstance(value, int) and not isinstance(value, bool) and name != "seed" and value < least:
+                raise UsageError(f"--{name.replace('_', '-')} must be at least {least}; got {value}.")
 
     def to_toml(self) -> str:
         """The configuration as TOML, every key written out."""
@@ -100,7 +91,40 @@ class RunConfig:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExploreConfig(RunConfig):
+class AttackConfig(DataConfig):
+    """A run that attacks.
+
+    Attributes:
+        eps: radius of the ball in the units of the input, as written: a number or a fraction such as ``8/255``.
+        norm: ``linf`` or ``l2``.
+        attack: ``pgd``, ``fgsm``, or ``package.module:callable`` / ``file.py:callable`` with the call (model, x, y).
+        steps: of PGD.
+    """
+
+    eps: str = "0.15"
+    norm: NormName = "linf"
+    attack: str = "pgd"
+    steps: int = 40
+
+    def __post_init__(self) -> None:
+        """Refuse a ball without a size, and an attack that cannot be named so."""
+        super().__post_init__()
+        if self.epsilon <= 0:
+            raise UsageError(f"--eps must be positive; got {self.eps}.")
+        named_norm(self.norm)
+        if self.attack not in ("pgd", "fgsm") and ":" not in self.attack:
+            raise UsageError(
+                f"--attack is pgd, fgsm, package.module:callable or file.py:callable; got {self.attack!r}."
+            )
+
+    @property
+    def epsilon(self) -> float:
+        """ε as a number, in the units of the input."""
+        return parse_number(self.eps, "--eps")
+
+
+@dataclass(frozen=True, kw_only=True)
+class ExploreConfig(AttackConfig):
     """Everything that decides the numbers of ``worldline explore``.
 
     Attributes:
@@ -127,7 +151,7 @@ class ExploreConfig(RunConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class CompareConfig(RunConfig):
+class CompareConfig(AttackConfig):
     """Everything that decides the numbers of ``worldline compare``.
 
     Attributes:
@@ -160,6 +184,65 @@ class CompareConfig(RunConfig):
             raise UsageError(
                 f"{', '.join(twice)} is named twice. Another seed of a zoo model is {twice[0].split('@')[0]}@1."
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class DistantConfig(DataConfig):
+    """Everything that decides the numbers of ``worldline distant``.
+
+    Attributes:
+        model, weights: as in :mod:`worldline.loading`.
+        layer: where to search; empty for the last default layer before the output.
+        pairs: found pairs of each sign.
+        frame: ``raw``, ``centered`` or ``whitened``.
+        input_quantile: in [0, 1): pairs at least as far apart at the input as this quantile of pairs.
+        nulls: untrained networks to search as well.
+        make: none, or the numbers of two samples: the first is moved until it meets the second at the layer.
+        opposite: whether it shall become the second's opposite instead.
+        eps: how far it may move, as written; empty for anywhere inside the bounds.
+        norm, steps: of that move.
+
+    >>> from worldline.runs import DistantConfig
+    >>> DistantConfig(make=(3, 5)).epsilon is None
+    True
+    """
+
+    table: ClassVar[str] = "distant"
+    may_be_zero: ClassVar[tuple[str, ...]] = ("seed", "nulls")
+
+    model: str = "cnn"
+    weights: str = ""
+    layer: str = ""
+    pairs: int = 12
+    frame: FrameName = "centered"
+    input_quantile: float = 0.5
+    nulls: int = 9
+    make: tuple[int, ...] = ()
+    opposite: bool = False
+    eps: str = ""
+    norm: NormName = "linf"
+    steps: int = 200
+
+    def __post_init__(self) -> None:
+        """Refuse what cannot be searched or made."""
+        super().__post_init__()
+        check_frame_name(self.frame)
+        named_norm(self.norm)
+        if not 0 <= self.input_quantile < 1:
+            raise UsageError(f"--input-quantile must be in [0, 1); got {self.input_quantile}.")
+        if self.make and (len(self.make) != 2 or min(self.make) < 0 or self.make[0] == self.make[1]):
+            raise UsageError(
+                f"--make takes the numbers of two different samples; got {', '.join(map(str, self.make))}."
+            )
+        if self.epsilon is not None and self.epsilon <= 0:
+            raise UsageError(f"--eps must be positive; got {self.eps}.")
+        if (self.eps or self.opposite) and not self.make:
+            raise UsageError("--eps and --opposite say how to make a pair; give --make A B too.")
+
+    @property
+    def epsilon(self) -> float | None:
+        """How far an input may move, in its own units; None for anywhere inside the bounds."""
+        return parse_number(self.eps, "--eps") if self.eps else None
 
 
 def parse_number(text: str, name: str) -> float:

@@ -11,14 +11,12 @@ from torch import Tensor, nn
 
 from worldline import __version__, explain
 from worldline.attacks import Attack, adversarial_twin, check_evaluation, noise_twin
-from worldline.errors import ModelError
-from worldline.inputs import Data, check_labels, logits_of
 from worldline.loading import load_data, load_model
 from worldline.runs import explore_document as document
 from worldline.runs.config import ExploreConfig
-from worldline.runs.setup import make_attack, open_device, versions
+from worldline.runs.setup import make_attack, open_device, prepare_inputs, versions
 from worldline.runs.store import RunFolder, open_run
-from worldline.trace import choose_layers, find_layers, untouched
+from worldline.trace import choose_layers, find_layers
 
 __all__ = ["explore"]
 
@@ -60,7 +58,7 @@ def explore(
     data = load_data(config.data, bounds=config.bounds)
     model = load_model(config.model, config.weights or None, tick=lambda *at: tick("Training the zoo model", *at))
     model = model.to(device)
-    x, y, reference = _prepare(model, data, config.samples, device)
+    x, y, reference = prepare_inputs(model, data, config.samples, device)
     attack = make_attack(config)
     explain_layers = config.layers or None
     _check_layers(model, x, explain_layers)
@@ -105,30 +103,6 @@ def explore(
     run.write_table("pairs.parquet", document.pair_columns(story), schema=document.SCHEMA)
     run.write_json("summary.json", summary)
     return run
-
-
-def _prepare(
-    model: nn.Module, data: Data, samples: int, device: torch.device
-) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
-    """Inputs, labels and reference on the device in the model's dtype, tried on the model once."""
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    x = data.x[:samples].to(device, dtype)
-    y = data.y[:samples].to(device)
-    reference_x, reference_y = data.reference_x.to(device, dtype), data.reference_y.to(device)
-    with untouched(model), torch.no_grad():
-        try:
-            logits = logits_of(model, x[:2])
-        except ModelError:
-            raise
-        except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else ""
-            raise ModelError(
-                f"The model raised {type(error).__name__} on inputs of shape {tuple(x[:2].shape)} {x.dtype}: {reason} Check that the "
-                "data's shape is what the model expects."
-            ) from error
-    for labels in (y, reference_y):
-        check_labels(labels, len(labels), classes=logits.shape[1])
-    return x, y, (reference_x, reference_y)
 
 
 def _check_layers(model: nn.Module, x: Tensor, patterns: tuple[str, ...] | None) -> None:

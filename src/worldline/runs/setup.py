@@ -6,14 +6,17 @@ import platform
 
 import numpy as np
 import torch
+from torch import Tensor, nn
 
 from worldline import __version__
 from worldline.attacks import FGSM, PGD, Attack
 from worldline.errors import ModelError, UsageError
+from worldline.inputs import Data, check_labels, logits_of
 from worldline.loading import import_object
-from worldline.runs.config import RunConfig
+from worldline.runs.config import AttackConfig
+from worldline.trace import untouched
 
-__all__ = ["make_attack", "open_device", "versions"]
+__all__ = ["make_attack", "open_device", "prepare_inputs", "versions"]
 
 
 def open_device(name: str) -> torch.device:
@@ -27,7 +30,7 @@ def open_device(name: str) -> torch.device:
     return device
 
 
-def make_attack(config: RunConfig) -> Attack:
+def make_attack(config: AttackConfig) -> Attack:
     """PGD, FGSM, or the user's callable."""
     if config.attack == "pgd":
         return PGD(
@@ -43,6 +46,30 @@ def make_attack(config: RunConfig) -> Attack:
     if not callable(attack):
         raise ModelError(f"--attack {config.attack} is a {type(attack).__name__}, not a callable (model, x, y).")
     return attack
+
+
+def prepare_inputs(
+    model: nn.Module, data: Data, samples: int, device: torch.device
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
+    """Inputs, labels and reference on the device in the model's dtype, tried on the model once."""
+    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
+    x = data.x[:samples].to(device, dtype)
+    y = data.y[:samples].to(device)
+    reference_x, reference_y = data.reference_x.to(device, dtype), data.reference_y.to(device)
+    with untouched(model), torch.no_grad():
+        try:
+            logits = logits_of(model, x[:2])
+        except ModelError:
+            raise
+        except Exception as error:
+            reason = str(error).splitlines()[0] if str(error) else ""
+            raise ModelError(
+                f"The model raised {type(error).__name__} on inputs of shape {tuple(x[:2].shape)} {x.dtype}: {reason} Check that the "
+                "data's shape is what the model expects."
+            ) from error
+    for labels in (y, reference_y):
+        check_labels(labels, len(labels), classes=logits.shape[1])
+    return x, y, (reference_x, reference_y)
 
 
 def versions(device: torch.device) -> dict[str, str]:

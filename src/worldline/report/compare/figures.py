@@ -4,18 +4,13 @@ from __future__ import annotations
 
 from typing import Any
 
-from bokeh.models import ColumnDataSource, HoverTool, LinearColorMapper, Model
-from bokeh.models.annotations import ColorBar
-from bokeh.palettes import Cividis256, RdBu11
-from bokeh.transform import transform
+from bokeh.models import Model
 
 from worldline.report.colours import BLUE, GREY
+from worldline.report.heat import heat_map
 from worldline.report.plots import new_plot
 
 __all__ = ["build_figures"]
-
-LARGEST_WITH_NUMBERS = 16
-CELL = 46
 
 
 def build_figures(summary: dict[str, Any]) -> dict[str, Model]:
@@ -49,54 +44,18 @@ def _difference(summary: dict[str, Any]) -> list[list[float | None]]:
 
 
 def _heat(summary: dict[str, Any], key: str, what: str, span: tuple[float, float], *, diverging: bool = False) -> Any:
-    """A square of cells, sources downwards and targets to the right, both in the order of the tree."""
-    names = [summary["models"][place] for place in summary["order"]]
-    table, spread = summary[key], summary.get(f"{key}_interval")
-    low, high = span
-    cells: dict[str, list[Any]] = {"source": [], "target": [], "value": [], "text": [], "interval": [], "ink": []}
-    for source in summary["order"]:
-        for target in summary["order"]:
-            value = table[source][target]
-            ends = spread[source][target] if spread else None
-            cells["source"].append(summary["models"][source])
-            cells["target"].append(summary["models"][target])
-            cells["value"].append(value)
-            cells["text"].append("" if value is None else f"{value:.2f}".replace("0.", "."))
-            cells["interval"].append("–" if not ends or ends[0] is None else f"{ends[0]:.2f} to {ends[1]:.2f}")
-            part = 0.0 if value is None else (value - low) / (high - low)
-            cells["ink"].append("#1b1b1f" if (0.2 < part < 0.8 if diverging else part > 0.55) else "#ffffff")
-    palette = list(RdBu11) if diverging else list(Cividis256)
-    colours = LinearColorMapper(palette=palette, low=low, high=high, nan_color="#e6e6e6")
-    plot = new_plot(
+    """Sources downwards and targets to the right, both in the order of the tree."""
+    order, table, spread = summary["order"], summary[key], summary.get(f"{key}_interval")
+    return heat_map(
+        [summary["models"][place] for place in order],
+        [[table[source][target] for target in order] for source in order],
         what,
-        160 + CELL * min(len(names), 14),
-        x_range=names,
-        y_range=names[::-1],
-        x_axis_label="target",
-        y_axis_label="source",
+        span,
+        down="source",
+        across="target",
+        intervals=[[spread[source][target] for target in order] for source in order] if spread else None,
+        diverging=diverging,
     )
-    plot.xaxis.major_label_orientation = 0.9
-    plot.grid.grid_line_color = None
-    source_data = ColumnDataSource(cells)
-    drawn = plot.rect(
-        "target", "source", 1, 1, source=source_data, fill_color=transform("value", colours), line_color="#ffffff"
-    )
-    if len(names) <= LARGEST_WITH_NUMBERS:
-        plot.text("target", "source", "text", source=source_data, text_color="ink", text_align="center", text_baseline="middle",
-                  text_font_size="11px")  # fmt: skip
-    plot.add_tools(
-        HoverTool(
-            renderers=[drawn],
-            tooltips=[
-                ("source", "@source"),
-                ("target", "@target"),
-                (what, "@value{0.000}"),
-                ("95% interval", "@interval"),
-            ],
-        )
-    )
-    plot.add_layout(ColorBar(color_mapper=colours, title=what, title_text_font_style="normal"), "right")
-    return plot
 
 
 def _tree(summary: dict[str, Any]) -> Any:

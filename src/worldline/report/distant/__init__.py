@@ -1,0 +1,5 @@
+"""The page of ``worldline distant``: the pairs, their worldlines, and how entangled the classes are by layer."""
+
+from worldline.report.distant.page import render
+
+__all__ = ["render"]
