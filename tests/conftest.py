@@ -20,7 +20,7 @@ from worldline.inputs import Data
 
 settings.register_profile("default", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("default")
-torch.set_num_threads(min(2, os.cpu_count() or 1))
+torch.set_num_threads(1)  # small tensors: threads would wait for each other, and for other programs
 
 
 @pytest.fixture(scope="session")

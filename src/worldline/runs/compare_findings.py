@@ -14,11 +14,11 @@ def comparison_findings(summary: dict[str, Any]) -> tuple[str, ...]:
 
     >>> from worldline.runs import comparison_findings
     >>> table = [[0.5, 0.1], [0.2, 0.4]]
-    >>> spread = [[[0.4, 0.6], [0.0, 0.2]], [[0.1, 0.3], [0.3, 0.5]]]
+    >>> spread = [[[1.0, 1.0], [0.2, 0.4]], [[0.2, 0.4], [1.0, 1.0]]]
     >>> document = {"models": ["a", "b"], "similarity": [[1.0, 0.3], [0.3, 1.0]], "similarity_interval": spread,
     ...     "predicted": table, "surrogates": {}, "ensembles": [], "measured": None, "judge": None, "failures": []}
     >>> comparison_findings(document)[0]
-    'a and b, the two models, share displacements with a mean cosine of 0.30 (95% interval 0.00 to 0.20).'
+    'a and b, the two models, share displacements with a mean cosine of 0.30 (95% interval 0.20 to 0.40).'
     """
     found = [_nearest(summary), _stand_in(summary), _ensemble(summary), _transfer(summary), _judge(summary)]
     found += [f"{it['model']} dropped out: {it['reason']}" for it in summary["failures"]]
