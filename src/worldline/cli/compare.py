@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from worldline.cli.shared import check_resume, exit_codes, new_table, print_table, progress, run_options, show
+from worldline.cli.shared import carry_out, new_table, print_table, read_config, run_options
 from worldline.errors import UsageError
 
 __all__ = ["compare"]
@@ -36,47 +35,22 @@ ZOO = ("cnn", "cnn@1", "cnn-adv", "linear", "mlp", "mlp@1", "mlp-adv", "resnet",
 @click.option("--batch-size", type=int, help="Inputs in one pass.  [default: 256]")
 @click.option("--device", help="Where torch computes.  [default: cpu]")
 @run_options
-def compare(
-    models: tuple[str, ...],
-    zoo: str | None,
-    config_file: str | None,
-    bounds: str | None,
-    measure: bool,
-    out: str | None,
-    resume: bool,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,
-    **options: Any,
-) -> None:
+def compare(**options: Any) -> None:
     """Predict which attacks carry over from model to model, from forward passes alone.
 
     MODEL is a name of the zoo (cnn; cnn@1 for another seed), package.module:factory or file.py:factory, with weights as
     file.py:factory@weights.safetensors. Nothing is attacked without --measure.
     """
-    with exit_codes(debug):
-        from worldline import report, runs
+    carry_out("compare", _configure, options, _compare_lines)
 
-        given = {name: value for name, value in options.items() if value is not None}
-        if zoo is not None:
-            if zoo != "default":
-                raise UsageError(f"--zoo takes 'default', which is {', '.join(ZOO)}; got {zoo!r}.")
-            models = (*models, *(name for name in ZOO if name not in models))
-        if models:
-            given["models"] = models
-        if measure:
-            given["measure"] = True
-        if bounds is not None:
-            given["bounds"] = runs.parse_bounds(bounds)
-        keys = runs.CompareConfig.read(Path(config_file)) if config_file else {}
-        config = runs.CompareConfig(**{**keys, **given})
-        check_resume(resume, out)
-        with progress(hidden=quiet or as_json) as tick:
-            run = runs.compare(config, Path(out) if out else None, resume=resume, tick=tick)
-            tick("Writing the report", 0, 1)
-            report.write_report(run)
-            tick("Writing the report", 1, 1)
-        show(run, _compare_lines, as_json=as_json, quiet=quiet)
+
+def _configure(options: dict[str, Any]) -> Any:
+    zoo, models = options.pop("zoo"), options.pop("models")
+    if zoo not in (None, "default"):
+        raise UsageError(f"--zoo takes 'default', which is {', '.join(ZOO)}; got {zoo!r}.")
+    if zoo is not None:
+        models = (*models, *(name for name in ZOO if name not in models))
+    return read_config("CompareConfig", {**options, "models": models})
 
 
 def _compare_lines(summary: dict[str, Any]) -> None:

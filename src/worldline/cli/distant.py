@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from worldline.cli.shared import check_resume, exit_codes, new_table, print_table, progress, run_options, show
+from worldline.cli.shared import carry_out, new_table, print_table, read_config, run_options
 
 __all__ = ["distant"]
 
@@ -38,35 +37,9 @@ __all__ = ["distant"]
 @click.option("--batch-size", type=int, help="Inputs in one pass.  [default: 256]")
 @click.option("--device", help="Where torch computes.  [default: cpu]")
 @run_options
-def distant(
-    config_file: str | None,
-    bounds: str | None,
-    opposite: bool,
-    out: str | None,
-    resume: bool,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,
-    **options: Any,
-) -> None:
+def distant(**options: Any) -> None:
     """Search a model for inputs that lie far apart, have different labels, and are one (or opposites) to it."""
-    with exit_codes(debug):
-        from worldline import report, runs
-
-        given = {name: value for name, value in options.items() if value not in (None, ())}
-        if opposite:
-            given["opposite"] = True
-        if bounds is not None:
-            given["bounds"] = runs.parse_bounds(bounds)
-        keys = runs.DistantConfig.read(Path(config_file)) if config_file else {}
-        config = runs.DistantConfig(**{**keys, **given})
-        check_resume(resume, out)
-        with progress(hidden=quiet or as_json) as tick:
-            run = runs.distant(config, Path(out) if out else None, resume=resume, tick=tick)
-            tick("Writing the report", 0, 1)
-            report.write_report(run)
-            tick("Writing the report", 1, 1)
-        show(run, _distant_lines, as_json=as_json, quiet=quiet)
+    carry_out("distant", lambda own: read_config("DistantConfig", own), options, _distant_lines)
 
 
 def _distant_lines(summary: dict[str, Any]) -> None:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from worldline.cli.shared import check_resume, exit_codes, new_table, print_table, progress, run_options, show
+from worldline.cli.shared import carry_out, new_table, print_table, run_options
 
 __all__ = ["encode"]
 
@@ -26,34 +25,21 @@ __all__ = ["encode"]
 @click.option("--data", metavar="FILE", help="An .npz with a and b, (N, D) each, matched row by row (pairs).")
 @click.option("--image", metavar="FILE", help="A grey picture, at most 256 pixels a side (image, reconcile).")
 @run_options
-def encode(
-    name: str,
-    data: str | None,
-    image: str | None,
-    out: str | None,
-    resume: bool,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,
-    **options: Any,
-) -> None:
+def encode(**options: Any) -> None:
     """Run an experiment of the paper's selecting encoder, beside its exact law and its controls.
 
     NAME is dilation, contraction, path3d, collapse, pairs, spacetime, image, reconcile, flip, bell, or all. Every setting
     defaults to the published one.
     """
-    with exit_codes(debug):
-        from worldline import report, runs
+    carry_out("encode", _configure, options, _encode_lines)
 
-        settings = {option: value for option, value in options.items() if value is not None}
-        config = runs.EncodeConfig(name=name, settings=settings, data=data or "", image=image or "")
-        check_resume(resume, out)
-        with progress(hidden=quiet or as_json) as tick:
-            run = runs.encode(config, Path(out) if out else None, resume=resume, tick=tick)
-            tick("Writing the report", 0, 1)
-            report.write_report(run)
-            tick("Writing the report", 1, 1)
-        show(run, _encode_lines, as_json=as_json, quiet=quiet)
+
+def _configure(options: dict[str, Any]) -> Any:
+    from worldline import runs
+
+    given = {name: value for name, value in options.items() if value is not None}
+    name, data, image = given.pop("name"), given.pop("data", ""), given.pop("image", "")
+    return runs.EncodeConfig(name=name, settings=given, data=data, image=image)
 
 
 def _encode_lines(summary: dict[str, Any]) -> None:

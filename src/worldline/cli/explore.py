@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Any
 
 import click
 
-from worldline.cli.shared import check_resume, exit_codes, new_table, print_table, progress, run_options, show
+from worldline.cli.shared import carry_out, new_table, print_table, read_config, run_options
 
 __all__ = ["explore"]
 
@@ -43,35 +42,11 @@ __all__ = ["explore"]
 @click.option("--device", help="Where torch computes.  [default: cpu]")
 @click.option("--strict", is_flag=True, help="Exit with 4 if a check of the evaluation warns.")
 @run_options
-def explore(
-    config_file: str | None,
-    bounds: str | None,
-    out: str | None,
-    resume: bool,
-    strict: bool,
-    as_json: bool,
-    quiet: bool,
-    debug: bool,
-    **options: Any,
-) -> None:
+def explore(strict: bool, **options: Any) -> None:
     """Attack a model, follow the twins through its layers, and write a report."""
-    with exit_codes(debug):
-        from worldline import report, runs
-
-        given = {name: value for name, value in options.items() if value not in (None, ())}
-        if bounds is not None:
-            given["bounds"] = runs.parse_bounds(bounds)
-        keys = runs.ExploreConfig.read(Path(config_file)) if config_file else {}
-        config = runs.ExploreConfig(**{**keys, **given})
-        check_resume(resume, out)
-        with progress(hidden=quiet or as_json) as tick:
-            run = runs.explore(config, Path(out) if out else None, resume=resume, tick=tick)
-            tick("Writing the report", 0, 1)
-            report.write_report(run)
-            tick("Writing the report", 1, 1)
-        show(run, _explore_lines, as_json=as_json, quiet=quiet)
-        if strict and not run.read_json("summary.json")["trustworthy"]:
-            raise SystemExit(4)
+    summary = carry_out("explore", lambda own: read_config("ExploreConfig", own), options, _explore_lines)
+    if strict and not summary["trustworthy"]:
+        raise SystemExit(4)
 
 
 def _explore_lines(summary: dict[str, Any]) -> None:

@@ -6,6 +6,7 @@ import json
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
     from worldline.runs import RunFolder
 
-__all__ = ["check_resume", "exit_codes", "new_table", "print_table", "progress", "run_options", "show"]
+__all__ = ["carry_out", "exit_codes", "new_table", "print_table", "progress", "read_config", "run_options"]
 
 Tick = Callable[[str, int, int], None]
 RUN_OPTIONS = (
@@ -84,21 +85,56 @@ def progress(*, hidden: bool) -> Iterator[Tick]:
         yield tick
 
 
-def check_resume(resume: bool, out: str | None) -> None:
-    """Refuse to resume what has no name."""
-    if resume and out is None:
-        raise UsageError("--resume continues the run in --out; name that folder with --out.")
+def carry_out(
+    command: str,
+    configure: Callable[[dict[str, Any]], Any],
+    options: dict[str, Any],
+    tell: Callable[[dict[str, Any]], None],
+) -> dict[str, Any]:
+    """Run a command from its options to its last line: configure, run, write the report, print.
+
+    Args:
+        command: name of the function in :mod:`worldline.runs`.
+        configure: from the options that are not those of every command to the configuration.
+        options: all of them, as click gives them.
+        tell: prints what the command tells of a summary.
+
+    Returns:
+        The summary document, after everything is stored and printed.
+    """
+    own = dict(options)
+    out, resume, as_json, quiet, debug = (own.pop(name) for name in ("out", "resume", "as_json", "quiet", "debug"))
+    with exit_codes(debug):
+        from worldline import report, runs
+
+        config = configure(own)
+        if resume and out is None:
+            raise UsageError("--resume continues the run in --out; name that folder with --out.")
+        with progress(hidden=quiet or as_json) as tick:
+            run: RunFolder = getattr(runs, command)(config, Path(out) if out else None, resume=resume, tick=tick)
+            tick("Writing the report", 0, 1)
+            report.write_report(run)
+            tick("Writing the report", 1, 1)
+        summary = run.read_json("summary.json")
+        place = run.path / summary["report"]
+        if as_json:
+            click.echo(json.dumps({**summary, "report": str(place)}, ensure_ascii=False, allow_nan=False))
+        elif not quiet:
+            tell(summary)
+            click.echo(f"Report: {place}")
+    return summary
 
 
-def show(run: RunFolder, tell: Callable[[dict[str, Any]], None], *, as_json: bool, quiet: bool) -> None:
-    """Print a finished run: one JSON document, nothing, or what the command tells of it and where its report is."""
-    summary = run.read_json("summary.json")
-    place = run.path / summary["report"]
-    if as_json:
-        click.echo(json.dumps({**summary, "report": str(place)}, ensure_ascii=False, allow_nan=False))
-    elif not quiet:
-        tell(summary)
-        click.echo(f"Report: {place}")
+def read_config(kind: str, options: dict[str, Any]) -> Any:
+    """A configuration of :mod:`worldline.runs` from ``--config``, if given, and the options, which win over it."""
+    from worldline import runs
+
+    config: Any = getattr(runs, kind)
+    given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
+    file = given.pop("config_file", None)
+    if "bounds" in given:
+        given["bounds"] = runs.parse_bounds(given["bounds"])
+    return config(**{**(config.read(Path(file)) if file else {}), **given})
 
 
 def new_table(title: str, heads: tuple[str, ...]) -> Table:
