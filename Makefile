@@ -44,6 +44,7 @@ bench: $(VENV)/installed-bench+test
 	$(BIN)/python benchmarks/explore.py
 	$(BIN)/python benchmarks/encoder.py
 	$(BIN)/python benchmarks/encode.py
+	$(BIN)/python benchmarks/distant.py
 	$(BIN)/python benchmarks/tables.py
 
 clean:

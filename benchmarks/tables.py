@@ -74,11 +74,57 @@ def encoder_section(document: dict[str, Any]) -> list[str]:
     return [*lines, ""]
 
 
+def number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+SPREAD = (("low", "…", "high"), ("lowest", "–", "highest"))
+
+
+def nested(title: str, table: dict[str, Any]) -> list[str]:
+    """One row for each name and quantity; intervals over seeds where there are any."""
+    lines = [f"**{title}**", "", "| | quantity | value | 95 % interval | lowest – highest |", "|---|---|---|---|---|"]
+    for name, row in table.items():
+        if not isinstance(row, dict):
+            lines.append(f"| | {name.replace('_', ' ')} | {number(row)} | | |")
+            continue
+        for quantity, value in row.items():
+            it = value if isinstance(value, dict) else {"mean": value}
+            ends = [f"{number(it[low])} {sign} {number(it[high])}" if low in it else "" for low, sign, high in SPREAD]
+            lines.append(f"| {name} | {quantity.replace('_', ' ')} | {number(it['mean'])} | {' | '.join(ends)} |")
+    return [*lines, ""]
+
+
+def distant_section(document: dict[str, Any]) -> list[str]:
+    """Beside the ratios: growth, memory, and what the search finds in the zoo's models."""
+    titles = {
+        "growth": "Time of the search over N, at 128 features",
+        "memory": "Working memory of the search beyond a mapped store, one thread",
+    }
+    lines = [line for key, title in titles.items() if key in document for line in nested(title, document[key])]
+    found = document.get("science", {})
+    if "beyond_nulls" in found:
+        it = found["beyond_nulls"]
+        title = (
+            f"Of {it['far_pairs']:,} far pairs of different labels, how many are beyond the best pair of {it['untrained_networks']} "
+            "untrained networks, five seeds (at most 20,000 of each sign are counted)"
+        )
+        lines += nested(title, it["layers"])
+    titles = {
+        "fragility": "Spearman correlation of a score with how small an ε fools the sample (right samples of 300), five seeds",
+        "invariances": "How far an input goes with its features in place (L2; median of 64), five seeds",
+        "carried_over": "Collisions made at one seed, looked at in the next (shares and medians of 64), five seeds",
+    }
+    return lines + [line for key, title in titles.items() if key in found for line in nested(title, found[key])]
+
+
 def main() -> None:
     documents = [json.loads(path.read_text("utf-8")) for path in sorted(measure.RESULTS.glob("*.json"))]
     lines = [HEAD]
     for document in documents:
         lines += section(document) if "benchmark" in document else encoder_section(document)
+        if document.get("benchmark") == "distant":
+            lines += distant_section(document)
     DOCUMENT.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
     print(f"wrote {DOCUMENT.name} from {len(documents)} results")
 
