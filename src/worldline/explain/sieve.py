@@ -139,7 +139,8 @@ class _Best:
 
     def __init__(self, view: View, judge: Judge, k: int, sign: int) -> None:
         self.view, self.judge, self.k, self.sign = view, judge, k, sign
-        self.slack = (view.width + 8) * 2**-24
+        exact = torch.get_float32_matmul_precision() == "highest"  # else the products may be in bfloat16 or TF32
+        self.slack = (view.width + 8) * 2**-24 + (0.0 if exact else 2**-7)
         self.cutoff = -self.slack
         none = torch.empty(0, dtype=torch.long, device=view.order.device)
         apart = none.double() if judge.inputs is not None else None
