@@ -160,7 +160,12 @@ def test_collapsed_features_give_the_first_pairs() -> None:
     features = torch.ones(300, 3) * torch.arange(1, 301)[:, None]
     found = top_pairs(features, 5, frame=Frame("raw"), block=64)
     assert found.merged.rapidity.tolist() == [torch.inf] * 5
+    assert found.merged.first.tolist() == [0] * 5
     assert found.merged.second.tolist() == [1, 2, 3, 4, 5]
+    labels = torch.arange(300) % 2
+    by_class = top_pairs(features, 151, frame=Frame("raw"), block=64, labels=labels)
+    assert by_class.merged.first.tolist() == [0] * 150 + [1]
+    assert by_class.merged.second.tolist() == [*range(1, 300, 2), 2]
     assert len(found.opposed) == 0
 
 

@@ -157,6 +157,13 @@ class _Best:
         return maybe & (value >= lowest)
 
     def wait(self, i: Tensor, j: Tensor, value: Tensor, apart: Tensor | None) -> None:
+        if len(self.found) == self.k and bool(
+            self.found.rapidity[-1].isinf()
+        ):  # only an earlier pair can still come in
+            a, b = self.view.order[i], self.view.order[j]
+            low, high, last = torch.minimum(a, b), torch.maximum(a, b), self.found
+            keep = (low < last.first[-1]) | ((low == last.first[-1]) & (high < last.second[-1]))
+            i, j, value, apart = i[keep], j[keep], value[keep], None if apart is None else apart[keep]
         old = self.waiting
         distance = None if apart is None or old.distance is None else torch.cat((old.distance, apart))
         now = Pairs(torch.cat((old.first, i)), torch.cat((old.second, j)), torch.cat((old.rapidity, value)), distance)
