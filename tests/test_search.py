@@ -247,7 +247,7 @@ def test_searches_that_cannot_be() -> None:
         (
             {"k": 1, "features": features.index_fill(0, torch.tensor([4, 7]), torch.nan)},
             BoundsError,
-            "at least 2 samples hold NaN or infinity, one of them sample 4",
+            "2 of 10 samples hold NaN or infinity, first sample 4",
         ),
     ):
         with pytest.raises(error, match=words):

@@ -40,13 +40,8 @@ class View:
     def _measure(self, start: int, stop: int) -> None:
         rows = self._rows(start, stop)
         length = torch.linalg.vector_norm(rows, dim=1)
-        bad = ~torch.isfinite(length)
-        if bool(bad.any()):
-            samples = self.order[start:stop][bad]
-            raise BoundsError(
-                f"Features must be finite; at least {len(samples)} samples hold NaN or infinity, one of them sample "
-                f"{int(samples.min())}. Look for overflow or a division by zero in the model, or leave those samples out."
-            )
+        if not bool(torch.isfinite(length).all()):
+            self._refuse()
         faint = length == 0
         if self.frame.origin is not None:
             faint = length <= 8 * torch.finfo(self.features.dtype).eps * torch.linalg.vector_norm(self.frame.origin)
@@ -54,6 +49,15 @@ class View:
             length = torch.linalg.vector_norm(rows @ self.frame.map, dim=1)
         self.undirected[self.order[start:stop]] = faint
         self.lengths[start:stop] = length.masked_fill(faint, 1.0)
+
+    def _refuse(self) -> None:
+        """Say which features are not finite."""
+        rows = [int(i) for i, row in enumerate(self.features) if not bool(torch.isfinite(row).all())]
+        raise BoundsError(
+            f"Features must be finite; {len(rows)} of {len(self.features)} samples hold NaN or infinity"
+            + (f", first sample {rows[0]}" if rows else ", as seen from the frame")
+            + ". Look for overflow or a division by zero in the model, or leave those samples out."
+        )
 
     def _rows(self, start: int, stop: int) -> Tensor:
         """A fresh float64 copy of these places, moved to the origin."""
