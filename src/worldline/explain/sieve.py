@@ -48,7 +48,6 @@ class Judge:
         self.view, self.inputs, self.least, self.block = view, inputs, least_distance, block
         self.labels = None if labels is None else labels[view.order]
         self.groups = None if groups is None else groups[view.order]
-        self.plain = ~view.undirected[view.order]
         self.edges: list[int] = []
         if self.labels is not None:
             self.edges = [0, *self.labels.unique_consecutive(return_counts=True)[1].cumsum(0).tolist()]
@@ -71,7 +70,7 @@ class Judge:
 
     def allows(self, i: Tensor, j: Tensor) -> Tensor:
         """Everything that needs no distance."""
-        good = (i < j) & self.plain[i] & self.plain[j]
+        good = (i < j) & self.view.directed[i] & self.view.directed[j]
         for numbers in (self.labels, self.groups):
             if numbers is not None:
                 good &= numbers[i] != numbers[j]
