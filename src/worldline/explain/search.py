@@ -92,7 +92,7 @@ def top_pairs(
     >>> features = torch.tensor([[1.0, 0.0], [2.0, 0.1], [-1.0, 0.1], [0.0, 3.0]])
     >>> found = wl.explain.top_pairs(features, 1, frame=Frame("raw"))
     >>> found.merged.first, found.merged.second, found.opposed.first, found.opposed.second
-    (tensor([0]), tensor([1]), tensor([1]), tensor([2]))
+    (tensor([0]), tensor([1]), tensor([0]), tensor([2]))
     """
     check_search(features, k, labels, inputs, groups, block)
     total = count_pairs(len(features), labels)
