@@ -46,6 +46,7 @@ bench: $(VENV)/installed-bench+test
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/transfer.py
 	$(BIN)/python benchmarks/compare.py
+	$(BIN)/python benchmarks/distant.py
 	$(BIN)/python benchmarks/tables.py
 
 clean:

@@ -280,7 +280,8 @@ def fragility(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
 
 
 def carried_over(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
-    """Collisions made at one seed and looked at in the next; the noise twin of the same change is the control."""
+    """Collisions made at one seed and looked at in the next. Controls: the noise twin of the same change, and the point of the straight
+    line from input to stranger that is as far from the stranger as the collision is."""
     data = wl.zoo.digits()
     reference = (data.reference_x, data.reference_y)
     generator = torch.Generator().manual_seed(0)
@@ -296,9 +297,14 @@ def carried_over(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
                 made = wl.attacks.entangle(model, x, stranger, reference=reference, epsilon=epsilon, steps=100)
                 noise = wl.attacks.noise_twin(x, made.x, generator=generator)
                 shares = {"success": made.success, "prediction": made.prediction == made.stranger_prediction}
-                for name, inputs in (("other seed", made.x), ("noise, other seed", noise), ("unmoved, other seed", x)):
+                left = made.input_distance / torch.linalg.vector_norm((x - stranger).flatten(1), dim=1)
+                line = stranger + (x - stranger) * left.to(x)[:, None, None, None].clamp(max=1.0)
+                for name, inputs, model_seen in (
+                    ("other seed", made.x, other), ("noise, other seed", noise, other), ("unmoved, other seed", x, other),
+                    ("straight line, same seed", line, model), ("straight line, other seed", line, other),
+                ):  # fmt: skip
                     seen = wl.attacks.entangle(
-                        other, inputs, stranger, made.layer.name, reference=reference, epsilon=0.0, steps=1
+                        model_seen, inputs, stranger, made.layer.name, reference=reference, epsilon=0.0, steps=1
                     )
                     shares[f"success, {name}"] = seen.success
                     shares[f"prediction, {name}"] = seen.prediction == seen.stranger_prediction

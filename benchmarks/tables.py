@@ -184,6 +184,65 @@ def transfer_section(document: dict[str, Any]) -> list[str]:
             lines += [f"**Spearman, {words}**", "", *agreement_table(it["settings"], statistic)]
         lines += ["**Ahead of input-gradient cosine**", "", *ahead_table(it["settings"])]
         lines += ["**What it is good for** (rates)", "", *use_table(it["settings"])]
+
+
+def number(value: float) -> str:
+    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
+
+
+def cell(value: Any) -> str:
+    """A number, or a mean over seeds with its 95 % interval."""
+    if isinstance(value, dict):
+        return f"{number(value['mean'])} ({number(value['low'])} … {number(value['high'])})"
+    return number(value)
+
+
+def grid(title: str, table: dict[str, dict[str, Any]], columns: list[str] | None = None) -> list[str]:
+    """One row for each name, one column for each quantity."""
+    columns = columns or list(next(iter(table.values())))
+    lines = [f"**{title}**", "", f"| | {' | '.join(name.replace('_', ' ') for name in columns)} |"]
+    lines.append("|---" * (len(columns) + 1) + "|")
+    lines += [
+        f"| {name.replace('|', '∣')} | {' | '.join(cell(row[column]) for column in columns)} |"
+        for name, row in table.items()
+    ]
+    return [*lines, ""]
+
+
+def distant_section(document: dict[str, Any]) -> list[str]:
+    """Beside the ratios: growth, memory, and what the search finds in the zoo's models."""
+    lines = []
+    if "growth" in document:
+        lines += grid("Time of the search over N, at 128 features", document["growth"])
+    if "memory" in document:
+        lines += grid("Working memory of the search beyond a mapped store, one thread", document["memory"])
+    found = document.get("science", {})
+    if "beyond_nulls" in found:
+        it = found["beyond_nulls"]
+        title = (
+            f"Of {it['far_pairs']:,} far pairs of different labels, how many are beyond the best pair of {it['untrained_networks']} "
+            "untrained networks (mean over five seeds, 95 % t interval; at most 20,000 of each sign are counted)"
+        )
+        lines += grid(title, it["layers"], ["merged", "merged_both_right", "opposed", "largest", "null_largest"])
+    if "fragility" in found:
+        kinds = found["fragility"]
+        scores = {name: {kind: row[name] for kind, row in kinds.items()} for name in next(iter(kinds.values()))}
+        title = (
+            "Spearman correlation of a score with how small an L∞ ε fools the sample (right samples of 300, five seeds)"
+        )
+        lines += grid(title, scores)
+    if "invariances" in found:
+        lines += grid(
+            "How far an input goes with its features in place (L2, median of 64, five seeds)", found["invariances"]
+        )
+    if "carried_over" in found:
+        title = (
+            "Collisions made at one seed, looked at in the next (shares and median φ of 64, five seeds); the straight line is its point "
+            "at the same distance from the stranger"
+        )
+        shown = ["success", "success, other seed", "success, straight line, other seed", "success, noise, other seed"]
+        shown += ["prediction, other seed", "prediction, straight line, other seed", "φ", "φ, other seed"]
+        lines += grid(title, found["carried_over"], [*shown, "φ, straight line, other seed", "input_closer"])
     return lines
 
 
@@ -195,6 +254,8 @@ def main() -> None:
             lines += transfer_section(document)
         else:
             lines += section(document) if "benchmark" in document else encoder_section(document)
+        if document.get("benchmark") == "distant":
+            lines += distant_section(document)
     DOCUMENT.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
     print(f"wrote {DOCUMENT.name} from {len(documents)} results")
 

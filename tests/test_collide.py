@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 import worldline as wl
 from worldline.attacks import entangle, invariance, named_norm, separate
+from worldline.attacks.invariance import _Run
 from worldline.attacks.scale import measure_scale, nearest
 from worldline.errors import BoundsError, LabelError, LayerError, ShapeError, UsageError
 
@@ -122,6 +123,34 @@ def test_the_best_iterate_is_kept_inside_ball_and_bounds(
 
 
 @pytest.mark.law
+def test_a_later_worse_iterate_does_not_replace_a_better_one(
+    mlp: nn.Module, pairs: tuple[Tensor, Tensor], reference
+) -> None:
+    """Every step goes from corner to corner of the bounds: the way is no descent."""
+    made = entangle(mlp, *pairs, "relu2", reference=reference, step_size=100.0, steps=4)
+    assert torch.equal(made.path_distance.min(0).values, made.distance)
+    assert int((made.best_step < 4).sum()) > 5
+
+
+@pytest.mark.law
+def test_inside_the_step_is_level_and_outside_it_goes_back(blind) -> None:
+    model, x, y = blind
+    layer = wl.trace.one_layer(model, x, "look")
+    scale = measure_scale(model, layer, (x, y), frame="centered", bounds=(0.0, 1.0), batch_size=100, seed=0)
+    run = _Run(model, layer, scale, 0.1, 1.0, "l2", (0.0, 1.0), 10, 0.05)
+    generator = torch.Generator().manual_seed(0)
+    moved, slope = torch.randn(2, 6, 6, generator=generator)
+    level = run._step(moved, torch.full((6,), 0.05), slope, 0.02)
+    torch.testing.assert_close((level * slope).sum(1), torch.zeros(6), atol=1e-6, rtol=0)
+    torch.testing.assert_close(torch.linalg.vector_norm(level, dim=1), torch.full((6,), 0.02))
+    assert bool(((level * moved).sum(1) > 0).all())
+    back = run._step(moved, torch.full((6,), 0.12), slope, 0.02)
+    torch.testing.assert_close(
+        0.12 + (back * slope).sum(1), torch.full((6,), 0.08)
+    )  # to the linear model's 0.8 of what is allowed
+
+
+@pytest.mark.law
 def test_more_room_meets_more_and_predictions_follow(mlp: nn.Module, pairs: tuple[Tensor, Tensor], reference) -> None:
     x, stranger = pairs
     made = {
@@ -164,6 +193,7 @@ def test_scale_and_shares_by_counting(mlp: nn.Module, digits, reference, pairs: 
     for values, population in ((scale.same_class, apart[same]), (scale.random, apart[other])):
         for level in (0.1, 0.5, 0.9):
             assert float((population <= values.quantile(level)).double().mean()) == pytest.approx(level, abs=0.04)
+    assert float(scale.same_class.min()) > 0  # nobody is paired with itself
     pixels = torch.cdist(x.flatten(1).double(), x.flatten(1).double()).fill_diagonal_(torch.inf)
     assert scale.usual_nearest == pytest.approx(float(pixels.amin(1).median()), rel=0.02)
     torch.testing.assert_close(

@@ -73,6 +73,7 @@ def test_shares_ranks_and_nulls_are_consistent(story: wl.explain.DistantStory) -
         assert bool((side.meets <= story.index).all())
     assert story.null is not None
     assert bool((story.null.merged >= story.null.merged_kth).all())
+    assert float(story.null.merged[0]) != float(story.null.merged[1])  # each network has weights of its own
     # the input does not depend on the weights
     torch.testing.assert_close(story.merged.worldline[:, 0], story.merged.untrained_worldline[:, 0])
     assert any("in 2 untrained networks" in note for note in story.notes)

@@ -132,7 +132,8 @@ def _best(
     keep = (other >= 0) & (other != own)
     codes = (torch.minimum(own, other) * len(nearest) + torch.maximum(own, other))[keep].unique()
     first, second = torch.div(codes, len(nearest), rounding_mode="floor"), codes % len(nearest)
-    keep = ~(view.undirected[first] | view.undirected[second])
+    lost = view.undirected()
+    keep = ~(lost[first] | lost[second])
     for numbers in (labels, groups):
         if numbers is not None:
             keep &= numbers[first] != numbers[second]

@@ -98,7 +98,8 @@ def distant(
     chosen = tuple(it for it in found if it.name in names)
     if reference is None:
         reference = x if len(x) <= FRAME_SAMPLES else x[torch.randperm(len(x), generator=generator)[:FRAME_SAMPLES]]
-    measured, groups, labels = x if inputs is None else inputs, groups_of(x), y.cpu() if different_labels else None
+    measured = (x if inputs is None else inputs).detach().cpu()
+    groups, labels = groups_of(x), y.cpu() if different_labels else None
     random = Pool.draw(labels, measured, groups, pool, generator)
     if len(random.first) == 0:
         raise ShapeError(

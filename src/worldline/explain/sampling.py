@@ -38,16 +38,24 @@ def class_pairs(labels: Tensor, count: int, generator: torch.Generator) -> tuple
     first, second, cell = [], [], []
     for a, ours in enumerate(members):
         for b in range(a, len(members)):
-            theirs = members[b]
-            grid = torch.cartesian_prod(torch.arange(len(ours)), torch.arange(len(theirs))).view(-1, 2)
-            if a == b:
-                grid = grid[grid[:, 0] < grid[:, 1]]
-            if len(grid) > count:
-                grid = grid[torch.randperm(len(grid), generator=generator)[:count]]
-            first.append(ours[grid[:, 0]])
-            second.append(theirs[grid[:, 1]])
-            cell.append(torch.full((len(grid),), a * len(members) + b))
+            i, j = _cell(len(ours), len(members[b]), a == b, count, generator)
+            first.append(ours[i])
+            second.append(members[b][j])
+            cell.append(torch.full((len(i),), a * len(members) + b))
     return torch.cat(first), torch.cat(second), torch.cat(cell)
+
+
+def _cell(rows: int, columns: int, same: bool, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Places of up to ``count`` pairs in one cell: without repetition where the cell is small, else drawn independently."""
+    if rows * columns > 100 * count:
+        i = torch.randint(rows, (count,), generator=generator)
+        j = torch.randint(columns - same, (count,), generator=generator)
+        return i, (j + (j >= i) if same else j)
+    grid = torch.cartesian_prod(torch.arange(rows), torch.arange(columns)).view(-1, 2)
+    if same:
+        grid = grid[grid[:, 0] < grid[:, 1]]
+    kept = grid[torch.randperm(len(grid), generator=generator)[:count]]
+    return kept[:, 0], kept[:, 1]
 
 
 def groups_of(x: Tensor) -> Tensor:

@@ -92,7 +92,7 @@ def top_pairs(
     >>> features = torch.tensor([[1.0, 0.0], [2.0, 0.1], [-1.0, 0.1], [0.0, 3.0]])
     >>> found = wl.explain.top_pairs(features, 1, frame=Frame("raw"))
     >>> found.merged.first, found.merged.second, found.opposed.first, found.opposed.second
-    (tensor([0]), tensor([1]), tensor([1]), tensor([2]))
+    (tensor([0]), tensor([1]), tensor([0]), tensor([2]))
     """
     check_search(features, k, labels, inputs, groups, block)
     total = count_pairs(len(features), labels)
@@ -106,7 +106,9 @@ def top_pairs(
     for panel in range(0, size, PANEL * block):
         left = view.units(panel, min(panel + PANEL * block, size))
         for start in range(panel, size, block):
-            right = view.units(start, min(start + block, size))
+            right = left[start - panel : start - panel + block]
+            if start >= panel + len(left):
+                right = view.units(start, min(start + block, size))
             for top in range(panel, min(panel + len(left), start + 1), block):
                 rows = left[top - panel : top - panel + block]
                 done += len(rows) * len(right)
@@ -117,7 +119,7 @@ def top_pairs(
                 judge.clear(scores, top, start)
                 sieve.take(scores, top, start)
             tick("Searching", min(done, size * (size + 1) // 2), size * (size + 1) // 2)
-    return TopPairs(sieve.up.result(), sieve.down.result(), total, view.undirected)
+    return TopPairs(sieve.up.result(), sieve.down.result(), total, view.undirected())
 
 
 def count_pairs(samples: int, labels: Tensor | None) -> int:

@@ -20,8 +20,8 @@ class View:
 
     Attributes:
         order: (N,) the samples by label (stable), or as they come.
-        undirected: (N,) samples that equal the frame's origin to within eight roundings of their dtype: what is left of them is
-            rounding and has no direction.
+        directed: (N,) by place in that order: all but those that equal the frame's origin to within eight roundings of their dtype; what
+            is left of such a sample is rounding and has no direction. Known of the places that were made ready.
         width: D.
     """
 
@@ -31,41 +31,50 @@ class View:
         self.in_order = labels is None or bool((labels[1:] >= labels[:-1]).all())
         everyone = torch.arange(size, device=features.device)
         self.order = everyone if labels is None or self.in_order else labels.argsort(stable=True)
-        self.lengths = torch.empty(size, dtype=torch.float64, device=features.device)  # by place, 1 where undirected
-        self.undirected = torch.zeros(size, dtype=torch.bool, device=features.device)
-        step = max(1, AT_ONCE // self.width)
-        for start in range(0, size, step):
-            self._measure(start, min(start + step, size))
+        self.lengths = torch.full((size,), torch.nan, dtype=torch.float64, device=features.device)  # NaN: not seen yet
+        self.directed = torch.ones(size, dtype=torch.bool, device=features.device)
 
-    def _measure(self, start: int, stop: int) -> None:
-        rows = self._rows(start, stop)
-        length = torch.linalg.vector_norm(rows, dim=1)
-        bad = ~torch.isfinite(length)
-        if bool(bad.any()):
-            samples = self.order[start:stop][bad]
-            raise BoundsError(
-                f"Features must be finite; at least {len(samples)} samples hold NaN or infinity, one of them sample "
-                f"{int(samples.min())}. Look for overflow or a division by zero in the model, or leave those samples out."
-            )
+    def undirected(self) -> Tensor:
+        """(N,) by sample, the opposite of ``directed``."""
+        return torch.zeros_like(self.directed).index_copy_(0, self.order, ~self.directed)
+
+    def units(self, start: int, stop: int) -> Tensor:
+        """Unit vectors (stop − start, D) of these places, rounded once, to float32."""
+        rows, places = self._rows(start, stop), slice(start, stop)
+        new = bool(self.lengths[places].isnan().any())
+        if new:
+            self._judge(torch.linalg.vector_norm(rows, dim=1), places)
+        if self.frame.map is not None:
+            rows = rows @ self.frame.map
+            if new:
+                length = torch.linalg.vector_norm(rows, dim=1)
+                self.lengths[places] = length.masked_fill_(~self.directed[places], 1.0)
+        return rows.div_(self.lengths[places, None]).float()
+
+    def _judge(self, length: Tensor, places: slice) -> None:
+        """Which places have a direction, from their distance to the origin."""
+        if not bool(torch.isfinite(length).all()):
+            self._refuse()
         faint = length == 0
         if self.frame.origin is not None:
             faint = length <= 8 * torch.finfo(self.features.dtype).eps * torch.linalg.vector_norm(self.frame.origin)
-        if self.frame.map is not None:
-            length = torch.linalg.vector_norm(rows @ self.frame.map, dim=1)
-        self.undirected[self.order[start:stop]] = faint
-        self.lengths[start:stop] = length.masked_fill(faint, 1.0)
+        self.directed[places] = ~faint
+        self.lengths[places] = length.masked_fill(faint, 1.0)
+
+    def _refuse(self) -> None:
+        """Say which features are not finite."""
+        rows = [int(i) for i, row in enumerate(self.features) if not bool(torch.isfinite(row).all())]
+        raise BoundsError(
+            f"Features must be finite; {len(rows)} of {len(self.features)} samples hold NaN or infinity"
+            + (f", first sample {rows[0]}" if rows else ", as seen from the frame")
+            + ". Look for overflow or a division by zero in the model, or leave those samples out."
+        )
 
     def _rows(self, start: int, stop: int) -> Tensor:
         """A fresh float64 copy of these places, moved to the origin."""
         rows = self.features[start:stop] if self.in_order else self.features[self.order[start:stop]]
         rows = rows.to(torch.float64, copy=True)
         return rows if self.frame.origin is None else rows.sub_(self.frame.origin)
-
-    def units(self, start: int, stop: int) -> Tensor:
-        """Unit vectors (stop − start, D) of these places, rounded once, to float32."""
-        rows = self._rows(start, stop)
-        rows = rows if self.frame.map is None else rows @ self.frame.map
-        return rows.div_(self.lengths[start:stop, None]).float()
 
     def exact(self, samples: Tensor) -> Tensor:
         """Features of these samples from the frame, in float64; the same bits whichever samples are asked for together."""
