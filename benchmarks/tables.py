@@ -186,15 +186,15 @@ def transfer_section(document: dict[str, Any]) -> list[str]:
         lines += ["**What it is good for** (rates)", "", *use_table(it["settings"])]
 
 
-def number(value: float) -> str:
+def short(value: float) -> str:
     return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
 
 
 def cell(value: Any) -> str:
     """A number, or a mean over seeds with its 95 % interval."""
     if isinstance(value, dict):
-        return f"{number(value['mean'])} ({number(value['low'])} … {number(value['high'])})"
-    return number(value)
+        return f"{short(value['mean'])} ({short(value['low'])} … {short(value['high'])})"
+    return short(value)
 
 
 def grid(title: str, table: dict[str, dict[str, Any]], columns: list[str] | None = None) -> list[str]:
