@@ -184,6 +184,7 @@ def transfer_section(document: dict[str, Any]) -> list[str]:
             lines += [f"**Spearman, {words}**", "", *agreement_table(it["settings"], statistic)]
         lines += ["**Ahead of input-gradient cosine**", "", *ahead_table(it["settings"])]
         lines += ["**What it is good for** (rates)", "", *use_table(it["settings"])]
+    return lines
 
 
 def short(value: float) -> str:
