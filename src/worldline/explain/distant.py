@@ -154,17 +154,10 @@ def _notes(
         for side, word in ((merged, "merged"), (opposed, "opposed"))
         if len(side) < k
     ]
-    if null is not None:
-        networks = len(null.merged)
-        for side, word in ((merged, "merged"), (opposed, "opposed")):
-            notes.append(
-                f"{side.beyond} of the {len(side)} {word} pairs are more entangled than the best pair of the same search, over the same "
-                f"pairs, in {networks} untrained networks. No p-value of that kind can be under {1 / (1 + networks):.2g}."
-            )
-        if null.kept:
-            notes.append(
-                f"The untrained null keeps the trained values of {', '.join(null.kept)}: they have no reset_parameters."
-            )
+    if null is not None and null.kept:
+        notes.append(
+            f"The untrained null keeps the trained values of {', '.join(null.kept)}: they have no reset_parameters."
+        )
     if counts.copies:
         notes.append(
             f"{counts.copies} pairs of identical inputs were left out ({counts.copies_disagree} of them with different labels)."
