@@ -45,7 +45,8 @@ def section(document: dict[str, Any]) -> list[str]:
             numbers = (
                 "–" if it[key] is None else f"{it[key]:.4g}" for key in ("measured", "predicted", "standard_error")
             )
-            lines.append(f"| {it['experiment']} | {it['quantity'].replace('|', '∣')} | {' | '.join(numbers)} |")
+            what = f"control, {it['name']}: {it['quantity']}" if "name" in it else it["quantity"]
+            lines.append(f"| {it['experiment']} | {what.replace('|', '∣')} | {' | '.join(numbers)} |")
         lines.append("")
     if "seconds_a_model" in document:
         lines += ["| models | predicting, seconds a model |", "|---|---|"]
