@@ -217,7 +217,10 @@ def distant_section(document: dict[str, Any]) -> list[str]:
     if "growth" in document:
         lines += grid("Time of the search over N, at 128 features", document["growth"])
     if "memory" in document:
-        lines += grid("Working memory of the search beyond a mapped store, one thread", document["memory"])
+        lines += grid(
+            "Working memory of the search beyond a mapped store, one thread (anonymous memory, sampled after each column of tiles)",
+            document["memory"],
+        )
     found = document.get("science", {})
     if "beyond_nulls" in found:
         it = found["beyond_nulls"]
