@@ -67,7 +67,7 @@ def predict(
     share: float = 0.4,
     scouts: int = 5,
     classes: int | None = None,
-    batch_size: int = 1024,
+    batch_size: int = 256,
     resamples: int = 200,
     seed: int = 0,
     tick: Tick = lambda _stage, _done, _total: None,
@@ -86,7 +86,7 @@ def predict(
             gradient: the best source for one is not the best for the other.
         bounds: lowest and highest legal value; probes stay inside.
         samples, probes: n probed samples and P displacements of each; n·P passes a model. More samples are worth more
-            than more probes, once P is near 64. 12 × 64 is about 100 times cheaper than PGD-20 at 48 models; 100 × 64 is
+            than more probes, once P is near 64. 12 × 64 is 70 to 100 times cheaper than PGD-20 at 48 models; 100 × 64 is
             about 13 times cheaper and near the best that this score can do (docs/benchmarks.md).
         size: how far a probe moves each entry; default a fifth of the width of the bounds: larger than an infinitesimal
             one, as attacks are.
