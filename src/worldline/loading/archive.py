@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import math
-import tokenize
 import zipfile
-import zlib
 from pathlib import Path
 from typing import IO
 
@@ -47,7 +45,9 @@ def read_arrays(
     limit = available_memory() // 2 if limit is None else limit
     name = shorten(path.name)
     _check_magic(path)
-    members = {member.filename.removesuffix(".npy"): member for member in check_zip(path, DataError)}
+    members = {
+        member.filename.removesuffix(".npy"): member for member in check_zip(path, "an .npz of plain arrays", DataError)
+    }
     held = [shorten(key, 40) for key in list(members)[:12]]
     wanted = {*required, *(together if set(together) & set(members) else ())}
     if missing := sorted(wanted - set(members)):
@@ -67,7 +67,7 @@ def read_arrays(
             return {key: _read(archive, members[key]) for key in (*required, *together) if key in wanted}
     except DataError:
         raise
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error, NotImplementedError, MemoryError) as error:
+    except Exception as error:
         raise DataError(
             f"{name} cannot be read as an .npz of plain arrays: {shorten(str(error))}. Save it again with numpy.savez."
         ) from error
@@ -94,7 +94,9 @@ def _declared(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, key:
         shape, dtype, header = _header(stream, what)
     if dtype.hasobject:
         raise DataError(
-            f"{what} holds Python objects ({dtype}), which are a pickle and are not opened. Save it as numbers: array.astype('float32')."
+            f"{name} cannot be read as an .npz of plain arrays: {key} holds Python objects ({dtype}), which are a "
+            f"pickle and are not opened. "
+            f"Save it as numbers: {key}.astype('float32')."
         )
     if not all(isinstance(side, int) and not isinstance(side, bool) and side >= 0 for side in shape):
         raise DataError(
@@ -116,16 +118,7 @@ def _header(stream: IO[bytes], what: str) -> tuple[tuple[int, ...], np.dtype, in
             raise ValueError(f"header version {version} is not known")
         read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
         shape, _, dtype = read(stream)
-    except (
-        ValueError,
-        TypeError,
-        SyntaxError,
-        EOFError,
-        MemoryError,
-        RecursionError,
-        tokenize.TokenError,
-        OverflowError,
-    ) as error:
+    except Exception as error:
         reason = shorten(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise DataError(
             f"{what} has no readable npy header: {reason}. Save the file again with numpy.savez."

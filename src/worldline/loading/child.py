@@ -12,7 +12,21 @@ import sys
 
 __all__ = ["forbid", "main"]
 
-FORBIDDEN = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.spawn", "os.fork", "os.startfile", "socket.", "shutil.", "os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.chown", "os.truncate", "os.putenv", "os.kill", "pty.", "ctypes.dlopen", "ftplib.", "smtplib.", "urllib.", "webbrowser.")  # fmt: skip
+FORBIDDEN = (
+    *(
+        "subprocess.",
+        "os.system",
+        "os.exec",
+        "os.posix_spawn",
+        "os.spawn",
+        "os.fork",
+        "os.startfile",
+        "os.kill",
+        "pty.",
+    ),
+    *("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.chown", "os.truncate"),
+    *("os.putenv", "shutil.", "socket.", "ftplib.", "smtplib.", "urllib.", "webbrowser.", "ctypes.dlopen"),
+)
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 

@@ -28,8 +28,10 @@ def load_data(
         spec: one of
 
             * ``digits``;
-            * an ``.npz`` with ``x`` (N, …) numbers and ``y`` (N,) integer labels, and optionally ``reference_x`` and ``reference_y``. No pickle
-              in it is opened; headers are checked first (:func:`worldline.loading.archive.read_arrays`); integers become float32 in their own units;
+            * an ``.npz`` with ``x`` (N, …) numbers and ``y`` (N,) integer labels, and optionally ``reference_x`` and ``reference_y``.
+              No pickle
+              in it is opened; headers are checked first (:func:`worldline.loading.archive.read_arrays`); integers become float32 in
+              their own units;
             * a folder with a subfolder of pictures for each class (:func:`worldline.loading.folders.read_folders`), or with ``train`` and
               ``test`` (or ``val``) that are laid out so: then ``train`` is the reference;
             * ``package.module:make`` or ``file.py:make``, code that is run and returns a torch ``Dataset`` of (x, y)
@@ -69,7 +71,8 @@ def load_data(
         check_inputs(x, bounds)
         return _divided(spec, spec.rpartition(":")[2], x, y, bounds, class_names)
     raise DataError(
-        f"Data is 'digits', an .npz file with arrays x and y, a folder of pictures, or file.py:factory of a Dataset; got {shorten(spec)!r}."
+        f"Data is 'digits' or an .npz file with arrays x and y, a folder of pictures, or file.py:factory of a "
+        f"Dataset; got {shorten(spec)!r}."
     )
 
 

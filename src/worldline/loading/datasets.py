@@ -21,8 +21,10 @@ def read_dataset(spec: str, *, limit: int | None = None) -> tuple[Tensor, Tensor
     A factory named on the command line is code, and is run: importing its module and calling it can do anything that you can.
 
     Args:
-        spec: ``package.module:make`` or ``file.py:make``; called without arguments; a dataset under that name is taken as it is. It has a length
-            and gives (x, y) for every number from 0: a ``Dataset``, a ``TensorDataset``, a list. x is a tensor or array of one shape, y a whole number.
+        spec: ``package.module:make`` or ``file.py:make``; called without arguments; a dataset under that name is taken as it is. It
+            has a length
+            and gives (x, y) for every number from 0: a ``Dataset``, a ``TensorDataset``, a list. x is a tensor or array of one shape,
+            y a whole number.
         limit: bytes that the samples may take as float32; default: half of the memory that is available.
 
     Returns:

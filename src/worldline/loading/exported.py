@@ -27,11 +27,18 @@ WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}  # bytes
 NAME = re.compile(r"[A-Za-z_]\w{0,500}", re.ASCII)
 WORDS = re.compile(r"[\w.\-]{0,500}", re.ASCII)
 TEXT = re.compile(r"[\w .,>\-]{0,200}", re.ASCII)  # string arguments: modes of interpolation, einsum's equations
-FREE = ("stack_trace", "nn_module_stack", "torch_fn")
 REFUSED = ("as_graph", "as_operator", "as_custom_obj", "custom_obj", "as_optional_tensors_custom")
-SYMBOLIC = re.compile(r"_operator\.(add|sub|mul|floordiv|truediv|mod|neg|eq|ne|le|ge|lt|gt|getitem|and_|or_)|(torch\.sym_(int|float|max|min|not|ite|sum))|math\.(ceil|floor|trunc)", re.ASCII)  # fmt: skip
+SYMBOLIC = re.compile(
+    r"_operator\.(add|sub|mul|floordiv|truediv|mod|neg|eq|ne|le|ge|lt|gt|getitem|and_|or_)"
+    r"|torch\.sym_(int|float|max|min|not|ite|sum)|math\.(ceil|floor|trunc)",
+    re.ASCII,
+)
 ATEN = re.compile(r"torch\.ops\.aten\.([a-z_]\w{0,80})\.([A-Za-z_]\w{0,80})", re.ASCII)
-HARMLESS = ("silu", "mish", "hardswish", "hardsigmoid", "lift_fresh_copy", "unfold", "split", "_assert_tensor_metadata", "_assert_scalar", "sym_constrain_range_for_size", "celu", "selu", "softplus", "glu", "log_sigmoid_forward", "threshold", "rsub", "swapaxes_", "unsafe_split", "native_batch_norm")  # fmt: skip
+BESIDE_CORE = (
+    "silu mish hardswish hardsigmoid celu selu softplus glu threshold rsub unfold split unsafe_split lift_fresh_copy log_sigmoid_forward "
+    "native_batch_norm _assert_tensor_metadata _assert_scalar sym_constrain_range_for_size"
+)
+HARMLESS = frozenset(BESIDE_CORE.split())
 NEVER = ("resize_", "resize", "set_", "from_file")
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
     "relu": nn.ReLU, "relu_": nn.ReLU, "silu": nn.SiLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "elu": nn.ELU,
@@ -45,11 +52,13 @@ def load_exported(path: Path) -> nn.Module:
     ``torch.export.load`` runs code that an archive may hold in six places: pickled weights, pickled constants and custom objects, example
     inputs, symbolic sizes (evaluated by sympy), guards, and names (pasted into generated source). So the archive is not given to it. It is
     checked (see :func:`clean_archive`) and written anew in memory with nothing but tensors, sizes and names of operators; a child process
-    with a limit on memory and time, and without the right to write, connect or start anything, opens that copy and runs it once; only then is
+    with a limit on memory and time, and without the right to write, connect or start anything, opens that copy and runs it once; only
+    then is
     it opened here.
 
     Args:
-        path: what ``torch.export.save`` of torch ≥ 2.8 has written, of a model with one tensor in and one out, on the CPU. Give it a dynamic
+        path: what ``torch.export.save`` of torch ≥ 2.8 has written, of a model with one tensor in and one out, on the CPU. Give it a
+            dynamic
             batch dimension, ``dynamic_shapes=({0: torch.export.Dim("batch")},)``; else it takes one batch size only, and says so.
 
     Raises:
@@ -93,7 +102,8 @@ def clean_archive(path: Path) -> tuple[bytes, tuple[int | None, ...]]:
     """A new archive with what was checked, and nothing else; and the shape of its input, None for a free size.
 
     Copied: weights and constants as bare bytes whose sizes, strides and offsets lie inside them; the graph, whose operators are ATen's core
-    or are composed of it, whose names are names, and whose symbolic sizes are arithmetic. Left out: example inputs, guards, stack traces, extra files.
+    or are composed of it, whose names are names, and whose symbolic sizes are arithmetic. Left out: example inputs, guards, stack
+    traces, extra files.
 
     Raises:
         ModelError: a pickle, compiled code, custom objects, subgraphs, or anything else that is not listed above.
@@ -108,7 +118,9 @@ def clean_archive(path: Path) -> tuple[bytes, tuple[int | None, ...]]:
     """
     real_file(path, "model file", ModelError)
     name = shorten(path.name)
-    members = {member.filename: member for member in check_zip(path, ModelError, stored=True)}
+    members = {
+        member.filename: member for member in check_zip(path, "an archive of torch.export", ModelError, stored=True)
+    }
     root = next(iter(members), "").split("/", 1)[0]
     kinds = {member: _kind(member.removeprefix(f"{root}/"), member, name) for member in members}
     if f"{root}/archive_format" not in members or f"{root}/models/model.json" not in members:
@@ -151,7 +163,7 @@ def clean_archive(path: Path) -> tuple[bytes, tuple[int | None, ...]]:
                     copied[member.removeprefix(f"{root}/")] = archive.read(member)[:100]
     except ModelError:
         raise
-    except (zipfile.BadZipFile, ValueError, KeyError, TypeError, AttributeError, IndexError, OSError, RecursionError, StopIteration, EOFError, MemoryError) as error:  # fmt: skip
+    except Exception as error:
         raise ModelError(
             f"{name} is not a whole archive of torch.export ({type(error).__name__}: {shorten(str(error))}). Export the model again."
         ) from error
@@ -172,7 +184,9 @@ def _kind(place: str, member: str, name: str) -> str:
         r"models/model\.json|data/(weights|constants)/(model_\w+_config\.json|weight_\d+|tensor_\d+)", place
     ):
         return "copied"
-    what = "custom or pickled objects" if "custom_obj" in place or "opaque" in place or place.endswith((".pkl", ".pt")) else "compiled code" if "aotinductor" in place else "more than a plain exported program"  # fmt: skip
+    pickled = "custom_obj" in place or "opaque" in place or place.endswith((".pkl", ".pt"))
+    other = "compiled code" if "aotinductor" in place else "more than a plain exported program"
+    what = "custom or pickled objects" if pickled else other
     hint = (
         " It looks like a TorchScript archive or a pickled module."
         if place.endswith("data.pkl") or place.startswith("code/")

@@ -94,16 +94,14 @@ def available_memory() -> int:
     return max(min(free, allowed), 0)
 
 
-def check_zip(
-    path: Path, error: type[InputError], *, stored: bool = False, limit: int | None = None
-) -> list[zipfile.ZipInfo]:
+def check_zip(path: Path, kind: str, error: type[InputError], *, stored: bool = False) -> list[zipfile.ZipInfo]:
     """The members of a zip, if what it declares can be true and may be unpacked. Nothing is unpacked.
 
     Args:
         path: a regular file.
+        kind: what it should be, for the message.
         error: what to raise.
         stored: whether members must be there uncompressed, as torch writes them.
-        limit: bytes that may be unpacked in all.
 
     Returns:
         One entry for each member: distinct plain relative names, inside the file, not encrypted.
@@ -115,7 +113,7 @@ def check_zip(
         tail = file.read(TAIL)
     place = tail.rfind(b"PK\x05\x06")
     if place < 0 or len(tail) < place + 22:
-        raise error(f"{name} is not a whole zip archive: it has no directory at its end. {broken}")
+        raise error(f"{name} cannot be read as {kind}: it has no directory of a zip archive at its end. {broken}")
     directory, start = struct.unpack("<II", tail[place + 12 : place + 20])
     if directory != 0xFFFFFFFF and (directory > DIRECTORY_LIMIT or (start != 0xFFFFFFFF and directory + start > size)):
         raise error(
@@ -125,7 +123,7 @@ def check_zip(
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
     except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, struct.error, OverflowError) as cause:
-        raise error(f"{name} cannot be read as a zip archive: {shorten(str(cause))}. {broken}") from cause
+        raise error(f"{name} cannot be read as {kind}: {shorten(str(cause))}. {broken}") from cause
     names = [member.filename for member in members]
     if len(set(names)) < len(names):
         raise error(f"{name} holds two members of one name; which one counts is not defined. {broken}")
@@ -133,12 +131,6 @@ def check_zip(
         _check_member(name, member, size, stored, error, broken)
     if sum(member.compress_size for member in members) > size:
         raise error(f"Members of {name} overlap: they declare more bytes than the file has. {broken}")
-    total = sum(member.file_size for member in members)
-    if limit is not None and total > limit:
-        raise error(
-            f"{name} ({size_text(size)}) unpacks to {size_text(total)}, more than the {size_text(limit)} that may be used. Split it, "
-            "or use a machine with more memory."
-        )
     return members
 
 

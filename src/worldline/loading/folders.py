@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from worldline.errors import DataError, ShapeError
@@ -17,7 +17,8 @@ from worldline.loading.files import available_memory, real_file, shorten, size_t
 
 __all__ = ["Pictures", "read_folders", "split_folders"]
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM"}  # fmt: skip
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP"}
+FORMATS |= {".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM"}
 GREY = ("1", "L")
 COLOURED = ("P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "PA", "RGBX")
 LARGEST_SIDE = 20_000  # pixels of one picture's side, before it is made smaller
@@ -61,12 +62,13 @@ def read_folders(folder: Path, *, image_size: int = 0, limit: int | None = None)
     """Pictures by class from ``FOLDER/class_name/picture.png``: the first of each class, then the second, in the order of names.
 
     Every picture's size is read from its header, and the sum compared with the limit, before one is decoded. Pixels come as float32 in
-    [0, 1]; transparency is dropped, palettes and CMYK become RGB; of moving pictures the first frame is taken. Files of other endings, and those whose name
-    begins with a dot, are passed over.
+    [0, 1]; transparency is dropped, palettes and CMYK become RGB; of moving pictures the first frame is taken. Files of other endings, and
+    those whose name begins with a dot, are passed over.
 
     Args:
         folder: holds one subfolder for each class and nothing deeper.
-        image_size: 0 if all pictures have one size; else the shorter side is resized to it (bilinear, antialiased) and the centre is cut out.
+        image_size: 0 if all pictures have one size; else the shorter side is resized to it (bilinear, antialiased) and the centre is
+            cut out.
         limit: bytes that the pixels may take as float32; default: half of the memory that is available.
 
     Raises:
@@ -157,7 +159,7 @@ def _header(file: Path) -> tuple[tuple[int, int], str]:
     try:
         with _open(file) as image:
             size, mode = image.size, image.mode
-    except (UnidentifiedImageError, OSError, ValueError, SyntaxError, TypeError, IndexError, KeyError, AttributeError, OverflowError, MemoryError, EOFError, NotImplementedError, AssertionError, Image.DecompressionBombError) as error:  # fmt: skip
+    except Exception as error:
         raise DataError(
             f"{shown} cannot be read as a {file.suffix} picture: {_reason(error)}. Remove it, or save it again."
         ) from error

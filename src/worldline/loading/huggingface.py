@@ -62,8 +62,10 @@ class ImageClassifier(nn.Module):
 class TextClassifier(nn.Module):
     """Input embeddings to logits. Token ids are not continuous, so what is traced and attacked is what the ids are looked up as.
 
-    The input is (N, T, D + 1): the D numbers of each token's embedding, and the attention mask, written as the upper bound for a token and the
-    lower for padding. The mask is read by its side of the middle, without a gradient, so an L∞ attack with ε below half of the bounds' width leaves
+    The input is (N, T, D + 1): the D numbers of each token's embedding, and the attention mask, written as the upper bound for a token
+    and the
+    lower for padding. The mask is read by its side of the middle, without a gradient, so an L∞ attack with ε below half of the bounds'
+    width leaves
     it as it is. An adversarial embedding is in general the embedding of no text: it tells of the model, not of an attack by words.
 
     Attributes:
@@ -119,7 +121,8 @@ def load_huggingface(folder: Path, *, bounds: tuple[float, float] = (0.0, 1.0)) 
     read, nothing is downloaded. The configuration's number of weights is compared with the file's before any is made.
 
     Args:
-        folder: as ``save_pretrained`` leaves it; for images ``preprocessor_config.json`` gives mean and standard deviation (without it: none).
+        folder: as ``save_pretrained`` leaves it; for images ``preprocessor_config.json`` gives mean and standard deviation (without
+            it: none).
         bounds: lowest and highest value of a pixel, for images.
 
     Returns:
@@ -152,7 +155,9 @@ def load_huggingface(folder: Path, *, bounds: tuple[float, float] = (0.0, 1.0)) 
     config = _document(folder, "config.json")
     _check_config(config, shown)
     weights = folder / "model.safetensors"
-    if not weights.exists() and (others := sorted(it.name for it in folder.iterdir() if it.suffix in (".bin", ".pt", ".pth", ".h5") or it.name.endswith(".index.json"))):  # fmt: skip
+    endings = (".bin", ".pt", ".pth", ".h5", ".index.json")
+    others = sorted(it.name for it in folder.iterdir() if it.name.endswith(endings))
+    if not weights.exists() and others:
         raise ModelError(
             f"{shown} has no model.safetensors but {', '.join(others[:5])}: pickles can run anything and are not "
             f"opened, and parts are not put together. {AGAIN}"

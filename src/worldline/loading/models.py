@@ -36,13 +36,15 @@ def load_model(
         spec: one of
 
             * a name of the zoo: ``cnn``, or ``cnn@1`` for the one of another seed;
-            * ``package.module:factory`` or ``file.py:factory`` (``file.py:factory@w.safetensors`` with weights). A factory is **code, and is run**,
+            * ``package.module:factory`` or ``file.py:factory`` (``file.py:factory@w.safetensors`` with weights). A factory is **code,
+              and is run**,
               without arguments, and returns an ``nn.Module``; a module instance under that name is taken as it is;
             * ``model.pt2``, checked, written anew and tried in a child process first (:func:`worldline.loading.exported.load_exported`);
             * ``model.onnx``, with the extra ``[onnx]`` (:func:`worldline.loading.onnx_model.load_onnx`);
             * ``hf:FOLDER``, an image or text classifier, with the extra ``[hf]``; text models take embeddings
               (:func:`worldline.loading.huggingface.load_huggingface`);
-            * a whole module as ``torch.save(model)`` or TorchScript has written it (``.pt``, ``.pth``, ``.pkl``), which **can run any code**
+            * a whole module as ``torch.save(model)`` or TorchScript has written it (``.pt``, ``.pth``, ``.pkl``), which **can run any
+              code**
               when it is opened, and is refused unless ``unsafe_pickle``.
         weights: a state dict as ``.safetensors``, or as ``.pt``/``.pth`` (read with ``weights_only=True``, which
             refuses anything but tensors and plain containers). For a factory.

@@ -29,7 +29,8 @@ def check_graph(proto: Any, graph: nn.Module, name: str) -> None:
     """Compare a converted graph with ``onnx.reference.ReferenceEvaluator`` on seeded inputs in [0, 1].
 
     Logits: max |ours − reference| ≤ 1e-4 · max |reference|. Gradient g of a seeded mixture s of the logits: s moves along g/|g| at the rate
-    |g|; the reference, asked for (s(x + h g/|g|) − s(x − h g/|g|)) / 2h, must agree to 5 % at one of three steps h (in float32 a shorter step
+    |g|; the reference, asked for (s(x + h g/|g|) − s(x − h g/|g|)) / 2h, must agree to 5 % at one of three steps h (in float32 a
+    shorter step
     drowns in rounding, a longer one crosses kinks). Where g = 0 there is no direction to ask for, and only the logits are compared.
 
     Raises:
@@ -49,7 +50,8 @@ def check_graph(proto: Any, graph: nn.Module, name: str) -> None:
     Traceback (most recent call last):
     worldline.errors.ModelError: The logits of e.onnx differ from those of ONNX' reference by 0.388 (at most ...
     """
-    batch, *sides = graph.shape
+    declared: Any = graph.shape
+    batch, *sides = declared
     shape = (batch or SAMPLES, *(side or UNKNOWN for side in sides))
     if math.prod(shape) > 2**28:
         raise ModelError(
@@ -91,7 +93,8 @@ def _reference(proto: Any) -> Callable[[Tensor], np.ndarray]:
     )
 
     def run(x: Tensor) -> np.ndarray:
-        return np.asarray(session.run(None, {entry: x.numpy()})[0], dtype=np.float64)
+        answers: Any = session.run(None, {entry: x.numpy()})
+        return np.asarray(answers[0], dtype=np.float64)
 
     return run
 

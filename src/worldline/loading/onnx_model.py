@@ -28,7 +28,8 @@ AGAIN = "Export the model again."
 def load_onnx(path: Path) -> nn.Module:
     """The graph as a module with gradients, checked against ONNX' own evaluator on load.
 
-    Nothing in an ONNX file is executed: it is a list of operators. Sizes of tensors are compared with the bytes that are there before anything is
+    Nothing in an ONNX file is executed: it is a list of operators. Sizes of tensors are compared with the bytes that are there before
+    anything is
     made; external data must lie in the file's own folder; ``onnx.checker`` looks at the rest. Then logits and gradients are compared with
     ``onnx.reference`` (:func:`worldline.loading.onnx_check.check_graph`).
 
@@ -55,6 +56,7 @@ def load_onnx(path: Path) -> nn.Module:
     """
     try:
         import onnx  # noqa: PLC0415
+        from onnx.inliner import inline_local_functions  # noqa: PLC0415
 
         from worldline.loading.onnx_check import check_graph  # noqa: PLC0415
     except ImportError as error:
@@ -73,7 +75,7 @@ def load_onnx(path: Path) -> nn.Module:
             _check_tensor(tensor, path)
         onnx.checker.check_model(proto)
         if proto.functions:
-            proto = onnx.inliner.inline_local_functions(proto)
+            proto = inline_local_functions(proto)
         graph = OnnxGraph(proto, name)
     except InputError:
         raise
@@ -171,7 +173,7 @@ class OnnxNode(nn.Module):
                     f"{self.label} would make {size:,} numbers for {samples} samples; {LARGEST:,} a sample are allowed."
                 )
             return OPERATORS[self.operator](self.attributes, *inputs)
-        except (RuntimeError, IndexError, ValueError, TypeError, KeyError, StopIteration, ZeroDivisionError, AttributeError, OverflowError) as error:  # fmt: skip
+        except Exception as error:
             if isinstance(error, InputError):
                 raise
             shapes = ", ".join("–" if it is None else str(tuple(it.shape)) for it in inputs)
@@ -246,8 +248,7 @@ class OnnxGraph(nn.Module):
         held: dict[str, Tensor] = {self.input: self.expected_shape(x)}
         for name, values, outputs, done in self.steps:
             result = getattr(self, name)(*(held[value] for value in values))
-            for output, value in zip(outputs, result if isinstance(result, tuple) else (result,), strict=False):
-                held[output] = value
+            held.update(zip(outputs, result if isinstance(result, tuple) else (result,), strict=False))
             for value in done:
                 held.pop(value, None)
         return held[self.output]

@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812
 
 from worldline.errors import ModelError
 
@@ -19,7 +19,8 @@ __all__ = ["ACTIVATIONS", "OPERATORS", "output_size"]
 
 Attributes = dict[str, Any]
 Operator = Callable[..., Any]
-DTYPES = {1: torch.float32, 2: torch.uint8, 3: torch.int8, 5: torch.int16, 6: torch.int32, 7: torch.int64, 9: torch.bool, 10: torch.float16, 11: torch.float64, 16: torch.bfloat16}  # fmt: skip
+DTYPES = {1: torch.float32, 2: torch.uint8, 3: torch.int8, 5: torch.int16, 6: torch.int32, 7: torch.int64}
+DTYPES |= {9: torch.bool, 10: torch.float16, 11: torch.float64, 16: torch.bfloat16}
 
 
 def _ints(value: Tensor | Sequence[int] | None) -> list[int]:
@@ -153,7 +154,14 @@ def _unsqueeze(at: Attributes, x: Tensor, axes: Tensor | None = None) -> Tensor:
     return x
 
 
-def _slice(at: Attributes, x: Tensor, starts: Tensor | None = None, ends: Tensor | None = None, axes: Tensor | None = None, steps: Tensor | None = None) -> Tensor:  # fmt: skip
+def _slice(
+    at: Attributes,
+    x: Tensor,
+    starts: Tensor | None = None,
+    ends: Tensor | None = None,
+    axes: Tensor | None = None,
+    steps: Tensor | None = None,
+) -> Tensor:
     first, last = (
         _ints(given if given is not None else at[key]) for key, given in (("starts", starts), ("ends", ends))
     )
@@ -179,11 +187,13 @@ def _split(at: Attributes, x: Tensor, sizes: Tensor | None = None) -> tuple[Tens
     axis = at.get("axis", 0)
     given = _ints(sizes if sizes is not None else at.get("split"))
     if given:
-        return x.split(given, dim=axis)
-    return x.split(-(-x.shape[axis] // at["outputs"]), dim=axis)
+        return tuple(torch.split(x, given, dim=axis))
+    return tuple(torch.split(x, -(-x.shape[axis] // at["outputs"]), dim=axis))
 
 
-def _pad(at: Attributes, x: Tensor, pads: Tensor | None = None, value: Tensor | None = None, axes: Tensor | None = None) -> Tensor:  # fmt: skip
+def _pad(
+    at: Attributes, x: Tensor, pads: Tensor | None = None, value: Tensor | None = None, axes: Tensor | None = None
+) -> Tensor:
     amounts, mode = _ints(pads if pads is not None else at["pads"]), at.get("mode", "constant")
     places = [axis % x.ndim for axis in _ints(axes)] or list(range(x.ndim))
     half, full = len(amounts) // 2, [0] * 2 * x.ndim
@@ -212,7 +222,7 @@ def _reduce(function: Callable[..., Tensor]) -> Operator:
 
 
 def _constant_of_shape(at: Attributes, shape: Tensor) -> Tensor:
-    value = at.get("value", torch.zeros(1))
+    value: Tensor = at.get("value", torch.zeros(1))
     return value.reshape(()).expand(_ints(shape)).clone()
 
 
@@ -242,7 +252,8 @@ def _gelu(at: Attributes, x: Tensor) -> Tensor:
 
 
 def _selu(at: Attributes, x: Tensor) -> Tensor:
-    alpha, gamma = at.get("alpha", 1.67326319217681884765625), at.get("gamma", 1.05070102214813232421875)
+    alpha: float = at.get("alpha", 1.67326319217681884765625)
+    gamma: float = at.get("gamma", 1.05070102214813232421875)
     return gamma * torch.where(x > 0, x, alpha * torch.expm1(x.clamp(max=0)))
 
 
@@ -363,7 +374,7 @@ ACTIVATIONS: dict[str, Callable[[Attributes], nn.Module]] = {
 """Operators that torch has as activation modules: tracing then knows them as such."""
 
 
-def output_size(operator: str, at: Attributes, inputs: Sequence[Tensor | None]) -> int:
+def output_size(operator: str, at: Attributes, inputs: Sequence[Tensor | None]) -> int:  # noqa: PLR0911
     """How many numbers an operator will put out, where that can be far more than it takes in; else 0.
 
     >>> output_size("MatMul", {}, (torch.zeros(1000, 1), torch.zeros(1, 1000)))
@@ -392,11 +403,11 @@ def output_size(operator: str, at: Attributes, inputs: Sequence[Tensor | None]) 
             math.prod(grown[2:] if operator == "Pad" else grown) * sides[0] * shapes[1][0] if operator == "Conv" else 0,
         )
     if operator == "Gather":
-        axis = at.get("axis", 0) % max(len(shapes[0]), 1)
+        axis: int = at.get("axis", 0) % max(len(shapes[0]), 1)
         return math.prod(shapes[0][:axis]) * math.prod(shapes[1]) * math.prod(shapes[0][axis + 1 :])
     if operator in ("MatMul", "Gemm") and all(len(shape) >= 2 for shape in shapes[:2]):
         a, b = (shape[::-1] if at.get(f"trans{side}") else shape for side, shape in zip("AB", shapes, strict=False))
-        return math.prod(torch.broadcast_shapes(a[:-2], b[:-2])) * a[-2] * b[-1]
+        return math.prod((*torch.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1]))
     if operator in (
         "Add",
         "Sub",

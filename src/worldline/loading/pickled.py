@@ -23,7 +23,8 @@ SAFER = (
 def load_pickled(path: Path, *, unsafe_pickle: bool = False) -> nn.Module:
     """A module from ``torch.save(model, path)``, a pickle, or TorchScript.
 
-    Opening such a file runs what it says. It is opened only if ``unsafe_pickle``, without any check: do that for files that you trust as you trust a
+    Opening such a file runs what it says. It is opened only if ``unsafe_pickle``, without any check: do that for files that you trust
+    as you trust a
     program. Its classes must be importable.
 
     Args:

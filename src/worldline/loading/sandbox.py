@@ -23,7 +23,8 @@ def tried_in_child(
     """Open an exported program in a child process and run it once on zeros; return if that went well.
 
     The child (``child.py``) gets the bytes through a pipe. Its memory and processor time are limited by the system (on Linux and macOS),
-    and an audit hook ends it when anything tries to start a program, connect, or open a file for writing. An audit hook is no wall: native code
+    and an audit hook ends it when anything tries to start a program, connect, or open a file for writing. An audit hook is no wall:
+    native code
     could get around it. It is a second net under the check of the archive, not in place of it.
 
     Args:

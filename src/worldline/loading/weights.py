@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
@@ -64,7 +63,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
     except ModelError:
         raise
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError, TypeError, KeyError, AttributeError, IndexError, MemoryError, RecursionError, AssertionError) as error:  # fmt: skip
+    except Exception as error:
         reason = shorten(str(error).splitlines()[0] if str(error) else type(error).__name__, 300)
         raise ModelError(f"{name} cannot be read as a {path.suffix} state dict: {reason} {AGAIN}") from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
@@ -128,7 +127,9 @@ def _check_torch_file(path: Path) -> None:
             f"written since torch 1.6 (an older "
             f"file is a bare pickle, which declares sizes that cannot be checked before it is opened). {AGAIN}"
         )
-    members = {member.filename: member for member in check_zip(path, ModelError, stored=True)}
+    members = {
+        member.filename: member for member in check_zip(path, f"a {path.suffix} state dict", ModelError, stored=True)
+    }
     if any("/code/" in f"/{member}" for member in members):
         raise ModelError(
             f"{name} is a TorchScript archive, a whole model with code, not a state dict. Give it as --model with "
@@ -187,7 +188,7 @@ class _Inert:
     def extend(self, _: object) -> None: ...
 
 
-class _Reader(pickle._Unpickler):  # type: ignore[name-defined, misc]
+class _Reader(pickle._Unpickler):
     """Reads a pickle's structure: no import, no call of anything but :class:`_Inert`. In Python, as C sizes its memo by the file."""
 
     def __init__(self, file: io.BytesIO) -> None:
