@@ -11,9 +11,9 @@ __all__ = ["check_expression"]
 
 LONGEST = 2_000
 ARITHMETIC = (
-    "Symbol Integer Rational Float Add Mul Max Min Mod PythonMod FloorDiv CeilDiv CleanDiv ModularIndexing Where Identity ToFloat IntTrueDiv "
-    "FloatTrueDiv CeilToInt FloorToInt TruncToInt RoundToInt TruncToFloat Eq Ne Equality Unequality StrictLessThan StrictGreaterThan LessThan "
-    "GreaterThan And Or Not"
+    "Symbol Integer Rational Float Add Mul Max Min Mod PythonMod FloorDiv CeilDiv CleanDiv ModularIndexing Where Identity "
+    "ToFloat IntTrueDiv FloatTrueDiv CeilToInt FloorToInt TruncToInt RoundToInt TruncToFloat Eq Ne Equality Unequality "
+    "StrictLessThan StrictGreaterThan LessThan GreaterThan And Or Not"
 )
 FUNCTIONS = frozenset(ARITHMETIC.split())
 FACTS = ("integer", "positive", "nonnegative", "real", "evaluate", "precision")

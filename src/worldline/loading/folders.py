@@ -199,4 +199,4 @@ def _decoded(file: Path, mode: str, image_size: int) -> Tensor:
 
 
 def _reason(error: BaseException) -> str:
-    return shorten(str(error).splitlines()[0] if str(error) else type(error).__name__, 200)
+    return shorten(str(error).splitlines()[0] if str(error) else type(error).__name__, 200).rstrip(".")

@@ -11,7 +11,7 @@ from torch import nn
 from worldline.errors import ModelError
 from worldline.loading.files import real_file, shorten
 
-__all__ = ["load_pickled"]
+__all__ = ["is_script", "load_pickled"]
 
 SAFER = (
     "The safe way, once, where the model is at home: safetensors.torch.save_file(model.state_dict(), "
@@ -41,7 +41,7 @@ def load_pickled(path: Path, *, unsafe_pickle: bool = False) -> nn.Module:
     Linear(in_features=2, out_features=2, bias=True)
     """
     real_file(path, "model file", ModelError)
-    name, script = shorten(path.name), _is_script(path)
+    name, script = shorten(path.name), is_script(path)
     what = "a TorchScript archive, whose code is run" if script else "a pickled module, and opening it can run any code"
     if not unsafe_pickle:
         raise ModelError(
@@ -64,7 +64,12 @@ def load_pickled(path: Path, *, unsafe_pickle: bool = False) -> nn.Module:
     return model.eval()
 
 
-def _is_script(path: Path) -> bool:
+def is_script(path: Path) -> bool:
+    """Whether a file is an archive of TorchScript: a zip with a folder of code.
+
+    >>> is_script(Path(__file__))
+    False
+    """
     try:
         with zipfile.ZipFile(path) as archive:
             return any("/code/" in member for member in archive.namelist())

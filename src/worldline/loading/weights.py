@@ -18,6 +18,7 @@ from torch import Tensor
 
 from worldline.errors import ModelError
 from worldline.loading.files import check_zip, real_file, shorten, size_text
+from worldline.loading.pickled import is_script
 
 __all__ = ["check_safetensors", "read_weights"]
 
@@ -127,14 +128,14 @@ def _check_torch_file(path: Path) -> None:
             f"written since torch 1.6 (an older "
             f"file is a bare pickle, which declares sizes that cannot be checked before it is opened). {AGAIN}"
         )
-    members = {
-        member.filename: member for member in check_zip(path, f"a {path.suffix} state dict", ModelError, stored=True)
-    }
-    if any("/code/" in f"/{member}" for member in members):
+    if is_script(path):
         raise ModelError(
             f"{name} is a TorchScript archive, a whole model with code, not a state dict. Give it as --model with "
             f"--unsafe-pickle, or: {AGAIN}"
         )
+    members = {
+        member.filename: member for member in check_zip(path, f"a {path.suffix} state dict", ModelError, stored=True)
+    }
     root = next((member.removesuffix("data.pkl") for member in members if member.split("/", 1)[-1] == "data.pkl"), None)
     if root is None:
         raise ModelError(f"{name} cannot be read as a {path.suffix} state dict: it has no data.pkl. {AGAIN}")
