@@ -228,6 +228,8 @@ class OnnxGraph(nn.Module):
             )
         attributes = {it.name: _attribute(it) for it in node.attribute} | {"opset": opset, "outputs": len(node.output)}
         slots = [weights.get(it, it) if it else None for it in node.input]
+        if node.op_type == "BatchNormalization":  # statistics are no parameters
+            slots[3:] = [it.detach() if isinstance(it, Tensor) else it for it in slots[3:]]
         values = [it for it in slots if isinstance(it, str)]
         single = node.op_type in ACTIVATIONS and len(slots) == len(values) == 1
         module = ACTIVATIONS[node.op_type](attributes) if single else OnnxNode(node.op_type, attributes, slots, label)

@@ -167,12 +167,11 @@ def _slice(
     )
     places = _axes(at, axes) or list(range(len(first)))
     for axis, low, high, step in zip(places, first, last, _ints(steps) or [1] * len(first), strict=True):
-        rows = torch.arange(x.shape[axis], device=x.device)[:: 1 if step > 0 else -1]
         start, stop, _ = slice(low, high, step).indices(x.shape[axis])
         if step > 0:
             x = x[(slice(None),) * (axis % x.ndim) + (slice(start, stop, step),)]
         else:
-            x = x.index_select(axis, torch.arange(start, stop, step, device=rows.device))
+            x = x.index_select(axis, torch.arange(start, stop, step, device=x.device))
     return x
 
 
@@ -180,7 +179,7 @@ def _gather(at: Attributes, x: Tensor, index: Tensor) -> Tensor:
     axis = at.get("axis", 0) % x.ndim
     index = torch.where(index < 0, index + x.shape[axis], index)
     chosen = x.index_select(axis, index.reshape(-1))
-    return chosen.reshape(*x.shape[:axis], *index.shape, *x.shape[axis + 1 :])
+    return chosen.reshape((*x.shape[:axis], *index.shape, *x.shape[axis + 1 :]))
 
 
 def _split(at: Attributes, x: Tensor, sizes: Tensor | None = None) -> tuple[Tensor, ...]:
@@ -305,9 +304,6 @@ OPERATORS: dict[str, Operator] = {
     "Identity": lambda at, x: x,
     "InstanceNormalization": lambda at, x, scale, bias: F.instance_norm(
         x, weight=scale, bias=bias, eps=at.get("epsilon", 1e-5)
-    ),
-    "LRN": lambda at, x: F.local_response_norm(
-        x, at["size"], at.get("alpha", 1e-4), at.get("beta", 0.75), at.get("bias", 1.0)
     ),
     "LayerNormalization": _layer_norm,
     "LeakyRelu": lambda at, x: F.leaky_relu(x, at.get("alpha", 0.01)),
