@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -182,7 +184,8 @@ def load_huggingface(folder: Path, *, bounds: tuple[float, float] = (0.0, 1.0)) 
             f"…ForImageClassification or …ForSequenceClassification is expected."
         )
     try:
-        model = _open(transformers, kind, folder, size, shown)
+        with _quiet(transformers), torch.random.fork_rng(devices=[]):  # it draws weights before it reads them
+            model = _open(transformers, kind, folder, size, shown)
     except InputError:
         raise
     except Exception as error:  # transformers raises whatever a configuration makes of it
@@ -193,6 +196,21 @@ def load_huggingface(folder: Path, *, bounds: tuple[float, float] = (0.0, 1.0)) 
     if kind is kinds[1]:
         return TextClassifier(model.eval())
     return ImageClassifier(model.eval(), bounds, *_normalisation(folder, model)).eval()
+
+
+@contextmanager
+def _quiet(transformers: Any) -> Iterator[None]:
+    """No bars and reports on standard error; what matters of them is raised."""
+    words = transformers.utils.logging
+    verbosity, bars = words.get_verbosity(), words.is_progress_bar_enabled()
+    words.set_verbosity(words.CRITICAL)
+    words.disable_progress_bar()
+    try:
+        yield
+    finally:
+        words.set_verbosity(verbosity)
+        if bars:
+            words.enable_progress_bar()
 
 
 def _architecture(config: dict[str, Any]) -> str:
