@@ -48,7 +48,22 @@ MEMORY = 300 * 2**20
 SECONDS = 20
 CHILD_EVERY = 200  # of the exported programs that pass the check, how many are opened in full
 NUMBERS = [0, 1, 2, 127, 128, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, 2**64 - 1]
-WORDS = [b"..", b"/", b"\0", b"-1", b"1e999", b"NaN", b"null", b"true", b"[", b"{", b"99999999999999999999", b"__import__", b"\xff\xfe", b"x" * 300]
+WORDS = [
+    b"..",
+    b"/",
+    b"\0",
+    b"-1",
+    b"1e999",
+    b"NaN",
+    b"null",
+    b"true",
+    b"[",
+    b"{",
+    b"99999999999999999999",
+    b"__import__",
+    b"\xff\xfe",
+    b"x" * 300,
+]
 
 
 class Canary:
@@ -71,14 +86,34 @@ def seeds() -> dict[str, list[bytes]]:
     data = {"x": np.random.default_rng(0).random((6, 2, 2)).astype(np.float32), "y": np.arange(6) % 2}
     state = {"weight": torch.ones(2, 3), "bias": torch.zeros(2, dtype=torch.float16)}
     model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)).eval()
-    program = torch.export.export(model, (torch.rand(2, 1, 4, 4),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},))
+    program = torch.export.export(
+        model, (torch.rand(2, 1, 4, 4),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)
+    )
     x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", side]) for name, side in (("x", 4), ("y", 3)))
-    weights = [numpy_helper.from_array(np.ones((4, 6), np.float32), "w"), numpy_helper.from_array(np.array([0, 2, 3]), "s")]
-    nodes = [helper.make_node("MatMul", ["x", "w"], ["h"]), helper.make_node("Relu", ["h"], ["r"]), helper.make_node("Reshape", ["r", "s"], ["q"])]
+    weights = [
+        numpy_helper.from_array(np.ones((4, 6), np.float32), "w"),
+        numpy_helper.from_array(np.array([0, 2, 3]), "s"),
+    ]
+    nodes = [
+        helper.make_node("MatMul", ["x", "w"], ["h"]),
+        helper.make_node("Relu", ["h"], ["r"]),
+        helper.make_node("Reshape", ["r", "s"], ["q"]),
+    ]
     nodes.append(helper.make_node("ReduceMean", ["q"], ["y"], axes=[1], keepdims=0))
-    graph = helper.make_model(helper.make_graph(nodes, "g", [x], [y], weights), opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
-    config = {"model_type": "bert", "architectures": ["BertForSequenceClassification"], "hidden_size": 8, "num_hidden_layers": 1, "num_attention_heads": 2}
-    pictures = [packed(lambda it, kind=kind: Image.new("RGB", (5, 4), (9, 99, 199)).save(it, kind)) for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")]
+    graph = helper.make_model(
+        helper.make_graph(nodes, "g", [x], [y], weights), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+    )
+    config = {
+        "model_type": "bert",
+        "architectures": ["BertForSequenceClassification"],
+        "hidden_size": 8,
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+    }
+    pictures = [
+        packed(lambda it, kind=kind: Image.new("RGB", (5, 4), (9, 99, 199)).save(it, kind))
+        for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")
+    ]
     return {
         "npz": [packed(lambda it: np.savez(it, **data)), packed(lambda it: np.savez_compressed(it, **data)), packed(lambda it: np.savez(it, x=np.array([Canary()]), y=data["y"]))],
         "safetensors": [save(state)],
@@ -118,7 +153,11 @@ def spoil(content: bytes, chance: random.Random) -> bytes:
 
 def _spoil_member(content: bytes, chance: random.Random) -> bytes:
     output = io.BytesIO()
-    with zipfile.ZipFile(io.BytesIO(content)) as archive, zipfile.ZipFile(output, "w") as new, warnings.catch_warnings():
+    with (
+        zipfile.ZipFile(io.BytesIO(content)) as archive,
+        zipfile.ZipFile(output, "w") as new,
+        warnings.catch_warnings(),
+    ):
         warnings.simplefilter("ignore")  # of zipfile, that a name is there twice: that is meant
         names = archive.namelist()
         chosen = chance.choice(names)
@@ -133,7 +172,10 @@ def _spoil_member(content: bytes, chance: random.Random) -> bytes:
 
 def _spoil_text(content: bytes, chance: random.Random) -> bytes:
     """Another value for one of a JSON document's, so that it stays JSON."""
-    document = json.loads(content)
+    try:
+        document = json.loads(content)
+    except ValueError:  # raw numbers that happen to begin with a brace
+        return spoil(content, chance)
     places: list[tuple[object, object]] = []
 
     def walk(it: object) -> None:
@@ -142,8 +184,28 @@ def _spoil_text(content: bytes, chance: random.Random) -> bytes:
             walk(value)
 
     walk(document)
+    if not places:
+        return content + b" "
     holder, key = chance.choice(places)
-    holder[key] = chance.choice([None, True, -1, 10**18, 2**70, 1.5, "", "x" * 500, "__import__('os').system('touch canary')", [], {}, [[]], {"as_int": 10**12}, "torch.ops.aten.relu.default", "data"])  # type: ignore[index]
+    holder[key] = chance.choice(
+        [
+            None,
+            True,
+            -1,
+            10**18,
+            2**70,
+            1.5,
+            "",
+            "x" * 500,
+            "__import__('os').system('touch canary')",
+            [],
+            {},
+            [[]],
+            {"as_int": 10**12},
+            "torch.ops.aten.relu.default",
+            "data",
+        ]
+    )  # type: ignore[index]
     return json.dumps(document).encode()
 
 
@@ -240,7 +302,9 @@ def fuzz(options: argparse.Namespace, folder: Path) -> int:
             print(f"{name}: {told}\n  kept as {options.finds}/{name}-{len(kept)}", flush=True)
     for (name, told), count in sorted(counts.items()):
         print(f"{name:12} {told:8} {count:8,}")
-    print(f"{sum(counts.values()):,} files in {time.monotonic() - start:.0f} s, seed {options.seed}: {len(kept)} kinds of finds")
+    print(
+        f"{sum(counts.values()):,} files in {time.monotonic() - start:.0f} s, seed {options.seed}: {len(kept)} kinds of finds"
+    )
     return len(kept)
 
 

@@ -49,7 +49,9 @@ def main(order: dict[str, object], content: bytes) -> None:
     import torch  # noqa: PLC0415
 
     torch.set_num_threads(1)
-    torch.export.export(torch.nn.Linear(2, 2), (torch.zeros(2, 2),)).module()  # imports what is imported late
+    torch.export.export(
+        torch.nn.Linear(2, 2), (torch.zeros(2, 2),)
+    ).module()  # what torch imports late writes temporary files
     _limit(order)
     sys.addaudithook(forbid)
     loaded = torch.export.load(io.BytesIO(content))

@@ -43,7 +43,7 @@ def read_dataset(spec: str, *, limit: int | None = None) -> tuple[Tensor, Tensor
     (torch.Size([2, 1, 2, 2]), [0, 1], None)
     """
     data: Any = import_object(spec, error=DataError)
-    if callable(data) and not hasattr(data, "__getitem__"):
+    if isinstance(data, type) or (callable(data) and not hasattr(data, "__getitem__")):
         try:
             data = data()
         except Exception as error:

@@ -35,8 +35,9 @@ SYMBOLIC = re.compile(
 )
 ATEN = re.compile(r"torch\.ops\.aten\.([a-z_]\w{0,80})\.([A-Za-z_]\w{0,80})", re.ASCII)
 BESIDE_CORE = (
-    "silu mish hardswish hardsigmoid celu selu softplus glu threshold rsub unfold split unsafe_split lift_fresh_copy log_sigmoid_forward "
-    "native_batch_norm _assert_tensor_metadata _assert_scalar sym_constrain_range_for_size"
+    "silu mish hardswish hardsigmoid celu selu softplus glu threshold rsub stack unsafe_split lift_fresh_copy log_sigmoid_forward zeros ones eye "
+    "zeros_like ones_like new_zeros new_ones new_full linspace native_batch_norm _assert_tensor_metadata _assert_scalar "
+    "sym_constrain_range_for_size"
 )
 HARMLESS = frozenset(BESIDE_CORE.split())
 NEVER = ("resize_", "resize", "set_", "from_file")
@@ -101,8 +102,8 @@ def load_exported(path: Path) -> nn.Module:
 def clean_archive(path: Path) -> tuple[bytes, tuple[int | None, ...]]:
     """A new archive with what was checked, and nothing else; and the shape of its input, None for a free size.
 
-    Copied: weights and constants as bare bytes whose sizes, strides and offsets lie inside them; the graph, whose operators are ATen's core
-    or are composed of it, whose names are names, and whose symbolic sizes are arithmetic. Left out: example inputs, guards, stack
+    Copied: weights and constants as bare bytes whose sizes, strides and offsets lie inside them; the graph, whose operators are ATen's core,
+    views, or composed of them, whose names are names, and whose symbolic sizes are arithmetic. Left out: example inputs, guards, stack
     traces, extra files.
 
     Raises:
@@ -287,26 +288,23 @@ def _check_operator(name: str, target: str) -> None:
         return
     found = ATEN.fullmatch(target) if type(target) is str else None
     operator = getattr(getattr(torch.ops.aten, found[1], None), found[2], None) if found else None
-    plain = getattr(getattr(torch.ops.aten, found[1].rstrip("_"), None), found[2], None) if found else None
-    if (
-        found
-        and operator is not None
-        and found[1] not in NEVER
-        and (found[1] in HARMLESS or any(map(_core, (operator, plain))))
-    ):
-        return
+    if found and isinstance(operator, torch._ops.OpOverload) and found[1] not in NEVER:
+        plain = getattr(torch.ops.aten, found[1].rstrip("_"), None) or operator.overloadpacket
+        if found[1] in HARMLESS or any(
+            _core(getattr(it, form)) for it in (operator.overloadpacket, plain) for form in it.overloads()
+        ):
+            return
     raise ModelError(
-        f"{name} uses the operator {shorten(str(target), 80)!r}, which is not among ATen's core operators or "
-        f"composed of them, so it cannot be shown "
+        f"{name} uses the operator {shorten(str(target), 80)!r}, which is not among ATen's core operators or composed of them, so it cannot be shown "
         "to be harmless. Export a model of plain torch.nn layers, or give it as file.py:factory with safetensors."
     )
 
 
 def _core(operator: Any) -> bool:
-    if not isinstance(operator, torch._ops.OpOverload):
-        return False
+    """Whether an overload is in ATen's core, is composed of others for every device, or only looks at its input in another shape."""
     composed = torch._C._dispatch_has_kernel_for_dispatch_key(operator.name(), "CompositeImplicitAutograd")
-    return torch.Tag.core in operator.tags or composed
+    views = any(it.alias_info is not None and not it.alias_info.is_write for it in operator._schema.returns)
+    return torch.Tag.core in operator.tags or composed or views
 
 
 def _check_values(name: str, value: Any, key: str = "") -> None:
@@ -392,8 +390,13 @@ def _with_submodules(module: torch.fx.GraphModule, check: nn.Module) -> torch.fx
     with graph.inserting_after(entry):
         checked = graph.call_module("expected_shape", (entry,))
     entry.replace_all_uses_with(checked, delete_user_cb=lambda user: user is not checked)
-    module.recompile()
-    return module
+    last = next(node for node in reversed(graph.nodes) if node.op == "output")
+    graph.output(_tensors(torch.utils._pytree.tree_leaves(last.args))[0])
+    graph.erase_node(last)
+    graph.set_codegen(torch.fx.graph.CodeGen())  # one tensor in, one out
+    return torch.fx.GraphModule(
+        module, graph
+    )  # the exported one cannot be set to eval, and checks shapes in its own words
 
 
 def _as_module(node: torch.fx.Node) -> nn.Module:

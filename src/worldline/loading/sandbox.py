@@ -37,9 +37,9 @@ def tried_in_child(
     Raises:
         ModelError: it failed, and how.
 
-    >>> tried_in_child(b"no archive", [1, 2], "m.pt2")
+    >>> tried_in_child(b"no archive", [1, 2], "m.pt2", seconds=0.01)
     Traceback (most recent call last):
-    worldline.errors.ModelError: m.pt2 was opened in a child process first, and failed there: ...
+    worldline.errors.ModelError: m.pt2 took more than 0.01 seconds to open in a child process, and is not opened here.
     """
     order = json.dumps({"shape": shape, "memory": spare + 4 * len(content), "seconds": int(seconds)})
     try:
