@@ -1,10 +1,12 @@
+# ruff: noqa: D103, PLC0415, T201
 """Spoil valid files at random, and see whether a loader does anything but load them or refuse them in a sentence.
 
     python fuzz/loaders.py --seconds 600 [--seed 0] [--only npz,onnx] [--finds FOLDER]
 
-A find is: an exception that is not Worldline's own, a process that dies, a canary file that appears, resident memory that grows by more than
-300 MB, or more than 20 seconds for one file. Each find is kept. With atheris installed and ``--atheris FORMAT``, its coverage-guided engine makes the bytes;
-otherwise a seeded generator changes valid files (and, inside zip archives, valid members, with the checksums made right again).
+A find is: an exception that is not Worldline's own, a process that dies, a canary file that appears, resident memory that grows by
+more than 300 MB, or more than 20 seconds for one file. Each find is kept. With atheris installed and ``--atheris FORMAT``, its
+coverage-guided engine makes the bytes; otherwise a seeded generator changes valid files (and, inside zip archives, valid members, with the
+checksums made right again).
 """
 
 from __future__ import annotations
@@ -115,7 +117,8 @@ def seeds() -> dict[str, list[bytes]]:
         for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")
     ]
     return {
-        "npz": [packed(lambda it: np.savez(it, **data)), packed(lambda it: np.savez_compressed(it, **data)), packed(lambda it: np.savez(it, x=np.array([Canary()]), y=data["y"]))],
+        "npz": [packed(lambda it: np.savez(it, **data)), packed(lambda it: np.savez_compressed(it, **data)),
+                packed(lambda it: np.savez(it, x=np.array([Canary()]), y=data["y"]))],
         "safetensors": [save(state)],
         "pt": [packed(lambda it: torch.save(state, it)), packed(lambda it: torch.save({"weight": Canary()}, it)), pickle.dumps(Canary())],
         "pt2": [packed(lambda it: torch.export.save(program, it))],
@@ -137,7 +140,7 @@ def spoil(content: bytes, chance: random.Random) -> bytes:
             case 0 if it:
                 it[place % len(it)] ^= 1 << chance.randrange(8)
             case 1:
-                width = chance.choice("<B <H <I <Q >I >Q".split())
+                width = chance.choice(["<B", "<H", "<I", "<Q", ">I", ">Q"])
                 number = chance.choice(NUMBERS) % 256 ** struct.calcsize(width)
                 it[place : place + struct.calcsize(width)] = struct.pack(width, number)
             case 2:
@@ -163,10 +166,11 @@ def _spoil_member(content: bytes, chance: random.Random) -> bytes:
         chosen = chance.choice(names)
         for name in names:
             inner = archive.read(name)
+            placed = name
             if name == chosen:
-                inner = spoil(inner, chance) if not inner[:1] == b"{" else _spoil_text(inner, chance)
-                name = chance.choice((name, name, name, name + "x", "../" + name, chance.choice(names)))
-            new.writestr(name, inner)
+                inner = spoil(inner, chance) if inner[:1] != b"{" else _spoil_text(inner, chance)
+                placed = chance.choice((name, name, name, name + "x", "../" + name, chance.choice(names)))
+            new.writestr(placed, inner)
     return output.getvalue()
 
 

@@ -64,8 +64,8 @@ def test_pictures_are_resized_and_cut_at_their_centre(tmp_path: Path) -> None:
     for name in ("cat", "dog"):
         (tmp_path / name).mkdir()
         Image.fromarray(wide).save(tmp_path / name / "1.png")
+    Image.new("RGB", (3, 3)).save(tmp_path / "dog" / "2.png")
     with pytest.raises(ShapeError, match="Give --image-size"):
-        Image.new("RGB", (3, 3)).save(tmp_path / "dog" / "2.png")
         read_folders(tmp_path)
     found = read_folders(tmp_path, image_size=10)
     assert found.x.shape == (3, 3, 10, 10)
@@ -135,7 +135,7 @@ def spec(tmp_path: Path) -> str:
 def test_dataset_becomes_data(name: str, spec: str) -> None:
     data = load_data(spec + name)
     assert (len(data.x), len(data.reference_x), data.x.dtype, data.y.dtype) == (
-        4 if False else 4,
+        4,
         2,
         torch.float32,
         torch.int64,
@@ -231,10 +231,11 @@ def test_a_spoilt_file_is_loaded_or_refused_in_a_sentence(
         found: dict[str, Tensor] | dict[str, np.ndarray] = (
             read_arrays(path, required=("x", "y")) if name == "f.npz" else read_weights(path)
         )
-        assert sum(value.nbytes for value in found.values()) < 1000
+        told = name if sum(value.nbytes for value in found.values()) < 1000 else "large"
     except InputError as error:
-        assert name in str(error)
-        assert len(str(error)) < 1500
+        told = str(error)
+    assert name in told
+    assert len(told) < 1500
 
 
 @pytest.mark.law

@@ -46,9 +46,8 @@ def test_exported_program_is_the_model_with_gradients_and_layers(archive: Path, 
         grads.append((logits, *torch.autograd.grad(logits.logsumexp(1).sum(), x)))
     torch.testing.assert_close(grads[0], grads[1], rtol=0, atol=0)  # the same operators in the same order
     default = [layer for layer in find_layers(loaded, digits.x[:2]) if layer.default]
-    assert [layer.kind for layer in default] == [
-        layer.kind for layer in find_layers(cnn, digits.x[:2]) if layer.default
-    ][:-1] + ["Operation"]
+    kinds = [layer.kind for layer in find_layers(cnn, digits.x[:2]) if layer.default]
+    assert [layer.kind for layer in default] == [*kinds[:-1], "Operation"]
 
 
 @pytest.mark.law
@@ -115,7 +114,8 @@ def test_the_hook_ends_the_process_before_it_writes_connects_or_starts_anything(
 ) -> None:
     child = Path(sys.modules["worldline.loading.sandbox"].__file__ or "").with_name("child.py")
     canary = tmp_path / "canary"
-    text = f"import runpy, sys, socket; forbid = runpy.run_path({str(child)!r})['forbid']; sys.addaudithook(forbid); {code.format(canary)}; print('went on')"
+    hooked = f"import runpy, sys, socket; sys.addaudithook(runpy.run_path({str(child)!r})['forbid'])"
+    text = f"{hooked}; {code.format(canary)}; print('went on')"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
     assert (done.returncode, "went on" in done.stdout, canary.exists()) == (9, False, False)
     assert f"it tried {event}" in done.stderr
@@ -263,7 +263,7 @@ def test_missing_weights_are_told_and_not_drawn(folders: Path, tmp_path: Path) -
     weights.pop("classifier.bias")
     save_file(weights, tmp_path / "model.safetensors", {"format": "pt"})
     (tmp_path / "config.json").write_text((folders / "bert" / "config.json").read_text())
-    with pytest.raises(ModelError, match="lacks 1 weights, the first 'classifier.bias'"):
+    with pytest.raises(ModelError, match=r"lacks 1 weights, the first 'classifier\.bias'"):
         load_model(f"hf:{tmp_path}")
 
 

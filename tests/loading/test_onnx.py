@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
+from onnx.helper import make_node as make
 from onnx.reference import ReferenceEvaluator
 from torch import nn
 
@@ -34,8 +36,8 @@ def ints(name: str, *values: int) -> TensorProto:
 
 
 def saved(
-    folder: Path, nodes: list[Any], weights: list[TensorProto] = [], shape: list[Any] = IMAGE, opset: int = 20
-) -> Path:  # noqa: B006
+    folder: Path, nodes: list[Any], weights: Sequence[TensorProto] = (), shape: list[Any] = IMAGE, opset: int = 20
+) -> Path:
     def proto(sides: list[Any]) -> onnx.ModelProto:
         x, y = helper.make_tensor_value_info("x", 1, shape), helper.make_tensor_value_info("y", 1, sides)
         graph = helper.make_graph(nodes, "g", [x], [y], weights)
@@ -50,7 +52,7 @@ def saved(
 
 
 def one(kind: str, *inputs: str, **attributes: Any) -> list[Any]:
-    return [helper.make_node(kind, ["x", *inputs], ["y"], **attributes)]
+    return [make(kind, ["x", *inputs], ["y"], **attributes)]
 
 
 def then(*chain: tuple[str, list[str], dict[str, Any]], weights: int = 0) -> list[Any]:
@@ -58,19 +60,23 @@ def then(*chain: tuple[str, list[str], dict[str, Any]], weights: int = 0) -> lis
     nodes, last = [], "x"
     for place, (kind, others, attributes) in enumerate(chain):
         output = "y" if place == len(chain) - 1 else f"v{place}"
-        nodes.append(helper.make_node(kind, [last, *others], [output], **attributes))
+        nodes.append(make(kind, [last, *others], [output], **attributes))
         last = output
     return nodes
 
 
-ELEMENTWISE = ["Abs", "Ceil", "Celu", "Cos", "Elu", "Erf", "Exp", "Floor", "Gelu", "HardSigmoid", "HardSwish", "Identity", "LeakyRelu", "Log"]  # fmt: skip
-ELEMENTWISE += ["LogSoftmax", "Mish", "Neg", "Reciprocal", "Relu", "Round", "Selu", "Sigmoid", "Sign", "Sin", "Softmax", "Softplus", "Softsign", "Sqrt", "Tanh"]  # fmt: skip
-CASES: dict[str, tuple[list[Any], list[TensorProto]]] = {kind: (one(kind), []) for kind in ELEMENTWISE}
+ELEMENTWISE = (
+    "Abs Ceil Celu Cos Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity LeakyRelu Log LogSoftmax Mish Neg Reciprocal Relu Round Selu "
+    "Sigmoid Sign Sin Softmax Softplus Softsign Sqrt Tanh"
+)
+PLAIN = "GlobalAveragePool GlobalMaxPool Flatten Transpose ReduceMax ReduceMean ReduceMin ReduceSum ReduceL2 Dropout"
+CASES: dict[str, tuple[list[Any], list[TensorProto]]] = {
+    kind: (one(kind), []) for kind in f"{ELEMENTWISE} {PLAIN}".split()
+}
 CASES |= {
     kind: (one(kind, "w"), [weight("w", 6, 6, positive=True)])
     for kind in ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Mean", "Sum")
 }
-CASES |= {kind: (one(kind), []) for kind in ("GlobalAveragePool", "GlobalMaxPool", "Flatten", "Transpose", "ReduceMax", "ReduceMean", "ReduceMin", "ReduceSum", "ReduceL2", "Dropout")}  # fmt: skip
 CASES |= {
     "Gelu tanh": (one("Gelu", approximate="tanh"), []),
     "Softmax over rows": (one("Softmax", axis=1), []),
@@ -83,23 +89,41 @@ CASES |= {
     "MaxPool, ceil": (one("MaxPool", kernel_shape=[4, 4], strides=[3, 3], ceil_mode=1), []),
     "AveragePool": (one("AveragePool", kernel_shape=[3, 3], strides=[2, 2], pads=[1, 1, 1, 1]), []),
     "AveragePool with pads": (one("AveragePool", kernel_shape=[3, 3], pads=[1, 1, 1, 1], count_include_pad=1), []),
-    "BatchNormalization": (one("BatchNormalization", *"sbmv"), [weight("s", 2), weight("b", 2), weight("m", 2), weight("v", 2, positive=True)]),
+    "BatchNormalization": (
+        one("BatchNormalization", *"sbmv"),
+        [weight("s", 2), weight("b", 2), weight("m", 2), weight("v", 2, positive=True)],
+    ),
     "InstanceNormalization": (one("InstanceNormalization", "s", "b"), [weight("s", 2), weight("b", 2)]),
     "LayerNormalization": (one("LayerNormalization", "s", "b"), [weight("s", 6), weight("b", 6)]),
     "LayerNormalization, two axes": (one("LayerNormalization", "s", axis=2), [weight("s", 6, 6)]),
     "MatMul": (one("MatMul", "w"), [weight("w", 6, 5)]),
-    "Gemm": (then(("Flatten", [], {}), ("Gemm", ["w", "b"], {"transB": 1, "alpha": 0.5, "beta": 2.0})), [weight("w", 3, 72), weight("b", 3)]),
-    "Clip": (one("Clip", "l", "h"), [numpy_helper.from_array(np.float32(0.2), "l"), numpy_helper.from_array(np.float32(0.8), "h")]),
-    "PRelu": (then(("Sub", ["h"], {}), ("PRelu", ["w"], {})), [weight("w", 2, 1, 1), numpy_helper.from_array(np.float32(0.5), "h")]),
+    "Gemm": (
+        then(("Flatten", [], {}), ("Gemm", ["w", "b"], {"transB": 1, "alpha": 0.5, "beta": 2.0})),
+        [weight("w", 3, 72), weight("b", 3)],
+    ),
+    "Clip": (
+        one("Clip", "l", "h"),
+        [numpy_helper.from_array(np.float32(0.2), "l"), numpy_helper.from_array(np.float32(0.8), "h")],
+    ),
+    "PRelu": (
+        then(("Sub", ["h"], {}), ("PRelu", ["w"], {})),
+        [weight("w", 2, 1, 1), numpy_helper.from_array(np.float32(0.5), "h")],
+    ),
     "Reshape": (one("Reshape", "s"), [ints("s", 0, -1, 4)]),
     "Transpose by axes": (one("Transpose", perm=[0, 2, 3, 1]), []),
     "Squeeze, Unsqueeze": (then(("Unsqueeze", ["a"], {}), ("Squeeze", ["a"], {})), [ints("a", 1, 3)]),
-    "Concat": ([helper.make_node("Concat", ["x", "x"], ["y"], axis=1)], []),
-    "Slice": (one("Slice", "s", "e", "a", "t"), [ints("s", 1, 5), ints("e", 99, -99), ints("a", 2, -1), ints("t", 2, -1)]),
+    "Concat": ([make("Concat", ["x", "x"], ["y"], axis=1)], []),
+    "Slice": (
+        one("Slice", "s", "e", "a", "t"),
+        [ints("s", 1, 5), ints("e", 99, -99), ints("a", 2, -1), ints("t", 2, -1)],
+    ),
     "Gather": (one("Gather", "i", axis=2), [numpy_helper.from_array(np.array([[0, -1], [2, 3]]), "i")]),
     "Gather one": (one("Gather", "i", axis=1), [numpy_helper.from_array(np.int64(1), "i")]),
-    "Split": ([helper.make_node("Split", ["x", "s"], ["a", "b"], axis=2), helper.make_node("Concat", ["b", "a"], ["y"], axis=2)], [ints("s", 2, 4)]),
-    "Split evenly": ([helper.make_node("Split", ["x"], ["a", "b"], axis=3, num_outputs=2), helper.make_node("Sub", ["a", "b"], ["y"])], []),
+    "Split": (
+        [make("Split", ["x", "s"], ["a", "b"], axis=2), make("Concat", ["b", "a"], ["y"], axis=2)],
+        [ints("s", 2, 4)],
+    ),
+    "Split evenly": ([make("Split", ["x"], ["a", "b"], axis=3, num_outputs=2), make("Sub", ["a", "b"], ["y"])], []),
     "Pad": (one("Pad", "p", "v"), [ints("p", 0, 0, 1, 2, 0, 0, 0, 3), numpy_helper.from_array(np.float32(0.7), "v")]),
     "Pad, reflect": (one("Pad", "p", mode="reflect"), [ints("p", 0, 0, 1, 2, 0, 0, 0, 3)]),
     "Pad, edge": (one("Pad", "p", mode="edge"), [ints("p", 0, 0, 1, 2, 0, 0, 0, 3)]),
@@ -108,33 +132,46 @@ CASES |= {
     "ReduceMean over axes": (one("ReduceMean", "a", keepdims=0), [ints("a", 2, -1)]),
     "Einsum": (one("Einsum", "w", equation="nchw,wk->nck"), [weight("w", 6, 3)]),
     "Cast": (then(("Cast", [], {"to": 11}), ("Cast", [], {"to": 1})), []),
-    "Where": ([helper.make_node("Greater", ["x", "h"], ["g"]), helper.make_node("Where", ["g", "x", "h"], ["y"])], [numpy_helper.from_array(np.float32(0.5), "h")]),  # fmt: skip
+    "Where": (
+        [make("Greater", ["x", "h"], ["g"]), make("Where", ["g", "x", "h"], ["y"])],
+        [numpy_helper.from_array(np.float32(0.5), "h")],
+    ),
     "Equal, Not, And, Or": (
         [
-            *(helper.make_node(kind, ["x", "h"], [kind]) for kind in ("Less", "LessOrEqual", "GreaterOrEqual", "Equal")),
-            helper.make_node("Not", ["Less"], ["n"]), helper.make_node("And", ["n", "LessOrEqual"], ["a"]),
-            helper.make_node("Or", ["a", "Equal"], ["o"]), helper.make_node("Or", ["o", "GreaterOrEqual"], ["p"]),
-            helper.make_node("Where", ["p", "x", "h"], ["y"]),
+            *(make(kind, ["x", "h"], [kind]) for kind in ("Less", "LessOrEqual", "GreaterOrEqual", "Equal")),
+            make("Not", ["Less"], ["n"]),
+            make("And", ["n", "LessOrEqual"], ["a"]),
+            make("Or", ["a", "Equal"], ["o"]),
+            make("Or", ["o", "GreaterOrEqual"], ["p"]),
+            make("Where", ["p", "x", "h"], ["y"]),
         ],
         [numpy_helper.from_array(np.float32(0.5), "h")],
     ),
     "Shape, Constant, ConstantOfShape, Range": (
         [
-            helper.make_node("Shape", ["x"], ["s"]), helper.make_node("ConstantOfShape", ["s"], ["o"], value=numpy_helper.from_array(np.ones(1, np.float32))),
-            helper.make_node("Gather", ["s", "three"], ["w"]), helper.make_node("Range", ["zero", "w", "one"], ["r"]),
-            helper.make_node("Cast", ["r"], ["f"], to=1), helper.make_node("Mul", ["o", "f"], ["m"]),
-            helper.make_node("Constant", [], ["c"], value_float=2.0), helper.make_node("Mul", ["m", "c"], ["d"]), helper.make_node("Mul", ["d", "x"], ["y"]),
+            make("Shape", ["x"], ["s"]),
+            make("ConstantOfShape", ["s"], ["o"], value=numpy_helper.from_array(np.ones(1, np.float32))),
+            make("Gather", ["s", "three"], ["w"]),
+            make("Range", ["zero", "w", "one"], ["r"]),
+            make("Cast", ["r"], ["f"], to=1),
+            make("Mul", ["o", "f"], ["m"]),
+            make("Constant", [], ["c"], value_float=2.0),
+            make("Mul", ["m", "c"], ["d"]),
+            make("Mul", ["d", "x"], ["y"]),
         ],
         [numpy_helper.from_array(np.int64(value), name) for name, value in (("zero", 0), ("one", 1), ("three", 3))],
     ),
     "ArgMax, ArgMin": (
         [
-            helper.make_node("ArgMax", ["x"], ["i"], axis=2), helper.make_node("ArgMin", ["x"], ["j"], axis=2), helper.make_node("Add", ["i", "j"], ["k"]),
-            helper.make_node("Cast", ["k"], ["f"], to=1), helper.make_node("Mul", ["x", "f"], ["y"]),
+            make("ArgMax", ["x"], ["i"], axis=2),
+            make("ArgMin", ["x"], ["j"], axis=2),
+            make("Add", ["i", "j"], ["k"]),
+            make("Cast", ["k"], ["f"], to=1),
+            make("Mul", ["x", "f"], ["y"]),
         ],
         [],
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.oracle

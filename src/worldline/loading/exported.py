@@ -35,9 +35,9 @@ SYMBOLIC = re.compile(
 )
 ATEN = re.compile(r"torch\.ops\.aten\.([a-z_]\w{0,80})\.([A-Za-z_]\w{0,80})", re.ASCII)
 BESIDE_CORE = (
-    "silu mish hardswish hardsigmoid celu selu softplus glu threshold rsub stack unsafe_split lift_fresh_copy log_sigmoid_forward zeros ones eye "
-    "zeros_like ones_like new_zeros new_ones new_full linspace native_batch_norm _assert_tensor_metadata _assert_scalar "
-    "sym_constrain_range_for_size"
+    "silu mish hardswish hardsigmoid celu selu softplus glu threshold rsub stack unsafe_split lift_fresh_copy log_sigmoid_forward "
+    "zeros ones eye zeros_like ones_like new_zeros new_ones new_full linspace native_batch_norm _assert_tensor_metadata "
+    "_assert_scalar sym_constrain_range_for_size"
 )
 HARMLESS = frozenset(BESIDE_CORE.split())
 NEVER = ("resize_", "resize", "set_", "from_file")
@@ -102,7 +102,8 @@ def load_exported(path: Path) -> nn.Module:
 def clean_archive(path: Path) -> tuple[bytes, tuple[int | None, ...]]:
     """A new archive with what was checked, and nothing else; and the shape of its input, None for a free size.
 
-    Copied: weights and constants as bare bytes whose sizes, strides and offsets lie inside them; the graph, whose operators are ATen's core,
+    Copied: weights and constants as bare bytes whose sizes, strides and offsets lie inside them; the graph, whose operators are ATen's
+    core,
     views, or composed of them, whose names are names, and whose symbolic sizes are arithmetic. Left out: example inputs, guards, stack
     traces, extra files.
 
@@ -295,7 +296,8 @@ def _check_operator(name: str, target: str) -> None:
         ):
             return
     raise ModelError(
-        f"{name} uses the operator {shorten(str(target), 80)!r}, which is not among ATen's core operators or composed of them, so it cannot be shown "
+        f"{name} uses the operator {shorten(str(target), 80)!r}, which is not among ATen's core operators or "
+        f"composed of them, so it cannot be shown "
         "to be harmless. Export a model of plain torch.nn layers, or give it as file.py:factory with safetensors."
     )
 
