@@ -29,6 +29,7 @@ from torch import nn
 
 from worldline.errors import InputError, ModelError
 from worldline.loading import load_data, load_model
+from worldline.loading.exported import clean_archive
 from worldline.loading.sandbox import tried_in_child
 
 SPARE = 768 * 2**20
@@ -368,6 +369,7 @@ EXPORTED: dict[str, tuple[Edit, str]] = {
         "_operator.attrgetter",
     ),
     "name that is code": (in_graph(rename), "no plain name"),
+    "name of two words": (in_graph(lambda it, _: it["nodes"][0].update(name="x, y")), "no plain name"),
     "subgraph": (
         in_graph(lambda it, _: it["nodes"][0]["inputs"][0].update(arg={"as_graph": {"name": "g"}})),
         "as_graph",
@@ -654,6 +656,18 @@ def test_hostile_exported_program_gets_a_sentence_and_nothing_else(name: str, tm
 def test_a_cut_archive_is_told(tmp_path: Path, exported: Path) -> None:
     (tmp_path / "cut.pt2").write_bytes(exported.read_bytes()[:5000])
     assert "cut.pt2 cannot be read" in refused("model", str(tmp_path / "cut.pt2"), tmp_path)
+
+
+@pytest.mark.law
+def test_guards_and_example_inputs_are_left_out(tmp_path: Path, exported: Path) -> None:
+    def edit(content: dict[str, bytes], folder: Path) -> None:
+        content["data/sample_inputs/model.pt"] = pickle.dumps(Bomb(canary(folder)))
+        in_json(MODEL, lambda it, _: it.update(guards_code=[f"__import__('os').system('touch {canary(folder)}')"]))(
+            content, folder
+        )
+
+    content, _ = clean_archive(Path(spoilt(edit)(exported, tmp_path)))
+    assert b"canary" not in content
 
 
 @pytest.mark.oracle
