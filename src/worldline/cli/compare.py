@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from worldline.cli.shared import carry_out, new_table, print_table, read_config, run_options
+from worldline.cli.shared import carry_out, data_options, new_table, print_table, read_config, run_options
 from worldline.errors import UsageError
 
 __all__ = ["compare"]
@@ -20,8 +20,7 @@ ZOO = ("cnn", "cnn@1", "cnn-adv", "linear", "mlp", "mlp@1", "mlp-adv", "resnet",
 @click.option(
     "--config", "config_file", metavar="FILE", help="TOML with a [compare] table; options given here win over it."
 )
-@click.option("--data", help="'digits', or an .npz with x and y.  [default: digits]")
-@click.option("--bounds", metavar="LOW,HIGH", help="Legal range of the inputs.  [default: 0,1]")
+@data_options
 @click.option(
     "--eps", metavar="NUMBER", help="Radius of the attack in the inputs' units; 8/255 works.  [default: 0.15]"
 )
@@ -32,14 +31,12 @@ ZOO = ("cnn", "cnn@1", "cnn-adv", "linear", "mlp", "mlp@1", "mlp-adv", "resnet",
 @click.option("--samples", type=int, help="Use at most so many samples.  [default: 1000]")
 @click.option("--probed-samples", type=int, help="Samples that are probed for the prediction.  [default: 100]")
 @click.option("--probes", type=int, help="Displacements of each probed sample.  [default: 64]")
-@click.option("--batch-size", type=int, help="Inputs in one pass.  [default: 256]")
-@click.option("--device", help="Where torch computes.  [default: cpu]")
 @run_options
 def compare(**options: Any) -> None:
     """Predict which attacks carry over from model to model, from forward passes alone.
 
     MODEL is a name of the zoo (cnn; cnn@1 for another seed), package.module:factory or file.py:factory, with weights as
-    file.py:factory@weights.safetensors. Nothing is attacked without --measure.
+    file.py:factory@weights.safetensors, model.pt2, model.onnx or hf:FOLDER. Nothing is attacked without --measure.
     """
     carry_out("compare", _configure, options, _compare_lines)
 

@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from worldline.cli.shared import carry_out, new_table, print_table, read_config, run_options
+from worldline.cli.shared import (
+    carry_out,
+    data_options,
+    model_options,
+    new_table,
+    print_table,
+    read_config,
+    run_options,
+)
 
 __all__ = ["distant"]
 
@@ -15,12 +23,8 @@ __all__ = ["distant"]
 @click.option(
     "--config", "config_file", metavar="FILE", help="TOML with a [distant] table; options given here win over it."
 )
-@click.option("--model", help="Zoo name, package.module:factory or file.py:factory.  [default: cnn]")
-@click.option(
-    "--weights", metavar="FILE", help="State dict for a factory's model: .safetensors, or .pt (weights only)."
-)
-@click.option("--data", help="'digits', or an .npz with x and y.  [default: digits]")
-@click.option("--bounds", metavar="LOW,HIGH", help="Legal range of the inputs.  [default: 0,1]")
+@model_options
+@data_options
 @click.option("--layer", metavar="NAME", help="Where to search.  [default: the last before the output]")
 @click.option("--pairs", type=int, help="Pairs of each sign to find.  [default: 12]")
 @click.option("--frame", help="raw, centered or whitened.  [default: centered]")
@@ -34,8 +38,6 @@ __all__ = ["distant"]
 @click.option("--norm", help="With --make: linf or l2.  [default: linf]")
 @click.option("--steps", type=int, help="With --make: gradient steps.  [default: 200]")
 @click.option("--samples", type=int, help="Search at most so many samples.  [default: 1000]")
-@click.option("--batch-size", type=int, help="Inputs in one pass.  [default: 256]")
-@click.option("--device", help="Where torch computes.  [default: cpu]")
 @run_options
 def distant(**options: Any) -> None:
     """Search a model for inputs that lie far apart, have different labels, and are one (or opposites) to it."""

@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from worldline.cli.shared import carry_out, new_table, print_table, read_config, run_options
+from worldline.cli.shared import (
+    carry_out,
+    data_options,
+    model_options,
+    new_table,
+    print_table,
+    read_config,
+    run_options,
+)
 
 __all__ = ["explore"]
 
@@ -18,12 +26,8 @@ __all__ = ["explore"]
     metavar="FILE",
     help="TOML with an [explore] table; options given here win over it.",
 )
-@click.option("--model", help="Zoo name, package.module:factory or file.py:factory.  [default: cnn]")
-@click.option(
-    "--weights", metavar="FILE", help="State dict for a factory's model: .safetensors, or .pt (weights only)."
-)
-@click.option("--data", help="'digits', or an .npz with x and y.  [default: digits]")
-@click.option("--bounds", metavar="LOW,HIGH", help="Legal range of the inputs.  [default: 0,1]")
+@model_options
+@data_options
 @click.option(
     "--eps", metavar="NUMBER", help="Radius of the attack in the inputs' units; 8/255 works.  [default: 0.15]"
 )
@@ -38,8 +42,6 @@ __all__ = ["explore"]
 )
 @click.option("--frame", help="raw, centered or whitened.  [default: centered]")
 @click.option("--samples", type=int, help="Attack at most so many samples.  [default: 1000]")
-@click.option("--batch-size", type=int, help="Inputs in one pass.  [default: 256]")
-@click.option("--device", help="Where torch computes.  [default: cpu]")
 @click.option("--strict", is_flag=True, help="Exit with 4 if a check of the evaluation warns.")
 @run_options
 def explore(strict: bool, **options: Any) -> None:

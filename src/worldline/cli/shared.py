@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
     from worldline.runs import RunFolder
 
-__all__ = ["carry_out", "exit_codes", "new_table", "print_table", "progress", "read_config", "run_options"]
+__all__ = [
+    "carry_out",
+    "data_options",
+    "exit_codes",
+    "model_options",
+    "new_table",
+    "print_table",
+    "progress",
+    "read_config",
+    "run_options",
+]
 
 Tick = Callable[[str, int, int], None]
 RUN_OPTIONS = (
@@ -33,9 +43,51 @@ RUN_OPTIONS = (
 )
 
 
+MODEL_OPTIONS = (
+    click.option(
+        "--model",
+        help="Zoo name, package.module:factory, file.py:factory, model.pt2, model.onnx or hf:FOLDER.  [default: cnn]",
+    ),
+    click.option(
+        "--weights", metavar="FILE", help="State dict for a factory's model: .safetensors, or .pt (weights only)."
+    ),
+)
+DATA_OPTIONS = (
+    click.option(
+        "--unsafe-pickle",
+        is_flag=True,
+        help="Open whole pickled modules (.pt, .pkl) and TorchScript, which can run any code.",
+    ),
+    click.option(
+        "--data",
+        help="'digits', an .npz with x and y, a folder of pictures by class, or file.py:factory of a Dataset.  [default: digits]",
+    ),
+    click.option(
+        "--image-size", type=int, metavar="N", help="Resize a folder's pictures to N pixels and cut out the centre."
+    ),
+    click.option("--bounds", metavar="LOW,HIGH", help="Legal range of the inputs.  [default: 0,1]"),
+    click.option("--batch-size", type=int, help="Inputs in one pass.  [default: 256]"),
+    click.option("--device", help="Where torch computes.  [default: cpu]"),
+)
+
+
 def run_options(command: Callable[..., None]) -> Callable[..., None]:
     """The options of every command that makes a run."""
-    for option in reversed(RUN_OPTIONS):
+    return _with(RUN_OPTIONS, command)
+
+
+def model_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options that name one model."""
+    return _with(MODEL_OPTIONS, command)
+
+
+def data_options(command: Callable[..., None]) -> Callable[..., None]:
+    """The options of every command that brings data to models."""
+    return _with(DATA_OPTIONS, command)
+
+
+def _with(options: tuple[Callable[..., Any], ...], command: Callable[..., None]) -> Callable[..., None]:
+    for option in reversed(options):
         command = option(command)
     return command
 

@@ -1,4 +1,4 @@
-"""Data from a name: the embedded digits, or the user's ``.npz``."""
+"""Data from a name: the embedded digits, the user's ``.npz``, a folder of pictures, or a factory of a Dataset."""
 
 from __future__ import annotations
 
@@ -12,21 +12,38 @@ from worldline import zoo
 from worldline.errors import BoundsError, DataError, LabelError
 from worldline.inputs import Data, check_inputs, check_labels, set_apart
 from worldline.loading.archive import read_arrays
+from worldline.loading.datasets import read_dataset
+from worldline.loading.files import shorten
+from worldline.loading.folders import read_folders, split_folders
 
 __all__ = ["load_data"]
 
 
-def load_data(spec: str, *, bounds: tuple[float, float] = (0.0, 1.0)) -> Data:
+def load_data(
+    spec: str, *, bounds: tuple[float, float] = (0.0, 1.0), image_size: int = 0, limit: int | None = None
+) -> Data:
     """Samples by name.
 
     Args:
-        spec: ``digits``, or the path of an ``.npz`` with ``x`` (N, …) numbers and ``y`` (N,) integer labels, and
-            optionally ``reference_x`` and ``reference_y`` for frames and class means; without them every second sample of
-            each class becomes the reference. Read with ``allow_pickle=False``; integers become float32 in their own units.
-        bounds: lowest and highest legal value of x: an ε has no meaning without them.
+        spec: one of
+
+            * ``digits``;
+            * an ``.npz`` with ``x`` (N, …) numbers and ``y`` (N,) integer labels, and optionally ``reference_x`` and ``reference_y``.
+              No pickle
+              in it is opened; headers are checked first (:func:`worldline.loading.archive.read_arrays`); integers become float32 in
+              their own units;
+            * a folder with a subfolder of pictures for each class (:func:`worldline.loading.folders.read_folders`), or with ``train`` and
+              ``test`` (or ``val``) that are laid out so: then ``train`` is the reference;
+            * ``package.module:make`` or ``file.py:make``, code that is run and returns a torch ``Dataset`` of (x, y)
+              (:func:`worldline.loading.datasets.read_dataset`).
+
+            Where no reference comes with them, every second sample of each class becomes the reference for frames and class means.
+        bounds: lowest and highest legal value of x: an ε has no meaning without them. Pictures are scaled to them.
+        image_size: for folders: pictures are resized and cut to this many pixels a side; 0 leaves them.
+        limit: bytes that the samples may take; default: half of the memory that is available.
 
     Raises:
-        DataError: no such file, not an npz, arrays missing. ShapeError, BoundsError, LabelError: arrays that do not fit.
+        DataError: no such data, damaged, deceiving or too large. ShapeError, BoundsError, LabelError: samples that do not fit.
 
     >>> import worldline as wl
     >>> len(wl.loading.load_data("digits").x)
@@ -35,6 +52,9 @@ def load_data(spec: str, *, bounds: tuple[float, float] = (0.0, 1.0)) -> Data:
     low, high = bounds
     if not (np.isfinite(bounds).all() and low < high):
         raise BoundsError(f"Bounds must be two finite numbers, low < high; got {low:g}, {high:g}.")
+    folder = _is_folder(spec)
+    if image_size and not folder:
+        raise DataError(f"--image-size is for folders of pictures; {shorten(spec)!r} is none.")
     if spec == "digits":
         data = zoo.digits()
         if bounds != data.bounds:
@@ -42,22 +62,73 @@ def load_data(spec: str, *, bounds: tuple[float, float] = (0.0, 1.0)) -> Data:
                 f"The digits lie in (0, 1); bounds ({low:g}, {high:g}) are not theirs. Leave --bounds out."
             )
         return data
-    if Path(spec).suffix != ".npz":
-        raise DataError(f"Data is 'digits' or an .npz file with arrays x and y; got {spec!r}.")
-    arrays = read_arrays(Path(spec), required=("x", "y"), together=("reference_x", "reference_y"))
+    if folder:
+        return _from_folder(Path(spec), bounds, image_size, limit)
+    if Path(spec).suffix == ".npz":
+        return _from_archive(spec, bounds, limit)
+    if ":" in spec:
+        x, y, class_names = read_dataset(spec, limit=limit)
+        check_inputs(x, bounds)
+        return _divided(spec, spec.rpartition(":")[2], x, y, bounds, class_names)
+    raise DataError(
+        f"Data is 'digits' or an .npz file with arrays x and y, a folder of pictures, or file.py:factory of a "
+        f"Dataset; got {shorten(spec)!r}."
+    )
+
+
+def _is_folder(spec: str) -> bool:
+    try:
+        return spec != "digits" and Path(spec).is_dir()
+    except (OSError, ValueError):
+        return False
+
+
+def _from_folder(folder: Path, bounds: tuple[float, float], image_size: int, limit: int | None) -> Data:
+    samples, reference = split_folders(folder)
+    found = read_folders(samples, image_size=image_size, limit=limit)
+    low, high = bounds
+    name = folder.resolve().name
+    if reference is None:
+        return _divided(str(folder), name, found.x * (high - low) + low, found.y, bounds, found.class_names)
+    other = read_folders(reference, image_size=image_size, limit=limit)
+    if other.class_names != found.class_names or other.x.shape[1:] != found.x.shape[1:]:
+        raise DataError(
+            f"{samples.name} and {reference.name} in {name} must hold the same classes and pictures of one size; got "
+            f"{len(found.class_names)} classes of "
+            f"{tuple(found.x.shape[1:])} and {len(other.class_names)} of {tuple(other.x.shape[1:])}. Give "
+            f"--image-size, or make the folders alike."
+        )
+    split = (
+        f"{samples.name} may be attacked ({len(found.x):,} samples); {reference.name} is reference ({len(other.x):,})"
+    )
+    x, reference_x = (it.x * (high - low) + low for it in (found, other))
+    return Data(name, x, found.y, reference_x, other.y, bounds, split, found.class_names)
+
+
+def _from_archive(spec: str, bounds: tuple[float, float], limit: int | None) -> Data:
+    names = ("reference_x", "reference_y")
+    arrays = read_arrays(Path(spec), required=("x", "y"), together=names, limit=limit)
     x, y = _pair(arrays, "x", "y", bounds, spec)
-    if "reference_x" in arrays:
-        reference_x, reference_y = _pair(arrays, "reference_x", "reference_y", bounds, spec)
-        split = f"{len(x):,} samples may be attacked; {len(reference_x):,} reference samples come with them"
-    else:
-        rows, apart = set_apart(y)
-        if len(apart) == 0:
-            raise DataError(
-                f"{spec} has too few samples ({len(x)}) to set some apart as the reference; give reference_x and y."
-            )
-        x, y, reference_x, reference_y = x[rows], y[rows], x[apart], y[apart]
-        split = f"every second sample of each class is reference ({len(apart):,}), the others may be attacked ({len(rows):,})"
+    if "reference_x" not in arrays:
+        return _divided(spec, Path(spec).name, x, y, bounds, None)
+    reference_x, reference_y = _pair(arrays, *names, bounds, spec)
+    split = f"{len(x):,} samples may be attacked; {len(reference_x):,} reference samples come with them"
     return Data(Path(spec).name, x, y, reference_x, reference_y, bounds, split)
+
+
+def _divided(
+    spec: str, name: str, x: Tensor, y: Tensor, bounds: tuple[float, float], class_names: tuple[str, ...] | None
+) -> Data:
+    """Half of each class set apart as the reference."""
+    rows, apart = set_apart(y)
+    if len(apart) == 0:
+        raise DataError(
+            f"{spec} has too few samples ({len(x)}) to set some apart as the reference; give reference_x and y."
+        )
+    split = (
+        f"every second sample of each class is reference ({len(apart):,}), the others may be attacked ({len(rows):,})"
+    )
+    return Data(name, x[rows], y[rows], x[apart], y[apart], bounds, split, class_names)
 
 
 def _pair(

@@ -1,20 +1,23 @@
-"""Models from a name: the zoo, or the user's factory with weights."""
+"""Models from a name: the zoo, the user's factory with weights, or a file that holds a whole model."""
 
 from __future__ import annotations
 
 import difflib
-import pickle
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
-import torch
-from safetensors import SafetensorError
-from safetensors.torch import load_file
-from torch import Tensor, nn
+from torch import nn
 
 from worldline import zoo
 from worldline.errors import ModelError
+from worldline.loading.exported import load_exported
+from worldline.loading.files import shorten
+from worldline.loading.huggingface import load_huggingface
 from worldline.loading.imports import import_object
+from worldline.loading.onnx_model import load_onnx
+from worldline.loading.pickled import load_pickled
+from worldline.loading.weights import read_weights
 
 __all__ = ["check_model_name", "load_model"]
 
@@ -23,27 +26,48 @@ def load_model(
     spec: str,
     weights: str | Path | None = None,
     *,
+    unsafe_pickle: bool = False,
+    bounds: tuple[float, float] = (0.0, 1.0),
     tick: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> nn.Module:
     """A model by name, in eval mode.
 
     Args:
-        spec: a name of the zoo (``cnn``, or ``cnn@1`` for the one of another seed), ``package.module:factory`` or
-            ``file.py:factory`` (``file.py:factory@w.safetensors`` with weights). The factory is called without
-            arguments and returns an ``nn.Module``; a module instance under that name is taken as it is.
+        spec: one of
+
+            * a name of the zoo: ``cnn``, or ``cnn@1`` for the one of another seed;
+            * ``package.module:factory`` or ``file.py:factory`` (``file.py:factory@w.safetensors`` with weights). A factory is **code,
+              and is run**,
+              without arguments, and returns an ``nn.Module``; a module instance under that name is taken as it is;
+            * ``model.pt2``, checked, written anew and tried in a child process first (:func:`worldline.loading.exported.load_exported`);
+            * ``model.onnx``, with the extra ``[onnx]`` (:func:`worldline.loading.onnx_model.load_onnx`);
+            * ``hf:FOLDER``, an image or text classifier, with the extra ``[hf]``; text models take embeddings
+              (:func:`worldline.loading.huggingface.load_huggingface`);
+            * a whole module as ``torch.save(model)`` or TorchScript has written it (``.pt``, ``.pth``, ``.pkl``), which **can run any
+              code**
+              when it is opened, and is refused unless ``unsafe_pickle``.
         weights: a state dict as ``.safetensors``, or as ``.pt``/``.pth`` (read with ``weights_only=True``, which
-            refuses anything but tensors and plain containers).
+            refuses anything but tensors and plain containers). For a factory.
+        unsafe_pickle: whether whole pickled modules may be opened.
+        bounds: lowest and highest value of a pixel, for ``hf:`` models of images, whose preprocessing starts from black and white.
         tick: epochs done and in all, where a zoo model is trained first.
 
     Raises:
-        ModelError: no such model or file, the factory raises, or the weights do not fit; says which and what to do.
+        ModelError: no such model or file, it is refused or does not fit; says which and what to do.
 
     >>> import worldline as wl
     >>> type(wl.loading.load_model("linear")).__name__
     'Sequential'
     """
     source, extra = check_model_name(spec)
-    if ":" in spec:
+    kind = _kind(spec)
+    if weights is not None and kind in ("file", "hf"):
+        raise ModelError(f"{shorten(spec)!r} brings its own weights; leave --weights out.")
+    if kind == "hf":
+        return load_huggingface(Path(spec.removeprefix("hf:")), bounds=bounds)
+    if kind == "file":
+        return READERS.get(Path(spec).suffix, partial(load_pickled, unsafe_pickle=unsafe_pickle))(Path(spec))
+    if kind == "factory":
         model = _made_by(source)
         weights = weights or extra or None
     else:
@@ -51,6 +75,18 @@ def load_model(
     if weights is not None:
         _fill(model, Path(weights))
     return model.eval()
+
+
+READERS: dict[str, Callable[[Path], nn.Module]] = {".pt2": load_exported, ".onnx": load_onnx}
+FILES = (*READERS, ".pt", ".pth", ".pkl", ".pickle")
+
+
+def _kind(spec: str) -> str:
+    if spec.startswith("hf:"):
+        return "hf"
+    if Path(spec).suffix in FILES and ":" not in Path(spec).name:
+        return "file"
+    return "factory" if ":" in spec else "zoo"
 
 
 def check_model_name(spec: str) -> tuple[str, str]:
@@ -63,7 +99,10 @@ def check_model_name(spec: str) -> tuple[str, str]:
     >>> check_model_name("cnn@1"), check_model_name("nets.py:build@w.pt")
     (('cnn', '1'), ('nets.py:build', 'w.pt'))
     """
-    if ":" in spec:
+    kind = _kind(spec)
+    if kind in ("hf", "file"):
+        return spec, ""
+    if kind == "factory":
         file, _, factory = spec.partition(":")
         name, _, weights = factory.partition("@")
         return f"{file}:{name}", weights
@@ -72,8 +111,8 @@ def check_model_name(spec: str) -> tuple[str, str]:
         near = difflib.get_close_matches(name, zoo.names(), 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ModelError(
-            f"There is no model {spec!r}.{hint} The zoo has {', '.join(zoo.names())}; your own model is named as "
-            "'package.module:factory' or 'file.py:factory'."
+            f"There is no model {shorten(spec)!r}.{hint} The zoo has {', '.join(zoo.names())}; your own model is named as "
+            "'package.module:factory', 'file.py:factory', model.pt2, model.onnx or hf:FOLDER."
         )
     if seed and not seed.isdecimal():
         raise ModelError(f"After {name}@ comes a seed such as {name}@1; got {seed!r}.")
@@ -98,29 +137,9 @@ def _made_by(spec: str) -> nn.Module:
 
 
 def _fill(model: nn.Module, path: Path) -> None:
-    if not path.is_file():
-        raise ModelError(f"There is no weights file {str(path)!r}.")
-    try:
-        if path.suffix == ".safetensors":
-            state: object = load_file(path)
-        elif path.suffix in (".pt", ".pth"):
-            state = torch.load(path, map_location="cpu", weights_only=True)
-        else:
-            raise ModelError(f"Weights must be .safetensors, .pt or .pth; got {path.name!r}.")
-    except (SafetensorError, pickle.UnpicklingError, RuntimeError, EOFError, OSError, ValueError) as error:
-        if isinstance(error, ModelError):
-            raise
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise ModelError(
-            f"{path.name} cannot be read as a {path.suffix} state dict: {reason} Save it again with "
-            "safetensors.torch.save_file(model.state_dict(), path)."
-        ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(f"{path.name} does not hold a state dict (names to tensors); it holds {type(state).__name__}.")
+    state = read_weights(path)
     try:
         model.load_state_dict(state)
     except RuntimeError as error:
         reason = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
-        raise ModelError(f"The weights in {path.name} do not fit the model: {reason}") from error
+        raise ModelError(f"The weights in {path.name} do not fit the model: {shorten(reason, 400)}") from error

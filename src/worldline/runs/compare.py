@@ -15,7 +15,7 @@ from worldline import compare as comparing
 from worldline.loading import check_model_name, load_data, load_model
 from worldline.runs import compare_document as document
 from worldline.runs.config import CompareConfig
-from worldline.runs.setup import make_attack, open_device, versions
+from worldline.runs.setup import make_attack, open_device, stem_of, versions
 from worldline.runs.store import RunFolder, open_run
 
 __all__ = ["compare"]
@@ -55,10 +55,10 @@ def compare(
     device = open_device(config.device)
     for spec in config.models:
         check_model_name(spec)
-    data = load_data(config.data, bounds=config.bounds)
+    data = load_data(config.data, bounds=config.bounds, image_size=config.image_size)
     x, y = data.x[: config.samples].to(device), data.y[: config.samples].to(device)
-    models = {spec: comparing.Loader(_loader(spec, device, tick)) for spec in config.models}
-    run = open_run(out, config.to_toml(), stem=f"compare-{Path(config.data).stem}", resume=resume)
+    models = {spec: comparing.Loader(_loader(spec, config, device, tick)) for spec in config.models}
+    run = open_run(out, config.to_toml(), stem=f"compare-{stem_of(config.data)}", resume=resume)
     if run.finished:
         return run
     predicted = comparing.predict(
@@ -85,8 +85,17 @@ def compare(
     return run
 
 
-def _loader(spec: str, device: torch.device, tick: Tick) -> Callable[[], nn.Module]:
-    return lambda: load_model(spec, tick=lambda *at: tick(f"Training {spec}", *at)).to(device)
+def _loader(spec: str, config: CompareConfig, device: torch.device, tick: Tick) -> Callable[[], nn.Module]:
+    def load() -> nn.Module:
+        model = load_model(
+            spec,
+            unsafe_pickle=config.unsafe_pickle,
+            bounds=config.bounds,
+            tick=lambda *at: tick(f"Training {spec}", *at),
+        )
+        return model.to(device)
+
+    return load
 
 
 def _measure(

@@ -34,7 +34,9 @@ class DataConfig:
     """What every run on models and data decides; each command adds its own.
 
     Attributes:
-        data: as in :mod:`worldline.loading`.
+        data: as in :func:`worldline.loading.load_data`.
+        image_size: to which a folder's pictures are resized and cut; 0 leaves them.
+        unsafe_pickle: whether whole pickled modules, which can run any code, may be opened as models.
         bounds: lowest and highest legal value of an input.
         seed: of everything random.
         samples: at most so many are used: the first ones.
@@ -43,9 +45,11 @@ class DataConfig:
     """
 
     table: ClassVar[str]  # of the TOML file
-    may_be_zero: ClassVar[tuple[str, ...]] = ("seed",)
+    may_be_zero: ClassVar[tuple[str, ...]] = ("seed", "image_size")
 
     data: str = "digits"
+    image_size: int = 0
+    unsafe_pickle: bool = False
     bounds: tuple[float, float] = (0.0, 1.0)
     seed: int = 0
     samples: int = 1000
@@ -208,7 +212,7 @@ class DistantConfig(DataConfig):
     """
 
     table: ClassVar[str] = "distant"
-    may_be_zero: ClassVar[tuple[str, ...]] = ("seed", "nulls")
+    may_be_zero: ClassVar[tuple[str, ...]] = ("seed", "image_size", "nulls")
 
     model: str = "cnn"
     weights: str = ""

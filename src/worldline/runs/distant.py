@@ -13,7 +13,7 @@ from worldline.errors import UsageError
 from worldline.loading import load_data, load_model
 from worldline.runs import distant_document as document
 from worldline.runs.config import DistantConfig
-from worldline.runs.setup import open_device, prepare_inputs, versions
+from worldline.runs.setup import open_device, prepare_inputs, stem_of, versions
 from worldline.runs.store import RunFolder, open_run
 
 __all__ = ["distant"]
@@ -52,8 +52,14 @@ def distant(
     (3, 'input')
     """
     device = open_device(config.device)
-    data = load_data(config.data, bounds=config.bounds)
-    model = load_model(config.model, config.weights or None, tick=lambda *at: tick("Training the zoo model", *at))
+    data = load_data(config.data, bounds=config.bounds, image_size=config.image_size)
+    model = load_model(
+        config.model,
+        config.weights or None,
+        unsafe_pickle=config.unsafe_pickle,
+        bounds=config.bounds,
+        tick=lambda *at: tick("Training the zoo model", *at),
+    )
     model = model.to(device)
     x, y, reference = prepare_inputs(model, data, config.samples, device)
     if config.make and max(config.make) >= len(x):
@@ -87,7 +93,7 @@ def distant(
 
 
 def _stem(config: DistantConfig) -> str:
-    return f"distant-{Path(config.model.split(':')[0]).stem}-{Path(config.data).stem}"
+    return f"distant-{stem_of(config.model)}-{stem_of(config.data)}"
 
 
 def _make(

@@ -14,7 +14,7 @@ from worldline.attacks import Attack, adversarial_twin, check_evaluation, noise_
 from worldline.loading import load_data, load_model
 from worldline.runs import explore_document as document
 from worldline.runs.config import ExploreConfig
-from worldline.runs.setup import make_attack, open_device, prepare_inputs, versions
+from worldline.runs.setup import make_attack, open_device, prepare_inputs, stem_of, versions
 from worldline.runs.store import RunFolder, open_run
 from worldline.trace import choose_layers, find_layers
 
@@ -55,14 +55,20 @@ def explore(
     50
     """
     device = open_device(config.device)
-    data = load_data(config.data, bounds=config.bounds)
-    model = load_model(config.model, config.weights or None, tick=lambda *at: tick("Training the zoo model", *at))
+    data = load_data(config.data, bounds=config.bounds, image_size=config.image_size)
+    model = load_model(
+        config.model,
+        config.weights or None,
+        unsafe_pickle=config.unsafe_pickle,
+        bounds=config.bounds,
+        tick=lambda *at: tick("Training the zoo model", *at),
+    )
     model = model.to(device)
     x, y, reference = prepare_inputs(model, data, config.samples, device)
     attack = make_attack(config)
     explain_layers = config.layers or None
     _check_layers(model, x, explain_layers)
-    stem = f"{Path(config.model.split(':')[0]).stem}-{Path(config.data).stem}"
+    stem = f"{stem_of(config.model)}-{stem_of(config.data)}"
     run = open_run(out, config.to_toml(), stem=stem, resume=resume)
     if run.finished:
         return run

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -10,13 +11,13 @@ from torch import Tensor, nn
 
 from worldline import __version__
 from worldline.attacks import FGSM, PGD, Attack
-from worldline.errors import ModelError, UsageError
+from worldline.errors import InputError, ModelError, UsageError
 from worldline.inputs import Data, check_labels, logits_of
 from worldline.loading import import_object
 from worldline.runs.config import AttackConfig
 from worldline.trace import untouched
 
-__all__ = ["make_attack", "open_device", "prepare_inputs", "versions"]
+__all__ = ["make_attack", "open_device", "prepare_inputs", "stem_of", "versions"]
 
 
 def open_device(name: str) -> torch.device:
@@ -59,7 +60,7 @@ def prepare_inputs(
     with untouched(model), torch.no_grad():
         try:
             logits = logits_of(model, x[:2])
-        except ModelError:
+        except InputError:
             raise
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else ""
@@ -70,6 +71,16 @@ def prepare_inputs(
     for labels in (y, reference_y):
         check_labels(labels, len(labels), classes=logits.shape[1])
     return x, y, (reference_x, reference_y)
+
+
+def stem_of(spec: str) -> str:
+    """What the folder of a run calls a model or data: the name of its file or folder, without ending.
+
+    >>> from worldline.runs.setup import stem_of
+    >>> stem_of("cnn@1"), stem_of("nets/mine.py:build"), stem_of("hf:models/vit")
+    ('cnn@1', 'mine', 'vit')
+    """
+    return Path(spec.removeprefix("hf:").split(":")[0]).resolve().stem
 
 
 def versions(device: torch.device) -> dict[str, str]:

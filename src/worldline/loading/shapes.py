@@ -1,0 +1,47 @@
+"""A model from a file says which inputs it takes, before one of its operators stumbles over others."""
+
+from __future__ import annotations
+
+from torch import Tensor, nn
+
+from worldline.errors import ShapeError
+
+__all__ = ["ExpectedShape"]
+
+
+class ExpectedShape(nn.Module):
+    """Hands its input on, unchanged, if its shape is the expected one.
+
+    Args:
+        shape: sizes, the batch first; None for any.
+        what: what the sentence calls the model.
+
+    >>> import torch
+    >>> ExpectedShape((None, 4), "the ONNX graph")(torch.ones(3, 4)).shape
+    torch.Size([3, 4])
+    """
+
+    def __init__(self, shape: tuple[int | None, ...], what: str) -> None:
+        super().__init__()
+        self.shape, self.what = shape, what
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Check and hand on."""
+        came = tuple(x.shape)
+        if len(came) != len(self.shape) or any(
+            side not in (None, size) for side, size in zip(self.shape[1:], came[1:], strict=True)
+        ):
+            wanted = ", ".join("any" if side is None else str(side) for side in self.shape)
+            raise ShapeError(f"Inputs must have the shape ({wanted}) that {self.what} was made for; got {came}.")
+        if self.shape[:1] not in ((None,), came[:1]):
+            raise ShapeError(
+                f"{self.what[0].upper()}{self.what[1:]} was made for batches of exactly {self.shape[0]}; {came[0]} "
+                f"inputs came. Export it with a "
+                "dynamic batch dimension: torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim('batch')},)), or "
+                "torch.onnx.export(model, (x,), path, dynamo=True, dynamic_shapes=({0: torch.export.Dim('batch')},))."
+            )
+        return x
+
+    def extra_repr(self) -> str:
+        """The shape."""
+        return str(self.shape)
