@@ -1,4 +1,4 @@
-# ruff: noqa: D103, PLC0415, T201
+# ruff: noqa: D103, T201
 """Spoil valid files at random, and see whether a loader does anything but load them or refuse them in a sentence.
 
     python fuzz/loaders.py --seconds 600 [--seed 0] [--only npz,onnx] [--finds FOLDER]
@@ -12,6 +12,7 @@ checksums made right again).
 from __future__ import annotations
 
 import argparse
+import contextlib
 import io
 import json
 import os
@@ -38,13 +39,21 @@ from safetensors.torch import save
 from torch import nn
 
 from worldline.errors import WorldlineError
-from worldline.loading.archive import read_arrays
-from worldline.loading.exported import clean_archive, load_exported
-from worldline.loading.expressions import check_expression
-from worldline.loading.folders import read_folders
-from worldline.loading.huggingface import load_huggingface
-from worldline.loading.onnx_model import load_onnx
-from worldline.loading.weights import read_weights
+
+if "--atheris" in sys.argv:
+    import atheris  # type: ignore[import-not-found]
+
+    seen = atheris.instrument_imports(include=["worldline.loading", "zipfile"])  # coverage guides the engine
+else:
+    seen = contextlib.nullcontext()
+with seen:
+    from worldline.loading.archive import read_arrays
+    from worldline.loading.exported import clean_archive, load_exported
+    from worldline.loading.expressions import check_expression
+    from worldline.loading.folders import read_folders
+    from worldline.loading.huggingface import load_huggingface
+    from worldline.loading.onnx_model import load_onnx
+    from worldline.loading.weights import read_weights
 
 MEMORY = 300 * 2**20
 SECONDS = 20
@@ -312,18 +321,20 @@ def fuzz(options: argparse.Namespace, folder: Path) -> int:
     return len(kept)
 
 
-def with_atheris(name: str, folder: Path) -> None:
+def with_atheris(name: str, folder: Path, seconds: float) -> None:
     """Coverage-guided: atheris makes the bytes and reports what is raised."""
-    import atheris  # type: ignore[import-not-found]
-
     run = targets(folder, random.Random(0))[name]
+    corpus = folder / "corpus"
+    corpus.mkdir()
+    for number, content in enumerate(seeds()[name]):
+        (corpus / str(number)).write_bytes(content)
 
     def once(content: bytes) -> None:
         told = watch(run, content, folder / "canary")
         if told.startswith("FIND"):
             raise RuntimeError(told)
 
-    atheris.Setup([sys.argv[0]], once)
+    atheris.Setup([sys.argv[0], f"-max_total_time={seconds:.0f}", "-max_len=20000", str(corpus)], once)
     atheris.Fuzz()
 
 
@@ -346,7 +357,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         os.chdir(folder)
         if options.atheris:
-            with_atheris(options.atheris, Path(folder))
+            with_atheris(options.atheris, Path(folder), options.seconds)
         else:
             sys.exit(fuzz(options, Path(folder)) > 0)
 
