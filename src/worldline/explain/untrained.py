@@ -39,8 +39,8 @@ def untrained(model: nn.Module, *, seed: int = 0) -> tuple[nn.Module, tuple[str,
         fresh = copy.deepcopy(model)
     except Exception as error:
         raise ModelError(
-            f"The model cannot be copied for the untrained null ({type(error).__name__}: {error}). Pass untrained=False, "
-            "or make it deep-copyable."
+            f"The model cannot be copied for the untrained null ({type(error).__name__}: {error}). Make it deep-copyable, "
+            "or trace without the null (null=False)."
         ) from error
     kept = []
     with torch.random.fork_rng(devices=[]), torch.no_grad():

@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
-from typing import get_args
 
 import torch
 from torch import Tensor
 
-from worldline.errors import LayerError, ShapeError, UsageError
+from worldline.errors import LayerError, ShapeError
 from worldline.trace.guard import untouched
 from worldline.trace.opening import Model, open_model
-from worldline.trace.values import Tokens, batch_dimension, tensors_in
+from worldline.trace.values import Tokens, batch_dimension, check_tokens, tensors_in
 from worldline.trace.watching import INPUT, Visit, describe, watching
 
 __all__ = ["PROBES", "Layer", "choose_layers", "features_of", "few", "find_layers", "pick_layers"]
@@ -210,8 +209,7 @@ def features_of(layer: Layer, output: object, samples: int) -> Tensor:
 
 
 def _check(x: object, tokens: str) -> None:
-    if tokens not in get_args(Tokens):
-        raise UsageError(f"Unknown reduction of tokens {tokens!r}; choose one of {', '.join(get_args(Tokens))}.")
+    check_tokens(tokens)
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 1 or len(x) == 0:
         came = f"{tuple(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
         raise ShapeError(

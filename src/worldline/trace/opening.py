@@ -13,7 +13,7 @@ from torch import Tensor, fx, nn
 
 from worldline.errors import ModelError
 
-__all__ = ["Model", "Opened", "modules_behind", "open_model"]
+__all__ = ["Model", "Opened", "hidden_because", "modules_behind", "open_model"]
 
 Model = Callable[[Tensor], Tensor]
 """Anything that maps inputs (N, …) to outputs; usually an ``nn.Module``."""
@@ -70,6 +70,17 @@ def open_model(model: Model) -> Opened:
 _SCRIPTED = (
     "the model is scripted, and PyTorch runs no hooks inside a ScriptModule; trace the Python model that it came from"
 )
+
+
+def hidden_because(model: Model) -> str:
+    """Why nothing but the model's input and output can be traced; empty where more can.
+
+    >>> import torch
+    >>> from worldline.trace import hidden_because
+    >>> hidden_because(torch.nn.Linear(2, 2))
+    ''
+    """
+    return open_model(model).hidden
 
 
 def modules_behind(model: object) -> tuple[nn.Module, ...]:

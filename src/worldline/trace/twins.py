@@ -82,12 +82,15 @@ class TwinTrace:
         rapidity: comparison (:data:`COMPARISONS`) → (N, L) float64, NaN where a vector has no direction.
         predictions: ``clean``, ``noise``, ``adversarial`` → (N,) predicted classes.
         wrong: (N,) the class that stands for ``wrong`` in the comparisons.
+        projected_to: by layer, to how many numbers m the class means were projected, which gives rapidities with them a
+            standard error of at most 1/√m; None where they are exact.
     """
 
     layers: tuple[Layer, ...]
     rapidity: dict[str, Tensor]
     predictions: dict[str, Tensor]
     wrong: Tensor
+    projected_to: tuple[int | None, ...]
 
 
 def trace_twins(
@@ -162,7 +165,8 @@ def trace_twins(
             for name, value in _rapidities(gram, against, labels, used[rows], rival).items():
                 rapidity[name][rows] = value.T
             tick(rows.stop)
-    return TwinTrace(tuple(layers), rapidity, predictions, used)
+    projected_to = tuple(reference.sketch.width if reference.sketch else None for reference in references)
+    return TwinTrace(tuple(layers), rapidity, predictions, used, projected_to)
 
 
 def _products(features: Tensor, local: _Local, mean_lengths: Tensor) -> tuple[Tensor, Tensor]:

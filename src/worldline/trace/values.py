@@ -3,17 +3,27 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
-from worldline.errors import ModelError
+from worldline.errors import ModelError, UsageError
 
-__all__ = ["Tokens", "batch_dimension", "logits_in", "tensors_in"]
+__all__ = ["Tokens", "batch_dimension", "check_tokens", "logits_in", "tensors_in"]
 
 Tokens = Literal["flatten", "cls", "mean", "token"]
 """What becomes of a value (N, T, D) of T tokens: all T·D features in one; the first token; the mean; each token by itself."""
+
+
+def check_tokens(tokens: str) -> None:
+    """Refuse a reduction that does not exist, with a UsageError that names those that do.
+
+    >>> from worldline.trace import check_tokens
+    >>> check_tokens("mean")
+    """
+    if tokens not in get_args(Tokens):
+        raise UsageError(f"Unknown reduction of tokens {tokens!r}; choose one of {', '.join(get_args(Tokens))}.")
 
 
 def tensors_in(output: object, path: str = "") -> Iterator[tuple[str, Tensor]]:
