@@ -73,6 +73,13 @@ class Wrapped(nn.Module):
         return self.inner(x)
 
 
+def closure(model: nn.Module) -> Callable[[Tensor], Tensor]:
+    def run(x: Tensor) -> Tensor:
+        return model(x)
+
+    return run
+
+
 def compiled_in_place(model: nn.Module) -> nn.Module:
     model.eval().compile(backend="eager")
     model(torch.rand(4, 6))
@@ -104,10 +111,10 @@ SHAPES: dict[str, Callable[[Net], object]] = {
     "compiled": compiled,
     "compiled in place": compiled_in_place,
     "DataParallel of compiled": lambda model: nn.DataParallel(compiled(model)),
-    "a closure": lambda model: lambda x: model(x),
+    "a closure": closure,
     "a partial": functools.partial,
     "a method": lambda model: model.forward,
-    "a closure over a compiled module": lambda model: (lambda fast: lambda x: fast(x))(compiled(model)),
+    "a closure over a compiled module": lambda model: closure(compiled(model)),
 }
 
 
@@ -176,7 +183,9 @@ def test_a_scripted_model_shows_its_input_and_output_and_says_why(make) -> None:
     expected = plainly(model, x)
     assert_features(collect(scripted, x, ["*"]), {"input": x, "output": expected["head"]})
     assert "scripted, and PyTorch runs no hooks" in hidden_because(scripted)
-    with pytest.raises(LayerError, match=r"'first' cannot be seen, only the input and the output: the model is scripted"):
+    with pytest.raises(
+        LayerError, match=r"'first' cannot be seen, only the input and the output: the model is scripted"
+    ):
         collect(scripted, x, ["first"])
     inside = Wrapped(scripted)
     assert [layer.name for layer in find_layers(inside, x)] == ["input", "output"]
@@ -236,7 +245,9 @@ class Mixed(nn.Module):
 def test_features_of_several_precisions_in_one_model() -> None:
     torch.manual_seed(0)
     model, x, y = Mixed(), x_of(9, 6), torch.arange(9) % 3
-    story = wl.explain.twins(model, x, x + 0.1, y, reference=(x, y), bounds=(-9, 9), layers=["*"], null=False, resamples=5)
+    story = wl.explain.twins(
+        model, x, x + 0.1, y, reference=(x, y), bounds=(-9, 9), layers=["*"], null=False, resamples=5
+    )
     hidden = x.double() @ model.a.weight.T + model.a.bias
     moved = (x + 0.1).double() @ model.a.weight.T + model.a.bias
     exact = wl.rapidity_of_displacement((hidden - hidden.mean(0)).detach(), (moved - hidden).detach())
@@ -322,7 +333,9 @@ def test_attention_returns_a_pair_whose_values_are_the_layer() -> None:
     model, x = Attention(), x_of(5, 3, 4)
     queries, keys, values = (
         (x @ part.T + bias).view(5, 3, 2, 2).transpose(1, 2)
-        for part, bias in zip(model.attention.in_proj_weight.chunk(3), model.attention.in_proj_bias.chunk(3), strict=True)
+        for part, bias in zip(
+            model.attention.in_proj_weight.chunk(3), model.attention.in_proj_bias.chunk(3), strict=True
+        )
     )
     mixed = ((queries @ keys.mT / 2**0.5).softmax(-1) @ values).transpose(1, 2).reshape(5, 3, 4)
     expected = mixed @ model.attention.out_proj.weight.T + model.attention.out_proj.bias
@@ -380,7 +393,9 @@ def test_logits_are_found_in_what_the_model_returns(kind: str) -> None:
 def test_outputs_without_clear_logits_are_listed() -> None:
     x = x_of(4, 6)
     several = Returns(lambda scores: {"main": scores, "auxiliary": scores + 1})
-    words = r"dict with 2 tensors that could be them: dict\['main'\] \(4, 3\) torch\.float32, dict\['auxiliary'\] \(4, 3\)"
+    words = (
+        r"dict with 2 tensors that could be them: dict\['main'\] \(4, 3\) torch\.float32, dict\['auxiliary'\] \(4, 3\)"
+    )
     with pytest.raises(ModelError, match=words):
         wl.attacks.predict(several, x)
     with pytest.raises(ModelError, match=r"returned int with 0 tensors that could be them: no tensor"):
@@ -413,7 +428,9 @@ def test_further_inputs_are_bound_and_submodules_may_take_several() -> None:
     joined = torch.cat((x * mask, 2 * x[:, :3]), 1)
     found = collect(bound, x, ["*"])
     assert_features(found, {"input": x, "join": joined, "head": model.head(joined).detach()})
-    with pytest.raises(ShapeError, match=r"one floating tensor.*got tuple\. Bind further inputs with functools\.partial"):
+    with pytest.raises(
+        ShapeError, match=r"one floating tensor.*got tuple\. Bind further inputs with functools\.partial"
+    ):
         find_layers(model, (x, mask))
 
 
@@ -526,7 +543,7 @@ def test_token_numbers_and_lazy_modules_are_refused() -> None:
     words = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 2))
     with pytest.raises(ShapeError, match=r"got \(4, 3\) torch\.int64.*for token numbers, pass their embeddings"):
         find_layers(words, torch.zeros(4, 3, dtype=torch.long))
-    with pytest.raises(ModelError, match="lazy module whose parameters have no shape yet. Run it once"):
+    with pytest.raises(ModelError, match=r"lazy module whose parameters have no shape yet\. Run it once"):
         find_layers(nn.LazyLinear(3), x_of(4, 6))
 
 
@@ -566,7 +583,9 @@ def test_a_way_that_depends_on_the_batch_is_refused_with_layer_and_batch() -> No
         second(["turn"], big)
     with pytest.raises(LayerError, match=r"'rare' never ran in this forward pass \(batch 2\); layers that ran: input"):
         second(["input", "rare"], huge)
-    with pytest.raises(LayerError, match=r"In batch 2: Layer 'cut' returned \(4, 5\) for this batch of 4 samples, and \(4,\)"):
+    with pytest.raises(
+        LayerError, match=r"In batch 2: Layer 'cut' returned \(4, 5\) for this batch of 4 samples, and \(4,\)"
+    ):
         second(["cut"], huge)
     second(["input", "head"], big)  # what every input passes alike is right all the same
 

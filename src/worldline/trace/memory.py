@@ -19,9 +19,11 @@ from worldline.trace.values import tensors_in
 
 __all__ = ["Plan", "plan_memory"]
 
-NARROWEST, WIDEST = 2**8, 2**16  # numbers for a projected class mean
-SAFETY = 1.5
-"""Of what is asked of the allocator, how much is held: libraries work in buffers of their own, and freed memory is in pieces."""
+WIDTHS = [2**power for power in range(8, 17)]  # numbers for a projected class mean
+USUAL = 24  # inputs in one pass that are worth more than wider projections
+KEPT, PASSING = 1.1, 3.2
+"""How much more is held than is asked of the allocator, for what stays and for what a pass needs: libraries work in buffers of
+their own, and freed memory is in pieces. Measured on a ResNet-50 (benchmarks/memory.py)."""
 
 
 @dataclass(frozen=True)
@@ -54,8 +56,8 @@ def plan_memory(
 ) -> Plan:
     """A plan that keeps :func:`trace_reference` and :func:`trace_twins` within so much memory over the model and its data.
 
-    Half of the memory is for origins and class means: exact where they fit, else projected to the largest power of two
-    that fits. What is left decides how many inputs go in one pass: at most ``batch_size``, and a multiple of three.
+    Class means are exact where they fit beside a pass of 24 inputs, else projected to the largest power of two, from 256 to 65,536,
+    that does. What is left decides how many inputs go in one pass: at most ``batch_size``, and a multiple of three.
 
     Args:
         model: the model.
@@ -89,16 +91,15 @@ def plan_memory(
     widths = [layer.width for layer in layers]
 
     def kept(project_to: int | None) -> int:
-        return model_bytes + _kept(widths, classes, frame, project_to)
+        return int(KEPT * (model_bytes + _kept(widths, classes, frame, project_to)))
 
+    room = memory - int(PASSING * an_input * min(batch_size, USUAL))
     project_to = None
-    if kept(None) > memory // 2 and frame != "whitened":
-        fitting = [2**power for power in range(8, 17) if kept(2**power) <= memory // 2]
-        project_to = max(fitting, default=NARROWEST)
-    free = memory - kept(project_to)
-    inputs = int(free / (SAFETY * max(1, an_input))) // 3 * 3
+    if kept(None) > room and frame != "whitened":
+        project_to = max((width for width in WIDTHS if kept(width) <= room), default=WIDTHS[0])
+    inputs = int((memory - kept(project_to)) / (PASSING * max(1, an_input))) // 3 * 3
     if inputs < 3:
-        least = kept(project_to) + int(3 * SAFETY * an_input)
+        least = kept(project_to) + int(3 * PASSING * an_input)
         raise UsageError(
             f"{memory:,} bytes of memory are too few: the origins, the class means, a copy of the parameters and one sample's three "
             f"twins take {least:,}. Allow more, or choose fewer layers."
@@ -107,9 +108,9 @@ def plan_memory(
 
 
 def _kept(widths: Sequence[int], classes: int, frame: FrameName, project_to: int | None) -> int:
-    """Bytes of origins and class means: float64, and once more as float32 for use; a map for the whitened frame."""
+    """Bytes of origins and class means: float64, and as float32 for use unless projected; a map for the whitened frame."""
     means = sum(12 * classes * min(width, project_to or width) for width in widths)
-    origins = 0 if frame == "raw" else 12 * sum(widths)
+    origins = 0 if frame == "raw" else sum((8 if width > (project_to or width) else 12) * width for width in widths)
     maps = sum(28 * width**2 for width in widths) if frame == "whitened" else 0
     return means + origins + maps + (4 * max(widths, default=0) if project_to else 0)
 

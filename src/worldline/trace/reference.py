@@ -142,7 +142,7 @@ class _Sums:
         if self.moments is not None:
             self.moments.update(features)
         if self.total is not None:
-            self.total += features.sum(0, dtype=torch.float64).cpu()
+            self.total += features.sum(0).cpu()
         if self.sketch is not None:
             features = self.sketch(features)
         batch = features.new_zeros(len(present), features.shape[1]).index_add_(0, place, features)

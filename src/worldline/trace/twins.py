@@ -55,7 +55,7 @@ class _Local:
         self.origin_by_means = torch.zeros(self.classes, dtype=torch.float64)
         if frame.origin is not None:
             seen = frame.origin if frame.map is None else frame.origin @ frame.map
-            self.origin = seen.to(like)
+            self.origin = seen.to(like) if self.sketch is None else seen  # memory is short where there is a sketch
             if self.sketch is None:
                 self.origin_by_means = reference.means @ seen  # (K,)
             else:
@@ -174,7 +174,8 @@ def _products(features: Tensor, local: _Local, mean_lengths: Tensor) -> tuple[Te
     if local.map is not None:
         features = features @ local.map
     twins = features.view(3, -1, features.shape[1])
-    gram = _gram_of_displacements(twins, local.origin).cpu().double()
+    origin = None if local.origin is None else local.origin.to(features)
+    gram = _gram_of_displacements(twins, origin).cpu().double()
     products, lengths = local.against(features)
     if lengths is None:
         along, moved = gram[:, 0, 1:], gram.diagonal(dim1=1, dim2=2)[:, 1:]
