@@ -56,7 +56,7 @@ def plan_memory(
 ) -> Plan:
     """A plan that keeps :func:`trace_reference` and :func:`trace_twins` within so much memory over the model and its data.
 
-    Class means are exact where they fit beside a pass of 24 inputs, else projected to the largest power of two, from 256 to 65,536,
+    Class means are exact where they fit in half of it, or beside a pass of 24 inputs; else projected to the largest power of two, from 256 to 65,536,
     that does. What is left decides how many inputs go in one pass: at most ``batch_size``, and a multiple of three.
 
     Args:
@@ -93,7 +93,7 @@ def plan_memory(
     def kept(project_to: int | None) -> int:
         return int(KEPT * (model_bytes + _kept(widths, classes, frame, project_to)))
 
-    room = memory - int(PASSING * an_input * min(batch_size, USUAL))
+    room = max(memory // 2, memory - int(PASSING * an_input * min(batch_size, USUAL)))
     project_to = None
     if kept(None) > room and frame != "whitened":
         project_to = max((width for width in WIDTHS if kept(width) <= room), default=WIDTHS[0])
@@ -141,10 +141,11 @@ class _Live(TorchDispatchMode):
     def __torch_dispatch__(
         self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
+        given = {tensor.untyped_storage()._cdata for _, tensor in tensors_in((args, kwargs))}
         output = func(*args, **(kwargs or {}))
         for _, tensor in tensors_in(output):
             storage = tensor.untyped_storage()
-            if storage._cdata not in self.known:
+            if storage._cdata not in self.known | given:  # a view of a parameter was not made inside
                 self.known.add(storage._cdata)
                 self.now += storage.nbytes()
                 self.peak = max(self.peak, self.now)
