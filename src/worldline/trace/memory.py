@@ -21,7 +21,7 @@ __all__ = ["Plan", "plan_memory"]
 
 WIDTHS = [2**power for power in range(8, 17)]  # numbers for a projected class mean
 USUAL = 24  # inputs in one pass that are worth more than wider projections
-KEPT, PASSING = 1.1, 3.2
+KEPT, PASSING = 1.2, 4.0
 """How much more is held than is asked of the allocator, for what stays and for what a pass needs: libraries work in buffers of
 their own, and freed memory is in pieces. Measured on a ResNet-50 (benchmarks/memory.py)."""
 
@@ -56,8 +56,9 @@ def plan_memory(
 ) -> Plan:
     """A plan that keeps :func:`trace_reference` and :func:`trace_twins` within so much memory over the model and its data.
 
-    Class means are exact where they fit in half of it, or beside a pass of 24 inputs; else projected to the largest power of two, from 256 to 65,536,
-    that does. What is left decides how many inputs go in one pass: at most ``batch_size``, and a multiple of three.
+    Class means are exact where they fit in half of it, or beside a pass of 24 inputs; else projected to the largest
+    power of two, from 256 to 65,536, that does. What is left decides how many inputs go in one pass: at most ``batch_size``, and a
+    multiple of three.
 
     Args:
         model: the model.
