@@ -458,6 +458,11 @@ def test_parametrised_weights_are_those_of_eval_mode_and_stay(kind: str) -> None
     torch.testing.assert_close(found, (x @ weight.T + model[0].bias).detach())
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
+    story = wl.explain.twins(
+        model, x, x + 1, torch.arange(5) % 3, reference=(x, torch.arange(5) % 3), bounds=(-9, 9), resamples=5
+    )
+    notes = " ".join(story.notes)  # the untrained network would silently keep the trained weight
+    assert "keeps the trained values of 0" in notes or "cannot be copied" in notes
 
 
 class Odd(nn.Module):

@@ -342,7 +342,7 @@ def test_the_model_and_the_process_are_left_as_they_were(name: str, shape: str) 
 
 
 @pytest.mark.law
-@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(
     name=st.sampled_from(sorted(USES)),
     shape=st.sampled_from(sorted(SHAPES)),
