@@ -2,7 +2,8 @@
 
 Targets, default layers / every leaf module: the zoo's CNN at most 1.5 on both; a ResNet-18-shaped network at 64×64 and a
 ResNet-50-shaped one at 224×224 at most 1.15 / 1.35; a vision transformer of 12 blocks at 224×224 at most 1.15 / 1.30. Floor: the forward
-passes of the very same inputs (reference and three twins of each sample), without hooks, in batches of the same size. Rivals:
+passes of the very same inputs (reference and three twins of each sample), without hooks, in batches of the same size;
+layers are found beforehand. Rivals:
 Captum's ``LayerActivation`` and torchextractor's ``Extractor`` capture the same layers of the same batches; they keep the features
 of a batch and compute nothing from them. Captum runs the model once for all layers. Both list a reused module once: its last call.
 Twins are uniform in L∞ balls of 0.15 (zoo) and 8/255. All contestants take turns in one process, so a ratio is of the same moments.
@@ -62,18 +63,18 @@ def contestants(model: nn.Module, data: tuple[Tensor, ...], batch: int) -> dict[
                 rows = slice(start, start + step)
                 run(torch.cat((clean[rows], noise[rows], adversarial[rows])))
 
-    def traced(choose: Callable[[tuple[Layer, ...]], tuple[Layer, ...]]) -> None:
-        layers = choose(find_layers(model, clean))
+    found = find_layers(model, clean)
+
+    def traced(layers: tuple[Layer, ...]) -> None:
         means = trace_reference(model, reference, labels, layers, classes=10, batch_size=batch)
         trace_twins(model, clean, noise, adversarial, labels, means, layers, batch_size=batch)
 
-    def every_leaf(found: tuple[Layer, ...]) -> tuple[Layer, ...]:
-        return tuple(layer for layer in found if layer.module in leaves or layer.module == "input")
+    every_leaf = tuple(layer for layer in found if layer.module in leaves or layer.module == "input")
 
     def captum() -> None:
         from captum.attr import LayerActivation
 
-        ran = {layer.module for layer in every_leaf(find_layers(model, clean))}
+        ran = {layer.module for layer in every_leaf}
         capture = LayerActivation(model, [module for name, module in leaves.items() if name in ran])
         over_batches(capture.attribute)
 
@@ -123,7 +124,7 @@ def main() -> None:
         name: measure.side_by_side(prepared(name), CONTESTANTS[0], rounds=SETTINGS[name][-1]) for name in SETTINGS
     }
     memory = {
-        f"{MEMORY}, {samples} samples, {which}": peak_in_a_child(samples, which, threads)
+        f"{MEMORY}, {samples} samples, {which}, beyond model and inputs": peak_in_a_child(samples, which, threads)
         for samples in (128, 512)
         for which in CONTESTANTS
     }

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import worldline as wl
-from worldline.errors import WorldlineError
+from worldline.errors import ModelError, WorldlineError
 
 ROOMS = ("trace", "attacks", "explain", "compare")
 WIDE = (-99.0, 99.0)
@@ -354,3 +354,27 @@ def test_also_after_an_exception_or_an_interrupt_at_a_random_point(
     name: str, shape: str, where: str, moment: int, error: type[BaseException]
 ) -> None:
     use_and_compare(name, shape, Failure(where, moment, error))
+
+
+@pytest.mark.message
+def test_a_parameter_that_is_written_to_only_now_and_then_is_an_error() -> None:
+    class Rarely(nn.Linear):
+        def forward(self, x: Tensor) -> Tensor:
+            if float(x.max()) > 5:
+                self.bias.add_(1)
+            return super().forward(x)
+
+    model, x = Rarely(6, 3), torch.zeros(4, 6)
+    layers = wl.trace.find_layers(model, x)
+
+    def run(value: Tensor) -> None:
+        with wl.trace.tracing(model, layers) as through:
+            through(value, lambda _position, _features: None)
+
+    with pytest.raises(
+        ModelError, match="wrote into its parameters in this pass, and did not when its layers were found"
+    ):
+        run(x + 9)
+    layers, before = wl.trace.find_layers(model, x + 9), model.bias.detach().clone()
+    run(x + 9)
+    assert torch.equal(model.bias, before)

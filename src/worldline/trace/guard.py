@@ -15,13 +15,20 @@ from torch import Tensor, nn
 from worldline.errors import ModelError
 from worldline.trace.opening import Model, modules_behind
 
-__all__ = ["untouched"]
+__all__ = ["guarded", "untouched"]
+
+
+def _set_threads(number: int) -> None:
+    if torch.get_num_threads() != number:
+        torch.set_num_threads(number)
+
 
 SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
     (random.getstate, random.setstate),
     (np.random.get_state, np.random.set_state),
     (torch.get_rng_state, torch.set_rng_state),
     (torch.is_grad_enabled, torch.set_grad_enabled),
+    (torch.get_num_threads, _set_threads),
     (torch.get_default_dtype, torch.set_default_dtype),
     (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
     (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
@@ -30,7 +37,7 @@ SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
 
 
 @contextmanager
-def untouched(model: Model) -> Iterator[None]:
+def untouched(model: Model, *, writes: bool = True) -> Iterator[None]:
     """Run the body with the model in eval mode, then put everything back.
 
     Restored, also after an exception or an interrupt, for every module behind the model (:func:`modules_behind`): the mode,
@@ -40,10 +47,15 @@ def untouched(model: Model) -> Iterator[None]:
     mode, default dtype, deterministic mode, the number of threads. Not restored: what a forward pass writes outside of
     its modules.
 
-    Raises:
-        ModelError: a parameter of a lazy module has no shape yet.
+    Args:
+        model: the model.
+        writes: whether its forward, or what else is run, may write into parameters. If not, they are not copied, and that they
+            are as they were is checked by their versions.
 
-    Cost: one copy of the parameters and buffers, and one comparison with it.
+    Raises:
+        ModelError: a parameter of a lazy module has no shape yet; or one was written to with ``writes=False``.
+
+    Cost: one copy of the buffers and, with ``writes``, of the parameters, and one comparison with it.
 
     >>> from torch import nn
     >>> from worldline.trace import untouched
@@ -54,21 +66,36 @@ def untouched(model: Model) -> Iterator[None]:
     >>> model.training
     True
     """
-    snapshot = _Snapshot(modules_behind(model))
+    with guarded(model, writes=writes) as snapshot:
+        yield
+    if snapshot.lost:
+        raise ModelError(
+            "The model wrote into its parameters in this pass, and did not when its layers were found; they cannot be put back. Find its "
+            "layers on inputs for which it does (then its parameters are copied first)."
+        )
+
+
+@contextmanager
+def guarded(model: Model, *, writes: bool = True) -> Iterator[Snapshot]:
+    """:func:`untouched`, with the snapshot, which says afterwards what was written to."""
+    snapshot = Snapshot(modules_behind(model), writes=writes)
     try:  # twice, so that one interrupt in the middle of restoring does not leave it half done
         try:
             snapshot.prepare()
-            yield
+            yield snapshot
         finally:
             snapshot.restore()
     finally:
         snapshot.restore()
 
 
-class _Snapshot:
-    """What there was, and how to have it again; restoring twice does no harm."""
+class Snapshot:
+    """What there was, and how to have it again; restoring twice does no harm.
 
-    def __init__(self, roots: tuple[nn.Module, ...]) -> None:
+    ``wrote`` says afterwards whether a parameter had been written to, ``lost`` whether one could not be put back.
+    """
+
+    def __init__(self, roots: tuple[nn.Module, ...], *, writes: bool) -> None:
         self.roots = roots
         self.modules = list(dict.fromkeys(module for root in roots for module in root.modules()))
         self.modes = [module.training for module in self.modules]
@@ -92,13 +119,15 @@ class _Snapshot:
         ]
         buffers = [value for root in roots for value in root.buffers()]
         tensors = dict.fromkeys([*self.parameters, *buffers, *loose])
-        self.tensors = [(value, value.detach(), value.detach().clone()) for value in tensors]
+        copied = dict.fromkeys([*buffers, *loose]) if not writes else tensors
+        self.tensors = [(value, value.detach(), value.detach().clone()) for value in copied]
+        self.versions = [(value, value.data_ptr(), _version(value)) for value in self.parameters if value not in copied]
+        self.wrote = self.lost = False
         self.leaves = [(value, value.grad, value.requires_grad) for value in tensors if value.is_leaf]
         self.generators = [
             pair for _, attributes in self.attributes for value in attributes.values() if (pair := _generator(value))
         ]
         self.settings = [(get(), put) for get, put in SETTINGS]
-        self.threads = torch.get_num_threads()
         devices = {value.device for value in tensors if value.device.type == "cuda"}
         self.devices = [(device, torch.cuda.get_rng_state(device)) for device in devices]
         self.done = False
@@ -129,25 +158,34 @@ class _Snapshot:
             if module.training is not mode:
                 module.training = mode
         with torch.no_grad():
+            parameters = {id(parameter) for parameter in self.parameters}
             for value, alias, content in self.tensors:
-                _restore_tensor(value, alias, content)
+                if _restore_tensor(value, alias, content) and id(value) in parameters:
+                    self.wrote = True
+        if any((value.data_ptr(), _version(value)) != (where, version) for value, where, version in self.versions):
+            self.lost = True
         for value, grad, requires_grad in self.leaves:
             _restore_gradient(value, grad, requires_grad)
         for state, put in (*self.generators, *self.settings):
             put(state)
         for device, state in self.devices:
             torch.cuda.set_rng_state(state, device)
-        if torch.get_num_threads() != self.threads:
-            torch.set_num_threads(self.threads)
         self.done = True
 
 
-def _restore_tensor(value: Tensor, alias: Tensor, content: Tensor) -> None:
-    """The old memory, where it was swapped, and the old content, where it was changed."""
-    if value.data_ptr() != alias.data_ptr() or value.shape != alias.shape or value.dtype != alias.dtype:
+def _version(value: Tensor) -> int:
+    return 0 if value.is_inference() else value._version
+
+
+def _restore_tensor(value: Tensor, alias: Tensor, content: Tensor) -> bool:
+    """The old memory, where it was swapped, and the old content, where it was changed; whether either was."""
+    swapped = value.data_ptr() != alias.data_ptr() or value.shape != alias.shape or value.dtype != alias.dtype
+    if swapped:
         value.data = alias
-    if not torch.equal(value, content):
-        value.copy_(content)
+    if torch.equal(value, content):
+        return swapped
+    value.copy_(content)
+    return True
 
 
 def _restore_gradient(value: Tensor, grad: Tensor | None, requires_grad: bool) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from worldline.errors import LayerError, ShapeError
-from worldline.trace.guard import untouched
+from worldline.trace.guard import guarded
 from worldline.trace.opening import Model, open_model
 from worldline.trace.values import Tokens, batch_dimension, check_tokens, tensors_in
 from worldline.trace.watching import INPUT, Visit, describe, watching
@@ -42,6 +42,7 @@ class Layer:
         part: which of the tensors that the module returned.
         batch_dim: which dimension of that tensor counts the samples.
         aliases: other names of the same module.
+        writes: whether the model's forward writes into its parameters, so that whoever traces it must copy them first.
     """
 
     name: str
@@ -57,6 +58,7 @@ class Layer:
     part: int = 0
     batch_dim: int = 0
     aliases: tuple[str, ...] = ()
+    writes: bool = False
 
 
 @dataclass
@@ -116,7 +118,7 @@ def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple
     [('input', 4), ('1#0', 8), ('1#1', 8), ('4', 3)]
     """
     _check(x, tokens)
-    events, returned, calls = _probe(model, x)
+    events, returned, calls, writes = _probe(model, x)
     described, aliases = describe(model)
     functional = not any(described[event.module][2] for event in events if event.module in described)
     layers: list[Layer] = []
@@ -137,6 +139,7 @@ def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple
             part=event.part,
             batch_dim=event.batch_dim,
             aliases=aliases.get(event.module, ()),
+            writes=writes,
         )
         layers.extend(_reduced(layer, tokens))
     return tuple(layers)
@@ -269,10 +272,11 @@ def _shapes(model: Model, x: Tensor, samples: int) -> dict[tuple[str, int], list
     return shapes
 
 
-def _pass(model: Model, x: Tensor, samples: int, visit: Visit) -> object:
-    with untouched(model), torch.no_grad(), watching(model, visit) as run:
+def _pass(model: Model, x: Tensor, samples: int, visit: Visit) -> tuple[object, bool]:
+    """What the model returned, and whether it wrote into its parameters."""
+    with guarded(model) as snapshot, torch.no_grad(), watching(model, visit) as run:
         try:
-            return run(few(x, samples))
+            output = run(few(x, samples))
         except AssertionError as error:
             if open_model(model).graph and "Guard failed" in str(error):
                 raise LayerError(
@@ -280,10 +284,11 @@ def _pass(model: Model, x: Tensor, samples: int, visit: Visit) -> object:
                     'size: torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},)).'
                 ) from error
             raise
+    return output, snapshot.wrote
 
 
-def _probe(model: Model, x: Tensor) -> tuple[list[_Event], _Event | None, dict[str, int]]:
-    """All distinct values of one pass, the one that the model returned, and how often each module ran."""
+def _probe(model: Model, x: Tensor) -> tuple[list[_Event], _Event | None, dict[str, int], bool]:
+    """All distinct values of one pass, the one that the model returned, how often each module ran, whether it wrote parameters."""
     few, more = PROBES
     shapes = _shapes(model, x, more)
     events: list[_Event] = []
@@ -310,10 +315,10 @@ def _probe(model: Model, x: Tensor) -> tuple[list[_Event], _Event | None, dict[s
         version, content = (None, value.clone()) if frozen else (value._version, None)
         events.append(_Event(name, call, part, axis, value, version, content))
 
-    output = _pass(model, x, few, visit)
+    output, writes = _pass(model, x, few, visit)
     counts = _counts(shapes)
     steady = [event for event in events if counts.get(event.module) == ran[event.module]]
-    return steady, _returned(output, events), ran
+    return steady, _returned(output, events), ran, writes
 
 
 def _counts(shapes: dict[tuple[str, int], list[torch.Size]]) -> dict[str, int]:

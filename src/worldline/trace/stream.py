@@ -71,7 +71,8 @@ def tracing(model: Model, layers: Sequence[Layer]) -> Iterator[Pass]:
             visitor(position, features)
 
     watched = frozenset(layer.module for layer in layers)
-    with untouched(model), torch.no_grad(), watching(model, visit, watched) as watched_run:
+    writes = not layers or any(layer.writes for layer in layers)
+    with untouched(model, writes=writes), torch.no_grad(), watching(model, visit, watched) as watched_run:
 
         def run(x: Tensor, show: Visitor) -> object:
             nonlocal samples, batch, visitor
