@@ -41,7 +41,7 @@ class Layer:
         calls: how often its module runs in one pass.
         part: which of the tensors that the module returned.
         batch_dim: which dimension of that tensor counts the samples.
-        aliases: other names of the same module.
+        aliases: other names of the same module; ``output`` for what the model returned.
         writes: whether the model's forward writes into its parameters, so that whoever traces it must copy them first.
     """
 
@@ -138,7 +138,7 @@ def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple
             calls=calls[event.module],
             part=event.part,
             batch_dim=event.batch_dim,
-            aliases=aliases.get(event.module, ()),
+            aliases=(*aliases.get(event.module, ()), *((OUTPUT,) if event is returned and event.module else ())),
             writes=writes,
         )
         layers.extend(_reduced(layer, tokens))
@@ -368,6 +368,6 @@ def _why_not(model: Model, x: Tensor, name: str) -> str | None:
             "depends on the batch. Trace layers that every input passes alike."
         )
     return (
-        f"Layer {name!r} is no value of its own: for {PROBES[1]} inputs it returned {came[0]}. A layer needs a floating tensor with one "
-        "dimension that counts the samples, different from what an earlier layer returned."
+        f"Layer {name!r} is no value of its own: for {PROBES[1]} inputs it returned {came[0]}. A layer needs a floating tensor with a "
+        "batch dimension (one that counts the samples), different from what an earlier layer returned."
     )

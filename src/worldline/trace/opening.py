@@ -88,6 +88,12 @@ def modules_behind(model: object) -> tuple[nn.Module, ...]:
 
     A module is itself; then the function and arguments of a ``functools.partial``, the owner of a method, what a
     function closes over or names as a global, and the attributes of a callable object.
+
+    >>> import torch
+    >>> from worldline.trace import modules_behind
+    >>> net = torch.nn.Linear(2, 2)
+    >>> modules_behind(lambda x: net(x) + 1)
+    (Linear(in_features=2, out_features=2, bias=True),)
     """
     found: list[object]
     if isinstance(model, nn.Module):
