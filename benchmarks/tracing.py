@@ -89,7 +89,7 @@ def contestants(model: nn.Module, data: tuple[Tensor, ...], batch: int) -> dict[
 
     runs = (
         lambda: over_batches(model),
-        lambda: traced(choose_layers),
+        lambda: traced(choose_layers(found)),
         lambda: traced(every_leaf),
         captum,
         torchextractor,
