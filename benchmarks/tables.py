@@ -33,6 +33,9 @@ def section(document: dict[str, Any]) -> list[str]:
     if "peak_mebibytes" in document:
         lines += ["| peak memory of the process | MiB |", "|---|---|"]
         lines += [f"| {name} | {value:.0f} |" for name, value in document["peak_mebibytes"].items()] + [""]
+    if "resnet50" in document:
+        lines += ["| | |", "|---|---|"]
+        lines += [f"| {name.replace('_', ' ')} | {value:,.4g} |" for name, value in document["resnet50"].items()] + [""]
     plain = {name: value for name, value in document.items() if isinstance(value, dict) and "rounds" in value}
     if plain:
         lines += ["| | seconds | lowest – highest |", "|---|---|---|"]

@@ -259,7 +259,7 @@ def test_inputs_that_do_not_fit(mlp: nn.Module, batch) -> None:
         (x, nn.functional.one_hot(y, 10), mlp, LabelError, r"one-hot. Pass y\.argmax\(1\)"),
         (x, y.float(), mlp, LabelError, r"integer tensor \(N,\); got \(64,\) torch.float32"),
         (x, y + 5, mlp, LabelError, "must lie in 0…9, as the model has 10 outputs; got 5…14"),
-        (x, y, TupleModel(), ModelError, r"one tensor of logits.*returned tuple.*self\.model\(x\)\[0\]"),
+        (x, y, TupleModel(), ModelError, r"must return logits.*returned tuple.*self\.model\(x\)\[0\]"),
         (x, y, nn.Flatten(0), ModelError, r"for 64 inputs it returned \(4096,\)"),
     ):
         with pytest.raises(error, match=words):

@@ -190,7 +190,7 @@ BAD = [
     (["--model", "nets.py:needs_argument"], 3, "called without arguments"),
     (["--model", "nets.py:returns_number"], 3, "must return an nn.Module; it returned int"),
     (["--model", "nets.py:constant"], 3, "is a int, not a factory"),
-    (["--model", "nets.py:pair"], 3, "must return one tensor of logits (N, K); it returned tuple"),
+    (["--model", "nets.py:pair"], 3, "returned tuple with 0 tensors that could be them"),
     (["--model", "nets.py:narrow"], 3, "must lie in 0…4, as the model has 5 outputs"),
     (["--model", "no_such_package:build"], 3, "'no_such_package' cannot be imported"),
     (["--weights", "gone.safetensors"], 3, "no weights file 'gone.safetensors'"),

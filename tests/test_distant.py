@@ -269,7 +269,7 @@ def test_what_cannot_be_searched(mlp: nn.Module, digits) -> None:
             y,
             {"layer": "total"},
             LayerError,
-            r"'total' is no value.*2 inputs it returned \(\) torch.float32.*batch dimension",
+            r"'total' is no value.*3 inputs it returned \(\) torch.float32.*batch dimension",
         ),
         (odd, x, y, {"layer": "idle"}, LayerError, "'idle' exists but never ran"),
         (

@@ -7,8 +7,9 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worldline.errors import BoundsError, LabelError, ModelError, ShapeError
-from worldline.trace.guard import Model
+from worldline.errors import BoundsError, LabelError, ShapeError
+from worldline.trace.opening import Model
+from worldline.trace.values import logits_in
 
 __all__ = ["Data", "check_inputs", "check_labels", "logits_of", "set_apart"]
 
@@ -20,7 +21,10 @@ def check_inputs(x: Tensor, bounds: tuple[float, float]) -> None:
     """Refuse inputs that are not a floating (N, …) tensor, finite, inside the bounds."""
     if not isinstance(x, Tensor) or not x.is_floating_point():
         came = f"{tuple(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
-        raise ShapeError(f"Inputs must be a floating tensor (N, …); got {came}. Convert with x.float().")
+        raise ShapeError(
+            f"Inputs must be a floating tensor (N, …); got {came}. Convert with x.float(), or, where they are token numbers, pass "
+            "their embeddings to a module that goes on from there."
+        )
     if x.ndim < 2 or x.numel() == 0:
         raise ShapeError(f"Inputs must have shape (N, …) with at least one sample; got {tuple(x.shape)}.")
     low, high = float(x.min()), float(x.max())  # NaN propagates through both
@@ -51,19 +55,11 @@ def check_labels(y: Tensor, samples: int, *, classes: int | None = None) -> None
 
 
 def logits_of(model: Model, x: Tensor) -> Tensor:
-    """The model's output, which must be one row of at least two finite-dtype scores for each input."""
-    output = model(x)
-    if not isinstance(output, Tensor):
-        raise ModelError(
-            f"The model must return one tensor of logits (N, K); it returned {type(output).__name__}. Wrap it in a "
-            "module whose forward picks the logits, e.g. `return self.model(x)[0]`."
-        )
-    if output.ndim != 2 or len(output) != len(x) or output.shape[1] < 2 or not output.is_floating_point():
-        raise ModelError(
-            f"The model must return floating logits (N, K) with K ≥ 2 classes; for {len(x)} inputs it returned "
-            f"{tuple(output.shape)} {output.dtype}."
-        )
-    return output
+    """The model's logits (N, K), K ≥ 2, by the rule of :func:`worldline.trace.logits_in`.
+
+    The model gets a copy, as its forward may write into its input (an in-place first module, ``x -= mean``).
+    """
+    return logits_in(model(x.clone()), len(x))
 
 
 @dataclass(frozen=True)

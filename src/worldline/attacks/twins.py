@@ -14,6 +14,7 @@ from worldline.trace import Model, untouched
 
 __all__ = ["Attack", "adversarial_twin", "noise_twin"]
 
+BLOCK = 2**22  # numbers that are permuted at a time: their order takes 8 bytes each
 Attack = Callable[[Any, Tensor, Tensor], Any]
 """``attack(model, x, y)`` → the adversarial inputs, or an object that holds them as ``.x``."""
 
@@ -90,10 +91,15 @@ def noise_twin(
     >>> (noise - clean).abs().sort().values
     tensor([[0.0000, 0.0000, 0.1000, 0.2000]])
     """
-    delta = (adversarial - clean).flatten(1)
-    order = torch.rand(delta.shape, generator=generator).argsort(1).to(delta.device)
-    signs = torch.randint(0, 2, delta.shape, generator=generator).to(delta) * 2 - 1
-    return (clean + (delta.gather(1, order) * signs).view_as(clean)).clamp(*bounds)
+    noise = torch.empty_like(clean)
+    rows = max(1, BLOCK // max(1, clean[0].numel()))
+    for start in range(0, len(clean), rows):
+        part = clean[start : start + rows]
+        delta = (adversarial[start : start + rows] - part).flatten(1)
+        order = torch.rand(delta.shape, generator=generator).argsort(1).to(delta.device)
+        signs = torch.randint(0, 2, delta.shape, generator=generator).to(delta) * 2 - 1
+        noise[start : start + rows] = (part + (delta.gather(1, order) * signs).view_as(part)).clamp(*bounds)
+    return noise
 
 
 def _name(attack: object) -> str:

@@ -41,6 +41,10 @@ __all__ = ["explore"]
     help="Layers to trace; repeat for more.  [default: those the next stage reads]",
 )
 @click.option("--frame", help="raw, centered or whitened.  [default: centered]")
+@click.option(
+    "--tokens", help="For layers of tokens: flatten, cls, mean or token (each by itself).  [default: flatten]"
+)
+@click.option("--memory", metavar="SIZE", help="Trace within it, over the model: 2GB, 500MB.  [default: no limit]")
 @click.option("--samples", type=int, help="Attack at most so many samples.  [default: 1000]")
 @click.option("--strict", is_flag=True, help="Exit with 4 if a check of the evaluation warns.")
 @run_options

@@ -13,7 +13,7 @@ from worldline.compare.checks import check_left, check_models, check_samples
 from worldline.compare.models import Answers, ClassCountError, Failure, Models, opened
 from worldline.errors import InputError, ModelError
 from worldline.geometry.population import CKA, gaussian_information, independent_information, whiten
-from worldline.inputs import check_labels
+from worldline.inputs import check_labels, logits_of
 from worldline.trace import Model, collect, find_layers, untouched
 
 __all__ = ["Baselines", "baselines"]
@@ -171,9 +171,9 @@ def _input_gradients(model: Model, x: Tensor, y: Tensor, batch_size: int) -> Ten
         for inputs, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
             point = inputs.detach().clone().requires_grad_(True)
             try:
-                loss = torch.nn.functional.cross_entropy(model(point), labels, reduction="sum")
+                loss = torch.nn.functional.cross_entropy(logits_of(model, point), labels, reduction="sum")
                 found = torch.autograd.grad(loss, point)[0]
-            except RuntimeError:  # not differentiable
+            except (RuntimeError, ModelError):  # not differentiable, or labels
                 return None
             parts.append(found.flatten(1).cpu())
     return torch.cat(parts)

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from worldline.errors import InputError, ModelError
-from worldline.trace import Model, untouched
+from worldline.trace import Model, logits_in, untouched
 
 __all__ = ["Answers", "ClassCountError", "Failure", "Kind", "Loader", "Models", "opened"]
 
@@ -89,7 +89,7 @@ class Answers:
 
     def _run(self, batch: Tensor) -> Tensor:
         try:
-            output = self.model(batch)
+            output: object = self.model(batch.clone())
         except InputError:
             raise
         except Exception as error:  # the user's code: anything can come
@@ -97,12 +97,12 @@ class Answers:
                 f"Model {self.name!r} refused inputs {tuple(batch.shape)} {batch.dtype}: {type(error).__name__}: {error}. "
                 "All models must take the same inputs; wrap one that needs another shape or scale."
             ) from error
-        if not isinstance(output, Tensor):
-            raise ModelError(
-                f"Model {self.name!r} must return one tensor; it returned {type(output).__name__}. Wrap it in a function "
-                "that picks the logits, e.g. `lambda x: model(x)[0]`."
-            )
-        return output
+        if isinstance(output, Tensor):
+            return output
+        try:
+            return logits_in(output, len(batch))
+        except ModelError as error:
+            raise ModelError(f"Model {self.name!r}: {error}") from None
 
     def _labels(self, output: Tensor) -> Tensor:
         labels = output.detach().cpu().long()

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worldline.errors import ModelError, ShapeError
 from worldline.geometry import Frame, FrameName
-from worldline.trace import Layer, Model, fit_frames, trace_pairs, tracing
+from worldline.trace import Layer, Model, fit_frames, logits_in, trace_pairs, tracing
 
 __all__ = ["Network", "Reader"]
 
@@ -96,7 +96,7 @@ class Reader:
                     torch.maximum(high, seen.amax(0), out=high)
                     bad.extend((rows.start + (~seen.isfinite().all(1)).nonzero().flatten()).tolist())
 
-                predictions[rows] = run(self.x[rows], keep).argmax(-1).cpu()
+                predictions[rows] = logits_in(run(self.x[rows], keep), rows.stop - rows.start).argmax(-1).cpu()
                 self.tick(f"{stage}, features", rows.stop, len(self.x))
         name = self.layers[self.index].name
         if bad:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from worldline.attacks import noise_twin
-from worldline.errors import ShapeError
+from worldline.errors import ModelError, ShapeError
 from worldline.explain.statistics import Bootstrap, Summary
 from worldline.explain.untrained import untrained
 from worldline.geometry import FrameName, check_frame_name
@@ -19,9 +19,12 @@ from worldline.inputs import check_inputs, check_labels, logits_of, set_apart
 from worldline.trace import (
     Layer,
     Model,
+    Plan,
+    Tokens,
     TwinTrace,
-    choose_layers,
-    find_layers,
+    hidden_because,
+    pick_layers,
+    plan_memory,
     trace_reference,
     trace_twins,
     untouched,
@@ -67,6 +70,9 @@ class LayerStory:
             model prefers (control).
         excess_boost: distribution of Δφ(adversarial, clean) − Δφ(noise, clean) with Δφ = φ here − φ at the layer before, in
             nats; negative: this layer drives the adversarial twin away more than noise of the same size. None at layer 0.
+        projected_to: m, where the class means went through a random projection to m numbers; None where they are exact.
+        standard_error: that the projection gives to a rapidity with a class mean, in nats, at most: 1/√m; to its correlation
+            (1 − ρ²)/√m. It is common to all samples, and not in the intervals. None where the means are exact.
     """
 
     layer: Layer
@@ -77,6 +83,8 @@ class LayerStory:
     noise_swapped: Share
     misclassified_swapped: Share
     excess_boost: Summary | None
+    projected_to: int | None = None
+    standard_error: float | None = None
 
 
 @dataclass(frozen=True)
@@ -110,6 +118,7 @@ class TwinStory:
         kept: parametrised modules that the untrained network could not reset.
         rows: (N,) which of the given samples these are (all, unless some became the reference).
         noise: (N, …) the noise twins.
+        plan: batch size and projection, as memory allowed.
         notes: what a reader must know before believing it.
     """
 
@@ -126,6 +135,7 @@ class TwinStory:
     kept: tuple[str, ...]
     rows: Tensor
     noise: Tensor
+    plan: Plan
     notes: tuple[str, ...]
 
 
@@ -140,8 +150,10 @@ def twins(
     bounds: tuple[float, float] = (0.0, 1.0),
     frame: FrameName = "centered",
     layers: Sequence[str] | None = None,
+    tokens: Tokens = "flatten",
     null: bool = True,
     batch_size: int = 256,
+    memory: int | None = None,
     resamples: int = 2000,
     seed: int = 0,
     tick: Tick = lambda _stage, _done, _total: None,
@@ -153,7 +165,7 @@ def twins(
     the same on the untrained network.
 
     Args:
-        model: returns logits (N, K).
+        model: returns logits (N, K), or what holds them by the rule of :func:`worldline.trace.logits_in`.
         x, adversarial: (N, …) inputs and their adversarial twins, from any attack.
         y: (N,) labels.
         reference: inputs and labels that the attack did not see, for frames and class means. Default: every second
@@ -162,8 +174,12 @@ def twins(
         bounds: lowest and highest legal value of the inputs.
         frame: ``raw``, ``centered`` or ``whitened``.
         layers: globs; default: the layers whose value the next stage reads.
+        tokens: what becomes of values (N, T, D): ``flatten``, ``cls``, ``mean`` or ``token``; see
+            :func:`worldline.trace.find_layers`.
         null: also trace the untrained network of the same shape.
-        batch_size: inputs in one pass.
+        batch_size: inputs in one pass, at most.
+        memory: bytes over the model and the given data; smaller batches, and class means of wide layers projected, keep within it
+            (:func:`worldline.trace.plan_memory`). Default: no limit.
         resamples, seed: of the bootstrap; the seed also draws the noise twins and the untrained weights.
         tick: called with stage, done, total.
 
@@ -207,31 +223,60 @@ def twins(
         check_labels(labels, len(samples), classes=classes)
     if noise is None:
         noise = noise_twin(x, adversarial, bounds=bounds, generator=torch.Generator().manual_seed(seed))
-    chosen = choose_layers(find_layers(model, x), layers)
+    chosen = pick_layers(model, x, layers, tokens=tokens)
+    plan = plan_memory(
+        model, x, chosen, classes=classes, memory=memory, frame=frame, batch_size=batch_size, copies=2 if null else 1
+    )
+    notes.extend(_notes_of(model, plan, memory, chosen))
 
     def trace(network: Model, stage: str, wrong: Tensor | None) -> TwinTrace:
         means = trace_reference(
-            network, *reference, chosen, classes=classes, frame=frame, batch_size=batch_size,
-            tick=lambda done: tick(f"{stage}, reference", done, len(reference[0])),
+            network, *reference, chosen, classes=classes, frame=frame, project_to=plan.project_to,
+            batch_size=plan.batch_size, seed=seed, tick=lambda done: tick(f"{stage}, reference", done, len(reference[0])),
         )  # fmt: skip
         return trace_twins(
-            network, x, noise, adversarial, y, means, chosen, wrong=wrong, batch_size=batch_size,
+            network, x, noise, adversarial, y, means, chosen, wrong=wrong, batch_size=plan.batch_size,
             tick=lambda done: tick(f"{stage}, twins", done, len(x)),
         )  # fmt: skip
 
     trained = trace(model, "Tracing", None)
-    null_trace: TwinTrace | None = None
-    kept: tuple[str, ...] = ()
-    if null and isinstance(model, nn.Module):
-        fresh, kept = untrained(model, seed=seed)
-        null_trace = trace(fresh, "Untrained null", trained.wrong)
-        if kept:
+    fresh, kept = _untrained(model, seed, notes) if null else (None, ())
+    null_trace = None if fresh is None else trace(fresh, "Untrained null", trained.wrong)
+    return _tell(trained, null_trace, y.cpu(), frame, _Bootstraps(resamples, seed), kept, rows, noise, plan, notes)
+
+
+def _notes_of(model: Model, plan: Plan, memory: int | None, chosen: Sequence[Layer]) -> list[str]:
+    """What memory made of the trace, and what of the model cannot be seen."""
+    notes = []
+    hidden = hidden_because(model)
+    if hidden:
+        notes.append(f"Only the input and the output are traced: {hidden}.")
+    if memory is not None:
+        wide = sum(1 for layer in chosen if plan.project_to is not None and layer.width > plan.project_to)
+        notes.append(f"{memory / 1e6:,.0f} MB of memory were allowed: batches of {plan.batch_size} inputs.")
+        if wide and plan.project_to is not None:
+            error = 1 / plan.project_to**0.5
             notes.append(
-                f"The untrained null keeps the trained values of {', '.join(kept)}: they have no reset_parameters."
+                f"Class means of {wide} of {len(chosen)} layers went through a random projection to {plan.project_to:,} numbers: "
+                f"rapidities with class means have a standard error of at most {error:.3f} nats (correlations: {error:.3f}·(1 − ρ²)). "
+                "Rapidities between twins are exact."
             )
-    elif null:
+    return notes
+
+
+def _untrained(model: Model, seed: int, notes: list[str]) -> tuple[nn.Module | None, tuple[str, ...]]:
+    """The untrained network, if the model can have one, and a note if not."""
+    if not isinstance(model, nn.Module):
         notes.append("There is no untrained null: the model is a plain callable, not an nn.Module.")
-    return _tell(trained, null_trace, y.cpu(), frame, _Bootstraps(resamples, seed), kept, rows, noise, notes)
+        return None, ()
+    try:
+        fresh, kept = untrained(model, seed=seed)
+    except ModelError as error:
+        notes.append(f"There is no untrained null. {error}")
+        return None, ()
+    if kept:
+        notes.append(f"The untrained null keeps the trained values of {', '.join(kept)}: they cannot be reset.")
+    return fresh, kept
 
 
 class _Bootstraps:
@@ -265,6 +310,7 @@ def _tell(
     kept: tuple[str, ...],
     rows: Tensor,
     noise: Tensor,
+    plan: Plan,
     notes: list[str],
 ) -> TwinStory:
     right = trained.predictions["clean"] == y
@@ -286,6 +332,8 @@ def _tell(
             noise_swapped=bootstraps.share(noise_swapped[fooled, index]),
             misclassified_swapped=bootstraps.share(rival_nearer[~right, index]),
             excess_boost=_excess_boost(trained, fooled, index, bootstrap) if index else None,
+            projected_to=trained.projected_to[index],
+            standard_error=None if (width := trained.projected_to[index]) is None else 1 / width**0.5,
         )
         for index, layer in enumerate(trained.layers)
     )
@@ -303,6 +351,7 @@ def _tell(
         kept=kept,
         rows=rows,
         noise=noise,
+        plan=plan,
         notes=tuple(notes),
     )
 

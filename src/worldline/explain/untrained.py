@@ -21,7 +21,7 @@ def untrained(model: nn.Module, *, seed: int = 0) -> tuple[nn.Module, tuple[str,
 
     Returns:
         The copy, and the names of the modules that hold parameters of their own but have no reset: those keep their
-        trained values, and whoever reports the null must say so. (A ``_reset_parameters`` counts, as
+        trained values, as do parametrised and normed weights, and whoever reports the null must say so. (A ``_reset_parameters`` counts, as
         ``nn.MultiheadAttention`` has it.)
 
     Raises:
@@ -39,16 +39,30 @@ def untrained(model: nn.Module, *, seed: int = 0) -> tuple[nn.Module, tuple[str,
         fresh = copy.deepcopy(model)
     except Exception as error:
         raise ModelError(
-            f"The model cannot be copied for the untrained null ({type(error).__name__}: {error}). Pass untrained=False, "
-            "or make it deep-copyable."
+            f"The model cannot be copied for the untrained null ({type(error).__name__}: {error}). Make it deep-copyable, "
+            "or trace without the null (null=False)."
         ) from error
-    kept = []
-    with torch.random.fork_rng(devices=[]), torch.no_grad():
+    with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        for name, module in fresh.named_modules():
-            reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
-            if callable(reset):
-                reset()
-            elif next(module.parameters(recurse=False), None) is not None:
-                kept.append(name or type(module).__name__)
-    return fresh.eval(), tuple(kept)
+        kept = _reset(fresh)
+    return fresh.eval(), kept
+
+
+@torch.no_grad()
+def _reset(fresh: nn.Module) -> tuple[str, ...]:
+    """Reset every module, and name those that keep what they had."""
+    kept = []
+    for name, module in fresh.named_modules():
+        reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+        if callable(reset):
+            reset()
+        if callable(reset) and not _computes_its_weight(module):
+            continue
+        if next(module.parameters(recurse=False), None) is not None:
+            kept.append(name or type(module).__name__)
+    return tuple(kept)
+
+
+def _computes_its_weight(module: nn.Module) -> bool:
+    """Whether a hook of the old ``weight_norm`` or ``spectral_norm`` makes its weight anew, so that a reset does nothing to it."""
+    return any(type(hook).__name__ in ("WeightNorm", "SpectralNorm") for hook in module._forward_pre_hooks.values())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import tomllib
 from dataclasses import asdict, dataclass, fields
 from fractions import Fraction
@@ -14,6 +15,7 @@ import tomli_w
 from worldline.attacks import NormName, named_norm
 from worldline.errors import UsageError
 from worldline.geometry import FrameName, check_frame_name
+from worldline.trace import Tokens, check_tokens
 
 __all__ = [
     "FRAMES",
@@ -24,6 +26,7 @@ __all__ = [
     "ExploreConfig",
     "parse_bounds",
     "parse_number",
+    "parse_size",
 ]
 
 FRAMES = get_args(FrameName)
@@ -135,6 +138,8 @@ class ExploreConfig(AttackConfig):
         model, weights: as in :mod:`worldline.loading`.
         layers: globs; empty for the default layers.
         frame: ``raw``, ``centered`` or ``whitened``.
+        tokens: what becomes of values (N, T, D): ``flatten``, ``cls``, ``mean`` or ``token``.
+        memory: for tracing, over the model and the data: ``2GB``, ``500MB``, ``1.5GiB``; empty for no limit.
 
     >>> from worldline.runs import ExploreConfig
     >>> round(ExploreConfig(eps="8/255").epsilon, 4)
@@ -147,11 +152,20 @@ class ExploreConfig(AttackConfig):
     weights: str = ""
     layers: tuple[str, ...] = ()
     frame: FrameName = "centered"
+    tokens: Tokens = "flatten"
+    memory: str = ""
 
     def __post_init__(self) -> None:
-        """Refuse an unknown frame too."""
+        """Refuse an unknown frame or reduction, and a memory that is no size, too."""
         super().__post_init__()
         check_frame_name(self.frame)
+        check_tokens(self.tokens)
+        _ = self.bytes_of_memory
+
+    @property
+    def bytes_of_memory(self) -> int | None:
+        """The memory in bytes; None for no limit."""
+        return parse_size(self.memory, "--memory") if self.memory else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -264,6 +278,23 @@ def parse_number(text: str, name: str) -> float:
     if not math.isfinite(value):
         raise UsageError(f"{name} must be a number or a fraction such as 8/255; got {text!r}.")
     return value
+
+
+def parse_size(text: str, name: str) -> int:
+    """Bytes: a positive number with its unit, ``B``, ``kB``, ``MB``, ``GB``, ``TB`` or ``KiB``, ``MiB``, ``GiB``, ``TiB``.
+
+    >>> from worldline.runs.config import parse_size
+    >>> parse_size("2GB", "--memory"), parse_size("1.5 GiB", "--memory")
+    (2000000000, 1610612736)
+    """
+    units = {"b": 1} | {f"{letter}b": 1000**power for power, letter in enumerate("kmgt", 1)}
+    units |= {f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)}
+    found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{0,9})?)\s*([a-zA-Z]+)\s*", text)
+    unit = units.get(found[2].lower()) if found else None
+    size = int(Fraction(found[1]) * unit) if found and unit else 0
+    if size < 1:
+        raise UsageError(f"{name} must be a size with its unit, such as 2GB, 500MB or 1.5GiB; got {text!r}.")
+    return size
 
 
 def parse_bounds(text: str) -> tuple[float, float]:

@@ -16,7 +16,7 @@ from worldline.runs import explore_document as document
 from worldline.runs.config import ExploreConfig
 from worldline.runs.setup import make_attack, open_device, prepare_inputs, stem_of, versions
 from worldline.runs.store import RunFolder, open_run
-from worldline.trace import choose_layers, find_layers
+from worldline.trace import pick_layers
 
 __all__ = ["explore"]
 
@@ -67,7 +67,7 @@ def explore(
     x, y, reference = prepare_inputs(model, data, config.samples, device)
     attack = make_attack(config)
     explain_layers = config.layers or None
-    _check_layers(model, x, explain_layers)
+    pick_layers(model, x, explain_layers, tokens=config.tokens)
     stem = f"{stem_of(config.model)}-{stem_of(config.data)}"
     run = open_run(out, config.to_toml(), stem=stem, resume=resume)
     if run.finished:
@@ -97,7 +97,9 @@ def explore(
         bounds=config.bounds,
         frame=config.frame,
         layers=explain_layers,
+        tokens=config.tokens,
         batch_size=config.batch_size,
+        memory=config.bytes_of_memory,
         seed=config.seed,
         tick=tick,
     )
@@ -109,10 +111,6 @@ def explore(
     run.write_table("pairs.parquet", document.pair_columns(story), schema=document.SCHEMA)
     run.write_json("summary.json", summary)
     return run
-
-
-def _check_layers(model: nn.Module, x: Tensor, patterns: tuple[str, ...] | None) -> None:
-    choose_layers(find_layers(model, x), patterns)
 
 
 def _attack_in_shards(

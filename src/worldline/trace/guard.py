@@ -1,28 +1,61 @@
-"""Leave the user's model as it was."""
+"""Leave the user's model, and the process, as they were."""
 
 from __future__ import annotations
 
 import random
+from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-__all__ = ["Model", "untouched"]
+from worldline.errors import ModelError
+from worldline.trace.opening import Model, modules_behind
 
-Model = Callable[[Tensor], Tensor]
-"""Anything that maps inputs (N, …) to outputs; usually an ``nn.Module``."""
+__all__ = ["guarded", "untouched"]
+
+
+def _set_threads(number: int) -> None:
+    if torch.get_num_threads() != number:
+        torch.set_num_threads(number)
+
+
+SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
+    (random.getstate, random.setstate),
+    (np.random.get_state, np.random.set_state),
+    (torch.get_rng_state, torch.set_rng_state),
+    (torch.is_grad_enabled, torch.set_grad_enabled),
+    (torch.get_num_threads, _set_threads),
+    (torch.get_default_dtype, torch.set_default_dtype),
+    (torch.get_deterministic_debug_mode, torch.set_deterministic_debug_mode),
+    (torch.backends.mha.get_fastpath_enabled, torch.backends.mha.set_fastpath_enabled),
+)
+"""How each thing of the process that a forward pass can disturb is read and set."""
 
 
 @contextmanager
-def untouched(model: Model) -> Iterator[None]:
+def untouched(model: Model, *, writes: bool = True) -> Iterator[None]:
     """Run the body with the model in eval mode, then put everything back.
 
-    Restored, also after an exception: the mode of every module, the content and identity of every buffer, the
-    ``.grad`` and ``requires_grad`` of every parameter (``.grad`` is out of the way during the body), and the global
-    random state of Python, NumPy and torch. Cost: one copy of the buffers.
+    Restored, also after an exception or an interrupt, for every module behind the model (:func:`modules_behind`): the mode,
+    every attribute (and what its lists, dicts and sets hold, one level deep: so hooks, parameters and buffers by identity),
+    the content of every parameter, buffer and tensor attribute, ``.grad`` and ``requires_grad`` (``.grad`` is out of the
+    way during the body), and its own random generators. Of the process: the random state of Python, NumPy and torch, grad
+    mode, default dtype, deterministic mode, the number of threads. Not restored: what a forward pass writes outside of
+    its modules.
+
+    Args:
+        model: the model.
+        writes: whether its forward, or what else is run, may write into parameters. If not, they are not copied, and that they
+            are as they were is checked by their versions.
+
+    Raises:
+        ModelError: a parameter of a lazy module has no shape yet; or one was written to with ``writes=False``.
+
+    Cost: one copy of the buffers and, with ``writes``, of the parameters, and one comparison with it.
 
     >>> from torch import nn
     >>> from worldline.trace import untouched
@@ -33,33 +66,152 @@ def untouched(model: Model) -> Iterator[None]:
     >>> model.training
     True
     """
-    module = model if isinstance(model, nn.Module) else nn.Identity()
-    modes = [(m, m.training) for m in module.modules()]
-    buffers = [
-        (m, name, buffer, buffer.detach().clone())
-        for m in module.modules()
-        for name, buffer in m._buffers.items()
-        if buffer is not None
-    ]
-    parameters = [(p, p.grad, p.requires_grad) for p in module.parameters()]
-    devices = sorted({p.device.index or 0 for p, _, _ in parameters if p.device.type == "cuda"})
-    python_state, numpy_state = random.getstate(), np.random.get_state()
-    with torch.random.fork_rng(devices=devices):
+    with guarded(model, writes=writes) as snapshot:
+        yield
+    if snapshot.lost:
+        raise ModelError(
+            "The model wrote into its parameters in this pass, and did not when its layers were found; they cannot be put back. Find its "
+            "layers on inputs for which it does (then its parameters are copied first)."
+        )
+
+
+@contextmanager
+def guarded(model: Model, *, writes: bool = True) -> Iterator[Snapshot]:
+    """:func:`untouched`, with the snapshot, which says afterwards what was written to."""
+    snapshot = Snapshot(modules_behind(model), writes=writes)
+    try:  # twice, so that one interrupt in the middle of restoring does not leave it half done
         try:
-            for parameter, _, _ in parameters:
-                parameter.grad = None
-            module.eval()
-            yield
+            snapshot.prepare()
+            yield snapshot
         finally:
-            for owner, training in modes:
-                owner.training = training
-            for owner, name, buffer, content in buffers:
-                owner._buffers[name] = buffer
-                if not torch.equal(buffer, content):
-                    with torch.no_grad():
-                        buffer.copy_(content)
-            for parameter, grad, requires_grad in parameters:
-                parameter.requires_grad_(requires_grad)
-                parameter.grad = grad
-            random.setstate(python_state)
-            np.random.set_state(numpy_state)
+            snapshot.restore()
+    finally:
+        snapshot.restore()
+
+
+class Snapshot:
+    """What there was, and how to have it again; restoring twice does no harm.
+
+    ``wrote`` says afterwards whether a parameter had been written to, ``lost`` whether one could not be put back.
+    """
+
+    def __init__(self, roots: tuple[nn.Module, ...], *, writes: bool) -> None:
+        self.roots = roots
+        self.modules = list(dict.fromkeys(module for root in roots for module in root.modules()))
+        self.modes = [module.training for module in self.modules]
+        parameters = [value for root in roots for value in root.parameters()]
+        for parameter in parameters:
+            if torch.nn.parameter.is_lazy(parameter):
+                raise ModelError(
+                    "The model has a lazy module whose parameters have no shape yet. Run it once on a batch of real inputs first."
+                )
+        self.parameters = list(dict.fromkeys(parameters))
+        python = [module for module in self.modules if not isinstance(module, torch.jit.ScriptModule)]
+        self.attributes = [(vars(module), dict(vars(module))) for module in python]
+        self.containers = [
+            (value, value.copy())
+            for _, attributes in self.attributes
+            for value in attributes.values()
+            if type(value) in (dict, OrderedDict, list, set)
+        ]
+        loose = [
+            value for _, attributes in self.attributes for value in attributes.values() if isinstance(value, Tensor)
+        ]
+        buffers = [value for root in roots for value in root.buffers()]
+        tensors = dict.fromkeys([*self.parameters, *buffers, *loose])
+        copied = dict.fromkeys([*buffers, *loose]) if not writes else tensors
+        self.tensors = [(value, value.detach(), value.detach().clone()) for value in copied]
+        self.versions = [(value, value.data_ptr(), _version(value)) for value in self.parameters if value not in copied]
+        self.wrote = self.lost = False
+        self.leaves = [(value, value.grad, value.requires_grad) for value in tensors if value.is_leaf]
+        self.generators = [
+            pair for _, attributes in self.attributes for value in attributes.values() if (pair := _generator(value))
+        ]
+        self.settings = [(get(), put) for get, put in SETTINGS]
+        devices = {value.device for value in tensors if value.device.type == "cuda"}
+        self.devices = [(device, torch.cuda.get_rng_state(device)) for device in devices]
+        self.done = False
+
+    def prepare(self) -> None:
+        """Eval mode, and no gradients in the way."""
+        for parameter in self.parameters:
+            parameter.grad = None
+        for root in self.roots:
+            try:
+                root.eval()
+            except NotImplementedError:  # an exported graph has no modes; the modules around it have
+                for module in root.modules():
+                    if not isinstance(module, torch.fx.GraphModule):
+                        module.training = False
+
+    def restore(self) -> None:
+        """Put everything back."""
+        if self.done:
+            return
+        for now, attributes in self.attributes:
+            for name in now.keys() - attributes.keys():
+                del now[name]
+            now.update(attributes)
+        for container, content in self.containers:
+            _refill(container, content)
+        for module, mode in zip(self.modules, self.modes, strict=True):
+            if module.training is not mode:
+                module.training = mode
+        with torch.no_grad():
+            parameters = {id(parameter) for parameter in self.parameters}
+            for value, alias, content in self.tensors:
+                if _restore_tensor(value, alias, content) and id(value) in parameters:
+                    self.wrote = True
+        if any((value.data_ptr(), _version(value)) != (where, version) for value, where, version in self.versions):
+            self.lost = True
+        for value, grad, requires_grad in self.leaves:
+            _restore_gradient(value, grad, requires_grad)
+        for state, put in (*self.generators, *self.settings):
+            put(state)
+        for device, state in self.devices:
+            torch.cuda.set_rng_state(state, device)
+        self.done = True
+
+
+def _version(value: Tensor) -> int:
+    return 0 if value.is_inference() else value._version
+
+
+def _restore_tensor(value: Tensor, alias: Tensor, content: Tensor) -> bool:
+    """The old memory, where it was swapped, and the old content, where it was changed; whether either was."""
+    swapped = value.data_ptr() != alias.data_ptr() or value.shape != alias.shape or value.dtype != alias.dtype
+    if swapped:
+        value.data = alias
+    if torch.equal(value, content):
+        return swapped
+    value.copy_(content)
+    return True
+
+
+def _restore_gradient(value: Tensor, grad: Tensor | None, requires_grad: bool) -> None:
+    if value.requires_grad is not requires_grad:
+        value.requires_grad_(requires_grad)
+    if value.grad is not grad:
+        value.grad = grad
+
+
+def _refill(container: Any, content: Any) -> None:
+    if isinstance(container, list):
+        container[:] = content
+    else:
+        container.clear()
+        container.update(content)
+
+
+def _generator(value: object) -> tuple[Any, Callable[[Any], Any]] | None:
+    """The state of a random generator and how to set it."""
+    if isinstance(value, torch.Generator):
+        return value.get_state(), value.set_state
+    if isinstance(value, random.Random):
+        return value.getstate(), value.setstate
+    if isinstance(value, np.random.RandomState):
+        return value.get_state(), value.set_state
+    if isinstance(value, np.random.Generator):
+        bits = value.bit_generator
+        return bits.state, lambda state: setattr(bits, "state", state)
+    return None

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from worldline.errors import LayerError
-from worldline.trace.guard import Model, untouched
+from worldline.errors import LayerError, ShapeError
+from worldline.trace.guard import guarded
+from worldline.trace.opening import Model, open_model
+from worldline.trace.values import Tokens, batch_dimension, check_tokens, tensors_in
+from worldline.trace.watching import INPUT, Visit, describe, watching
 
-__all__ = ["Layer", "choose_layers", "find_layers"]
+__all__ = ["PROBES", "Layer", "choose_layers", "features_of", "few", "find_layers", "pick_layers"]
 
-INPUT = "input"
 OUTPUT = "output"
+PROBES = 2, 3  # samples in the two passes that show which dimension counts them
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,23 @@ class Layer:
     """One value on the way through a model: what one call of one module returned.
 
     Attributes:
-        name: the module's dotted name; with ``#k`` for its k-th call if it runs several times; ``input`` for
-            the input itself; ``output`` for the model's own return value where no submodule returned it.
+        name: the module's dotted name; with ``#k`` for its k-th call if it runs several times, and ``@t`` for token t by
+            itself; ``input`` for the input itself; ``output`` for the model's own return value where no submodule
+            returned it.
         module: dotted name of the module, without the call.
         call: which call of the module in one forward pass, from 0.
-        kind: class of the module.
-        shape: shape of one sample's value; a tuple, list or dict counts as its first batched tensor.
+        kind: class of the module, or the operation of an exported graph.
+        shape: shape of one sample's value (after the reduction); a tuple, list, mapping or dataclass counts as its first
+            tensor with one row a sample; complex numbers as real and imaginary part, a last dimension of 2.
         width: number of features, the product of the shape (values are flattened).
         default: whether it is traced when no layers are named.
+        reduction: of a value (N, T, D) of T tokens: ``flatten``, ``cls``, ``mean`` or ``token``; None for other shapes.
+        token: which token, where each stands by itself.
+        calls: how often its module runs in one pass.
+        part: which of the tensors that the module returned.
+        batch_dim: which dimension of that tensor counts the samples.
+        aliases: other names of the same module; ``output`` for what the model returned.
+        writes: whether the model's forward writes into its parameters, so that whoever traces it must copy them first.
     """
 
     name: str
@@ -41,6 +52,13 @@ class Layer:
     shape: tuple[int, ...]
     width: int
     default: bool
+    reduction: Tokens | None = None
+    token: int | None = None
+    calls: int = 1
+    part: int = 0
+    batch_dim: int = 0
+    aliases: tuple[str, ...] = ()
+    writes: bool = False
 
 
 @dataclass
@@ -49,79 +67,47 @@ class _Event:
 
     module: str
     call: int
-    kind: str
-    leaf: bool
-    acts: bool  # an activation function
+    part: int
+    batch_dim: int
     value: Tensor = field(repr=False)
-    version: int
+    version: int | None
+    content: Tensor | None = field(repr=False)
 
     def holds(self, value: Tensor) -> bool:
         """Whether this is the same value: the same memory, also as a view, not written to since."""
-        same_memory = (self.value.data_ptr(), self.value.numel()) == (value.data_ptr(), value.numel())
-        return same_memory and self.version == value._version
+        if (self.value.data_ptr(), self.value.numel()) != (value.data_ptr(), value.numel()):
+            return False
+        if self.content is not None:  # a tensor of inference mode has no version
+            return torch.equal(self.content, self.value)
+        return value.is_inference() or self.version == value._version
 
 
-Visit = Callable[[str, int, object], None]
-
-
-@contextmanager
-def watching(model: Model, visit: Visit, only: frozenset[str] | None = None) -> Iterator[Callable[[], None]]:
-    """Call ``visit(module name, call, output)`` whenever a module returns; gives a function that starts a new pass."""
-    calls: dict[str, int] = {}
-    handles = []
-
-    def hook(name: str) -> Callable[[nn.Module, object, object], None]:
-        def on_return(_module: nn.Module, _inputs: object, output: object) -> None:
-            call = calls.get(name, 0)
-            calls[name] = call + 1
-            visit(name, call, output)
-
-        return on_return
-
-    try:
-        if isinstance(model, nn.Module):
-            for name, module in model.named_modules():
-                if only is None or name in only:
-                    handles.append(module.register_forward_hook(hook(name)))
-        yield calls.clear
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def batched_tensor(output: object, samples: int) -> Tensor | None:
-    """The value of a module: the first floating tensor with one row a sample, in a tensor, tuple, list, dict or dataclass."""
-    if isinstance(output, Tensor):
-        fits = output.is_floating_point() and output.ndim >= 1 and output.shape[0] == samples
-        return output if fits else None
-    parts: Sequence[object] = ()
-    if isinstance(output, (tuple, list)):
-        parts = output
-    elif isinstance(output, dict):
-        parts = list(output.values())
-    elif hasattr(output, "__dataclass_fields__"):
-        parts = [getattr(output, name) for name in output.__dataclass_fields__]
-    return next((found for part in parts if (found := batched_tensor(part, samples)) is not None), None)
-
-
-def find_layers(model: Model, x: Tensor) -> tuple[Layer, ...]:
+def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple[Layer, ...]:
     """Every layer of a model, in the order in which a forward pass computes them.
 
     Layer 0 is the input. A value that a container merely hands on (``nn.Sequential``) or that a module returns
-    unchanged (``nn.Identity``, ``nn.Flatten``, dropout in eval mode) is listed once, under the module that made it.
+    unchanged (``nn.Identity``, ``nn.Flatten``, dropout in eval mode) is listed once, under the module that made it. A value
+    counts if one of its dimensions follows the number of samples, whichever dimension that is.
 
     The default layers are those whose value the next stage reads: activations (``nn.ReLU`` and its kin), blocks that
     compute something themselves (a residual sum), and the output. A model without activation modules (``F.relu`` in
     its ``forward``) gets all its leaf modules instead.
 
     Args:
-        model: any ``nn.Module``, or a callable (which has only its input and its output).
-        x: (N, …) a few samples; two are used.
+        model: any ``nn.Module``, also compiled, exported or wrapped; or a callable, which is traced by the module behind
+            it if there is exactly one (``functools.partial(model, mask=mask)`` binds further inputs), and else by its
+            input and output.
+        x: (N, …) a few samples; at most three are used.
+        tokens: what becomes of values (N, T, D): ``flatten``; ``cls``, the first token; ``mean`` over the tokens; ``token``,
+            a layer ``name@t`` for each.
 
     Returns:
         The layers in execution order.
 
-    Cost: one forward pass of at most two samples. The model is left as it was.
+    Raises:
+        ShapeError: x is no floating tensor. LayerError: an exported graph takes no other batch size.
+
+    Cost: two forward passes, of two and three samples. The model is left as it was.
 
     >>> import torch
     >>> from torch import nn
@@ -131,25 +117,31 @@ def find_layers(model: Model, x: Tensor) -> tuple[Layer, ...]:
     >>> [(layer.name, layer.width) for layer in find_layers(model, torch.rand(2, 4)) if layer.default]
     [('input', 4), ('1#0', 8), ('1#1', 8), ('4', 3)]
     """
-    probe = x[:2]
-    events, returned = _probe(model, probe)
-    repeated = {event.module for event in events if event.call > 0}
-    functional = not any(event.acts for event in events)
-    layers = []
+    _check(x, tokens)
+    events, returned, calls, writes = _probe(model, x)
+    described, aliases = describe(model)
+    functional = not any(described[event.module][2] for event in events if event.module in described)
+    layers: list[Layer] = []
     for event in events:
         name = event.module or OUTPUT
-        read = event is returned or event.acts or not event.leaf or functional or event.module == INPUT
-        layers.append(
-            Layer(
-                name=f"{name}#{event.call}" if event.module in repeated else name,
-                module=event.module,
-                call=event.call,
-                kind=event.kind,
-                shape=tuple(event.value.shape[1:]),
-                width=event.value[0].numel(),
-                default=read and event.value[0].numel() > 1,
-            )
+        kind, leaf, acts = described.get(event.module, ("Input" if event.module == INPUT else "callable", True, False))
+        read = event is returned or acts or not leaf or functional or event.module == INPUT
+        value = _by_sample(event.value, event.batch_dim)
+        layer = Layer(
+            name=f"{name}#{event.call}" if calls[event.module] > 1 else name,
+            module=event.module,
+            call=event.call,
+            kind=kind,
+            shape=tuple(value.shape[1:]),
+            width=value[0].numel(),
+            default=read and value[0].numel() > 1,
+            calls=calls[event.module],
+            part=event.part,
+            batch_dim=event.batch_dim,
+            aliases=(*aliases.get(event.module, ()), *((OUTPUT,) if event is returned and event.module else ())),
+            writes=writes,
         )
+        layers.extend(_reduced(layer, tokens))
     return tuple(layers)
 
 
@@ -179,31 +171,203 @@ def choose_layers(layers: Sequence[Layer], patterns: Sequence[str] | None = None
     return tuple(layer for layer in layers if any(_matches(layer, pattern) for pattern in patterns))
 
 
+def pick_layers(
+    model: Model, x: Tensor, patterns: Sequence[str] | None = None, *, tokens: Tokens = "flatten"
+) -> tuple[Layer, ...]:
+    """:func:`find_layers`, then :func:`choose_layers`; where a glob names a module that is no layer, the error says why.
+
+    >>> import torch
+    >>> from torch import nn
+    >>> from worldline.trace import pick_layers
+    >>> [layer.name for layer in pick_layers(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.rand(2, 4), ["1"])]
+    ['1']
+    """
+    layers = find_layers(model, x, tokens=tokens)
+    for pattern in patterns or ():
+        if not any(_matches(layer, pattern) for layer in layers):
+            reason = _why_not(model, x, pattern)
+            if reason is not None:
+                raise LayerError(reason)
+    return choose_layers(layers, patterns)
+
+
+def features_of(layer: Layer, output: object, samples: int) -> Tensor:
+    """The layer's features (N, D) in what its module returned.
+
+    Raises:
+        LayerError: the value is another than the one that was found, so this batch took another way through the model.
+    """
+    tensors = list(tensors_in(output))
+    if layer.part < len(tensors):
+        value = tensors[layer.part][1]
+        if value.ndim > layer.batch_dim and value.shape[layer.batch_dim] == samples:
+            reduced = _reduce(_by_sample(value, layer.batch_dim), layer)
+            if reduced is not None and tuple(reduced.shape[1:]) == layer.shape:
+                return reduced.flatten(1) if reduced.ndim > 1 else reduced[:, None]
+    came = tuple(tensors[layer.part][1].shape) if layer.part < len(tensors) else type(output).__name__
+    raise LayerError(
+        f"Layer {layer.name!r} returned {came} for this batch of {samples} samples, and {layer.shape} a sample when it was found: the "
+        "model computes something else for other inputs. Trace layers that every input passes alike."
+    )
+
+
+def _check(x: object, tokens: str) -> None:
+    check_tokens(tokens)
+    if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 1 or len(x) == 0:
+        came = f"{tuple(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
+        raise ShapeError(
+            f"Inputs must be one floating tensor (N, …); got {came}. Bind further inputs with functools.partial(model, mask=mask); "
+            "for token numbers, pass their embeddings to a module that goes on from there."
+        )
+
+
+def _by_sample(value: Tensor, batch_dim: int) -> Tensor:
+    """(N, …), real."""
+    value = torch.view_as_real(value.resolve_conj()) if value.is_complex() else value
+    return value.movedim(batch_dim, 0) if batch_dim else value
+
+
+def _reduced(layer: Layer, tokens: Tokens) -> list[Layer]:
+    """The layer, or one for each of its tokens."""
+    if len(layer.shape) != 2 or layer.module == INPUT:
+        return [layer]
+    count, width = layer.shape
+    if tokens == "flatten":
+        return [replace(layer, reduction=tokens)]
+    one = replace(layer, shape=(width,), width=width, reduction=tokens, default=layer.default and width > 1)
+    if tokens == "token":
+        return [replace(one, name=f"{layer.name}@{token}", token=token) for token in range(count)]
+    return [one]
+
+
+def _reduce(value: Tensor, layer: Layer) -> Tensor | None:
+    if layer.reduction in (None, "flatten"):
+        return value
+    if value.ndim != 3:
+        return None
+    if layer.reduction == "mean":
+        return value.float().mean(1) if value.dtype in (torch.float16, torch.bfloat16) else value.mean(1)
+    token = layer.token or 0
+    return value[:, token] if token < value.shape[1] else None
+
+
 def _matches(layer: Layer, pattern: str) -> bool:
-    return fnmatchcase(layer.name, pattern) or fnmatchcase(layer.module or OUTPUT, pattern)
+    names = (layer.name, layer.module or OUTPUT, *layer.aliases)
+    return any(fnmatchcase(name, pattern) for name in names)
 
 
-def _probe(model: Model, probe: Tensor) -> tuple[list[_Event], _Event | None]:
-    """All distinct values of one pass, and the one that the model returned."""
-    modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
-    events = [_Event(INPUT, 0, "Input", leaf=True, acts=False, value=probe, version=probe._version)]
+def few(x: Tensor, samples: int) -> Tensor:
+    """So many inputs, again from the start where there are fewer."""
+    return x[:samples] if len(x) >= samples else x[torch.arange(samples, device=x.device) % len(x)]
 
-    def find(value: Tensor) -> _Event | None:
+
+def _shapes(model: Model, x: Tensor, samples: int) -> dict[tuple[str, int], list[torch.Size]]:
+    """What each call returned in a pass of so many samples."""
+    shapes: dict[tuple[str, int], list[torch.Size]] = {}
+
+    def visit(name: str, call: int, output: object) -> None:
+        shapes[name, call] = [tensor.shape for _, tensor in tensors_in(output)]
+
+    _pass(model, x, samples, visit)
+    return shapes
+
+
+def _pass(model: Model, x: Tensor, samples: int, visit: Visit) -> tuple[object, bool]:
+    """What the model returned, and whether it wrote into its parameters."""
+    with guarded(model) as snapshot, torch.no_grad(), watching(model, visit) as run:
+        try:
+            output = run(few(x, samples))
+        except AssertionError as error:
+            if open_model(model).graph and "Guard failed" in str(error):
+                raise LayerError(
+                    f"The exported model does not take {samples} inputs ({str(error).splitlines()[0]}). Export it with a free batch "
+                    'size: torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},)).'
+                ) from error
+            raise
+    return output, snapshot.wrote
+
+
+def _probe(model: Model, x: Tensor) -> tuple[list[_Event], _Event | None, dict[str, int], bool]:
+    """All distinct values of one pass, the one that the model returned, how often each module ran, whether it wrote parameters."""
+    few, more = PROBES
+    shapes = _shapes(model, x, more)
+    events: list[_Event] = []
+    ran: dict[str, int] = {}
+
+    def found(output: object, others: list[torch.Size]) -> tuple[int, int, Tensor] | None:
+        for part, (_, value) in enumerate(tensors_in(output)):
+            other = others[part] if part < len(others) else None
+            axis = batch_dimension(value, other, (few, more))
+            if axis is not None:
+                return part, axis, value
+        return None
+
+    def known(value: Tensor) -> _Event | None:
         return next((event for event in events if event.holds(value)), None)
 
     def visit(name: str, call: int, output: object) -> None:
-        value = batched_tensor(output, len(probe))
-        if value is None or find(value):
+        ran[name] = call + 1
+        place = found(output, shapes.get((name, call), []))
+        if place is None or known(place[2]):
             return
-        module = modules.get(name)
-        leaf = module is not None and not any(True for _ in module.children())
-        acts = leaf and type(module).__module__ == "torch.nn.modules.activation"
-        kind = type(module).__name__ if module is not None else "callable"
-        events.append(_Event(name, call, kind, leaf, acts, value, value._version))
+        part, axis, value = place
+        frozen = value.is_inference()
+        version, content = (None, value.clone()) if frozen else (value._version, None)
+        events.append(_Event(name, call, part, axis, value, version, content))
 
-    with untouched(model), torch.no_grad(), watching(model, visit):
-        output = model(probe)
-    if not isinstance(model, nn.Module):
-        visit("", 0, output)
-    value = batched_tensor(output, len(probe))
-    return events, find(value) if value is not None else None
+    output, writes = _pass(model, x, few, visit)
+    counts = _counts(shapes)
+    steady = [event for event in events if counts.get(event.module) == ran[event.module]]
+    return steady, _returned(output, events), ran, writes
+
+
+def _counts(shapes: dict[tuple[str, int], list[torch.Size]]) -> dict[str, int]:
+    counts: dict[str, int] = {}
+    for name, call in shapes:
+        counts[name] = max(counts.get(name, 0), call + 1)
+    return counts
+
+
+def _returned(output: object, events: list[_Event]) -> _Event | None:
+    """The event whose value the model returned."""
+    for _, tensor in tensors_in(output):
+        for event in events:
+            if event.holds(tensor):
+                return event
+    return None
+
+
+def _why_not(model: Model, x: Tensor, name: str) -> str | None:
+    """Why a module that exists is no layer: it is hidden, returned nothing with one row a sample, or never ran."""
+    opened = open_model(model)
+    modules = dict(opened.root.named_modules()) if opened.root is not None else {}
+    if opened.hidden and name not in (INPUT, OUTPUT):
+        return f"Layer {name!r} cannot be seen, only the input and the output: {opened.hidden}."
+    if name not in modules:
+        return None
+    came: list[str] = []
+
+    def visit(module: str, _call: int, output: object) -> None:
+        if module == name:
+            came.append(
+                f"{tuple(output.shape)} {output.dtype}" if isinstance(output, Tensor) else type(output).__name__
+            )
+
+    counts = []
+    for samples in PROBES:
+        came.clear()
+        _pass(model, x, samples, visit)
+        counts.append(len(came))
+    if isinstance(modules[name], torch.jit.ScriptModule):
+        return f"Layer {name!r} cannot be seen: it is scripted, and PyTorch runs no hooks inside a ScriptModule."
+    if not came:
+        return f"Layer {name!r} exists but never ran in the forward pass. Choose a layer that runs."
+    if counts[0] != counts[1]:
+        return (
+            f"Layer {name!r} ran {counts[0]} times for {PROBES[0]} samples and {counts[1]} times for {PROBES[1]}: which call is which "
+            "depends on the batch. Trace layers that every input passes alike."
+        )
+    return (
+        f"Layer {name!r} is no value of its own: for {PROBES[1]} inputs it returned {came[0]}. A layer needs a floating tensor with a "
+        "batch dimension (one that counts the samples), different from what an earlier layer returned."
+    )

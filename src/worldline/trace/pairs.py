@@ -9,12 +9,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from worldline.errors import ShapeError, UndefinedPairWarning
+from worldline.errors import UndefinedPairWarning
 from worldline.geometry import Frame, FrameName, Moments, check_frame_name, rapidity
-from worldline.trace.guard import Model
 from worldline.trace.layers import Layer
+from worldline.trace.opening import Model
+from worldline.trace.reference import check_whitening
 from worldline.trace.stream import tracing
-from worldline.trace.twins import WIDEST_WHITENING
 
 __all__ = ["fit_frames", "trace_pairs"]
 
@@ -56,12 +56,8 @@ def fit_frames(
     check_frame_name(name)
     if name == "raw":
         return tuple(Frame("raw") for _ in layers)
-    for layer in layers:
-        if name == "whitened" and layer.width > WIDEST_WHITENING:
-            raise ShapeError(
-                f"The whitened frame needs a {layer.width}×{layer.width} matrix at layer {layer.name!r}, over the limit of "
-                f"{WIDEST_WHITENING}. Use the centered frame, or choose narrower layers."
-            )
+    if name == "whitened":
+        check_whitening(layers)
     moments = [Moments(layer.width, scatter=name == "whitened") for layer in layers]
     with tracing(model, layers) as run:
         for start in range(0, len(x), batch_size):

@@ -5,12 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from worldline.errors import LayerError
-from worldline.trace.guard import Model, untouched
-from worldline.trace.layers import INPUT, Layer, batched_tensor, choose_layers, find_layers, watching
+from worldline.errors import LayerError, ModelError
+from worldline.trace.guard import untouched
+from worldline.trace.layers import Layer, choose_layers, features_of, find_layers, pick_layers
+from worldline.trace.opening import Model
+from worldline.trace.values import logits_in
+from worldline.trace.watching import watching
 
 __all__ = ["one_layer", "reading"]
 
@@ -31,17 +33,10 @@ def one_layer(model: Model, x: Tensor, name: str | None = None) -> Layer:
     >>> wl.trace.one_layer(model, torch.rand(2, 4)).name
     '1'
     """
-    found = find_layers(model, x)
     if name is None:
-        default = choose_layers(found)
+        default = choose_layers(find_layers(model, x))
         return default[-2] if len(default) > 1 else default[-1]
-    try:
-        chosen = choose_layers(found, [name])
-    except LayerError:
-        reason = _why_not(model, x, name)
-        if reason is None:
-            raise
-        raise LayerError(reason) from None
+    chosen = pick_layers(model, x, [name])
     if len(chosen) > 1:
         names = ", ".join(layer.name for layer in chosen)
         raise LayerError(f"One layer is needed, and {name!r} matches {len(chosen)}: {names}. Name one of them.")
@@ -49,13 +44,14 @@ def one_layer(model: Model, x: Tensor, name: str | None = None) -> Layer:
 
 
 @contextmanager
-def reading(model: Model, layer: Layer) -> Iterator[Callable[[Tensor], tuple[Tensor, Tensor]]]:
-    """A function from inputs to (features (N, D) of the layer, the model's output), differentiable in the inputs.
+def reading(model: Model, layer: Layer) -> Iterator[Callable[[Tensor], tuple[Tensor, object]]]:
+    """A function from inputs to (features (N, D) of the layer, the model's answer), differentiable in the inputs.
 
-    The model is in eval mode and left as it was. Where an in-place module follows, the features are those before it.
+    The answer is the logits where the output has some (:func:`worldline.trace.logits_in`), else the output itself. The
+    model is in eval mode and left as it was. Where an in-place module follows, the features are those before it.
 
     Raises:
-        LayerError: from the function, where the layer did not run in this pass.
+        LayerError: from the function, where the layer did not run in this pass, or gave something else than when it was found.
 
     >>> import torch, worldline as wl
     >>> model, x = torch.nn.Linear(2, 3), torch.rand(4, 2)
@@ -69,44 +65,26 @@ def reading(model: Model, layer: Layer) -> Iterator[Callable[[Tensor], tuple[Ten
 
     def visit(name: str, call: int, output: object) -> None:
         if (name, call) == (layer.module, layer.call):
-            value = batched_tensor(output, samples)
-            if value is not None:
-                kept.append(value.flatten(1).clone() if value.ndim > 1 else value[:, None].clone())
+            kept.append(features_of(layer, output, samples).clone())
 
-    with untouched(model), watching(model, visit, frozenset([layer.module])) as start_pass:
+    with untouched(model), watching(model, visit, frozenset([layer.module])) as run:
 
-        def read(x: Tensor) -> tuple[Tensor, Tensor]:
+        def read(x: Tensor) -> tuple[Tensor, object]:
             nonlocal samples
             samples = len(x)
             kept.clear()
-            start_pass()
-            visit(INPUT, 0, x)
-            output = model(x)
-            if not isinstance(model, nn.Module):
-                visit("", 0, output)
+            output = run(x)
             if not kept:
                 raise LayerError(
-                    f"Layer {layer.name!r} never ran in this forward pass, or returned no row for each sample."
+                    f"Layer {layer.name!r} never ran in this forward pass. Choose a layer that always runs."
                 )
-            return kept.pop(), output
+            return kept.pop(), _answer(output, samples)
 
         yield read
 
 
-def _why_not(model: Model, x: Tensor, name: str) -> str | None:
-    """Why a module that exists is no layer: it returned nothing with one row a sample, or never ran."""
-    if not isinstance(model, nn.Module) or name not in dict(model.named_modules()):
-        return None
-    came: list[str] = []
-
-    def visit(_name: str, _call: int, output: object) -> None:
-        came.append(f"{tuple(output.shape)} {output.dtype}" if isinstance(output, Tensor) else type(output).__name__)
-
-    with untouched(model), torch.no_grad(), watching(model, visit, frozenset([name])):
-        model(x[:2])
-    if not came:
-        return f"Layer {name!r} exists but never ran in the forward pass. Choose a layer that runs."
-    return (
-        f"Layer {name!r} is no value of its own: for {len(x[:2])} inputs it returned {came[0]}. A layer needs a floating tensor "
-        "with one row for each sample (a batch dimension first), different from what an earlier layer returned."
-    )
+def _answer(output: object, samples: int) -> object:
+    try:
+        return logits_in(output, samples)
+    except ModelError:
+        return output

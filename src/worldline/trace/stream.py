@@ -9,25 +9,28 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.errors import LayerError, ModelError
-from worldline.trace.guard import Model, untouched
-from worldline.trace.layers import INPUT, Layer, batched_tensor, choose_layers, find_layers, watching
+from worldline.errors import LayerError
+from worldline.trace.guard import untouched
+from worldline.trace.layers import Layer, features_of, pick_layers
+from worldline.trace.opening import Model
+from worldline.trace.values import Tokens
+from worldline.trace.watching import watching
 
 __all__ = ["Visitor", "collect", "tracing"]
 
 Visitor = Callable[[int, Tensor], None]
 """``visitor(position, features)``: the position in the chosen layers, features (N, D) that may not be kept."""
 
-Pass = Callable[[Tensor, Visitor], Tensor]
+Pass = Callable[[Tensor, Visitor], object]
 
 
 @contextmanager
 def tracing(model: Model, layers: Sequence[Layer]) -> Iterator[Pass]:
-    """A forward pass that shows each layer's features to a visitor and returns the model's output.
+    """A forward pass that shows each layer's features to a visitor and returns what the model returned.
 
     The visitor is called inside the pass, when the module returns, so a later in-place module cannot have
     overwritten the value and nothing needs to be copied or kept: memory over the bare pass is what the visitor keeps.
-    The model is in eval mode, without gradients, and left as it was.
+    The model is in eval mode, without gradients, and left as it was; compiled code runs eagerly.
 
     Args:
         model: the model.
@@ -37,7 +40,8 @@ def tracing(model: Model, layers: Sequence[Layer]) -> Iterator[Pass]:
         ``run(x, visitor) -> output`` with ``visitor(position, features)``; features are (N, D), flattened.
 
     Raises:
-        LayerError: from ``run``, where a chosen layer did not run in this pass.
+        LayerError: from ``run``, where a chosen layer did not run in this pass, or ran more often or with another
+            shape than when it was found; the message names the layer and the batch.
 
     >>> import torch
     >>> from torch import nn
@@ -50,40 +54,34 @@ def tracing(model: Model, layers: Sequence[Layer]) -> Iterator[Pass]:
     1 (3, 8)
     2 (3, 8)
     """
-    positions = {(layer.module, layer.call): position for position, layer in enumerate(layers)}
-    samples = 0
-    seen: set[int] = set()
+    positions: dict[tuple[str, int], list[int]] = {}
+    for position, layer in enumerate(layers):
+        positions.setdefault((layer.module, layer.call), []).append(position)
+    ran: dict[str, int] = {}
+    samples = batch = 0
     visitor: Visitor = _ignore
 
     def visit(name: str, call: int, output: object) -> None:
-        position = positions.get((name, call))
-        if position is None:
-            return
-        value = batched_tensor(output, samples)
-        if value is not None:
-            seen.add(position)
-            visitor(position, value.flatten(1) if value.ndim > 1 else value[:, None])
+        ran[name] = call + 1
+        for position in positions.get((name, call), ()):
+            try:
+                features = features_of(layers[position], output, samples)
+            except LayerError as error:
+                raise LayerError(f"In batch {batch}: {error}") from None
+            visitor(position, features)
 
     watched = frozenset(layer.module for layer in layers)
-    with untouched(model), torch.no_grad(), watching(model, visit, watched) as start_pass:
+    writes = not layers or any(layer.writes for layer in layers)
+    with untouched(model, writes=writes), torch.no_grad(), watching(model, visit, watched) as watched_run:
 
-        def run(x: Tensor, show: Visitor) -> Tensor:
-            nonlocal samples, visitor
+        def run(x: Tensor, show: Visitor) -> object:
+            nonlocal samples, batch, visitor
             samples, visitor = len(x), show
-            seen.clear()
-            start_pass()
-            visit(INPUT, 0, x)
-            output = model(x)
-            if not isinstance(model, torch.nn.Module):
-                visit("", 0, output)
-            missing = [layer.name for position, layer in enumerate(layers) if position not in seen]
-            if missing:
-                ran = ", ".join(layer.name for position, layer in enumerate(layers) if position in seen)
-                raise LayerError(f"Layer {missing[0]!r} never ran in this forward pass; layers that ran: {ran}.")
-            value = batched_tensor(output, len(x))
-            if value is None:
-                raise ModelError(f"The model returned {type(output).__name__} without one row for each sample.")
-            return value
+            batch += 1
+            ran.clear()
+            output = watched_run(x)
+            _check_calls(layers, ran, batch)
+            return output
 
         yield run
 
@@ -93,6 +91,7 @@ def collect(
     x: Float[Tensor, "N ..."],
     layers: Sequence[str] | None = None,
     *,
+    tokens: Tokens = "flatten",
     batch_size: int = 256,
 ) -> dict[str, Tensor]:
     """Features of every chosen layer, kept: layer name → (N, D) on the CPU.
@@ -101,6 +100,7 @@ def collect(
         model: any ``nn.Module`` or callable.
         x: (N, …) inputs, on the model's device.
         layers: globs over layer names; default: the default layers of :func:`find_layers`.
+        tokens: what becomes of values (N, T, D), see :func:`find_layers`.
         batch_size: inputs in one forward pass.
 
     Returns:
@@ -117,12 +117,28 @@ def collect(
     >>> {name: tuple(value.shape) for name, value in features.items()}
     {'input': (5, 4), '0': (5, 8), '1': (5, 8)}
     """
-    chosen = choose_layers(find_layers(model, x), layers)
+    chosen = pick_layers(model, x, layers, tokens=tokens)
     parts: list[list[Tensor]] = [[] for _ in chosen]
     with tracing(model, chosen) as run:
         for batch in x.split(batch_size):
             run(batch, lambda position, features: parts[position].append(features.cpu().clone()))
     return {layer.name: torch.cat(part) for layer, part in zip(chosen, parts, strict=True)}
+
+
+def _check_calls(layers: Sequence[Layer], ran: dict[str, int], batch: int) -> None:
+    for layer in layers:
+        times = ran.get(layer.module, 0)
+        if times == 0:
+            others = ", ".join(other.name for other in layers if other.module in ran)
+            raise LayerError(
+                f"Layer {layer.name!r} never ran in this forward pass (batch {batch}); layers that ran: {others}. The model takes "
+                "another way for these inputs: trace layers that every input passes."
+            )
+        if times != layer.calls:
+            raise LayerError(
+                f"The module of layer {layer.name!r} ran {times} times in batch {batch}, and {layer.calls} times when it was found: "
+                "which call is which depends on the inputs. Trace layers that every input passes alike."
+            )
 
 
 def _ignore(_position: int, _features: Tensor) -> None:

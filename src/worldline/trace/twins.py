@@ -14,13 +14,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worldline.errors import ShapeError
-from worldline.geometry import Frame, FrameName, Moments
-from worldline.trace.guard import Model
 from worldline.trace.layers import Layer
+from worldline.trace.opening import Model
+from worldline.trace.reference import Reference, at_least_float32
 from worldline.trace.stream import tracing
+from worldline.trace.values import logits_in
 
-__all__ = ["COMPARISONS", "Reference", "TwinTrace", "trace_reference", "trace_twins"]
+__all__ = ["COMPARISONS", "TwinTrace", "trace_twins"]
 
 COMPARISONS = (
     "adversarial_clean",
@@ -37,40 +37,40 @@ COMPARISONS = (
 adversarial twin scores highest beside the label; ``rival`` is the class that the clean input scores highest beside it."""
 
 BLOCK = 2**18  # numbers in one twin's block: three of them, 3 MiB, stay in the cache while they are used
-WIDEST_WHITENING = 4096
 Tick = Callable[[int], None]
 
 
-@dataclass(frozen=True)
-class Reference:
-    """What a layer's reference data looks like.
-
-    Attributes:
-        frame: the frame fitted on it.
-        means: (K, D) class means in that frame; NaN for a class without a sample.
-        lengths: (K,) float64, |mean|.
-    """
-
-    frame: Frame
-    means: Tensor
-    lengths: Tensor
-
-
 class _Local:
-    """A reference in the dtype (at least float32) and on the device in which features of inputs x come."""
+    """A reference in one dtype (at least float32) and on one device: those of a layer's features."""
 
-    def __init__(self, reference: Reference, x: Tensor) -> None:
-        like = _at_least_float32(x[:0])
-        self.map = None if reference.frame.map is None else reference.frame.map.to(like)
+    def __init__(self, reference: Reference, like: Tensor) -> None:
+        self.like = like.dtype, like.device
+        frame, self.sketch = reference.frame, reference.sketch
+        self.map = None if frame.map is None else frame.map.to(like)
         self.classes = len(reference.means)
-        means = reference.means.to(like)  # (K, D)
+        means = reference.means.to(like)  # (K, D), or (K, m)
         self.rows = torch.nn.functional.pad(means, (0, 0, 0, -self.classes % 8))  # eights of rows multiply fastest
-        origin, transform = reference.frame.origin, reference.frame.map
-        seen_origin = torch.zeros(reference.means.shape[1], dtype=torch.float64) if origin is None else origin
-        if transform is not None:
-            seen_origin = seen_origin @ transform
-        self.origin = None if origin is None else seen_origin.to(like)  # (D,), after the map
-        self.origin_by_means = reference.means @ seen_origin  # (K,)
+        self.origin: Tensor | None = None  # (D,), after the map
+        self.projected_origin: Tensor | None = None  # (1, m)
+        self.origin_by_means = torch.zeros(self.classes, dtype=torch.float64)
+        if frame.origin is not None:
+            seen = frame.origin if frame.map is None else frame.origin @ frame.map
+            self.origin = seen.to(like) if self.sketch is None else seen  # memory is short where there is a sketch
+            if self.sketch is None:
+                self.origin_by_means = reference.means @ seen  # (K,)
+            else:
+                self.projected_origin = self.sketch(seen[None]).to(like)
+
+    def against(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Products (n, K) of rows with the class means, both moved to the origin; with a sketch also the rows' lengths (n,)."""
+        if self.sketch is None:
+            return (features @ self.rows.T)[:, : self.classes].cpu().double() - self.origin_by_means, None
+        rows = self.sketch(features)
+        if self.projected_origin is not None:
+            rows -= self.projected_origin
+        return (rows @ self.rows.T)[:, : self.classes].cpu().double(), torch.linalg.vector_norm(
+            rows, dim=1
+        ).cpu().double()
 
 
 @dataclass(frozen=True)
@@ -82,84 +82,15 @@ class TwinTrace:
         rapidity: comparison (:data:`COMPARISONS`) → (N, L) float64, NaN where a vector has no direction.
         predictions: ``clean``, ``noise``, ``adversarial`` → (N,) predicted classes.
         wrong: (N,) the class that stands for ``wrong`` in the comparisons.
+        projected_to: by layer, to how many numbers m the class means were projected, which gives rapidities with them a
+            standard error of at most 1/√m; None where they are exact.
     """
 
     layers: tuple[Layer, ...]
     rapidity: dict[str, Tensor]
     predictions: dict[str, Tensor]
     wrong: Tensor
-
-
-def trace_reference(
-    model: Model,
-    x: Tensor,
-    y: Tensor,
-    layers: Sequence[Layer],
-    *,
-    classes: int,
-    frame: FrameName = "centered",
-    batch_size: int = 256,
-    tick: Tick = lambda _done: None,
-) -> tuple[Reference, ...]:
-    """Frame and class means of each layer, streamed.
-
-    Args:
-        model: the model.
-        x, y: (N, …) inputs and (N,) labels that no attack has seen.
-        layers: the layers to look at.
-        classes: K.
-        frame: see :mod:`worldline.geometry.frames`; ``whitened`` holds D² numbers a layer.
-        batch_size: inputs in one pass.
-        tick: called with the number of inputs done.
-
-    Returns:
-        One :class:`Reference` a layer. The mean of a class that has no sample is NaN.
-
-    Cost: one forward pass; memory K·D float64 a layer.
-
-    >>> import torch, worldline as wl
-    >>> model, x = torch.nn.Linear(3, 2), torch.eye(3)
-    >>> layers = wl.trace.find_layers(model, x)
-    >>> wl.trace.trace_reference(model, x, torch.tensor([0, 0, 1]), layers, classes=2, frame="raw")[0].means
-    tensor([[0.5000, 0.5000, 0.0000],
-            [0.0000, 0.0000, 1.0000]], dtype=torch.float64)
-    """
-    if frame == "whitened":
-        wide = next((layer for layer in layers if layer.width > WIDEST_WHITENING), None)
-        if wide is not None:
-            raise ShapeError(
-                f"The whitened frame needs a {wide.width}×{wide.width} matrix at layer {wide.name!r}, over the limit of "
-                f"{WIDEST_WHITENING}. Use the centered frame, or choose narrower layers."
-            )
-    sums = [torch.zeros(classes, layer.width, dtype=torch.float64) for layer in layers]
-    moments = [Moments(layer.width, scatter=True) for layer in layers] if frame == "whitened" else []
-    counts = torch.zeros(classes, dtype=torch.float64)
-    with tracing(model, layers) as run:
-        for start in range(0, len(x), batch_size):
-            labels = y[start : start + batch_size]
-            counts += labels.bincount(minlength=classes).cpu()
-
-            def add(position: int, features: Tensor, labels: Tensor = labels) -> None:
-                features = _at_least_float32(features)
-                total = features.new_zeros(classes, features.shape[1])
-                sums[position] += total.index_add_(0, labels, features).cpu()
-                if moments:
-                    moments[position].update(features)
-
-            run(x[start : start + batch_size], add)
-            tick(min(start + batch_size, len(x)))
-    return tuple(
-        _reference(total, counts, frame, moments[position] if moments else None) for position, total in enumerate(sums)
-    )
-
-
-def _reference(total: Tensor, counts: Tensor, frame: FrameName, moments: Moments | None) -> Reference:
-    if moments is None:
-        moments = Moments(total.shape[1])
-        moments.count, moments.mean = int(counts.sum()), total.sum(0) / counts.sum()
-    fitted = moments.frame(frame)
-    means = fitted(total / counts[:, None])
-    return Reference(fitted, means, torch.linalg.vector_norm(means, dim=1))
+    projected_to: tuple[int | None, ...]
 
 
 def trace_twins(
@@ -203,7 +134,7 @@ def trace_twins(
     torch.Size([3, 2])
     """
     size = len(clean)
-    local = [_Local(reference, clean) for reference in references]
+    local: list[_Local | None] = [None for _ in references]
     lengths = torch.stack([reference.lengths for reference in references])  # (L, K)
     rapidity = {name: torch.empty(size, len(layers), dtype=torch.float64) for name in COMPARISONS}
     predictions = {name: torch.empty(size, dtype=torch.long) for name in ("clean", "noise", "adversarial")}
@@ -217,34 +148,44 @@ def trace_twins(
             against = torch.empty(len(layers), samples, 3, lengths.shape[1], dtype=torch.float64)
 
             def reduce(position: int, features: Tensor, gram: Tensor = gram, against: Tensor = against) -> None:
-                gram[position], against[position] = _products(features, local[position])
+                features = at_least_float32(features)
+                here = local[position]
+                if here is None or here.like != (features.dtype, features.device):
+                    here = local[position] = _Local(references[position], features[:0])
+                gram[position], against[position] = _products(features, here, lengths[position])
 
-            logits = run(torch.cat((clean[rows], noise[rows], adversarial[rows])), reduce)
+            output = run(torch.cat((clean[rows], noise[rows], adversarial[rows])), reduce)
+            logits = logits_in(output, 3 * samples)
             scores = logits.cpu().view(3, -1, logits.shape[-1])
             labels = y[rows].cpu()
             for name, score in zip(("clean", "noise", "adversarial"), scores, strict=True):
                 predictions[name][rows] = score.argmax(-1)
             used[rows] = _highest_beside(scores[2], labels) if wrong is None else wrong[rows].cpu()
             rival = _highest_beside(scores[0], labels)
-            for name, value in _rapidities(gram, against, lengths, labels, used[rows], rival).items():
+            for name, value in _rapidities(gram, against, labels, used[rows], rival).items():
                 rapidity[name][rows] = value.T
             tick(rows.stop)
-    return TwinTrace(tuple(layers), rapidity, predictions, used)
+    projected_to = tuple(reference.sketch.width if reference.sketch else None for reference in references)
+    return TwinTrace(tuple(layers), rapidity, predictions, used, projected_to)
 
 
-def _products(features: Tensor, local: _Local) -> tuple[Tensor, Tensor]:
-    """Gram matrices (b, 3, 3) of [clean − o, noise − clean, adversarial − clean]; products (b, 3, K) of the twins with the means."""
-    features = _at_least_float32(features)
+def _products(features: Tensor, local: _Local, mean_lengths: Tensor) -> tuple[Tensor, Tensor]:
+    """Gram matrices (b, 3, 3) of [clean − o, noise − clean, adversarial − clean]; correlations (b, 3, K) of the twins with the means."""
     if local.map is not None:
         features = features @ local.map
-    width, classes = features.shape[1], local.classes
-    twins = features.view(3, -1, width)
-    gram = _gram_of_displacements(twins, local)
-    against = (features @ local.rows.T)[:, :classes].cpu().double() - local.origin_by_means
-    return gram.cpu().double(), against.view(3, -1, classes).transpose(0, 1)
+    twins = features.view(3, -1, features.shape[1])
+    origin = None if local.origin is None else local.origin.to(features)
+    gram = _gram_of_displacements(twins, origin).cpu().double()
+    products, lengths = local.against(features)
+    if lengths is None:
+        along, moved = gram[:, 0, 1:], gram.diagonal(dim1=1, dim2=2)[:, 1:]
+        squared = torch.cat((gram[:, 0, :1], gram[:, 0, :1] + 2 * along + moved), dim=1)  # (b, 3) |twin|²
+        lengths = squared.clamp(min=0).sqrt().T.flatten()
+    correlations = products / (lengths[:, None] * mean_lengths)
+    return gram, correlations.view(3, -1, local.classes).transpose(0, 1)
 
 
-def _gram_of_displacements(twins: Tensor, local: _Local) -> Tensor:
+def _gram_of_displacements(twins: Tensor, origin: Tensor | None) -> Tensor:
     _, samples, width = twins.shape
     gram = twins.new_empty(samples, 3, 3)
     block = min(samples, max(1, BLOCK // width))
@@ -253,10 +194,10 @@ def _gram_of_displacements(twins: Tensor, local: _Local) -> Tensor:
         part = twins[:, start : start + block]
         rows = space[:, : part.shape[1]]
         torch.sub(part[1:], part[0], out=rows[1:])
-        if local.origin is None:
+        if origin is None:
             rows[0].copy_(part[0])
         else:
-            torch.sub(part[0], local.origin, out=rows[0])
+            torch.sub(part[0], origin, out=rows[0])
         by_sample = rows.transpose(0, 1)  # (block, 3, D)
         gram[start : start + block] = torch.bmm(by_sample, by_sample.transpose(1, 2))
     if width == 1:  # a single coordinate knows only the sign: keep rounding from making an angle of it
@@ -264,22 +205,17 @@ def _gram_of_displacements(twins: Tensor, local: _Local) -> Tensor:
     return gram
 
 
-def _rapidities(
-    gram: Tensor, against: Tensor, mean_lengths: Tensor, true: Tensor, wrong: Tensor, rival: Tensor
-) -> dict[str, Tensor]:
-    """From (L, b, 3, 3), (L, b, 3, K) and (L, K): comparison → (L, b)."""
+def _rapidities(gram: Tensor, correlations: Tensor, true: Tensor, wrong: Tensor, rival: Tensor) -> dict[str, Tensor]:
+    """From (L, b, 3, 3) and (L, b, 3, K): comparison → (L, b)."""
     clean = gram[..., 0, :1]  # |a|²
     along = gram[..., 0, 1:]  # a·d for noise, adversarial
     moved = gram.diagonal(dim1=-2, dim2=-1)[..., 1:]  # |d|²
     area = (clean * moved - along**2).clamp(min=0)
     to_clean = torch.asinh((clean + along) / area.sqrt())  # (L, b, 2)
-    squared = torch.cat((clean, clean + 2 * along + moved), dim=-1).clamp(min=0)  # (L, b, 3) |twin|²
-    lengths = squared.sqrt()[..., None] * mean_lengths[:, None, None]
     pick = torch.arange(gram.shape[1])
 
     def to_mean(twin: int, label: Tensor) -> Tensor:
-        correlation = against[:, pick, twin, label] / lengths[:, pick, twin, label]
-        return torch.atanh(correlation.clamp(-1, 1))
+        return torch.atanh(correlations[:, pick, twin, label].clamp(-1, 1))
 
     return {
         "adversarial_clean": to_clean[..., 1],
@@ -296,7 +232,3 @@ def _rapidities(
 
 def _highest_beside(scores: Tensor, labels: Tensor) -> Tensor:
     return scores.scatter(1, labels[:, None], -torch.inf).argmax(-1)
-
-
-def _at_least_float32(features: Tensor) -> Tensor:
-    return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features

@@ -1,0 +1,164 @@
+"""What data that no attack saw looks like at each layer: a frame and the class means, streamed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldline.errors import ShapeError
+from worldline.geometry import Frame, FrameName, Moments
+from worldline.trace.layers import Layer
+from worldline.trace.opening import Model
+from worldline.trace.sketch import Sketch
+from worldline.trace.stream import tracing
+
+__all__ = ["WIDEST_WHITENING", "Reference", "at_least_float32", "check_whitening", "trace_reference"]
+
+WIDEST_WHITENING = 4096
+Tick = Callable[[int], None]
+
+
+@dataclass(frozen=True)
+class Reference:
+    """What a layer's reference data looks like.
+
+    Attributes:
+        frame: the frame fitted on it.
+        means: (K, D) class means in that frame; NaN for a class without a sample. Projected to (K, m) where there is a sketch.
+        lengths: (K,) float64, |mean|.
+        sketch: the projection that the means went through; None where they are exact.
+    """
+
+    frame: Frame
+    means: Tensor
+    lengths: Tensor
+    sketch: Sketch | None = None
+
+
+def trace_reference(
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    layers: Sequence[Layer],
+    *,
+    classes: int,
+    frame: FrameName = "centered",
+    project_to: int | None = None,
+    batch_size: int = 256,
+    seed: int = 0,
+    tick: Tick = lambda _done: None,
+) -> tuple[Reference, ...]:
+    """Frame and class means of each layer, streamed.
+
+    Args:
+        model: the model.
+        x, y: (N, …) inputs and (N,) labels that no attack has seen.
+        layers: the layers to look at.
+        classes: K.
+        frame: see :mod:`worldline.geometry.frames`; ``whitened`` holds D² numbers a layer.
+        project_to: class means of wider layers go through a random projection to so many numbers
+            (:class:`worldline.trace.Sketch`); the origin stays exact. Default: all are exact. Not with ``whitened``.
+        batch_size: inputs in one pass.
+        seed: of the projection.
+        tick: called with the number of inputs done.
+
+    Returns:
+        One :class:`Reference` a layer. The mean of a class that has no sample is NaN.
+
+    Raises:
+        ShapeError: a layer is too wide to whiten.
+
+    Cost: one forward pass; memory K·D float64 a layer, or D + K·m where it is projected.
+
+    >>> import torch, worldline as wl
+    >>> model, x = torch.nn.Linear(3, 2), torch.eye(3)
+    >>> layers = wl.trace.find_layers(model, x)
+    >>> wl.trace.trace_reference(model, x, torch.tensor([0, 0, 1]), layers, classes=2, frame="raw")[0].means
+    tensor([[0.5000, 0.5000, 0.0000],
+            [0.0000, 0.0000, 1.0000]], dtype=torch.float64)
+    """
+    if frame == "whitened":
+        check_whitening(layers)
+        project_to = None
+    sketches = _sketches(layers, project_to, seed)
+    sums = [_Sums(layer.width, classes, frame, sketch) for layer, sketch in zip(layers, sketches, strict=True)]
+    counts = torch.zeros(classes, dtype=torch.float64)
+    with tracing(model, layers) as run:
+        for start in range(0, len(x), batch_size):
+            labels = y[start : start + batch_size]
+            counts += labels.bincount(minlength=classes).cpu()
+            present, place = labels.unique(return_inverse=True)
+
+            def add(position: int, features: Tensor, present: Tensor = present, place: Tensor = place) -> None:
+                sums[position].add(at_least_float32(features), present.cpu(), place)
+
+            run(x[start : start + batch_size], add)
+            tick(min(start + batch_size, len(x)))
+    return tuple(sums.pop(0).reference(counts) for _ in layers)
+
+
+def check_whitening(layers: Sequence[Layer]) -> None:
+    """Refuse layers that are too wide to whiten."""
+    for layer in layers:
+        if layer.width > WIDEST_WHITENING:
+            raise ShapeError(
+                f"The whitened frame needs a {layer.width}×{layer.width} matrix at layer {layer.name!r}, over the limit of "
+                f"{WIDEST_WHITENING}. Use the centered frame, or choose narrower layers."
+            )
+
+
+def at_least_float32(features: Tensor) -> Tensor:
+    """Half precision made single; others as they are."""
+    return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
+
+
+def _sketches(layers: Sequence[Layer], project_to: int | None, seed: int) -> list[Sketch | None]:
+    """One for each layer that is wider; they share their signs, and each has its own shifts."""
+    wide = [layer.width for layer in layers if project_to is not None and layer.width > project_to]
+    if project_to is None or not wide:
+        return [None for _ in layers]
+    generator = torch.Generator().manual_seed(seed)
+    signs = torch.randint(0, 2, (max(wide),), generator=generator).float() * 2 - 1
+    return [
+        Sketch.draw(layer.width, project_to, generator, signs=signs) if layer.width > project_to else None
+        for layer in layers
+    ]
+
+
+class _Sums:
+    """Sums of one layer's features by class, and of all where the frame needs them beside a sketch."""
+
+    def __init__(self, width: int, classes: int, frame: FrameName, sketch: Sketch | None) -> None:
+        self.frame, self.sketch = frame, sketch
+        self.by_class = torch.zeros(classes, sketch.width if sketch else width, dtype=torch.float64)
+        self.total = torch.zeros(width, dtype=torch.float64) if sketch and frame != "raw" else None
+        self.moments = Moments(width, scatter=True) if frame == "whitened" else None
+
+    def add(self, features: Tensor, present: Tensor, place: Tensor) -> None:
+        """Take in a batch; ``place`` says which of the ``present`` classes each sample is of."""
+        if self.moments is not None:
+            self.moments.update(features)
+        if self.total is not None:
+            self.total += features.sum(0).cpu()
+        if self.sketch is not None:
+            features = self.sketch(features)
+        batch = features.new_zeros(len(present), features.shape[1]).index_add_(0, place, features)
+        self.by_class[present] += batch.cpu()
+
+    def reference(self, counts: Tensor) -> Reference:
+        """What they amount to."""
+        moments = self.moments
+        if moments is None:
+            total = self.by_class.sum(0) if self.total is None else self.total
+            moments = Moments(len(total))
+            moments.count, moments.mean = int(counts.sum()), total / counts.sum()
+        fitted = moments.frame(self.frame)
+        means = self.by_class.div_(counts[:, None])
+        if self.sketch is None:
+            means = fitted(means)
+        elif fitted.origin is not None:
+            means -= self.sketch(fitted.origin[None])
+        return Reference(fitted, means, torch.linalg.vector_norm(means, dim=1), self.sketch)

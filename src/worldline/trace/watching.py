@@ -1,0 +1,166 @@
+"""Run a model and hear of every value that a module, or an operation of an exported graph, returns."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+
+import torch
+from torch import Tensor, fx, nn
+
+from worldline.trace.opening import Model, Opened, open_model, operation_name
+
+__all__ = ["INPUT", "Run", "Visit", "describe", "watching"]
+
+INPUT = "input"
+Visit = Callable[[str, int, object], None]
+"""``visit(module name, call, what it returned)``."""
+Run = Callable[[Tensor], object]
+
+
+@contextmanager
+def watching(model: Model, visit: Visit, only: frozenset[str] | None = None) -> Iterator[Run]:
+    """A function that runs the model on inputs and returns its output, and visits every return on the way.
+
+    The input is visited first, as ``input``. It is a copy, so a forward that writes into its input writes there. Hooks of
+    the user's own stay, and run before ours. Everything runs eagerly, also where it was compiled, and without the fused
+    attention that skips submodules, as neither would run hooks.
+    """
+    opened = open_model(model)
+    calls: dict[str, int] = {}
+    handles = []
+
+    def returned(name: str, output: object) -> None:
+        call = calls.get(name, 0)
+        calls[name] = call + 1
+        visit(name, call, output)
+
+    def hook(name: str) -> Callable[[nn.Module, object, object], None]:
+        return lambda _module, _inputs, output: returned(name, output)
+
+    graph = _FlatGraph(opened.root, returned) if opened.graph and isinstance(opened.root, fx.GraphModule) else None
+
+    def run(x: Tensor) -> object:
+        calls.clear()
+        x = x.clone()
+        returned(INPUT, x)
+        output: object = graph.run(x) if graph is not None else opened.call(x)
+        if opened.call is not opened.root:
+            returned("", output)
+        return output
+
+    fused = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        if graph is None:
+            for name, module in _visible(opened):
+                if only is None or name in only:
+                    handles.append(module.register_forward_hook(hook(name)))
+        with _eager():
+            yield run
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+        for handle in handles:
+            handle.remove()
+
+
+def _visible(opened: Opened) -> Iterator[tuple[str, nn.Module]]:
+    """Modules that run hooks, by name; the root only where it is what runs."""
+    if opened.root is None:
+        return
+    for name, module in opened.root.named_modules():
+        if not isinstance(module, torch.jit.ScriptModule) and (module is not opened.root or opened.call is opened.root):
+            yield _plain_name(name), module
+
+
+def _plain_name(name: str) -> str:
+    """Without what ``torch.compile`` puts between the names of a compiled submodule and its children."""
+    return ".".join(part for part in name.split(".") if part != "_orig_mod")
+
+
+def describe(model: Model) -> tuple[dict[str, tuple[str, bool, bool]], dict[str, tuple[str, ...]]]:
+    """What can be seen: name → (kind, whether it is a leaf, whether it is an activation); name → other names of the same module."""
+    opened = open_model(model)
+    if opened.graph and isinstance(opened.root, fx.GraphModule):
+        return _FlatGraph(opened.root, lambda _name, _output: None).described(), {}
+    described = {}
+    for name, module in _visible(opened):
+        leaf = not any(True for _ in module.children())
+        acts = leaf and type(module).__module__ == "torch.nn.modules.activation"
+        if type(module).__name__ != "OptimizedModule":  # its name is that of what it wraps
+            described[name] = type(module).__name__, leaf, acts
+    aliases: dict[str, tuple[str, ...]] = {}
+    if opened.root is not None:
+        first = {id(module): _plain_name(name) for name, module in opened.root.named_modules()}
+        for name, module in opened.root.named_modules(remove_duplicate=False):
+            known = first[id(module)]
+            if _plain_name(name) != known:
+                aliases[known] = (*aliases.get(known, ()), _plain_name(name))
+    return described, aliases
+
+
+def _eager() -> AbstractContextManager[object]:
+    """Compiled code runs as if it were not (from torch 2.6 on); nothing where nothing can be compiled."""
+    if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
+        return nullcontext()
+    stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
+    return stance
+
+
+class _FlatGraph:
+    """A graph of operations, as ``torch.export`` makes it, run node by node.
+
+    An operation is named by the module that it came from, or by itself where it stood in the root's own forward.
+    """
+
+    ACTIVATIONS = frozenset(
+        (
+            "celu",
+            "elu",
+            "gelu",
+            "glu",
+            "hardsigmoid",
+            "hardswish",
+            "hardtanh",
+            "leaky_relu",
+            "logsigmoid",
+            "mish",
+            "prelu",
+        )
+    ) | {"relu", "relu6", "rrelu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh", "threshold"}
+
+    def __init__(self, graph: fx.GraphModule, returned: Callable[[str, object], None]) -> None:
+        names = self._names(graph)
+
+        class Interpreter(fx.Interpreter):
+            def run_node(self, n: fx.Node) -> object:
+                output = super().run_node(n)
+                if n in names:
+                    returned(names[n], output)
+                return output
+
+        self.names = names
+        self.interpreter = Interpreter(graph)
+
+    def run(self, x: Tensor) -> object:
+        """One pass."""
+        return self.interpreter.run(x)
+
+    @staticmethod
+    def _names(graph: fx.GraphModule) -> dict[fx.Node, str]:
+        names = {}
+        for node in graph.graph.nodes:
+            if node.op in ("call_function", "call_method"):
+                stack = list((node.meta.get("nn_module_stack") or {}).values())
+                names[node] = (stack[-1][0] if stack else "") or node.name
+        return names
+
+    def described(self) -> dict[str, tuple[str, bool, bool]]:
+        """Kind, leaf and activation by name; the kind is that of the last operation of that name."""
+        described = {}
+        for node, name in self.names.items():
+            operation = operation_name(node)
+            leaf = not any(other.startswith(f"{name}.") for other in self.names.values())
+            described[name] = operation, leaf, operation in self.ACTIVATIONS
+        return described
