@@ -10,7 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from worldline import __version__, explain
-from worldline.attacks import Attack, adversarial_twin, check_evaluation, noise_twin
+from worldline.attacks import Attack, adversarial_twin, noise_twin
+from worldline.checks import check_evaluation
 from worldline.loading import load_data, load_model
 from worldline.runs import explore_document as document
 from worldline.runs.config import ExploreConfig

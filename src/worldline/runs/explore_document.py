@@ -9,7 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worldline.attacks import Check, named_norm
+from worldline.attacks import named_norm
+from worldline.checks import Check
 from worldline.explain import Share, Summary, TwinStory
 from worldline.inputs import Data
 from worldline.runs.config import ExploreConfig
