@@ -96,7 +96,7 @@ class Median(nn.Module):
 
 
 class Steep(nn.Module):
-    """Sigmoids so steep that most have no slope in float32 (Nayebi and Ganguli 2017)."""
+    """Sigmoids that are steep at test time: most have no slope in float32 (Nayebi and Ganguli 2017)."""
 
     def __init__(self, gain: float = 1.0) -> None:
         super().__init__()
@@ -119,6 +119,8 @@ def fitted(model: nn.Module, data: Data, *, temperature: float = 1.0, epochs: in
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
+    for module in steep:
+        module.gain = 2000.0
     optimizer.zero_grad()
     return model.eval()
 

@@ -136,7 +136,7 @@ class Descent(ABC):
                     check_labels(y, len(y), classes=logits.shape[1])
                 loss, falls = self.loss_of(logits, y, climb)
                 height = -loss if falls else loss
-                gradient = None if final else torch.autograd.grad(height.sum(), point)[0]
+                gradient = None if final else _slope(height, point)
             point = point.detach()
             iterate = Iterate(climb.number, step, point, logits.detach(), loss.detach(), rows)
             record.add(iterate, y, targeted=self.targeted, lower=falls, final=final)
@@ -144,3 +144,11 @@ class Descent(ABC):
                 self.callback(iterate)
             if gradient is not None:
                 point = step_on(point, gradient, height.detach())
+
+
+def _slope(height: Tensor, point: Tensor) -> Tensor:
+    """The gradient; 0 where the model hands none on, as after a comparison or a detach."""
+    if not height.requires_grad:
+        return torch.zeros_like(point)
+    slope = torch.autograd.grad(height.sum(), point, allow_unused=True)[0]
+    return torch.zeros_like(point) if slope is None else slope

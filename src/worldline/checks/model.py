@@ -250,7 +250,7 @@ def _bounds(x: Tensor, bounds: tuple[float, float]) -> Check:
         f"The inputs, {low:.3g} to {high:.3g} (mean {mean:.2g}, deviation {sd:.2g}), lie outside the declared bounds ({bounds[0]:g}, "
         f"{bounds[1]:g}), by {outside:.2g}: ε means nothing there. Declare the bounds of the data.{hint}"
         if outside > 1e-5 * width
-        else f"The inputs, {low:.3g} to {high:.3g}, use under 5% of the declared bounds ({bounds[0]:g}, {bounds[1]:g}), which "
+        else f"The inputs, {low:.3g} to {high:.3g}, use less than a twentieth of the declared bounds ({bounds[0]:g}, {bounds[1]:g}), which "
         "are those of other data.",
     )
     return judge(

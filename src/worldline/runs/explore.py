@@ -10,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 from worldline import __version__, explain
-from worldline.attacks import Attack, adversarial_twin, noise_twin
-from worldline.checks import check_evaluation
+from worldline.attacks import PGD, Attack, adversarial_twin, noise_twin
+from worldline.checks import accuracy_curve, check_evaluation
 from worldline.loading import load_data, load_model
 from worldline.runs import explore_document as document
 from worldline.runs.config import ExploreConfig
@@ -22,6 +22,7 @@ from worldline.trace import choose_layers, find_layers
 __all__ = ["explore"]
 
 Tick = Callable[[str, int, int], None]
+CURVE_SAMPLES, CURVE_STEPS = 256, 10
 
 
 def explore(
@@ -70,6 +71,9 @@ def explore(
     adversarial = _attack_in_shards(run, attack, model, x, y, config, tick)
     noise = noise_twin(x, adversarial, bounds=config.bounds, generator=torch.Generator().manual_seed(config.seed))
     tick("Checking the evaluation", 0, 1)
+    few = slice(0, CURVE_SAMPLES)
+    cheap = PGD(epsilon=config.epsilon, norm=config.norm, steps=CURVE_STEPS, bounds=config.bounds, seed=config.seed)
+    curve = accuracy_curve(model, x[few], y[few], attack=cheap, batch_size=config.batch_size, seed=config.seed)
     checks = check_evaluation(
         model,
         x,
@@ -80,6 +84,7 @@ def explore(
         epsilon=config.epsilon,
         norm=config.norm,
         bounds=config.bounds,
+        curve=curve,
     )
     tick("Checking the evaluation", 1, 1)
     story = explain.twins(
@@ -96,7 +101,7 @@ def explore(
         seed=config.seed,
         tick=tick,
     )
-    summary = document.summary_document(config, data, story, checks, y, versions(device))
+    summary = document.summary_document(config, data, story, checks, curve, y, versions(device))
     run.write_tensors("twins.safetensors", {"clean": x, "noise": noise, "adversarial": adversarial})
     run.remove("shards/*")
     run.write_table("layers.parquet", document.layer_columns(summary), schema=document.SCHEMA)

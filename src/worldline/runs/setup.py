@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from worldline import __version__
-from worldline.attacks import FGSM, PGD, Attack
+from worldline.attacks import FGSM, PGD, Attack, strong_attack
 from worldline.errors import ModelError, UsageError
 from worldline.inputs import Data, check_labels, logits_of
 from worldline.loading import import_object
@@ -30,8 +30,8 @@ def open_device(name: str) -> torch.device:
     return device
 
 
-def make_attack(config: AttackConfig) -> Attack:
-    """PGD, FGSM, or the user's callable."""
+def make_attack(config: AttackConfig, *, classes: int = 2) -> Attack:
+    """PGD, FGSM, the strong default for so many classes, or the user's callable."""
     if config.attack == "pgd":
         return PGD(
             epsilon=config.epsilon,
@@ -42,6 +42,16 @@ def make_attack(config: AttackConfig) -> Attack:
         )
     if config.attack == "fgsm":
         return FGSM(epsilon=config.epsilon, norm=config.norm, bounds=config.bounds)
+    if config.attack == "strong":
+        return strong_attack(
+            epsilon=config.epsilon,
+            classes=classes,
+            norm=config.norm,
+            steps=config.steps,
+            bounds=config.bounds,
+            seed=config.seed,
+            batch_size=config.batch_size,
+        )
     attack = import_object(config.attack)
     if not callable(attack):
         raise ModelError(f"--attack {config.attack} is a {type(attack).__name__}, not a callable (model, x, y).")
