@@ -114,8 +114,8 @@ class Square:
         """The start: vertical stripes on the surface of the ball."""
         samples, channels, height, width = clean.shape
         signs = _signs((samples, channels, 1, width), generator, clean).expand(-1, -1, height, -1)
-        radius = self.epsilon / float(named_norm(self.norm).size(signs[:1]))
-        return signs.mul(radius)
+        stripes: Tensor = signs * (self.epsilon / float(named_norm(self.norm).size(signs[:1])))
+        return stripes
 
     def _change(self, clean: Tensor, best: Tensor, window: tuple[slice, slice], generator: torch.Generator) -> Tensor:
         down, across = window

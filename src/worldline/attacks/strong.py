@@ -8,6 +8,8 @@ from worldline.attacks.worst import WorstCase
 
 __all__ = ["strong_attack"]
 
+TARGETS = 9
+
 
 def strong_attack(
     *,
@@ -24,7 +26,7 @@ def strong_attack(
     Args:
         epsilon, norm, bounds, seed: as for :class:`PGD`.
         classes: of the model; with fewer than 4, where the targeted DLR loss does not exist, the targets are reached by
-            cross-entropy.
+            cross-entropy; where there are fewer than nine others, restarts make up for the runs.
         steps: of each run.
         batch_size: inputs in one pass.
 
@@ -40,6 +42,7 @@ def strong_attack(
         bounds=bounds,
         seed=seed,
         loss="dlr" if classes >= 4 else "ce",
-        targets=9,
+        targets=TARGETS,
+        restarts=-(-TARGETS // min(TARGETS, max(1, classes - 1))),
     )
     return WorstCase((first, aimed), batch_size)

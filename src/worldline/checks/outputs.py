@@ -30,7 +30,7 @@ def deterministic(model: Model, x: Tensor) -> Check:
 
 def logits(model: Model, x: Tensor) -> Check:
     """Rows that sum to one are probabilities."""
-    output = predict(model, x).double()
+    output = predict(model, x.clone()).double()
     off = float((output.sum(1) - 1).abs().max())
     probabilities = off < 1e-3 and bool((output >= 0).all())
     words = (
