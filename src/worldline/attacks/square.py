@@ -114,8 +114,7 @@ class Square:
         """The start: vertical stripes on the surface of the ball."""
         samples, channels, height, width = clean.shape
         signs = _signs((samples, channels, 1, width), generator, clean).expand(-1, -1, height, -1)
-        stripes: Tensor = signs * (self.epsilon / float(named_norm(self.norm).size(signs[:1])))
-        return stripes
+        return signs * (self.epsilon / float(named_norm(self.norm).size(signs[:1])))
 
     def _change(self, clean: Tensor, best: Tensor, window: tuple[slice, slice], generator: torch.Generator) -> Tensor:
         down, across = window
@@ -146,7 +145,8 @@ def _peak(window: Tensor) -> Tensor:
     """A unit bump on the window, falling with the squared distance from its middle."""
     down, across = (torch.arange(size, device=window.device) - (size - 1) / 2 for size in window.shape[2:])
     peak = (1 / (1 + torch.maximum(down.abs()[:, None], across.abs()[None])) ** 2).to(window.dtype)
-    return peak / (peak.norm() * math.sqrt(window.shape[1]))
+    unit: Tensor = peak / (peak.norm() * math.sqrt(window.shape[1]))
+    return unit
 
 
 def _margin(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:

@@ -21,7 +21,7 @@ __all__ = ["Planted", "plant_and_attack"]
 SOURCE = "Zimmermann et al. 2022"
 NAME = "planted"
 INNER = 0.95  # of ε: where the points of class 0 lie
-CLOSE = 0.999  # how far from the inner points' highest score towards the planted point's the boundary lies
+CLOSE = 0.75  # how far from the inner points' highest score towards the planted point's the boundary lies
 FOUND, EASY = 0.95, 0.5
 BATCH = 512
 
@@ -66,7 +66,7 @@ def plant_and_attack(
 
     For each sample: ``inner`` random points within 0.95 ε are class 0, one random point on the surface of the ball (for L∞
     a corner) is class 1, and a logistic readout of the frozen model's features tells them apart; its bias puts the decision
-    boundary just below the planted point. The sample is class 0, and within ε is a point of class 1. An attack that works
+    boundary three quarters of the way from the highest inner point to the planted one (nearer is harder). The sample is class 0, and within ε is a point of class 1. An attack that works
     finds one. Hardness is controlled by points drawn at random from the ball: if they find one too, the test is too easy.
 
     Args:

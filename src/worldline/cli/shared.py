@@ -56,6 +56,13 @@ def exit_codes(debug: bool) -> Iterator[None]:
             raise
         click.echo(f"worldline: {error}", err=True)
         raise SystemExit(3 if isinstance(error, InputError) else 2) from None
+    except SystemExit as error:
+        click.echo(
+            f"worldline: code that was loaded ended the program (SystemExit: {error.code}). Keep sys.exit out of what is imported "
+            "and called.",
+            err=True,
+        )
+        raise SystemExit(3) from None
     except Exception as error:
         if debug:
             raise

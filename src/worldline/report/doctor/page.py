@@ -48,8 +48,9 @@ def _headline(summary: dict[str, Any]) -> str:
 def _shown(curve: dict[str, Any]) -> str:
     first, last = curve["points"][0], curve["points"][-1]
     return (
-        f"Accuracy under {curve['attack']} falls from {first['accuracy']:.1%} at ε = 0 to {last['accuracy']:.1%} at "
-        f"ε = {last['epsilon']:.3g}; under noise of the same size {last['noise_accuracy']:.1%} are left there; chance is {curve['chance']:.1%}."
+        f"Accuracy under {curve['attack']} falls from {first['accuracy']:.1%} at ε = 0 to "
+        f"{last['accuracy']:.1%} at ε = {last['epsilon']:.3g}; under noise of the same size "
+        f"{last['noise_accuracy']:.1%} are left there; chance is {curve['chance']:.1%}."
     )
 
 
