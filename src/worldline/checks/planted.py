@@ -64,10 +64,11 @@ def plant_and_attack(
 ) -> Planted:
     """The binarisation test of Zimmermann et al. (2022): a problem in which an adversarial example surely exists.
 
-    For each sample: ``inner`` random points within 0.95 ε are class 0, one random point on the surface of the ball (for L∞
-    a corner) is class 1, and a logistic readout of the frozen model's features tells them apart; its bias puts the decision
-    boundary three quarters of the way from the highest inner point to the planted one (nearer is harder). The sample is class 0, and within ε is a point of class 1. An attack that works
-    finds one. Hardness is controlled by points drawn at random from the ball: if they find one too, the test is too easy.
+    For each sample: ``inner`` random points within 0.95 ε are class 0, one random point on the surface of the ball (for
+    L∞ a corner) is class 1, and a logistic readout of the frozen model's features tells them apart; its bias puts the
+    decision boundary three quarters of the way from the highest inner point to the planted one (nearer is harder). The
+    sample is class 0, and within ε is a point of class 1. An attack that works finds one. Hardness is controlled by points
+    drawn at random from the ball: if they find one too, the test is too easy.
 
     Args:
         model: its features stay as they are; only the readout is new.
