@@ -185,7 +185,8 @@ def test_the_page_says_what_was_found(finished: Path, browser) -> None:
     assert "All checks passing does not prove robustness" in text
     found = Axe().run(browser)["violations"]
     assert [(it["id"], [node["target"] for node in it["nodes"]]) for it in found] == []
-    assert Image.open(finished / "curve.png").size[0] > 800
+    with Image.open(finished / "curve.png") as picture:
+        assert picture.size[0] > 800
     before = (finished / "report.html").read_text()
     assert run("report", finished).exit_code == 0
     assert (finished / "report.html").read_text() == before

@@ -99,7 +99,8 @@ def doctor_findings(summary: dict[str, Any]) -> tuple[str, ...]:
     warned = [check["name"] for check in summary["checks"] if check["status"] == "warned"]
     ran = [check for check in summary["checks"] if check["status"] != "not applicable"]
     believable = (
-        f"{len(warned)} of {len(ran)} checks warn ({', '.join(warned)}): do not believe that number before they are dealt with."
+        f"{len(warned)} of {len(ran)} checks {'warns' if len(warned) == 1 else 'warn'} ({', '.join(warned)}): do not believe that number "
+        "before that is dealt with."
         if warned
         else f"None of {len(ran)} checks warns. That makes the number believable, and proves nothing: a stronger attack may find more."
     )
