@@ -23,6 +23,7 @@ NAME = "planted"
 INNER = 0.95  # of ε: where the points of class 0 lie
 CLOSE = 0.75  # how far from the inner points' highest score towards the planted point's the boundary lies
 FOUND, EASY = 0.95, 0.5
+AWAKE = 0.25  # of the inner points: where a feature must be above its lowest value to be read
 BATCH = 512
 
 
@@ -65,10 +66,11 @@ def plant_and_attack(
     """The binarisation test of Zimmermann et al. (2022): a problem in which an adversarial example surely exists.
 
     For each sample: ``inner`` random points within 0.95 ε are class 0, one random point on the surface of the ball (for
-    L∞ a corner) is class 1, and a logistic readout of the frozen model's features tells them apart; its bias puts the
-    decision boundary three quarters of the way from the highest inner point to the planted one (nearer is harder). The
-    sample is class 0, and within ε is a point of class 1. An attack that works finds one. Hardness is controlled by points
-    drawn at random from the ball: if they find one too, the test is too easy.
+    L∞ a corner) is class 1, and a logistic readout of the frozen model's features tells them apart; features that are
+    asleep at three quarters of the inner points are not read, as no gradient leads to what only the planted point wakes.
+    The decision boundary lies three quarters of the way from the highest inner point to the planted one (nearer is
+    harder). The sample is class 0, and within ε is a point of class 1. An attack that works finds one. Hardness is
+    controlled by points drawn at random from the ball: if they find one too, the test is too easy.
 
     Args:
         model: its features stay as they are; only the readout is new.
@@ -163,8 +165,12 @@ def _fit(features: Tensor) -> tuple[Tensor, Tensor] | None:
     """A readout that is positive for the last row alone, as little as can be; None where none is found."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  (a second of import time)
 
-    middle, scale = features.mean(0), features.std(0)
-    scale = torch.where(scale > 1e-9 * scale.max().clamp_min(1e-30), scale, torch.inf)
+    inside = features[:-1]
+    middle, scale = inside.mean(0), inside.std(0)
+    awake = (inside != inside.amin(0)).double().mean(
+        0
+    ) > AWAKE  # a ReLU that only the planted point wakes has no gradient
+    scale = torch.where(awake & (scale > 1e-9 * scale.max().clamp_min(1e-30)), scale, torch.inf)
     table = ((features - middle) / scale).numpy()
     labels = np.zeros(len(table))
     labels[-1] = 1
