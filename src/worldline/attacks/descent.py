@@ -6,7 +6,7 @@ import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Literal, Self
+from typing import Literal
 
 import torch
 from jaxtyping import Float, Int
@@ -101,7 +101,7 @@ class Descent(ABC):
                     record.merge(rows, part)
         return record.result()
 
-    def with_epsilon(self, epsilon: float) -> Self:
+    def with_epsilon(self, epsilon: float) -> Descent:
         """The same attack in another ball."""
         return replace(self, epsilon=epsilon)
 

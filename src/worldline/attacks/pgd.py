@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Self
 
 from torch import Tensor
 
@@ -59,7 +58,7 @@ class PGD(Descent):
         if self.step_size is not None and not self.step_size > 0:
             raise UsageError(f"step_size must be positive; got {self.step_size}.")
 
-    def with_epsilon(self, epsilon: float) -> Self:
+    def with_epsilon(self, epsilon: float) -> PGD:
         """The same attack in another ball; a given step size grows with it."""
         size = self.step_size
         if size is not None and self.epsilon:
@@ -105,8 +104,6 @@ class FGSM(PGD):
             callback=callback,
         )
 
-    def with_epsilon(self, epsilon: float) -> Self:
+    def with_epsilon(self, epsilon: float) -> PGD:
         """The same attack in another ball."""
-        return type(self)(
-            epsilon=epsilon, norm=self.norm, targeted=self.targeted, bounds=self.bounds, callback=self.callback
-        )
+        return FGSM(epsilon=epsilon, norm=self.norm, targeted=self.targeted, bounds=self.bounds, callback=self.callback)
