@@ -202,7 +202,6 @@ def test_later_runs_take_only_what_still_holds(mlp: nn.Module, batch) -> None:
     for it in seen:
         fooled[it.rows] |= it.logits.argmax(1) != y[it.rows]
     assert torch.equal(found.success, fooled)
-    assert int(fooled.sum()) > 48 - len(rows[1])
     one = APGD(epsilon=0.06, steps=4, loss="dlr", targets=2)(mlp, x, y)
     assert int(one.success.sum()) <= int(found.success.sum())
 
