@@ -1,4 +1,3 @@
-# ruff: noqa: D103, T201
 """Spoil valid files at random, and see whether a loader does anything but load them or refuse them in a sentence.
 
     python fuzz/loaders.py --seconds 600 [--seed 0] [--only npz,onnx] [--finds FOLDER]

@@ -1,4 +1,4 @@
-"""Attacks: against Foolbox, their laws, their checks and their messages."""
+"""Attacks: against Foolbox, their laws and their messages."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import worldline as wl
-from worldline.attacks import FGSM, PGD, Iterate, adversarial_twin, check_evaluation, named_norm, noise_twin
+from worldline.attacks import FGSM, PGD, Iterate, adversarial_twin, named_norm, noise_twin
 from worldline.errors import BoundsError, LabelError, ModelError, ShapeError, UsageError
 
 with warnings.catch_warnings():
@@ -270,42 +270,3 @@ def test_inputs_that_do_not_fit(mlp: nn.Module, batch) -> None:
 def test_rounding_at_the_bounds_is_tolerated(mlp: nn.Module, batch) -> None:
     x, y = batch
     assert PGD(epsilon=0.1, steps=1)(mlp, x + 4e-6, y).x.max() <= 1
-
-
-class Broken(nn.Module):
-    """A zoo model with one defect."""
-
-    def __init__(self, model: nn.Module, kind: str) -> None:
-        super().__init__()
-        self.model, self.kind = model, kind
-
-    def forward(self, x: Tensor) -> Tensor:
-        if self.kind == "random":
-            return self.model(x + 0.01 * torch.randn_like(x))
-        if self.kind == "probabilities":
-            return self.model(x).softmax(1)
-        if self.kind == "rounded":
-            return self.model(torch.round(x * 4) / 4)
-        return self.model(x)[:, torch.arange(9, -1, -1)]
-
-
-def warned(model: nn.Module, digits, attack: PGD, epsilon: float, twin=None) -> set[str]:
-    x, y = digits.x[:200], digits.y[:200]
-    adversarial = attack(model, x, y).x if twin is None else twin(x)
-    noise = noise_twin(x, adversarial, generator=torch.Generator().manual_seed(0))
-    checks = check_evaluation(model, x, noise, adversarial, y, attack=attack, epsilon=epsilon)
-    return {check.name for check in checks if check.status == "warned"}
-
-
-@pytest.mark.law
-def test_checks_flag_what_is_broken_and_nothing_else(mlp: nn.Module, digits) -> None:
-    good = PGD(epsilon=0.15, steps=40)
-    assert warned(mlp, digits, good, 0.15) == set()
-    assert "deterministic" in warned(Broken(mlp, "random"), digits, good, 0.15)
-    assert "logits" in warned(Broken(mlp, "probabilities"), digits, good, 0.15)
-    assert "gradient" in warned(Broken(mlp, "rounded"), digits, good, 0.15)
-    assert "chance" in warned(Broken(mlp, "reversed"), digits, good, 0.15)
-    assert "steps" in warned(mlp, digits, PGD(epsilon=0.15, steps=2, step_size=0.01, random_start=False), 0.15)
-    assert {"noise", "fgsm"} <= warned(mlp, digits, good, 0.15, twin=lambda x: x)
-    assert "ball" in warned(mlp, digits, good, 0.15, twin=lambda x: (x + 0.3).clamp(0, 1))
-    assert "ball" in warned(mlp, digits, good, 0.15, twin=lambda x: x - 0.1)

@@ -21,6 +21,7 @@ ROOMS = [
     "trace",
     "inputs",
     "attacks",
+    "checks",
     "explain",
     "compare",
     "zoo",
@@ -78,7 +79,7 @@ def test_public_names_are_sorted_and_there() -> None:
 
 @pytest.mark.law
 def test_compute_never_prints_plots_or_touches_files() -> None:
-    for room in ("geometry", "encoder", "nullmodel", "trace", "attacks", "explain", "compare", "inputs.py"):
+    for room in ("geometry", "encoder", "nullmodel", "trace", "attacks", "checks", "explain", "compare", "inputs.py"):
         paths = [SOURCE / room] if room.endswith(".py") else list((SOURCE / room).glob("*.py"))
         for path in paths:
             tree = ast.parse(path.read_text("utf-8"))
@@ -94,6 +95,7 @@ import doctest, importlib, pkgutil, sys
 from jaxtyping import install_import_hook
 with install_import_hook("worldline.geometry", "beartype.beartype"), \\
      install_import_hook("worldline.attacks", "beartype.beartype"), \\
+     install_import_hook("worldline.checks", "beartype.beartype"), \\
      install_import_hook("worldline.explain", "beartype.beartype"), \\
      install_import_hook("worldline.compare", "beartype.beartype"), \\
      install_import_hook("worldline.trace", "beartype.beartype"):
@@ -129,6 +131,7 @@ def test_every_public_function_has_an_example() -> None:
         "nullmodel",
         "trace",
         "attacks",
+        "checks",
         "explain",
         "compare",
         "zoo",

@@ -9,7 +9,21 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from worldline import attacks, compare, encoder, explain, geometry, loading, nullmodel, report, runs, trace, zoo
+    from worldline import (
+        attacks,
+        checks,
+        compare,
+        encoder,
+        explain,
+        geometry,
+        loading,
+        nullmodel,
+        report,
+        runs,
+        trace,
+        zoo,
+    )
+    from worldline.checks import check_model
     from worldline.geometry import (
         PairStatus,
         angle,
@@ -27,6 +41,8 @@ __all__ = [
     "PairStatus",
     "angle",
     "attacks",
+    "check_model",
+    "checks",
     "compare",
     "correlation",
     "encoder",
@@ -47,6 +63,7 @@ __all__ = [
 
 _ROOMS = {
     "attacks",
+    "checks",
     "compare",
     "encoder",
     "explain",
@@ -64,7 +81,9 @@ def __getattr__(name: str) -> Any:
     """Import on first use, so that ``worldline --help`` need not wait for torch."""
     if name not in __all__:
         raise AttributeError(f"module 'worldline' has no attribute {name!r}")
-    return import_module(f"worldline.{name}") if name in _ROOMS else getattr(import_module("worldline.geometry"), name)
+    if name in _ROOMS:
+        return import_module(f"worldline.{name}")
+    return getattr(import_module("worldline.checks" if name == "check_model" else "worldline.geometry"), name)
 
 
 def __dir__() -> list[str]:

@@ -173,7 +173,7 @@ USES = {
     "careless attack": lambda model, x, y: wl.attacks.adversarial_twin(careless, model, x, y),
     "predict": lambda model, x, y: wl.attacks.predict(model, x),
     "twins": lambda model, x, y: wl.explain.twins(model, x, x, y),
-    "check": lambda model, x, y: wl.attacks.check_evaluation(
+    "check": lambda model, x, y: wl.checks.check_evaluation(
         model, x, x, x, y, attack=wl.attacks.PGD(epsilon=0.1, steps=2), epsilon=0.1
     ),
     "untrained": lambda model, x, y: wl.explain.untrained(model),

@@ -1,32 +1,44 @@
-"""Small gradient attacks with their trajectories, collisions at a layer, adapters for foreign attacks, and checks of an evaluation."""
+"""Gradient attacks with their trajectories, one without gradients, adapters for foreign attacks, collisions at a layer."""
 
-from worldline.attacks.checks import Check, check_evaluation, predict
+from worldline.attacks.apgd import APGD
+from worldline.attacks.autoattack import AutoAttack
 from worldline.attacks.collide import entangle, separate
+from worldline.attacks.descent import Descent
 from worldline.attacks.invariance import Invariant, invariance
 from worldline.attacks.matching import CLOSE, Collided
 from worldline.attacks.norms import NormName, named_norm
-from worldline.attacks.pgd import FGSM, PGD, Attacked, Iterate
+from worldline.attacks.pgd import FGSM, PGD
+from worldline.attacks.predict import predict
+from worldline.attacks.record import Attacked, Iterate
 from worldline.attacks.scale import Scale
+from worldline.attacks.square import Square
+from worldline.attacks.strong import strong_attack
 from worldline.attacks.twins import Attack, adversarial_twin, noise_twin
+from worldline.attacks.worst import WorstCase, WorstFound
 
 __all__ = [
+    "APGD",
     "CLOSE",
     "FGSM",
     "PGD",
     "Attack",
     "Attacked",
-    "Check",
+    "AutoAttack",
     "Collided",
+    "Descent",
     "Invariant",
     "Iterate",
     "NormName",
     "Scale",
+    "Square",
+    "WorstCase",
+    "WorstFound",
     "adversarial_twin",
-    "check_evaluation",
     "entangle",
     "invariance",
     "named_norm",
     "noise_twin",
     "predict",
     "separate",
+    "strong_attack",
 ]

@@ -31,7 +31,7 @@ def adversarial_twin(
 
     Returns:
         (N, …) detached. Whether the result stays in the ball and the bounds is for
-        :func:`worldline.attacks.check_evaluation` to say.
+        :func:`worldline.checks.check_evaluation` to say.
 
     Raises:
         ModelError: the attack raised, with its words. ShapeError, BoundsError: it did not return finite inputs like x.

@@ -7,6 +7,7 @@ import click
 from worldline import __version__
 from worldline.cli.compare import compare
 from worldline.cli.distant import distant
+from worldline.cli.doctor import doctor
 from worldline.cli.encode import encode
 from worldline.cli.explore import explore
 from worldline.cli.report import report
@@ -20,7 +21,7 @@ def commands() -> None:
     """See why an input fools your model: follow it, layer by layer, beside its adversarial twin."""
 
 
-for command in (explore, compare, distant, encode, report):
+for command in (explore, compare, distant, encode, doctor, report):
     commands.add_command(command)
 
 

@@ -108,6 +108,13 @@ def exit_codes(debug: bool) -> Iterator[None]:
             raise
         click.echo(f"worldline: {error}", err=True)
         raise SystemExit(3 if isinstance(error, InputError) else 2) from None
+    except SystemExit as error:
+        click.echo(
+            f"worldline: code that was loaded ended the program (SystemExit: {error.code}). Keep sys.exit out of what is imported "
+            "and called.",
+            err=True,
+        )
+        raise SystemExit(3) from None
     except Exception as error:
         if debug:
             raise
@@ -196,7 +203,7 @@ def new_table(title: str, heads: tuple[str, ...]) -> Table:
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for head in heads:
-        words = head in ("layer", "experiment", "quantity", "source", "unit")
+        words = head in ("attack", "check", "layer", "experiment", "quantity", "source", "status", "unit")
         table.add_column(head, justify="left" if words else "right", overflow="fold")
     return table
 

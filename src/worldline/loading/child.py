@@ -63,6 +63,7 @@ def main(order: dict[str, object], content: bytes) -> None:
 def _limit(order: dict[str, object]) -> None:
     try:
         import resource  # noqa: PLC0415
+
         with open("/proc/self/statm", encoding="ascii") as file:
             taken = int(file.read().split()[0]) * resource.getpagesize()
     except (ImportError, FileNotFoundError):  # no such limits on this system; the time limit of the parent remains

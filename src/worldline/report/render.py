@@ -15,6 +15,7 @@ KINDS = {  # schema → package with a render(run)
     "worldline.compare/1": "compare",
     "worldline.distant/1": "distant",
     "worldline.encode/1": "encode",
+    "worldline.doctor/1": "doctor",
 }
 
 

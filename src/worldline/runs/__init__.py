@@ -2,9 +2,11 @@
 
 from worldline.runs.compare import compare
 from worldline.runs.compare_findings import comparison_findings
-from worldline.runs.config import CompareConfig, DistantConfig, ExploreConfig, parse_bounds
+from worldline.runs.config import CompareConfig, DistantConfig, DoctorConfig, ExploreConfig, parse_bounds
 from worldline.runs.distant import distant
 from worldline.runs.distant_findings import distant_findings, pair_words
+from worldline.runs.doctor import doctor
+from worldline.runs.doctor_document import doctor_findings
 from worldline.runs.encode import EncodeConfig, encode
 from worldline.runs.explore import explore
 from worldline.runs.explore_findings import findings, norm_sign, twin_words
@@ -14,6 +16,7 @@ from worldline.runs.store import RunFolder, open_run
 __all__ = [
     "CompareConfig",
     "DistantConfig",
+    "DoctorConfig",
     "EncodeConfig",
     "ExploreConfig",
     "RunFolder",
@@ -21,6 +24,8 @@ __all__ = [
     "comparison_findings",
     "distant",
     "distant_findings",
+    "doctor",
+    "doctor_findings",
     "encode",
     "explore",
     "feature_store",

@@ -5,17 +5,18 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldline import __version__
 from worldline import compare as comparing
-from worldline.loading import check_model_name, load_data, load_model
+from worldline.loading import check_model_name
 from worldline.runs import compare_document as document
 from worldline.runs.config import CompareConfig
-from worldline.runs.setup import make_attack, open_device, stem_of, versions
+from worldline.runs.setup import make_attack, open_data, open_device, open_model, stem_of, versions
 from worldline.runs.store import RunFolder, open_run
 
 __all__ = ["compare"]
@@ -55,9 +56,9 @@ def compare(
     device = open_device(config.device)
     for spec in config.models:
         check_model_name(spec)
-    data = load_data(config.data, bounds=config.bounds, image_size=config.image_size)
+    data = open_data(config)
     x, y = data.x[: config.samples].to(device), data.y[: config.samples].to(device)
-    models = {spec: comparing.Loader(_loader(spec, config, device, tick)) for spec in config.models}
+    models = {spec: comparing.Loader(partial(open_model, spec, config, device, tick)) for spec in config.models}
     run = open_run(out, config.to_toml(), stem=f"compare-{stem_of(config.data)}", resume=resume)
     if run.finished:
         return run
@@ -83,19 +84,6 @@ def compare(
     run.write_table("pairs.parquet", document.pair_columns(summary), schema=document.SCHEMA)
     run.write_json("summary.json", summary)
     return run
-
-
-def _loader(spec: str, config: CompareConfig, device: torch.device, tick: Tick) -> Callable[[], nn.Module]:
-    def load() -> nn.Module:
-        model = load_model(
-            spec,
-            unsafe_pickle=config.unsafe_pickle,
-            bounds=config.bounds,
-            tick=lambda *at: tick(f"Training {spec}", *at),
-        )
-        return model.to(device)
-
-    return load
 
 
 def _measure(

@@ -23,6 +23,7 @@ __all__ = [
     "CompareConfig",
     "DataConfig",
     "DistantConfig",
+    "DoctorConfig",
     "ExploreConfig",
     "parse_bounds",
     "parse_number",
@@ -108,6 +109,8 @@ class AttackConfig(DataConfig):
         steps: of PGD.
     """
 
+    named_attacks: ClassVar[tuple[str, ...]] = ("pgd", "fgsm")
+
     eps: str = "0.15"
     norm: NormName = "linf"
     attack: str = "pgd"
@@ -119,9 +122,9 @@ class AttackConfig(DataConfig):
         if self.epsilon <= 0:
             raise UsageError(f"--eps must be positive; got {self.eps}.")
         named_norm(self.norm)
-        if self.attack not in ("pgd", "fgsm") and ":" not in self.attack:
+        if self.attack not in self.named_attacks and ":" not in self.attack:
             raise UsageError(
-                f"--attack is pgd, fgsm, package.module:callable or file.py:callable; got {self.attack!r}."
+                f"--attack is {', '.join(self.named_attacks)}, package.module:callable or file.py:callable; got {self.attack!r}."
             )
 
     @property
@@ -166,6 +169,31 @@ class ExploreConfig(AttackConfig):
     def bytes_of_memory(self) -> int | None:
         """The memory in bytes; None for no limit."""
         return parse_size(self.memory, "--memory") if self.memory else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class DoctorConfig(AttackConfig):
+    """Everything that decides the numbers of ``worldline doctor``.
+
+    Attributes:
+        model, weights: as in :mod:`worldline.loading`.
+        attack: also ``strong``, the default, see :func:`worldline.attacks.strong_attack`.
+        attack_selftest: whether adversarial examples are planted for the attack to find.
+        thorough: whether more attacks are tried on what is left.
+
+    >>> from worldline.runs import DoctorConfig
+    >>> DoctorConfig().attack
+    'strong'
+    """
+
+    table: ClassVar[str] = "doctor"
+    named_attacks: ClassVar[tuple[str, ...]] = ("strong", "pgd", "fgsm")
+
+    model: str = "cnn"
+    weights: str = ""
+    attack: str = "strong"
+    attack_selftest: bool = False
+    thorough: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

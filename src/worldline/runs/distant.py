@@ -10,10 +10,9 @@ from torch import nn
 
 from worldline import attacks, explain
 from worldline.errors import UsageError
-from worldline.loading import load_data, load_model
 from worldline.runs import distant_document as document
 from worldline.runs.config import DistantConfig
-from worldline.runs.setup import open_device, prepare_inputs, stem_of, versions
+from worldline.runs.setup import open_one, stem_of, versions
 from worldline.runs.store import RunFolder, open_run
 
 __all__ = ["distant"]
@@ -51,17 +50,8 @@ def distant(
     >>> len(summary["merged"]), summary["layer"]
     (3, 'input')
     """
-    device = open_device(config.device)
-    data = load_data(config.data, bounds=config.bounds, image_size=config.image_size)
-    model = load_model(
-        config.model,
-        config.weights or None,
-        unsafe_pickle=config.unsafe_pickle,
-        bounds=config.bounds,
-        tick=lambda *at: tick("Training the zoo model", *at),
-    )
-    model = model.to(device)
-    x, y, reference = prepare_inputs(model, data, config.samples, device)
+    given = open_one(config, tick)
+    model, x, y, reference = given.model, given.x, given.y, given.reference
     if config.make and max(config.make) >= len(x):
         raise UsageError(f"--make names sample {max(config.make)}; there are {len(x)}, numbered from 0.")
     run = open_run(out, config.to_toml(), stem=_stem(config), resume=resume)
@@ -82,7 +72,7 @@ def distant(
         tick=tick,
     )
     made = _make(config, model, x, reference, story.layer.name, tick) if config.make else None
-    summary = document.summary_document(config, data, story, made, versions(device))
+    summary = document.summary_document(config, given.data, story, made, versions(given.device))
     run.write_tensors("inputs.safetensors", document.input_tensors(story, x, made, config.make))
     run.write_table("pairs.parquet", document.pair_columns(story), schema=document.SCHEMA)
     run.write_table("worldlines.parquet", document.worldline_columns(story), schema=document.SCHEMA)

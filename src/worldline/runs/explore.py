@@ -10,17 +10,18 @@ import torch
 from torch import Tensor, nn
 
 from worldline import __version__, explain
-from worldline.attacks import Attack, adversarial_twin, check_evaluation, noise_twin
-from worldline.loading import load_data, load_model
+from worldline.attacks import PGD, Attack, adversarial_twin, noise_twin
+from worldline.checks import accuracy_curve, check_evaluation
 from worldline.runs import explore_document as document
 from worldline.runs.config import ExploreConfig
-from worldline.runs.setup import make_attack, open_device, prepare_inputs, stem_of, versions
+from worldline.runs.setup import make_attack, open_one, stem_of, versions
 from worldline.runs.store import RunFolder, open_run
 from worldline.trace import pick_layers
 
 __all__ = ["explore"]
 
 Tick = Callable[[str, int, int], None]
+CURVE_SAMPLES, CURVE_STEPS = 256, 10
 
 
 def explore(
@@ -54,17 +55,8 @@ def explore(
     ...     run.read_json("summary.json")["samples"]
     50
     """
-    device = open_device(config.device)
-    data = load_data(config.data, bounds=config.bounds, image_size=config.image_size)
-    model = load_model(
-        config.model,
-        config.weights or None,
-        unsafe_pickle=config.unsafe_pickle,
-        bounds=config.bounds,
-        tick=lambda *at: tick("Training the zoo model", *at),
-    )
-    model = model.to(device)
-    x, y, reference = prepare_inputs(model, data, config.samples, device)
+    given = open_one(config, tick)
+    model, x, y = given.model, given.x, given.y
     attack = make_attack(config)
     explain_layers = config.layers or None
     pick_layers(model, x, explain_layers, tokens=config.tokens)
@@ -75,6 +67,9 @@ def explore(
     adversarial = _attack_in_shards(run, attack, model, x, y, config, tick)
     noise = noise_twin(x, adversarial, bounds=config.bounds, generator=torch.Generator().manual_seed(config.seed))
     tick("Checking the evaluation", 0, 1)
+    few = slice(0, CURVE_SAMPLES)
+    cheap = PGD(epsilon=config.epsilon, norm=config.norm, steps=CURVE_STEPS, bounds=config.bounds, seed=config.seed)
+    curve = accuracy_curve(model, x[few], y[few], attack=cheap, batch_size=config.batch_size, seed=config.seed)
     checks = check_evaluation(
         model,
         x,
@@ -85,6 +80,7 @@ def explore(
         epsilon=config.epsilon,
         norm=config.norm,
         bounds=config.bounds,
+        curve=curve,
     )
     tick("Checking the evaluation", 1, 1)
     story = explain.twins(
@@ -92,7 +88,7 @@ def explore(
         x,
         adversarial,
         y,
-        reference=reference,
+        reference=given.reference,
         noise=noise,
         bounds=config.bounds,
         frame=config.frame,
@@ -103,7 +99,7 @@ def explore(
         seed=config.seed,
         tick=tick,
     )
-    summary = document.summary_document(config, data, story, checks, y, versions(device))
+    summary = document.summary_document(config, given.data, story, checks, curve, y, versions(given.device))
     run.write_tensors("twins.safetensors", {"clean": x, "noise": noise, "adversarial": adversarial})
     run.remove("shards/*")
     run.write_table("layers.parquet", document.layer_columns(summary), schema=document.SCHEMA)

@@ -9,13 +9,22 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from worldline.attacks import Check, named_norm
+from worldline.attacks import named_norm
+from worldline.checks import Check, Curve
 from worldline.explain import Share, Summary, TwinStory
 from worldline.inputs import Data
 from worldline.runs.config import ExploreConfig
 from worldline.trace import COMPARISONS
 
-__all__ = ["SCHEMA", "layer_columns", "pair_columns", "sample_columns", "summary_document"]
+__all__ = [
+    "SCHEMA",
+    "check_rows",
+    "curve_document",
+    "layer_columns",
+    "pair_columns",
+    "sample_columns",
+    "summary_document",
+]
 
 SCHEMA = "worldline.explore/1"
 TOLD = ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wrong")
@@ -26,6 +35,7 @@ def summary_document(
     data: Data,
     story: TwinStory,
     checks: tuple[Check, ...],
+    curve: Curve,
     y: Tensor,
     made_with: dict[str, str],
 ) -> dict[str, Any]:
@@ -83,15 +93,24 @@ def summary_document(
         "untrained_proper_depth": {name: _summary(value) for name, value in story.untrained_proper_depth.items()}
         if story.untrained_proper_depth
         else None,
-        "checks": [
-            {**asdict(check), "value": _finite(check.value), "threshold": _finite(check.threshold)} for check in checks
-        ],
+        "curve": curve_document(curve),
+        "checks": check_rows(checks),
         "trustworthy": all(check.status != "warned" for check in checks),
         "notes": list(story.notes),
         "class_names": list(data.class_names) if data.class_names else None,
         "versions": made_with,
         "report": "report.html",
     }
+
+
+def check_rows(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
+    """Checks as plain data."""
+    return [{**asdict(check), "value": _finite(check.value), "threshold": _finite(check.threshold)} for check in checks]
+
+
+def curve_document(curve: Curve) -> dict[str, Any]:
+    """Accuracy under attack by ε as plain data: an upper bound on robustness at each ε."""
+    return {**asdict(curve), "points": [{**asdict(point), "interval": list(point.interval)} for point in curve.points]}
 
 
 def layer_columns(document: dict[str, Any]) -> dict[str, list[Any]]:

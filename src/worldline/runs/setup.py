@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,14 +12,64 @@ import torch
 from torch import Tensor, nn
 
 from worldline import __version__
-from worldline.attacks import FGSM, PGD, Attack
+from worldline.attacks import FGSM, PGD, Attack, strong_attack
 from worldline.errors import InputError, ModelError, UsageError
 from worldline.inputs import Data, check_labels, logits_of
-from worldline.loading import import_object
-from worldline.runs.config import AttackConfig
+from worldline.loading import import_object, load_data, load_model
+from worldline.runs.config import AttackConfig, DataConfig, DistantConfig, DoctorConfig, ExploreConfig
 from worldline.trace import untouched
 
-__all__ = ["make_attack", "open_device", "prepare_inputs", "stem_of", "versions"]
+__all__ = [
+    "Opened",
+    "make_attack",
+    "open_data",
+    "open_device",
+    "open_model",
+    "open_one",
+    "prepare_inputs",
+    "stem_of",
+    "versions",
+]
+
+Tick = Callable[[str, int, int], None]
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What a run on one model works with; inputs and labels are on the device, ``reference`` was set apart."""
+
+    device: torch.device
+    data: Data
+    model: nn.Module
+    x: Tensor
+    y: Tensor
+    reference: tuple[Tensor, Tensor]
+
+
+def open_one(config: ExploreConfig | DistantConfig | DoctorConfig, tick: Tick) -> Opened:
+    """Device, data and model of a configuration, tried together once."""
+    device = open_device(config.device)
+    data = open_data(config)
+    model = open_model(config.model, config, device, tick, weights=config.weights)
+    x, y, reference = prepare_inputs(model, data, config.samples, device)
+    return Opened(device, data, model, x, y, reference)
+
+
+def open_data(config: DataConfig) -> Data:
+    """The data that a configuration names."""
+    return load_data(config.data, bounds=config.bounds, image_size=config.image_size)
+
+
+def open_model(spec: str, config: DataConfig, device: torch.device, tick: Tick, *, weights: str = "") -> nn.Module:
+    """A model by name, on the device."""
+    model = load_model(
+        spec,
+        weights or None,
+        unsafe_pickle=config.unsafe_pickle,
+        bounds=config.bounds,
+        tick=lambda *at: tick(f"Training {spec}", *at),
+    )
+    return model.to(device)
 
 
 def open_device(name: str) -> torch.device:
@@ -31,8 +83,8 @@ def open_device(name: str) -> torch.device:
     return device
 
 
-def make_attack(config: AttackConfig) -> Attack:
-    """PGD, FGSM, or the user's callable."""
+def make_attack(config: AttackConfig, *, classes: int = 2) -> Attack:
+    """PGD, FGSM, the strong default for so many classes, or the user's callable."""
     if config.attack == "pgd":
         return PGD(
             epsilon=config.epsilon,
@@ -43,6 +95,16 @@ def make_attack(config: AttackConfig) -> Attack:
         )
     if config.attack == "fgsm":
         return FGSM(epsilon=config.epsilon, norm=config.norm, bounds=config.bounds)
+    if config.attack == "strong":
+        return strong_attack(
+            epsilon=config.epsilon,
+            classes=classes,
+            norm=config.norm,
+            steps=config.steps,
+            bounds=config.bounds,
+            seed=config.seed,
+            batch_size=config.batch_size,
+        )
     attack = import_object(config.attack)
     if not callable(attack):
         raise ModelError(f"--attack {config.attack} is a {type(attack).__name__}, not a callable (model, x, y).")

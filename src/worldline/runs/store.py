@@ -125,6 +125,8 @@ def open_run(path: Path | None, config: str, *, stem: str, resume: bool = False)
         RunError: the folder exists and ``resume`` does not apply; nothing in it is touched.
     """
     path = path or _free_path(stem)
+    if "\0" in str(path):
+        raise RunError(f"{str(path)!r} cannot be the name of a folder. Choose another --out.")
     folder = RunFolder(path)
     if path.exists():
         if not path.is_dir():

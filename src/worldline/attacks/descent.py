@@ -1,0 +1,154 @@
+"""The template of the gradient attacks: start, step, project, with every iterate in the open."""
+
+from __future__ import annotations
+
+import math
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+
+from worldline.attacks.losses import cross_entropy
+from worldline.attacks.norms import NormName, named_norm
+from worldline.attacks.record import Attacked, Iterate, Record
+from worldline.errors import BoundsError, UsageError
+from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.trace import Model, untouched
+
+__all__ = ["Climb", "Descent", "Step"]
+
+Step = Callable[[Tensor, Tensor, Tensor], Tensor]
+"""``step(point, gradient, height)`` → the next point, inside the ball and the bounds; ``height`` (N,) is what is climbed."""
+
+
+@dataclass(frozen=True)
+class Climb:
+    """One run of an attack: which samples, and what is climbed.
+
+    Attributes:
+        number: of the restart.
+        rows: (n,) samples that it takes, or None for all.
+        target: (n,) a class to reach for each of them while ``y`` stays the label, or None.
+    """
+
+    number: int
+    rows: Tensor | None = None
+    target: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Descent(ABC):
+    """An attack by gradient steps inside a ball, as ``attack(model, x, y)``.
+
+    Subclasses say how to step (:meth:`stepper`) and may say what is climbed (:meth:`loss_of`) and which runs there are
+    (:meth:`runs`). Attributes are those of :class:`PGD`.
+    """
+
+    epsilon: float
+    norm: NormName = "linf"
+    steps: int = 20
+    random_start: bool = True
+    restarts: int = 1
+    targeted: bool = False
+    keep: Literal["best", "last"] = "best"
+    bounds: tuple[float, float] = (0.0, 1.0)
+    seed: int = 0
+    callback: Callable[[Iterate], None] | None = None
+
+    def __post_init__(self) -> None:
+        """Refuse impossible options."""
+        named_norm(self.norm)
+        if not (math.isfinite(self.epsilon) and self.epsilon >= 0):
+            raise UsageError(f"epsilon must be a finite number ≥ 0 in pixel units; got {self.epsilon}.")
+        if self.steps < 1 or self.restarts < 1:
+            raise UsageError(f"steps and restarts must be at least 1; got {self.steps} and {self.restarts}.")
+        if self.keep not in ("best", "last"):
+            raise UsageError(f"keep must be 'best' or 'last'; got {self.keep!r}.")
+        low, high = self.bounds
+        if not low < high:
+            raise BoundsError(f"bounds must be (low, high) with low < high; got {self.bounds}.")
+
+    def __call__(
+        self, model: Model, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], *, start: Tensor | None = None
+    ) -> Attacked:
+        """Attack each input.
+
+        Args:
+            model: returns logits (N, K).
+            x: (N, …) inputs inside the bounds.
+            y: (N,) labels, or targets.
+            start: (N, …) where to start instead of the random or the clean point; projected first.
+        """
+        check_inputs(x, self.bounds)
+        check_labels(y, len(x))
+        generator = torch.Generator().manual_seed(self.seed)
+        record = Record(x, keep_best=self.keep == "best")
+        everything = torch.arange(len(x), device=x.device)
+        with untouched(model), torch.enable_grad():
+            for climb in self.runs(model, x, y, record):
+                rows = everything if climb.rows is None else climb.rows
+                clean, labels = (x, y) if climb.rows is None else (x[rows], y[rows])
+                part = record if climb.rows is None else Record(clean, keep_best=record.keep_best)
+                from_here = start if start is None or climb.rows is None else start[rows]
+                project = named_norm(self.norm).projector(clean.detach(), self.epsilon, self.bounds)
+                point = project(self._start(clean, from_here, generator))
+                self._run(model, point, labels, climb, rows, self.stepper(clean, project), part)
+                if part is not record:
+                    record.merge(rows, part)
+        return record.result()
+
+    def with_epsilon(self, epsilon: float) -> Descent:
+        """The same attack in another ball."""
+        return replace(self, epsilon=epsilon)
+
+    @abstractmethod
+    def stepper(self, clean: Tensor, project: Callable[[Tensor], Tensor]) -> Step:
+        """The rule from one iterate to the next, for one run; ``project`` works in place."""
+
+    def runs(self, model: Model, x: Tensor, y: Tensor, record: Record) -> Iterator[Climb]:
+        """The runs of the attack, one after the other."""
+        yield from (Climb(number) for number in range(self.restarts))
+
+    def loss_of(self, logits: Tensor, y: Tensor, climb: Climb) -> tuple[Tensor, bool]:
+        """The loss of each sample, and whether it is to fall."""
+        return cross_entropy(logits, y), self.targeted
+
+    def _start(self, x: Tensor, start: Tensor | None, generator: torch.Generator) -> Tensor:
+        if start is not None:
+            return start.detach().clone()
+        if self.random_start:
+            return x.detach() + named_norm(self.norm).random(x, self.epsilon, generator)
+        return x.detach().clone()
+
+    def _run(
+        self, model: Model, point: Tensor, y: Tensor, climb: Climb, rows: Tensor, step_on: Step, record: Record
+    ) -> None:
+        for step in range(self.steps + 1):
+            final = step == self.steps
+            with torch.set_grad_enabled(not final):
+                point.requires_grad_(not final)
+                logits = logits_of(model, point)
+                if step == 0:
+                    check_labels(y, len(y), classes=logits.shape[1])
+                loss, falls = self.loss_of(logits, y, climb)
+                height = -loss if falls else loss
+                gradient = None if final else _slope(height, point)
+            point = point.detach()
+            iterate = Iterate(climb.number, step, point, logits.detach(), loss.detach(), rows)
+            record.add(iterate, y, targeted=self.targeted, lower=falls, final=final)
+            if self.callback is not None:
+                self.callback(iterate)
+            if gradient is not None:
+                point = step_on(point, gradient, height.detach())
+
+
+def _slope(height: Tensor, point: Tensor) -> Tensor:
+    """The gradient; 0 where the model hands none on, as after a comparison or a detach."""
+    if not height.requires_grad:
+        return torch.zeros_like(point)
+    slope = torch.autograd.grad(height.sum(), point, allow_unused=True)[0]
+    return torch.zeros_like(point) if slope is None else slope
