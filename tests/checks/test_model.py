@@ -58,7 +58,7 @@ BENT = {  # what the model does → the checks that must warn, words that must b
     "probabilities": (lambda m, x: m.layer(x).softmax(1), {"logits"}, "look like probabilities"),
     "rounded": (lambda m, x: (4 * m.layer(x)).round() / 4, {"rounded", "gradient"}, "rounded or quantised"),
     "half": (lambda m, x: m.layer(x).half(), {"precision"}, "float16 (3 digits)"),
-    "tuple": (lambda m, x: (m.layer(x), 1), {"runs"}, "it returned tuple"),
+    "two logits": (lambda m, x: (m.layer(x), -m.layer(x)), {"runs"}, "that could be them"),
     "none": (lambda m, x: None, {"runs"}, "it returned NoneType"),
     "one class": (lambda m, x: m.layer(x)[:, :1], {"runs"}, "K ≥ 2 classes"),
     "raises": (lambda m, x: 1 / 0, {"runs"}, "ZeroDivisionError was raised: division by zero"),
