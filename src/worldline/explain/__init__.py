@@ -1,7 +1,9 @@
 """What happens inside one model: twins by layer, and strangers that it has merged, against their controls."""
 
 from worldline.explain.approximate import ApproximatePairs, approximate_pairs
+from worldline.explain.complexity import Complexity, LayerComplexity, LimitUse, SpectrumSummary, complexity
 from worldline.explain.distant import distant
+from worldline.explain.measures import Dimension, LinearLayer, Measure, Spectrum, jacobian_spectrum
 from worldline.explain.search import TopPairs, count_pairs, top_pairs
 from worldline.explain.sieve import Pairs
 from worldline.explain.statistics import Summary
@@ -13,20 +15,30 @@ __all__ = [
     "FEW",
     "ApproximatePairs",
     "ClassMap",
+    "Complexity",
     "Counts",
+    "Dimension",
     "DistantPairs",
     "DistantStory",
+    "LayerComplexity",
     "LayerStory",
+    "LimitUse",
+    "LinearLayer",
+    "Measure",
     "Pairs",
     "Share",
+    "Spectrum",
+    "SpectrumSummary",
     "Summary",
     "SwapLayer",
     "TopPairs",
     "TwinStory",
     "UntrainedNull",
     "approximate_pairs",
+    "complexity",
     "count_pairs",
     "distant",
+    "jacobian_spectrum",
     "top_pairs",
     "twins",
     "untrained",
