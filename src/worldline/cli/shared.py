@@ -144,7 +144,7 @@ def new_table(title: str, heads: tuple[str, ...]) -> Table:
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for head in heads:
-        words = head in ("layer", "experiment", "quantity", "source", "unit")
+        words = head in ("layer", "experiment", "quantity", "source", "unit", "model")
         table.add_column(head, justify="left" if words else "right", overflow="fold")
     return table
 

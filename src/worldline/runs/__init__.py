@@ -2,7 +2,9 @@
 
 from worldline.runs.compare import compare
 from worldline.runs.compare_findings import comparison_findings
-from worldline.runs.config import CompareConfig, DistantConfig, ExploreConfig, parse_bounds
+from worldline.runs.complexity import complexity
+from worldline.runs.complexity_findings import complexity_findings
+from worldline.runs.config import CompareConfig, ComplexityConfig, DistantConfig, ExploreConfig, parse_bounds
 from worldline.runs.distant import distant
 from worldline.runs.distant_findings import distant_findings, pair_words
 from worldline.runs.encode import EncodeConfig, encode
@@ -13,12 +15,15 @@ from worldline.runs.store import RunFolder, open_run
 
 __all__ = [
     "CompareConfig",
+    "ComplexityConfig",
     "DistantConfig",
     "EncodeConfig",
     "ExploreConfig",
     "RunFolder",
     "compare",
     "comparison_findings",
+    "complexity",
+    "complexity_findings",
     "distant",
     "distant_findings",
     "encode",

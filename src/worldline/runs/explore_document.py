@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict
 from typing import Any
 
@@ -10,9 +9,10 @@ import torch
 from torch import Tensor
 
 from worldline.attacks import Check, named_norm
-from worldline.explain import Share, Summary, TwinStory
+from worldline.explain import TwinStory
 from worldline.inputs import Data
 from worldline.runs.config import ExploreConfig
+from worldline.runs.values import columns_of, finite, share_part, summary_part
 from worldline.trace import COMPARISONS
 
 __all__ = ["SCHEMA", "layer_columns", "pair_columns", "sample_columns", "summary_document"]
@@ -62,23 +62,23 @@ def summary_document(
                 "kind": layer.layer.kind,
                 "width": layer.layer.width,
                 "swapped_share": layer.swapped.value,
-                "swapped": _share(layer.swapped),
-                "noise_swapped": _share(layer.noise_swapped),
-                "misclassified_swapped": _share(layer.misclassified_swapped),
-                "rapidity": {name: _summary(layer.rapidity[name]) for name in TOLD},
-                "untrained_rapidity": {name: _summary(layer.untrained[name]) for name in TOLD}
+                "swapped": share_part(layer.swapped),
+                "noise_swapped": share_part(layer.noise_swapped),
+                "misclassified_swapped": share_part(layer.misclassified_swapped),
+                "rapidity": {name: summary_part(layer.rapidity[name]) for name in TOLD},
+                "untrained_rapidity": {name: summary_part(layer.untrained[name]) for name in TOLD}
                 if layer.untrained
                 else None,
-                "excess_boost": _summary(layer.excess_boost) if layer.excess_boost else None,
+                "excess_boost": summary_part(layer.excess_boost) if layer.excess_boost else None,
             }
             for layer in story.layers
         ],
-        "proper_depth": {name: _summary(value) for name, value in story.proper_depth.items()},
-        "untrained_proper_depth": {name: _summary(value) for name, value in story.untrained_proper_depth.items()}
+        "proper_depth": {name: summary_part(value) for name, value in story.proper_depth.items()},
+        "untrained_proper_depth": {name: summary_part(value) for name, value in story.untrained_proper_depth.items()}
         if story.untrained_proper_depth
         else None,
         "checks": [
-            {**asdict(check), "value": _finite(check.value), "threshold": _finite(check.threshold)} for check in checks
+            {**asdict(check), "value": finite(check.value), "threshold": finite(check.threshold)} for check in checks
         ],
         "trustworthy": all(check.status != "warned" for check in checks),
         "notes": list(story.notes),
@@ -90,9 +90,7 @@ def summary_document(
 
 def layer_columns(document: dict[str, Any]) -> dict[str, list[Any]]:
     """One row a layer: every quantity of the summary's layers, flattened to ``name_part`` columns."""
-    rows = [_flat(layer) for layer in document["layers"]]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return {name: [row.get(name) for row in rows] for name in names}
+    return columns_of(document["layers"])
 
 
 def sample_columns(story: TwinStory, y: Tensor, adversarial: Tensor, x: Tensor) -> dict[str, Any]:
@@ -122,47 +120,3 @@ def pair_columns(story: TwinStory) -> dict[str, Any]:
         if trace is not None:
             columns |= {f"{prefix}{name}": trace.rapidity[name].flatten().numpy() for name in COMPARISONS}
     return columns
-
-
-def _summary(summary: Summary) -> dict[str, Any]:
-    low, high = summary.interval or (None, None)
-    values = (summary.median, summary.q10, summary.q90, low, high)
-    if summary.count == 0:
-        status = "no samples"
-    elif any(value is not None and math.isinf(value) for value in values):
-        status = "infinite"
-    else:
-        status = "ok"
-    return {
-        "median": _finite(summary.median),
-        "q10": _finite(summary.q10),
-        "q90": _finite(summary.q90),
-        "interval": None if summary.interval is None else [_finite(low), _finite(high)],
-        "count": summary.count,
-        "undefined": summary.undefined,
-        "status": status,
-    }
-
-
-def _share(share: Share) -> dict[str, Any]:
-    return {
-        "value": share.value,
-        "interval": list(share.interval) if share.interval else None,
-        "count": share.count,
-    }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, part in value.items():
-        if isinstance(part, dict):
-            flat |= _flat(part, f"{prefix}{name}_")
-        elif name == "interval":
-            flat |= {f"{prefix}low": part[0] if part else None, f"{prefix}high": part[1] if part else None}
-        else:
-            flat[f"{prefix}{name}"] = part
-    return flat
