@@ -3,6 +3,7 @@
 from worldline.explain.approximate import ApproximatePairs, approximate_pairs
 from worldline.explain.complexity import Complexity, LayerComplexity, LimitUse, SpectrumSummary, complexity
 from worldline.explain.distant import distant
+from worldline.explain.fragility import NOT_A_BOUND, Calibration, Fragility, Probe, calibrate, fragility
 from worldline.explain.measures import Dimension, LinearLayer, Measure, Spectrum, jacobian_spectrum
 from worldline.explain.search import TopPairs, count_pairs, top_pairs
 from worldline.explain.sieve import Pairs
@@ -13,19 +14,23 @@ from worldline.explain.untrained import untrained
 
 __all__ = [
     "FEW",
+    "NOT_A_BOUND",
     "ApproximatePairs",
+    "Calibration",
     "ClassMap",
     "Complexity",
     "Counts",
     "Dimension",
     "DistantPairs",
     "DistantStory",
+    "Fragility",
     "LayerComplexity",
     "LayerStory",
     "LimitUse",
     "LinearLayer",
     "Measure",
     "Pairs",
+    "Probe",
     "Share",
     "Spectrum",
     "SpectrumSummary",
@@ -35,9 +40,11 @@ __all__ = [
     "TwinStory",
     "UntrainedNull",
     "approximate_pairs",
+    "calibrate",
     "complexity",
     "count_pairs",
     "distant",
+    "fragility",
     "jacobian_spectrum",
     "top_pairs",
     "twins",

@@ -34,7 +34,7 @@ Tick = Callable[[str, int, int], None]
 
 DEFINITIONS = {
     "parameters": "number of parameters",
-    "spectral norms": "ln of the product of the spectral norms of the linear layers, convolutions as operators, and of batch normalisations",
+    "spectral norms": "ln of the product of the spectral norms of linear layers, convolutions (as operators) and batch normalisations",
     "path norm": "ln of the sum over all paths from inputs and biases to outputs of the product of |weights| (Neyshabur 2015)",
     "Jacobian norm": "Frobenius norm of the logits' Jacobian at the input, median over samples",
     "sharpness": "largest eigenvalue of the loss's Hessian in the weights",

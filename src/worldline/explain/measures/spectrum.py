@@ -43,7 +43,8 @@ class Spectrum:
     @property
     def norm(self) -> Tensor:
         """(N,) Frobenius norm, √Σσ²; a lower bound where the spectrum is not complete."""
-        return torch.linalg.vector_norm(self.singular_values, dim=1)
+        norm: Tensor = torch.linalg.vector_norm(self.singular_values, dim=1)
+        return norm
 
 
 def jacobian_spectrum(
