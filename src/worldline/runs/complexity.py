@@ -86,20 +86,24 @@ def measure_model(
     tick: Tick = lambda _stage, _done, _total: None,
 ) -> document.ModelFound:
     """Complexity and both estimates of fragility of one model, on these samples."""
-    options = {"bounds": config.bounds, "batch_size": config.batch_size, "seed": config.seed}
     found = explain.complexity(
         model,
         x,
         y=y,
         adversarial=adversarial,
         sigma=sigma,
+        bounds=config.bounds,
         frame=config.frame,
         layers=config.layers or None,
+        batch_size=config.batch_size,
+        seed=config.seed,
         tick=tick,
-        **options,
     )
-    aimed = explain.fragility(model, x, y=y, probe="aimed", **options) if len(x) >= FEWEST_TO_AIM else None
-    return document.ModelFound(name, found, explain.fragility(model, x, y=y, **options), aimed)
+    ask = partial(explain.fragility, model, x, bounds=config.bounds, batch_size=config.batch_size, seed=config.seed)
+    noise = ask(probe="noise")
+    aimed = ask(probe="aimed") if len(x) >= FEWEST_TO_AIM else noise
+    right = float((aimed.prediction == y.cpu()).double().mean())
+    return document.ModelFound(name, found, noise, aimed, right)
 
 
 def _attack(config: ComplexityConfig, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:

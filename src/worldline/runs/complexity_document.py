@@ -31,13 +31,14 @@ SCHEMA = "worldline.complexity/1"
 class ModelFound:
     """What was found of one model.
 
-    ``noise`` asks which model is fragile, ``aimed`` which sample; ``aimed`` is None with fewer samples than it needs.
+    ``noise`` says which model is fragile, ``aimed`` which of its samples (it is ``noise`` again where there are too few samples).
     """
 
     name: str
     complexity: Complexity
     noise: Fragility
-    aimed: Fragility | None
+    aimed: Fragility
+    clean_accuracy: float
 
 
 def summary_document(
@@ -88,6 +89,7 @@ def model_document(found: ModelFound) -> dict[str, Any]:
             }
             for measure in it.known
         ],
+        "clean_accuracy": found.clean_accuracy,
         "fragility": _fragility(found.noise, found.aimed),
         "notes": [*it.notes, *found.noise.notes],
     }
@@ -104,16 +106,15 @@ def limit_columns(documents: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
 
 
 def sample_columns(found: Sequence[ModelFound]) -> dict[str, Any]:
-    """One row for each model and sample: predicted class, and the estimated radius where there is one, smallest the most fragile."""
+    """One row for each model and sample: predicted class and estimated radius; the smallest are the most fragile."""
     columns: dict[str, list[Any]] = {"model": [], "sample": [], "prediction": [], "radius_linf": [], "radius_l2": []}
     for it in found:
-        estimate = it.aimed or it.noise
-        count = len(estimate.prediction)
+        count = len(it.aimed.prediction)
         columns["model"] += [it.name] * count
         columns["sample"] += range(count)
-        columns["prediction"] += estimate.prediction.tolist()
-        columns["radius_linf"] += _numbers(estimate.radius["linf"])
-        columns["radius_l2"] += _numbers(estimate.radius["l2"])
+        columns["prediction"] += it.aimed.prediction.tolist()
+        columns["radius_linf"] += _numbers(it.aimed.radius["linf"])
+        columns["radius_l2"] += _numbers(it.aimed.radius["l2"])
     return columns
 
 
@@ -170,9 +171,8 @@ def _spectrum(spectrum: SpectrumSummary) -> dict[str, Any]:
     }
 
 
-def _fragility(noise: Fragility, aimed: Fragility | None) -> dict[str, Any]:
-    estimate = aimed or noise
-    radius = estimate.radius["linf"]
+def _fragility(noise: Fragility, aimed: Fragility) -> dict[str, Any]:
+    radius = aimed.radius["linf"]
     known = radius[~radius.isnan()]
     return {
         "sigma": noise.sigma,
@@ -180,14 +180,13 @@ def _fragility(noise: Fragility, aimed: Fragility | None) -> dict[str, Any]:
         "rapidity": summary_part(noise.rapidity),
         "tail": None if noise.tail is None else finite(noise.tail[0]),
         "tail_interval": None if noise.tail is None else _interval(noise.tail[1]),
-        "clean_accuracy": None if estimate.right is None else float(estimate.right.double().mean()),
-        "radius_probe": estimate.probe,
+        "radius_probe": aimed.probe,
         "radius_linf": [finite(float(known.quantile(q))) for q in (0.1, 0.5, 0.9)] if len(known) else None,
-        "most_fragile": _numbers_of_samples(radius),
+        "most_fragile": _smallest(radius),
     }
 
 
-def _numbers_of_samples(radius: Tensor) -> list[int]:
+def _smallest(radius: Tensor) -> list[int]:
     """The ten samples of the smallest radius."""
     order = radius.nan_to_num(nan=float("inf")).argsort(stable=True)
     return [int(row) for row in order[:10]]

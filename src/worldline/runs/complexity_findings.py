@@ -44,8 +44,8 @@ def _ranking(models: list[dict[str, Any]], ranking: list[int]) -> str:
             words.append(", then " if share["interval"][0] > after["interval"][1] else ", about ")
     told_apart = "".join(words)
     return (
-        f"From most to least fragile, by the share of answers that noise changes: {told_apart}. “Then” means that the 95% intervals of the "
-        "two do not overlap, “about” that they do."
+        f"From most to least fragile, by the share of answers that noise changes: {told_apart}. “Then” means that the 95% intervals of "
+        "the two do not overlap, “about” that they do."
     )
 
 
@@ -53,8 +53,8 @@ def _changed(document: dict[str, Any]) -> str:
     share, sigma = document["fragility"]["changed"], document["fragility"]["sigma"]
     low, high = share["interval"]
     return (
-        f"Noise of σ = {sigma:.3g} changes {share['value']:.0%} of the answers of {document['model']} (95% interval {low:.0%} to {high:.0%}, "
-        f"{share['count']:,} samples)."
+        f"Noise of σ = {sigma:.3g} changes {share['value']:.0%} of the answers of {document['model']} (95% interval {low:.0%} to "
+        f"{high:.0%}, {share['count']:,} samples)."
     )
 
 
@@ -95,8 +95,8 @@ def _limit(document: dict[str, Any]) -> str:
         return ""
     share, limit = max(used, key=lambda pair: pair[0])
     return (
-        f"Of its {len(document['limits'])} linear layers {limit['name']} uses most of its speed limit for noise twins: {share:.0%} (median); "
-        "no linear layer can go beyond 100%."
+        f"Of its {len(document['limits'])} linear layers {limit['name']} uses most of its speed limit for noise twins: {share:.0%} "
+        "(median); none can go beyond 100%."
     )
 
 
