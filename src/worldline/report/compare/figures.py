@@ -6,7 +6,7 @@ from typing import Any
 
 from bokeh.models import Model
 
-from worldline.report.colours import BLUE, GREY
+from worldline.plot.colours import BLUE, GREY
 from worldline.report.heat import heat_map
 from worldline.report.plots import new_plot
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from bokeh.models import Model
 
-from worldline.report.colours import BLUE, GREY, VERMILLION
+from worldline.plot.colours import BLUE, GREY, VERMILLION
 from worldline.report.heat import cell_columns, heat_map
 from worldline.report.plots import new_plot, place_legend
 

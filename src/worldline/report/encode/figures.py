@@ -14,7 +14,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from worldline.report.colours import BLUE, GREEN, GREY, PURPLE, VERMILLION
+from worldline.plot.colours import BLUE, GREEN, GREY, PURPLE, VERMILLION
 
 __all__ = ["draw"]
 
