@@ -29,9 +29,7 @@ class Attached:
     Attributes:
         title: the other page's headline.
         sections: markup whose ids start with a prefix of their own.
-        script: that they need, or nothing.
     """
 
     title: str
     sections: Markup
-    script: str = ""

@@ -30,7 +30,7 @@ def render(
     first, summary = models[0], models[0].explored.summary
     page = render_page(
         "explore/page.html.j2",
-        scripts=[read_scripts("explore/script", SCRIPTS), *dict.fromkeys(it.script for it in attached if it.script)],
+        scripts=[read_scripts("script", ("common",)), read_scripts("explore/script", SCRIPTS)],
         summary=summary,
         first=first,
         models=models,

@@ -93,13 +93,6 @@ const turn = (by) => {
   showSamples();
 };
 
-const toggleTheme = () => {
-  const dark = document.documentElement.dataset.theme
-    ? document.documentElement.dataset.theme === "dark"
-    : matchMedia("(prefers-color-scheme: dark)").matches;
-  document.documentElement.dataset.theme = dark ? "light" : "dark";
-};
-
 const connect = () => {
   place("choose-model")?.addEventListener("change", (event) => choose({ model: Number(event.target.value) }));
   place("choose-layer").addEventListener("change", (event) => choose({ layer: Number(event.target.value) }));
@@ -112,7 +105,6 @@ const connect = () => {
   const step = (by) => choose({ sample: (state.sample + by + model().samples.number.length) % model().samples.number.length });
   place("previous-sample").addEventListener("click", () => step(-1));
   place("next-sample").addEventListener("click", () => step(1));
-  place("toggle-theme").addEventListener("click", toggleTheme);
   place("more-cards").addEventListener("click", () => { shownCards += GALLERY; showGallery(); });
   place("samples-table").addEventListener("toggle", showSamples);
   place("previous-rows").addEventListener("click", () => turn(-ROWS));
@@ -128,7 +120,18 @@ const connect = () => {
   window.addEventListener("afterprint", () => { for (const details of opened) details.open = false; });
 };
 
+/* Heat maps of attached runs go along where they know a layer of this name. */
+const showHeats = () => {
+  for (const select of document.querySelectorAll("select[data-heat]")) {
+    const option = [...select.options].find((it) => it.text === model().layers[state.layer]);
+    if (!option) continue;
+    select.value = option.value;
+    select.dispatchEvent(new Event("change"));
+  }
+};
+
 follow(["model", "layer"], showWords);
+follow(["model", "layer"], showHeats);
 follow(["model"], () => { shownCards = GALLERY; firstRow = 0; showGallery(); });
 follow(["model", "layer"], showSamples);
 follow(["model", "sample", "layer"], showChoice);
