@@ -26,6 +26,7 @@ ROOMS = [
     "zoo",
     "loading",
     "runs",
+    "plot",
     "report",
     "cli",
     "__main__",
@@ -133,6 +134,7 @@ def test_every_public_function_has_an_example() -> None:
         "compare",
         "zoo",
         "loading",
+        "plot",
         "report",
     ):
         module = importlib.import_module(f"worldline.{room}")

@@ -9,7 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from worldline import attacks, compare, encoder, explain, geometry, loading, nullmodel, report, runs, trace, zoo
+    from worldline import (
+        attacks,
+        compare,
+        encoder,
+        explain,
+        geometry,
+        loading,
+        nullmodel,
+        plot,
+        report,
+        runs,
+        trace,
+        zoo,
+    )
     from worldline.geometry import (
         PairStatus,
         angle,
@@ -37,6 +50,7 @@ __all__ = [
     "lorentz_factor",
     "nullmodel",
     "pair_status",
+    "plot",
     "rapidity",
     "rapidity_of_displacement",
     "report",
@@ -53,6 +67,7 @@ _ROOMS = {
     "geometry",
     "loading",
     "nullmodel",
+    "plot",
     "report",
     "runs",
     "trace",

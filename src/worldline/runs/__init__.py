@@ -9,6 +9,7 @@ from worldline.runs.distant import distant
 from worldline.runs.distant_findings import distant_findings, pair_words
 from worldline.runs.encode import EncodeConfig, encode
 from worldline.runs.explore import explore
+from worldline.runs.explore_document import layer_documents
 from worldline.runs.explore_findings import findings, norm_sign, twin_words
 from worldline.runs.features import feature_store
 from worldline.runs.store import RunFolder, open_run
@@ -30,6 +31,7 @@ __all__ = [
     "explore",
     "feature_store",
     "findings",
+    "layer_documents",
     "norm_sign",
     "open_run",
     "pair_words",

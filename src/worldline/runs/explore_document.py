@@ -15,7 +15,7 @@ from worldline.runs.config import ExploreConfig
 from worldline.runs.values import columns_of, finite, share_part, summary_part
 from worldline.trace import COMPARISONS
 
-__all__ = ["SCHEMA", "layer_columns", "pair_columns", "sample_columns", "summary_document"]
+__all__ = ["SCHEMA", "layer_columns", "layer_documents", "pair_columns", "sample_columns", "summary_document"]
 
 SCHEMA = "worldline.explore/1"
 TOLD = ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wrong")
@@ -55,24 +55,7 @@ def summary_document(
         "swap_layer": None
         if swap is None
         else {"name": swap.name, "index": swap.index, "interval": list(swap.interval)},
-        "layers": [
-            {
-                "index": layer.index,
-                "name": layer.layer.name,
-                "kind": layer.layer.kind,
-                "width": layer.layer.width,
-                "swapped_share": layer.swapped.value,
-                "swapped": share_part(layer.swapped),
-                "noise_swapped": share_part(layer.noise_swapped),
-                "misclassified_swapped": share_part(layer.misclassified_swapped),
-                "rapidity": {name: summary_part(layer.rapidity[name]) for name in TOLD},
-                "untrained_rapidity": {name: summary_part(layer.untrained[name]) for name in TOLD}
-                if layer.untrained
-                else None,
-                "excess_boost": summary_part(layer.excess_boost) if layer.excess_boost else None,
-            }
-            for layer in story.layers
-        ],
+        "layers": layer_documents(story),
         "proper_depth": {name: summary_part(value) for name, value in story.proper_depth.items()},
         "untrained_proper_depth": {name: summary_part(value) for name, value in story.untrained_proper_depth.items()}
         if story.untrained_proper_depth
@@ -86,6 +69,28 @@ def summary_document(
         "versions": made_with,
         "report": "report.html",
     }
+
+
+def layer_documents(story: TwinStory) -> list[dict[str, Any]]:
+    """What the summary document tells of each layer."""
+    return [
+        {
+            "index": layer.index,
+            "name": layer.layer.name,
+            "kind": layer.layer.kind,
+            "width": layer.layer.width,
+            "swapped_share": layer.swapped.value,
+            "swapped": share_part(layer.swapped),
+            "noise_swapped": share_part(layer.noise_swapped),
+            "misclassified_swapped": share_part(layer.misclassified_swapped),
+            "rapidity": {name: summary_part(layer.rapidity[name]) for name in TOLD},
+            "untrained_rapidity": {name: summary_part(layer.untrained[name]) for name in TOLD}
+            if layer.untrained
+            else None,
+            "excess_boost": summary_part(layer.excess_boost) if layer.excess_boost else None,
+        }
+        for layer in story.layers
+    ]
 
 
 def layer_columns(document: dict[str, Any]) -> dict[str, list[Any]]:

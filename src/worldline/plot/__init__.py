@@ -1,0 +1,29 @@
+"""Figures for papers: Matplotlib axes with the data and the numbers of the page."""
+
+from worldline.plot.explored import Explored, read_explored
+from worldline.plot.figures import (
+    accuracy_curve,
+    changed_sides,
+    class_accuracy,
+    class_flow,
+    excess_boost,
+    rapidity_by_layer,
+    sample_map,
+    spacetime,
+)
+from worldline.plot.tables import pair_worldlines, transfer
+
+__all__ = [
+    "Explored",
+    "accuracy_curve",
+    "changed_sides",
+    "class_accuracy",
+    "class_flow",
+    "excess_boost",
+    "pair_worldlines",
+    "rapidity_by_layer",
+    "read_explored",
+    "sample_map",
+    "spacetime",
+    "transfer",
+]
