@@ -59,7 +59,7 @@ def rapidity_by_layer(source: Source, *, ax: Axes | None = None, pairs: tuple[st
     >>> ax.get_xlabel()
     'layer'
     """
-    data, ax = read_explored(source), _axes(ax)
+    data, ax = read_explored(source), new_axes(ax)
     at = np.arange(len(data.layers))
     for pair in pairs:
         bands, look = data.bands(pair), LOOKS[ROLES[pair]]
@@ -79,7 +79,7 @@ def changed_sides(source: Source, *, ax: Axes | None = None) -> Axes:
     >>> plot.changed_sides.__annotations__["return"]
     'Axes'
     """
-    data, ax = read_explored(source), _axes(ax)
+    data, ax = read_explored(source), new_axes(ax)
     series = (
         ("swapped", "adversarial", "adversarial twins"),
         ("noise_swapped", "noise", "noise twins (control)"),
@@ -105,7 +105,7 @@ def excess_boost(source: Source, *, ax: Axes | None = None) -> Axes:
     >>> plot.excess_boost.__annotations__["return"]
     'Axes'
     """
-    data, ax = read_explored(source), _axes(ax)
+    data, ax = read_explored(source), new_axes(ax)
     boosts = {place: layer["excess_boost"] for place, layer in enumerate(data.summary["layers"])}
     known = [place for place, boost in boosts.items() if boost and boost["median"] is not None]
     values = [-boosts[place]["median"] for place in known]
@@ -136,7 +136,7 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
     >>> plot.spacetime.__annotations__["return"]
     'Axes'
     """
-    data, ax = read_explored(source), _axes(ax)
+    data, ax = read_explored(source), new_axes(ax)
     chosen = data.typical() if sample is None else sample
     if not 0 <= chosen < len(data.fooled):
         raise UsageError(f"There is no sample {chosen}: this run has {len(data.fooled)}, from 0.")
@@ -155,7 +155,7 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
     ax.set_yticks(range(depth + 1), ["", *data.layers])
     ax.set_title(f"sample {chosen}")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return plain(ax)
 
 
 def sample_map(source: Source, *, layer: int | None = None, ax: Axes | None = None) -> Axes:
@@ -173,7 +173,7 @@ def sample_map(source: Source, *, layer: int | None = None, ax: Axes | None = No
     >>> plot.sample_map.__annotations__["return"]
     'Axes'
     """
-    data, ax = read_explored(source), _axes(ax)
+    data, ax = read_explored(source), new_axes(ax)
     at = len(data.layers) - 1 if layer is None else layer
     if not 0 <= at < len(data.layers):
         raise UsageError(f"There is no layer {at}: this run has {len(data.layers)}, from 0.")
@@ -186,7 +186,7 @@ def sample_map(source: Source, *, layer: int | None = None, ax: Axes | None = No
         ylabel="φ(adversarial, wrong class): beside strangers →",
     )
     ax.legend(frameon=False)
-    return _plain(ax)
+    return plain(ax)
 
 
 def class_accuracy(source: RunFolder | Explored, *, ax: Axes | None = None) -> Axes:
@@ -196,7 +196,7 @@ def class_accuracy(source: RunFolder | Explored, *, ax: Axes | None = None) -> A
     >>> plot.class_accuracy.__annotations__["return"]
     'Axes'
     """
-    data, ax = read_explored(source), _axes(ax)
+    data, ax = read_explored(source), new_axes(ax)
     looks = (("clean", "true"), ("noise", "noise"), ("adversarial", "adversarial"))
     for place, (twin, role) in enumerate(looks):
         at = [number + 0.2 * (place - 1) for number in range(len(data.classes))]
@@ -206,7 +206,7 @@ def class_accuracy(source: RunFolder | Explored, *, ax: Axes | None = None) -> A
     ax.set_xticks(range(len(data.classes)), [row.name for row in data.classes])
     ax.set(xlabel="class", ylabel="accuracy", ylim=(-0.02, 1.02))
     ax.legend(frameon=False)
-    return _plain(ax)
+    return plain(ax)
 
 
 def class_flow(source: Source, *, layer: int | None = None, ax: Axes | None = None) -> Axes:
@@ -216,7 +216,7 @@ def class_flow(source: Source, *, layer: int | None = None, ax: Axes | None = No
     >>> plot.class_flow.__annotations__["return"]
     'Axes'
     """
-    data, ax = read_explored(source), _axes(ax)
+    data, ax = read_explored(source), new_axes(ax)
     at = len(data.layers) - 1 if layer is None else layer
     flows = data.flows[:MOST_FLOWS]
     places = range(len(flows))
@@ -227,7 +227,7 @@ def class_flow(source: Source, *, layer: int | None = None, ax: Axes | None = No
     ax.invert_yaxis()
     ax.set_xlabel("samples")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return plain(ax)
 
 
 def accuracy_curve(run: RunFolder | Explored, *, ax: Axes | None = None) -> Axes:
@@ -240,7 +240,7 @@ def accuracy_curve(run: RunFolder | Explored, *, ax: Axes | None = None) -> Axes
     >>> plot.accuracy_curve.__annotations__["return"]
     'Axes'
     """
-    data, ax = read_explored(run), _axes(ax)
+    data, ax = read_explored(run), new_axes(ax)
     curve: dict[str, Any] | None = data.summary.get("curve")
     if not curve:
         raise UsageError("This run holds no curve of accuracy against ε.")
@@ -261,10 +261,10 @@ def accuracy_curve(run: RunFolder | Explored, *, ax: Axes | None = None) -> Axes
         ax.axhline(curve["chance"], color=LOOKS["other"].paper, linestyle=":", label="chance")
     ax.set(xlabel="ε", ylabel="accuracy", ylim=(-0.02, 1.02))
     ax.legend(frameon=False)
-    return _plain(ax)
+    return plain(ax)
 
 
-def _axes(ax: Axes | None) -> Axes:
+def new_axes(ax: Axes | None) -> Axes:
     """The given axes, or those of a new figure that belongs to no window."""
     return Figure(figsize=(7, 4.2), dpi=150, layout="constrained").subplots() if ax is None else ax
 
@@ -294,10 +294,10 @@ def _by_layer(ax: Axes, data: Explored) -> Axes:
         turn = {"rotation": 30, "ha": "right"} if sum(map(len, names)) > 60 else {}
         ax.set_xticks(range(len(names)), names, **turn)
     ax.legend(frameon=False)
-    return _plain(ax)
+    return plain(ax)
 
 
-def _plain(ax: Axes) -> Axes:
+def plain(ax: Axes) -> Axes:
     """No box, and no mathematics read into names."""
     ax.spines[["top", "right"]].set_visible(False)
     figure = ax.get_figure()

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from worldline.compare import Predicted
 from worldline.errors import UsageError
 from worldline.plot.colours import LOOKS
-from worldline.plot.figures import _axes, _plain
+from worldline.plot.figures import new_axes, plain
 from worldline.plot.names import tidy
 from worldline.runs import RunFolder
 
@@ -43,7 +43,7 @@ def transfer(source: RunFolder | Predicted, *, which: str = "predicted", ax: Axe
     if names is None or order is None or table is None:
         raise UsageError(f"There is no table {which!r} in this comparison: name predicted or similarity.")
     values = np.array([[table[row][column] for column in order] for row in order], dtype=float)
-    ax = _axes(ax)
+    ax = new_axes(ax)
     drawn = ax.imshow(values, cmap="cividis")
     ordered = [names[place] for place in order]
     ax.set_xticks(range(len(ordered)), ordered, rotation=40, ha="right")
@@ -58,7 +58,7 @@ def transfer(source: RunFolder | Predicted, *, which: str = "predicted", ax: Axe
     figure = ax.get_figure()
     if figure is not None:
         figure.colorbar(drawn, ax=ax)
-    return _plain(ax)
+    return plain(ax)
 
 
 def pair_worldlines(run: RunFolder, *, ax: Axes | None = None) -> Axes:
@@ -75,7 +75,7 @@ def pair_worldlines(run: RunFolder, *, ax: Axes | None = None) -> Axes:
     document: dict[str, Any] = tidy(run.read_json("summary.json"))
     if "far" not in document:
         raise UsageError(f"{run.path} is no run of distant.")
-    ax, at = _axes(ax), range(len(document["layers"]))
+    ax, at = new_axes(ax), range(len(document["layers"]))
     low, _, high = (np.array(row, dtype=float) for row in document["far"])
     ax.fill_between(at, low, high, color=LOOKS["other"].paper, alpha=0.2, label="middle 98% of far pairs")
     for side, role in (("merged", "adversarial"), ("opposed", "noise")):
@@ -88,4 +88,4 @@ def pair_worldlines(run: RunFolder, *, ax: Axes | None = None) -> Axes:
     ax.set_xticks(at, [layer["name"] for layer in document["layers"]])
     ax.set(xlabel="layer", ylabel="rapidity φ (Fisher's z), nats")
     ax.legend(frameon=False)
-    return _plain(ax)
+    return plain(ax)

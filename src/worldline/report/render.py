@@ -15,6 +15,7 @@ __all__ = ["kind_of", "render_report", "write_report"]
 KINDS = {  # schema → package with a render(run)
     "worldline.explore/1": "explore",
     "worldline.compare/1": "compare",
+    "worldline.complexity/1": "complexity",
     "worldline.distant/1": "distant",
     "worldline.encode/1": "encode",
 }

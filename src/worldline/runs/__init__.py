@@ -3,7 +3,7 @@
 from worldline.runs.compare import compare
 from worldline.runs.compare_findings import comparison_findings
 from worldline.runs.complexity import complexity
-from worldline.runs.complexity_findings import complexity_findings
+from worldline.runs.complexity_findings import complexity_findings, complexity_sentences
 from worldline.runs.config import CompareConfig, ComplexityConfig, DistantConfig, ExploreConfig, parse_bounds
 from worldline.runs.distant import distant
 from worldline.runs.distant_findings import distant_findings, pair_words
@@ -25,6 +25,7 @@ __all__ = [
     "comparison_findings",
     "complexity",
     "complexity_findings",
+    "complexity_sentences",
     "distant",
     "distant_findings",
     "encode",
