@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from worldline.explain.measures.limits import LinearLayer
@@ -143,11 +142,7 @@ def sharpness(
         if not weights:
             return None, "The model has no weights."
         try:
-            with (
-                torch.backends.cuda.sdp_kernel(enable_flash=False, enable_mem_efficient=False)
-                if x.is_cuda
-                else _plain()
-            ):
+            with sdpa_kernel(SDPBackend.MATH):  # the fused attentions have no second derivative
                 logits = logits_of(model, x)
                 labels = logits.detach().argmax(1) if y is None else y[:samples]
                 loss = nn.functional.cross_entropy(logits, labels)
@@ -157,13 +152,6 @@ def sharpness(
         except (RuntimeError, NotImplementedError) as error:
             return None, f"The loss has no second derivative in the weights ({str(error).splitlines()[0].rstrip('.')})."
     return value, "measured" if y is not None else "measured with the model's own predictions as labels"
-
-
-@contextmanager
-def _plain() -> Iterator[None]:
-    """Attention by its formula, as the fused kernels have no second derivative."""
-    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        yield
 
 
 def _largest_eigenvalue(used: list[tuple[Tensor, Tensor]], steps: int, seed: int) -> float:
@@ -246,6 +234,3 @@ def _owns(module: nn.Module) -> bool:
 
 def _log(value: float) -> float:
     return math.log(value) if value > 0 else -math.inf
-
-
-Statistic = Callable[[Model], Found]

@@ -70,7 +70,7 @@ def spectral_norm(module: nn.Module, shape: tuple[int, ...], *, steps: int = 30,
 def top_singular_values(apply: Operator, adjoint: Operator, start: Tensor, *, top: int, steps: int) -> Tensor:
     """(N, top) largest singular values of N operators at once, by Golub–Kahan–Lanczos bidiagonalisation with full reorthogonalisation.
 
-    A V = U B, Aᵀ U = V Bᵀ + … (Golub and Kahan 1965); the singular values of the bidiagonal B approach A's from below, the largest first.
+    Uᵀ A = B Vᵀ with B upper bidiagonal (Golub and Kahan 1965); B's singular values approach A's from below, the largest first.
 
     Args:
         apply, adjoint: (N, *in) ↦ (N, *out) and back; row n by the n-th operator.
@@ -80,30 +80,28 @@ def top_singular_values(apply: Operator, adjoint: Operator, start: Tensor, *, to
 
     Cost: ``steps`` applications and adjoints; memory N × steps × (in + out) numbers.
     """
-    rows = len(start)
     right = [_unit(start.flatten(1))[0]]
     left: list[Tensor] = []
     diagonal: list[Tensor] = []
     beyond: list[Tensor] = []
-    for step in range(steps):
+    while len(left) < steps:
         image = apply(right[-1].view_as(start))
         u = image.flatten(1)
-        if step:
+        if len(left) == u.shape[1] or len(left) == start[0].numel():
+            break
+        if left:
             u = u - beyond[-1][:, None] * left[-1]
         u, alpha = _unit(_orthogonal(u, left))
         left.append(u)
         diagonal.append(alpha)
-        if step + 1 == min(steps, start[0].numel(), u.shape[1]):
-            break
         v = adjoint(u.view_as(image)).flatten(1) - alpha[:, None] * right[-1]
         v, beta = _unit(_orthogonal(v, right))
         right.append(v)
         beyond.append(beta)
-    bidiagonal = torch.diag_embed(torch.stack(diagonal, 1).double())
-    if beyond:
-        bidiagonal += torch.diag_embed(torch.stack(beyond[: len(diagonal) - 1], 1).double(), offset=1)
+    bidiagonal = torch.diag_embed(torch.stack(beyond, 1).double(), offset=1)[:, :-1]  # (N, steps, steps + 1)
+    bidiagonal = bidiagonal + torch.nn.functional.pad(torch.diag_embed(torch.stack(diagonal, 1).double()), (0, 1))
     values: Tensor = torch.linalg.svdvals(bidiagonal)
-    return torch.nn.functional.pad(values, (0, max(0, top - values.shape[1])))[:rows, :top]
+    return torch.nn.functional.pad(values, (0, max(0, top - values.shape[1])))[:, :top]
 
 
 def _orthogonal(vector: Tensor, basis: list[Tensor]) -> Tensor:
