@@ -171,11 +171,11 @@ def test_one_layer_and_one_class_are_said(digits) -> None:
 
 @pytest.mark.message
 def test_what_does_not_fit_is_refused(mlp: nn.Module, digits) -> None:
-    with pytest.raises(UsageError, match="sigma must be a positive finite number.*got 0"):
+    with pytest.raises(UsageError, match=r"sigma must be a positive finite number.*got 0"):
         wl.explain.complexity(mlp, digits.x[:10], sigma=0)
     with pytest.raises(ShapeError, match="at least two samples; got 1"):
         wl.explain.complexity(mlp, digits.x[:1])
-    with pytest.raises(ShapeError, match="one twin: .*inputs, .*twins"):
+    with pytest.raises(ShapeError, match=r"one twin: .*inputs, .*twins"):
         wl.explain.complexity(mlp, digits.x[:10], adversarial=digits.x[:9])
     with pytest.raises(UsageError, match="top must be at least 1"):
         wl.explain.jacobian_spectrum(mlp, digits.x[:2], top=0)

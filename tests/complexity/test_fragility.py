@@ -134,7 +134,7 @@ def test_calibration_finds_a_planted_line_and_predicts_with_an_interval(digits) 
         said = learnt.predict(it)
         assert said.value == pytest.approx(value)
         assert said.interval[0] <= said.value <= said.interval[1]
-    noisy = wl.explain.calibrate(found, np.clip(np.array(accuracy) + [0.1, -0.1, 0.1, -0.1], 0, 1).tolist(), 0.1)
+    noisy = wl.explain.calibrate(found, np.clip(np.add(accuracy, [0.1, -0.1, 0.1, -0.1]), 0, 1).tolist(), 0.1)
     assert noisy.spread > 0.05
     wide, narrow = noisy.predict(found[0]).interval, learnt.predict(found[0]).interval
     assert wide[1] - wide[0] > narrow[1] - narrow[0]
@@ -158,12 +158,12 @@ def test_what_does_not_fit_is_refused(mlp: nn.Module, digits) -> None:
     x = digits.x[:40]
     with pytest.raises(UsageError, match="Unknown probe 'loud'; choose one of noise, aimed"):
         wl.explain.fragility(mlp, x, probe="loud")
-    with pytest.raises(ShapeError, match="at least 20; got 19. Use probe='noise'"):
+    with pytest.raises(ShapeError, match=r"at least 20; got 19. Use probe='noise'"):
         wl.explain.fragility(mlp, x[:19], probe="aimed")
     with pytest.raises(UsageError, match="sigma must be a positive finite number"):
         wl.explain.fragility(mlp, x, sigma=-1)
     found = wl.explain.fragility(mlp, x)
-    with pytest.raises(UsageError, match="at least four attacked models.*got 1 and 1"):
+    with pytest.raises(UsageError, match=r"at least four attacked models.*got 1 and 1"):
         wl.explain.calibrate([found], [0.5], 0.1)
     aimed = wl.explain.fragility(mlp, x, probe="aimed")
     with pytest.raises(UsageError, match="one probe at one sigma"):
