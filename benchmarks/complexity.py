@@ -1,10 +1,10 @@
 """Claim: two forward passes a sample, without label, gradient or attack, rank models and samples by how robust they are.
 
-The 96 models of :mod:`transfer_models`, in their two halves of six architectures. Truth, from :mod:`complexity_attacks`: accuracy under
-PGD-20 and APGD-50 at three ε in L∞ and in L2; for samples the smallest ε that fools. Every measure was given its direction (which
-end should be robust) before; size of noise, quantile, kernel and step of our probes were chosen on the *development* half, and the variants that were
-tried stand in the table; the *report* half was measured once, afterwards. Intervals resample models. Partial: beyond clean accuracy and
-accuracy under noise, both of which need labels.
+The 96 models of :mod:`transfer_models`, in their two halves of six architectures. Truth, from :mod:`complexity_attacks`: accuracy
+under PGD-20 and APGD-50 at three ε in L∞ and in L2; for samples the smallest ε that fools. Every measure was given its direction (which
+end should be robust) before; size of noise, quantile, kernel and step of our probes were chosen on the *development* half, and the
+variants that were tried stand in the table; the *report* half was measured once, afterwards. Intervals resample models. Partial: beyond
+clean accuracy and accuracy under noise, both of which need labels.
 
 Also: whether one layer hardened alone helps more where the excess boost is largest than elsewhere.
 """
@@ -183,9 +183,7 @@ def rank_models(scores: dict[str, Scores], attacked: dict[str, truth.Attacked]) 
     ).astype(float)
     beyond = [table["clean accuracy (labels)"], table["noise accuracy, σ = .25 (labels)"]]
     found = {
-        key: judged(
-            values, accuracy, [] if key in LABELLED else beyond, shapes, draws if key == MODEL_SCORE else draws[:300]
-        )
+        key: judged(values, accuracy, beyond, shapes, draws if key == MODEL_SCORE else draws[:300])
         for key, values in table.items()
     }
     return {
