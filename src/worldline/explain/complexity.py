@@ -38,7 +38,8 @@ class LayerComplexity:
         boost: kind → distribution of φ(layer before) − φ(here) in nats; positive: this layer drives such pairs apart, negative: together.
             Empty at the input. The boosts of one pair add up to its total.
         excess_boost: boost of the adversarial twin minus that of the matched noise twin, sample by sample; positive: this layer drives
-            the adversarial twin away more than noise of the same norm. None without adversarial twins and at the input.
+            the adversarial twin away more than noise of the same norm (the sign of :class:`LayerStory`'s excess boost is the other way
+            round, as it counts φ here − φ before). None without adversarial twins and at the input.
         dimension: effective dimension of the features.
         untrained_rapidity, untrained_boost, untrained_dimension: the same on the untrained network; None without it.
     """

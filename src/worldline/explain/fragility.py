@@ -97,7 +97,7 @@ class Calibration:
         """
         if found.probe != self.probe:
             raise UsageError(f"The calibration is for probe {self.probe!r}; the fragility is of {found.probe!r}.")
-        value = float(self._line(np.array(1 - (found.changed.value or 0.0))))
+        value = float(self._line(np.array([1 - (found.changed.value or 0.0)]))[0])
         kept = 1 - _resampled(found.changed.value or 0.0, found.changed.count, resamples, seed)
         drawn = self._line(kept) + np.random.default_rng(seed + 1).normal(0.0, self.spread, resamples)
         low, high = np.quantile(drawn, (0.025, 0.975)).clip(0, 1)
@@ -314,7 +314,7 @@ def calibrate(
     for place in range(len(found)):
         others = np.arange(len(found)) != place
         own_slope, own_intercept = _fit(kept[others], measured[others])
-        left.append(measured[place] - float(_share_of(own_intercept + own_slope * kept[place])))
+        left.append(float((measured - _share_of(own_intercept + own_slope * kept))[place]))
     spread = float(np.sqrt(np.mean(np.square(left))))
     return Calibration(epsilon, norm, found[0].probe, intercept, slope, spread, len(found))
 
