@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import math
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor, nn
@@ -163,6 +164,19 @@ def test_two_nn_of_a_plane_in_many_dimensions() -> None:
     assert interval[0] < 2.1
     assert interval[1] > 1.9
     assert two_nn(plane.repeat(2, 1))[0] == pytest.approx(value)  # repeated samples count once
+
+
+@pytest.mark.oracle
+def test_two_nn_against_its_formula() -> None:
+    """Least squares through the origin of −ln(1 − F) on ln μ, the largest tenth of μ left out (Facco et al. 2017)."""
+    cloud = torch.randn(80, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64).numpy()
+    ratios = []
+    for row in cloud:
+        first, second = np.sort(np.linalg.norm(cloud - row, axis=1))[1:3]
+        ratios.append(second / first)
+    logs = np.log(np.sort(ratios))[:72]
+    height = -np.log(1 - np.arange(1, 73) / 80)
+    assert two_nn(torch.from_numpy(cloud))[0] == pytest.approx(np.linalg.lstsq(logs[:, None], height, rcond=None)[0][0])
 
 
 @pytest.mark.message
