@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 import worldline as wl
-from worldline.errors import ShapeError, UsageError
+from worldline.errors import LabelError, ModelError, ShapeError, UsageError
 
 KINDS = ("noise", "strangers", "adversarial", "matched_noise")
 
@@ -170,6 +170,18 @@ def test_one_layer_and_one_class_are_said(digits) -> None:
 
 
 @pytest.mark.message
+def test_a_single_output_is_no_classifier_but_has_a_complexity(digits) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 1))
+    found = wl.explain.complexity(model, digits.x[:40], null=False)
+    assert "K ≥ 2 classes" in {it.name: it for it in found.known}["sharpness"].status
+    assert found.spectrum.singular_values[0].median > 0
+    assert found.total_boost["noise"].count == 40
+    with pytest.raises(ModelError, match="K ≥ 2 classes"):
+        wl.explain.fragility(model, digits.x[:40])
+
+
+@pytest.mark.message
 def test_what_does_not_fit_is_refused(mlp: nn.Module, digits) -> None:
     with pytest.raises(UsageError, match=r"sigma must be a positive finite number.*got 0"):
         wl.explain.complexity(mlp, digits.x[:10], sigma=0)
@@ -177,6 +189,8 @@ def test_what_does_not_fit_is_refused(mlp: nn.Module, digits) -> None:
         wl.explain.complexity(mlp, digits.x[:1])
     with pytest.raises(ShapeError, match=r"one twin: .*inputs, .*twins"):
         wl.explain.complexity(mlp, digits.x[:10], adversarial=digits.x[:9])
+    with pytest.raises(LabelError, match="Labels must lie in 0…9"):
+        wl.explain.complexity(mlp, digits.x[:10], y=torch.full((10,), 12))
     with pytest.raises(UsageError, match="top must be at least 1"):
         wl.explain.jacobian_spectrum(mlp, digits.x[:2], top=0)
 

@@ -11,6 +11,7 @@ from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from worldline.errors import ModelError
 from worldline.explain.measures.limits import LinearLayer
 from worldline.explain.measures.operators import norm_scale, spectral_norm
 from worldline.inputs import logits_of
@@ -149,6 +150,8 @@ def sharpness(
                 gradient = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
                 used = [(w, g) for w, g in zip(weights, gradient, strict=True) if g is not None and g.requires_grad]
                 value = _largest_eigenvalue(used, steps, seed)
+        except ModelError as error:
+            return None, str(error)
         except (RuntimeError, NotImplementedError) as error:
             return None, f"The loss has no second derivative in the weights ({str(error).splitlines()[0].rstrip('.')})."
     return value, "measured" if y is not None else "measured with the model's own predictions as labels"
