@@ -29,22 +29,29 @@ CLAIM = (
     "and the samples of a model by the smallest ε that fools them with ≥ .93"
 )
 ROLES = {"development": "variants and constants were chosen here", "report": "measured once, after they were fixed"}
-RESAMPLES = 1000
+RESAMPLES = 500
 MEASURED = 100
 MODEL_SCORE, SAMPLE_SCORE = "fragility, noise probe: share unchanged", "fragility, aimed probe: radius"
 
 
-def correlation(one: Array, two: Array, weights: Array, beyond: list[Array] | None = None) -> float:
-    """Spearman's correlation of models that count as often as their weight says; partial on others' ranks where any are given."""
-    columns = np.stack([one, two, *(beyond or [])], 1)
-    placed = ranks(columns, np.repeat(weights[:, None], columns.shape[1], 1))
-    placed -= (placed * weights[:, None]).sum(0) / weights.sum()
-    root = np.sqrt(weights)[:, None]
-    pair, others = placed[:, :2] * root, placed[:, 2:] * root
-    if others.shape[1]:
-        pair = pair - others @ np.linalg.lstsq(others, pair, rcond=None)[0]
-    size = np.sqrt((pair**2).sum(0))
-    return float((pair[:, 0] * pair[:, 1]).sum() / (size[0] * size[1])) if size.min() > 1e-9 else 0.0
+def placed(values: Array, draws: Array) -> Array:
+    """(R, M) ranks of M models in each of R draws, in which models count as often as their weight says; centred, times √weight."""
+    weights = draws.T
+    place = ranks(np.repeat(values[:, None], len(draws), 1), weights)
+    place -= (place * weights).sum(0) / weights.sum(0)
+    scaled: Array = (place * np.sqrt(weights)).T
+    return scaled
+
+
+def correlation(one: Array, two: Array, beyond: Array | None = None) -> Array:
+    """(R,) Spearman's correlation in each draw from :func:`placed` ranks; partial on others' ranks (R, M, B) where any are given."""
+    if beyond is not None:
+        both = np.stack((one, two), 2)
+        both = both - beyond @ (np.linalg.pinv(beyond) @ both)
+        one, two = both[:, :, 0], both[:, :, 1]
+    size = np.sqrt((one**2).sum(1) * (two**2).sum(1))
+    known = size > 1e-9
+    return np.where(known, (one * two).sum(1) / np.where(known, size, 1.0), 0.0)
 
 
 def margin(logits: Tensor, label: Tensor) -> Tensor:
@@ -148,26 +155,26 @@ def judged(values: Array, accuracy: Array, beyond: list[Array], shapes: list[str
     if not np.isfinite(values).all():
         fits = int(np.isfinite(values).sum())
         return {"value": None, "status": f"defined for {fits} of {len(values)} models"}
-    every = np.ones(len(values))
 
-    def mean(weights: Array, others: list[Array] | None = None) -> float:
-        return float(np.mean([correlation(values, row, weights, others) for row in accuracy]))
+    def by_attack(weights: Array, others: list[Array] | None = None) -> Array:
+        """(attacks, R)."""
+        mine = placed(values, weights)
+        rest = np.stack([placed(it, weights) for it in others], 2) if others else None
+        return np.stack([correlation(mine, placed(row, weights), rest) for row in accuracy])
 
-    names = sorted(set(shapes))
-    without = [mean(np.array([shape != name for shape in shapes], dtype=float)) for name in names]
-    itself = any(np.array_equal(values, other) for other in beyond)
-    partial = None if itself else mean(every, beyond)
-    spread = (
-        None if itself else np.quantile([mean(weights, beyond) for weights in draws[:300]], (0.025, 0.975)).tolist()
-    )
-    return {
-        "value": mean(every),
-        "interval": np.quantile([mean(weights) for weights in draws], (0.025, 0.975)).tolist(),
-        "partial": partial,
-        "partial_interval": spread,
-        "attacks": [correlation(values, row, every) for row in accuracy],
-        "without_an_architecture": [min(without), max(without)],
+    every = np.ones((1, len(values)))
+    without = np.stack([np.array([shape != name for shape in shapes], dtype=float) for name in sorted(set(shapes))])
+    left = by_attack(without).mean(0)
+    found = {
+        "value": float(by_attack(every).mean()),
+        "interval": np.quantile(by_attack(draws).mean(0), (0.025, 0.975)).tolist(),
+        "attacks": by_attack(every)[:, 0].tolist(),
+        "without_an_architecture": [float(left.min()), float(left.max())],
     }
+    if not any(np.array_equal(values, other) for other in beyond):
+        found["partial"] = float(by_attack(every, beyond).mean())
+        found["partial_interval"] = np.quantile(by_attack(draws, beyond).mean(0), (0.025, 0.975)).tolist()
+    return found
 
 
 def rank_models(scores: dict[str, Scores], attacked: dict[str, truth.Attacked]) -> dict[str, Any]:
@@ -178,14 +185,10 @@ def rank_models(scores: dict[str, Scores], attacked: dict[str, truth.Attacked]) 
     }
     shapes = [name.split("/")[0] for name in names]
     generator = np.random.default_rng(0)
-    draws = np.stack(
-        [np.bincount(generator.integers(0, len(names), len(names)), minlength=len(names)) for _ in range(RESAMPLES)]
-    ).astype(float)
+    drawn = (generator.integers(0, len(names), len(names)) for _ in range(RESAMPLES))
+    draws = np.stack([np.bincount(rows, minlength=len(names)) for rows in drawn]).astype(float)
     beyond = [table["clean accuracy (labels)"], table["noise accuracy, σ = .25 (labels)"]]
-    found = {
-        key: judged(values, accuracy, beyond, shapes, draws if key == MODEL_SCORE else draws[:300])
-        for key, values in table.items()
-    }
+    found = {key: judged(values, accuracy, beyond, shapes, draws) for key, values in table.items()}
     return {
         "attacks": settings,
         "accuracy": {
@@ -205,7 +208,8 @@ def rank_samples(scores: dict[str, Scores], attacked: dict[str, truth.Attacked])
             for name, it in scores.items():
                 rows = it.right
                 pair = [part[rows].double().numpy() for part in (it.samples[key][norm], attacked[name].smallest[norm])]
-                values.append(correlation(*pair, np.ones(int(rows.sum()))))
+                every = np.ones((1, int(rows.sum())))
+                values.append(float(correlation(*(placed(part, every) for part in pair))[0]))
             draws = np.random.default_rng(0).choice(values, (RESAMPLES, len(values))).mean(1)
             low, high = np.quantile(draws, (0.025, 0.975))
             found.setdefault(key, {})[norm] = {
@@ -246,13 +250,13 @@ def half(name: str) -> dict[str, Any]:
         print(name, zoo.label(*key), flush=True)
     able = [key for key, it in scores.items() if float(it.right.float().mean()) >= 0.8]
     kept, truths = {key: scores[key] for key in able}, {key: attacked[key] for key in able}
-    every = rank_models(scores, attacked)["models"][MODEL_SCORE]
+    everyone = rank_models(scores, attacked)["models"][MODEL_SCORE]
     return {
         "role": ROLES[name],
         "architectures": list(zoo.HALVES[name]),
         "count": len(able),
         "did_not_learn": [key for key in scores if key not in able],
-        "with_all_models": {"value": every["value"], "interval": every["interval"]},
+        "with_all_models": {key: everyone[key] for key in ("value", "interval")},
         **rank_models(kept, truths),
         "samples": rank_samples(kept, truths),
         "predicted_accuracy": predicted_accuracy(kept, truths),
