@@ -303,8 +303,8 @@ def complexity_section(document: dict[str, Any]) -> list[str]:
     lines += [f"torch {document['torch']}, Python {document['python']}, {document['threads']} threads.", ""]
     lines += [
         f"Spearman over models with the accuracy of {document['samples']} samples under twelve attacks (PGD-20 and APGD-50, CE then DLR, "
-        f"at three ε in L∞ and L2), averaged over them; brackets: 95 % of {document['resamples']} bootstraps over models. Spearman over the "
-        "samples of a model with the smallest ε that fools them, averaged over models. Bold: the chosen scores.",
+        f"at three ε in L∞ and L2), averaged over them; brackets: 95 % of {document['resamples']} bootstraps over models. Spearman over "
+        "the samples of a model with the smallest ε that fools them, averaged over models. Bold: the chosen scores.",
         "",
     ]
     for name, half in document["halves_of_complexity"].items():
