@@ -7,6 +7,7 @@ and for each sample the smallest ε at which PGD-20 fools the model, by bisectio
 from __future__ import annotations
 
 import hashlib
+import json
 import os
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +27,7 @@ EPSILONS: dict[Norm, tuple[float, ...]] = {"linf": (0.05, 0.1, 0.15), "l2": (0.3
 LARGEST: dict[Norm, float] = {"linf": 0.5, "l2": 2.0}
 SAMPLES = 600
 LEVELS = 8
+VERSION = 1
 
 
 @dataclass(frozen=True)
@@ -42,10 +44,9 @@ def names() -> list[str]:
 
 
 def attacked(half: str, shape: str, training: str, seed: int) -> Attacked:
-    """All attacks on one model; kept in the zoo's cache folder under the hash of this file and of the models'."""
-    key = hashlib.sha256(Path(__file__).read_bytes() + Path(zoo.__file__).read_bytes() + torch.__version__.encode())
+    """All attacks on one model; kept in the zoo's cache folder under the hash of the settings and of the models' code."""
     folder = wl.zoo.cache_folder() / "benchmark" / "complexity"
-    path = folder / f"{shape}-{training}-{seed}-{key.hexdigest()[:12]}.safetensors"
+    path = folder / f"{shape}-{training}-{seed}-{fingerprint()}.safetensors"
     try:
         found = load_file(path)
     except (OSError, SafetensorError):
@@ -56,6 +57,12 @@ def attacked(half: str, shape: str, training: str, seed: int) -> Attacked:
         temporary.replace(path)
     smallest = {norm: found.pop(f"smallest {norm}") for norm in EPSILONS}
     return Attacked({name: float(value.float().mean()) for name, value in found.items()}, smallest)
+
+
+def fingerprint() -> str:
+    """Of what decides the results; raise VERSION when an attack changes."""
+    settings = json.dumps([VERSION, EPSILONS, LARGEST, SAMPLES, LEVELS, torch.__version__])
+    return hashlib.sha256(settings.encode() + Path(zoo.__file__).read_bytes()).hexdigest()[:12]
 
 
 def run(model: nn.Module) -> dict[str, Tensor]:

@@ -17,8 +17,8 @@ from worldline.explain.sampling import random_pairs
 from worldline.explain.statistics import Bootstrap, Summary
 from worldline.explain.untrained import untrained
 from worldline.geometry import FrameName, check_frame_name
-from worldline.inputs import check_inputs, check_labels
-from worldline.trace import Layer, Model, choose_layers, find_layers
+from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.trace import Layer, Model, choose_layers, find_layers, untouched
 
 __all__ = ["Complexity", "LayerComplexity", "LimitUse", "SpectrumSummary", "complexity"]
 
@@ -38,7 +38,8 @@ class LayerComplexity:
         boost: kind → distribution of φ(layer before) − φ(here) in nats; positive: this layer drives such pairs apart, negative: together.
             Empty at the input. The boosts of one pair add up to its total.
         excess_boost: boost of the adversarial twin minus that of the matched noise twin, sample by sample; positive: this layer drives
-            the adversarial twin away more than noise of the same norm. None without adversarial twins and at the input.
+            the adversarial twin away more than noise of the same norm (the sign of :class:`LayerStory`'s excess boost is the other way
+            round, as it counts φ here − φ before). None without adversarial twins and at the input.
         dimension: effective dimension of the features.
         untrained_rapidity, untrained_boost, untrained_dimension: the same on the untrained network; None without it.
     """
@@ -157,7 +158,7 @@ def complexity(
     network of the same shape, with a 95 % bootstrap interval over pairs or samples.
 
     Args:
-        model: returns logits (N, K).
+        model: returns logits (N, K); without labels and attack any floating tensor (N, …).
         x: (N, …) inputs; no labels are needed.
         y: (N,) labels: strangers are then of different labels, and sharpness is of the true loss. Default: strangers are any two samples.
         adversarial: (N, …) adversarial twins, from any attack.
@@ -192,7 +193,8 @@ def complexity(
     check_frame_name(frame)
     check_inputs(x, bounds)
     if y is not None:
-        check_labels(y, len(x))
+        with untouched(model), torch.no_grad():
+            check_labels(y, len(x), classes=logits_of(model, x[:2]).shape[1])
     if not (sigma > 0 and sigma < float("inf")):
         raise UsageError(f"sigma must be a positive finite number in the units of the input; got {sigma}.")
     if len(x) < 2:

@@ -97,7 +97,7 @@ class Calibration:
         """
         if found.probe != self.probe:
             raise UsageError(f"The calibration is for probe {self.probe!r}; the fragility is of {found.probe!r}.")
-        value = float(self._line(np.array(1 - (found.changed.value or 0.0))))
+        value = float(self._line(np.array([1 - (found.changed.value or 0.0)]))[0])
         kept = 1 - _resampled(found.changed.value or 0.0, found.changed.count, resamples, seed)
         drawn = self._line(kept) + np.random.default_rng(seed + 1).normal(0.0, self.spread, resamples)
         low, high = np.quantile(drawn, (0.025, 0.975)).clip(0, 1)
@@ -120,12 +120,14 @@ def fragility(
 ) -> Fragility:
     """Estimate how fragile a model and its samples are, from two forward passes a sample and nothing else.
 
-    ``noise``: the two passes are at x + σδ and x − σδ, δ ~ N(0, 1), not clipped, as the two must stay opposite; the model's score is the
-    share of samples on which they disagree. Best for ranking *models*. ``aimed``: one pass at x, and one at a point as far away as noise of σ (σ√D in L2),
-    in the direction in which a kernel regression of the first pass's answers falls fastest (:mod:`worldline.explain.measures.surrogate`);
-    a sample's radius is then |step| m/(m − m'), m and m' the margins. Best for ranking *samples*. Isotropic noise says little of one
-    sample: in D dimensions a random direction hardly sees the gradient. The aimed step is what an attacker without gradients
-    would try first, tried once; the noise probe aims at nothing.
+    ``noise``: the two passes are at x + σδ and x − σδ, δ ~ N(0, 1), not clipped, as the two must stay opposite; the model's score is
+    the share of samples on which they disagree. Best for ranking *models*.
+
+    ``aimed``: one pass at x, and one at a point as far away as noise of σ (σ√D in L2), in the direction in which a kernel regression of the
+    first pass's answers falls fastest (:mod:`worldline.explain.measures.surrogate`); a sample's radius is then |step| m/(m − m'), with m
+    and m' the margins. Best for ranking *samples*: in D dimensions one random direction hardly sees the gradient, so isotropic noise
+    says little of a single sample. The aimed step is what an attacker without gradients would try first, tried once and not repeated;
+    the noise probe aims at nothing.
 
     Args:
         model: returns logits (N, K).
@@ -312,7 +314,7 @@ def calibrate(
     for place in range(len(found)):
         others = np.arange(len(found)) != place
         own_slope, own_intercept = _fit(kept[others], measured[others])
-        left.append(measured[place] - float(_share_of(own_intercept + own_slope * kept[place])))
+        left.append(float((measured - _share_of(own_intercept + own_slope * kept))[place]))
     spread = float(np.sqrt(np.mean(np.square(left))))
     return Calibration(epsilon, norm, found[0].probe, intercept, slope, spread, len(found))
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor, nn
 from torch.func import functional_call
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from worldline.errors import ModelError
 from worldline.explain.measures.limits import LinearLayer
 from worldline.explain.measures.operators import norm_scale, spectral_norm
 from worldline.inputs import logits_of
@@ -143,27 +143,18 @@ def sharpness(
         if not weights:
             return None, "The model has no weights."
         try:
-            with (
-                torch.backends.cuda.sdp_kernel(enable_flash=False, enable_mem_efficient=False)
-                if x.is_cuda
-                else _plain()
-            ):
+            with sdpa_kernel(SDPBackend.MATH):  # the fused attentions have no second derivative
                 logits = logits_of(model, x)
                 labels = logits.detach().argmax(1) if y is None else y[:samples]
                 loss = nn.functional.cross_entropy(logits, labels)
                 gradient = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
                 used = [(w, g) for w, g in zip(weights, gradient, strict=True) if g is not None and g.requires_grad]
                 value = _largest_eigenvalue(used, steps, seed)
+        except ModelError as error:
+            return None, str(error)
         except (RuntimeError, NotImplementedError) as error:
             return None, f"The loss has no second derivative in the weights ({str(error).splitlines()[0].rstrip('.')})."
     return value, "measured" if y is not None else "measured with the model's own predictions as labels"
-
-
-@contextmanager
-def _plain() -> Iterator[None]:
-    """Attention by its formula, as the fused kernels have no second derivative."""
-    with torch.nn.attention.sdpa_kernel(torch.nn.attention.SDPBackend.MATH):
-        yield
 
 
 def _largest_eigenvalue(used: list[tuple[Tensor, Tensor]], steps: int, seed: int) -> float:
@@ -246,6 +237,3 @@ def _owns(module: nn.Module) -> bool:
 
 def _log(value: float) -> float:
     return math.log(value) if value > 0 else -math.inf
-
-
-Statistic = Callable[[Model], Found]

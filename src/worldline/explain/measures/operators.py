@@ -67,52 +67,63 @@ def spectral_norm(module: nn.Module, shape: tuple[int, ...], *, steps: int = 30,
     return float(values[0, 0])
 
 
-def top_singular_values(apply: Operator, adjoint: Operator, start: Tensor, *, top: int, steps: int) -> Tensor:
+def top_singular_values(
+    apply: Operator, adjoint: Operator, start: Tensor, *, top: int, steps: int, tolerance: float = 0.0
+) -> Tensor:
     """(N, top) largest singular values of N operators at once, by Golub–Kahan–Lanczos bidiagonalisation with full reorthogonalisation.
 
-    A V = U B, Aᵀ U = V Bᵀ + … (Golub and Kahan 1965); the singular values of the bidiagonal B approach A's from below, the largest first.
+    Uᵀ A = B Vᵀ with B upper bidiagonal (Golub and Kahan 1965); B's singular values approach A's from below, the largest first.
 
     Args:
         apply, adjoint: (N, *in) ↦ (N, *out) and back; row n by the n-th operator.
         start: (N, *in) random.
         top: how many values.
-        steps: size of the Krylov space, at least ``top``; cut at the smaller of the two dimensions.
+        steps: most steps, the size of the Krylov space; cut at the smaller of the two dimensions.
+        tolerance: stop when eight steps have changed none of the values by more than this share.
 
     Cost: ``steps`` applications and adjoints; memory N × steps × (in + out) numbers.
     """
-    rows = len(start)
     right = [_unit(start.flatten(1))[0]]
     left: list[Tensor] = []
     diagonal: list[Tensor] = []
     beyond: list[Tensor] = []
-    for step in range(steps):
+    before: Tensor | None = None
+    while True:
         image = apply(right[-1].view_as(start))
         u = image.flatten(1)
-        if step:
+        if left:
             u = u - beyond[-1][:, None] * left[-1]
         u, alpha = _unit(_orthogonal(u, left))
         left.append(u)
         diagonal.append(alpha)
-        if step + 1 == min(steps, start[0].numel(), u.shape[1]):
-            break
         v = adjoint(u.view_as(image)).flatten(1) - alpha[:, None] * right[-1]
         v, beta = _unit(_orthogonal(v, right))
         right.append(v)
         beyond.append(beta)
-    bidiagonal = torch.diag_embed(torch.stack(diagonal, 1).double())
-    if beyond:
-        bidiagonal += torch.diag_embed(torch.stack(beyond[: len(diagonal) - 1], 1).double(), offset=1)
-    values: Tensor = torch.linalg.svdvals(bidiagonal)
-    return torch.nn.functional.pad(values, (0, max(0, top - values.shape[1])))[:rows, :top]
+        if len(left) >= min(steps, u.shape[1], v.shape[1]):
+            break
+        if tolerance and len(left) >= top and (len(left) - top) % 8 == 0:
+            now = _singular(diagonal, beyond, top)
+            if before is not None and bool(((now - before).abs() <= tolerance * now).all()):
+                return now
+            before = now
+    return _singular(diagonal, beyond, top)
+
+
+def _singular(diagonal: list[Tensor], beyond: list[Tensor], top: int) -> Tensor:
+    """Largest singular values of the bidiagonal (N, steps, steps + 1), zeros where it has fewer."""
+    square = torch.nn.functional.pad(torch.diag_embed(torch.stack(diagonal, 1).double()), (0, 1))
+    values: Tensor = torch.linalg.svdvals(
+        square + torch.diag_embed(torch.stack(beyond, 1).double(), offset=1)[:, : square.shape[1]]
+    )
+    return torch.nn.functional.pad(values, (0, max(0, top - values.shape[1])))[:, :top]
 
 
 def _orthogonal(vector: Tensor, basis: list[Tensor]) -> Tensor:
-    """Twice Gram–Schmidt, each row against its own basis."""
-    if not basis:
-        return vector
-    stack = torch.stack(basis, 1)  # (N, steps, D)
+    """Twice Gram–Schmidt, each row against its own basis, a vector at a time so that nothing is copied."""
     for _ in range(2):
-        vector = vector - torch.bmm(torch.bmm(stack, vector[:, :, None]).transpose(1, 2), stack)[:, 0]
+        for direction in basis:
+            vector = vector - (vector * direction).sum(1, keepdim=True) * direction
     return vector
 
 
