@@ -9,7 +9,20 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from worldline import attacks, compare, encoder, explain, geometry, loading, nullmodel, plot, report, runs, trace, zoo
+    from worldline import (
+        attacks,
+        compare,
+        encoder,
+        explain,
+        geometry,
+        loading,
+        nullmodel,
+        plot,
+        report,
+        runs,
+        trace,
+        zoo,
+    )
     from worldline.geometry import (
         PairStatus,
         angle,

@@ -291,8 +291,9 @@ def _by_layer(ax: Axes, data: Explored) -> Axes:
     ax.set_xlabel("layer")
     ax.xaxis.set_major_locator(MaxNLocator(12, integer=True))
     if len(names) <= 16:
-        turn = {"rotation": 30, "ha": "right"} if sum(map(len, names)) > 60 else {}
-        ax.set_xticks(range(len(names)), names, **turn)
+        ax.set_xticks(range(len(names)), names)
+        if sum(map(len, names)) > 60:
+            ax.tick_params("x", rotation=30)
     ax.legend(frameon=False)
     return _plain(ax)
 
@@ -302,5 +303,5 @@ def _plain(ax: Axes) -> Axes:
     ax.spines[["top", "right"]].set_visible(False)
     figure = ax.get_figure()
     for text in figure.findobj(Text) if figure else ():
-        text.set_parse_math(False)  # type: ignore[attr-defined]
+        text.set_parse_math(False)
     return ax

@@ -82,7 +82,9 @@ def pair_worldlines(run: RunFolder, *, ax: Axes | None = None) -> Axes:
         for place, pair in enumerate(document[side]):
             line = np.array(pair["worldline"], dtype=float)
             label = side if place == 0 else None
-            ax.plot(at, line, color=LOOKS[role].paper, marker=LOOKS[role].marker, markersize=3, linewidth=1, label=label)
+            ax.plot(
+                at, line, color=LOOKS[role].paper, marker=LOOKS[role].marker, markersize=3, linewidth=1, label=label
+            )
     ax.set_xticks(at, [layer["name"] for layer in document["layers"]])
     ax.set(xlabel="layer", ylabel="rapidity φ (Fisher's z), nats")
     ax.legend(frameon=False)

@@ -76,9 +76,7 @@ def as_json(value: Any) -> Markup:
 def _policy(scripts: list[str], css: str) -> str:
     """Only these scripts and this style sheet are allowed, by hash; nothing is requested, and nothing is evaluated."""
     allowed = " ".join(map(_hash, scripts)) or "'none'"
-    return (
-        f"default-src 'none'; script-src {allowed}; style-src {_hash(css)}; img-src data:; base-uri 'none'; form-action 'none'"
-    )
+    return f"default-src 'none'; script-src {allowed}; style-src {_hash(css)}; img-src data:; base-uri 'none'; form-action 'none'"
 
 
 def _hash(text: str) -> str:

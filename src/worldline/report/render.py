@@ -78,7 +78,9 @@ def _render(run: RunFolder, beside: Beside) -> tuple[str, dict[str, bytes]]:
     else:
         kinds = [(other, kind_of(other)) for other in beside]
         models = tuple(other for other, kind in kinds if kind is explore)
-        attached = tuple(_attach(other, kind, place) for place, (other, kind) in enumerate(kinds) if kind is not explore)
+        attached = tuple(
+            _attach(other, kind, place) for place, (other, kind) in enumerate(kinds) if kind is not explore
+        )
         page, pictures = package.render(run, models, attached)
     return page, pictures
 

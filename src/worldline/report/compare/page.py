@@ -47,11 +47,16 @@ def describe(run: RunFolder) -> Document:
     for key, label in MATRICES.items():
         if summary.get(key) is not None:
             rows = tuple(
-                (summary["models"][row], *("–" if value is None else f"{value:.3f}" for value in _ordered(summary, key)[place]))
+                (
+                    summary["models"][row],
+                    *("–" if value is None else f"{value:.3f}" for value in _ordered(summary, key)[place]),
+                )
                 for place, row in enumerate(summary["order"])
             )
             table = Table(("source", *(summary["models"][place] for place in summary["order"])), rows)
-            views[key] = View(label, "Sources down, targets across.", f"{summary['probed_samples']} probed samples", table)
+            views[key] = View(
+                label, "Sources down, targets across.", f"{summary['probed_samples']} probed samples", table
+            )
     return Document(_headline(summary), comparison_findings(summary), views)
 
 
@@ -65,7 +70,9 @@ def draw(run: RunFolder) -> dict[str, Figure]:
 
 def _context(summary: dict[str, Any]) -> dict[str, Any]:
     spans = {"similarity": (-0.2, 1.0), "predicted": _range(summary["predicted"])}
-    heats = {key: heat_cells(_ordered(summary, key), spans.get(key, (0.0, 1.0))) for key in MATRICES if summary.get(key)}
+    heats = {
+        key: heat_cells(_ordered(summary, key), spans.get(key, (0.0, 1.0))) for key in MATRICES if summary.get(key)
+    }
     if summary["measured"] is not None:
         gap = _ordered({**summary, "difference": _difference(summary)}, "difference")
         heats["difference"] = heat_cells(gap, widest([gap], 0.1), diverging=True)

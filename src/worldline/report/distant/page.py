@@ -49,7 +49,9 @@ def describe(run: RunFolder) -> Document:
             for pair in summary[side]
         )
         table = Table(("samples", "distance at the input", "p at that distance", *names), rows)
-        views[side] = View(f"Pairs that were {side}", "Rapidity φ by layer.", f"{summary['counts']['pairs']:,} pairs searched", table)
+        views[side] = View(
+            f"Pairs that were {side}", "Rapidity φ by layer.", f"{summary['counts']['pairs']:,} pairs searched", table
+        )
     return Document(_headline(summary), distant_findings(summary), views)
 
 

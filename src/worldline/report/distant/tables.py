@@ -35,13 +35,16 @@ def path_picture(made: dict[str, Any]) -> PathPicture:
     """Distance at the layer, step by step."""
     values = [0.0 if value is None else value for value in made["path_distance"]]
     low, middle, _ = made["same_class_distance"]
-    top = max([*values, middle, 1e-12]) * 1.05
+    top = 1.05 * float(max([*values, middle, 1e-12]))
 
     def down(value: float) -> float:
         return (HEIGHT - BOTTOM) * (1 - value / top) + 6
 
     across = (WIDTH - LEFT - 8) / max(len(values) - 1, 1)
     points = " ".join(f"{LEFT + across * step:.1f},{down(value):.1f}" for step, value in enumerate(values))
-    levels = (("two samples of one class, median", down(middle)), ("nearest tenth of them: success is below", down(low)))
+    levels = (
+        ("two samples of one class, median", down(middle)),
+        ("nearest tenth of them: success is below", down(low)),
+    )
     scale = tuple((f"{top * part:.3g}", down(top * part)) for part in (0, 0.5, 0.95))
     return PathPicture(WIDTH, HEIGHT, f"M{points}".replace(" ", "L"), levels, scale, len(values) - 1)

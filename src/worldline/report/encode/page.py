@@ -43,7 +43,11 @@ def describe(run: RunFolder) -> Document:
             Table(
                 ("quantity", "measured", "law", "standard error", "unit"),
                 tuple(
-                    (row["quantity"], *(_told(row[key]) for key in ("measured", "predicted", "standard_error")), row["unit"])
+                    (
+                        row["quantity"],
+                        *(_told(row[key]) for key in ("measured", "predicted", "standard_error")),
+                        row["unit"],
+                    )
                     for row in it["measurements"]
                 ),
             ),

@@ -92,7 +92,11 @@ def _merits(data: Explored) -> tuple[tuple[str, str, str], ...]:
         hits, total = int((data.said[twin] == data.labels).sum()), len(data.labels)
         found.append((words, f"{100 * hits / total:.1f}%", interval(Proportion(hits, total).interval)))
     swap = summary["swap_layer"]
-    turned = f"most are on the wrong side there: {share(summary['layers'][swap['index']]['swapped_share'])}" if swap else "for good"
+    turned = (
+        f"most are on the wrong side there: {share(summary['layers'][swap['index']]['swapped_share'])}"
+        if swap
+        else "for good"
+    )
     found.append(("change sides at", swap["name"] if swap else "no layer", turned))
     warned = sum(check["status"] == "warned" for check in summary["checks"])
     found.append(("checks that warn", f"{warned} of {len(summary['checks'])}", "look here first" if warned else "none"))
@@ -106,7 +110,9 @@ def _change(data: Explored, tensors: dict[str, Tensor]) -> View:
     largest, length = change.abs().amax(1), change.norm(dim=1)
     moved = (change.abs() > 1e-6 * largest.clamp_min(1e-30)[:, None]).sum(1).double()
     scale = tensors["clean"][rows].flatten(1).double().norm(dim=1).clamp_min(1e-30)
-    middle = {name: float(it.median()) for name, it in (("moved", moved), ("largest", largest), ("length", length / scale))}
+    middle = {
+        name: float(it.median()) for name, it in (("moved", moved), ("largest", largest), ("length", length / scale))
+    }
     own = {"linf": middle["largest"], "l2": float(length.median())}[data.summary["norm"]]
     title = f"The attack changes {middle['moved']:.0f} of {change.shape[1]} entries of an input by at most {middle['largest']:.3g}"
     sentence = (
@@ -117,7 +123,9 @@ def _change(data: Explored, tensors: dict[str, Tensor]) -> View:
     low, high = data.summary["bounds"]
     greatest = float(change.abs().max())
     magnified = f"; changes are magnified {(high - low) / greatest:.1f} times" if greatest > 0 else ""
-    return View(title, sentence, f"n = {count(len(change), 'fooled sample' if data.fooled.any() else 'sample')}{magnified}")
+    return View(
+        title, sentence, f"n = {count(len(change), 'fooled sample' if data.fooled.any() else 'sample')}{magnified}"
+    )
 
 
 def _drawn(data: Explored, rows: npt.NDArray[np.int64], tensors: dict[str, Tensor], budget: int) -> dict[str, Any]:
@@ -140,7 +148,10 @@ def _drawn(data: Explored, rows: npt.NDArray[np.int64], tensors: dict[str, Tenso
         "boosts": [_boost(layer["excess_boost"]) for layer in layers],
         "names": [data.names[label] for label in labels],
         "classes": [
-            {"class": code[row.label], **{twin: [it.value, *(it.interval or (None, None))] for twin, it in row.right.items()}}
+            {
+                "class": code[row.label],
+                **{twin: [it.value, *(it.interval or (None, None))] for twin, it in row.right.items()},
+            }
             for row in data.classes
         ],
         "flows": [
@@ -203,4 +214,3 @@ def _pictures(data: Explored, rows: npt.NDArray[np.int64], tensors: dict[str, Te
 
 def _number(value: float) -> float | None:
     return round(float(value), 5) if np.isfinite(value) else None
-

@@ -14,11 +14,24 @@ from worldline.report.explore.side import side_by_side
 from worldline.report.guide import guide
 from worldline.report.kinds import Attached, Document
 from worldline.report.page import as_json, read_scripts, render_page
+from worldline.report.views import View
 from worldline.runs import RunFolder
 
 __all__ = ["describe", "draw", "render"]
 
-SCRIPTS = ("state", "numbers", "drawing", "listbox", "layers", "pictures", "worldlines", "map", "classes", "curve", "page")
+SCRIPTS = (
+    "state",
+    "numbers",
+    "drawing",
+    "listbox",
+    "layers",
+    "pictures",
+    "worldlines",
+    "map",
+    "classes",
+    "curve",
+    "page",
+)
 SECTIONS = ("trust", "layers", "turn", "sample", "map", "classes", "flow", "gallery", "curve")  # each a template
 
 
@@ -46,13 +59,15 @@ def render(
 def describe(run: RunFolder, beside: tuple[RunFolder, ...] = ()) -> Document:
     """What the page says, as a document of every model."""
     models = _read((run, *beside))
-    parts = {}
+    parts: dict[str, View] = {}
     for model in models:
         prefix = f"{model.name}: " if len(models) > 1 else ""
         parts |= {f"{prefix}{name}": view for name, view in model.views.items()}
     side = side_by_side(models)
     findings = (*([side.title, side.sentence] if side else ()), *(it for model in models for it in model.findings))
-    return Document(title=models[0].headline, findings=tuple(findings), views={**({"models": side} if side else {}), **parts})
+    return Document(
+        title=models[0].headline, findings=tuple(findings), views={**({"models": side} if side else {}), **parts}
+    )
 
 
 def draw(run: RunFolder) -> dict[str, Figure]:
@@ -76,7 +91,9 @@ def draw(run: RunFolder) -> dict[str, Figure]:
 def _read(runs: tuple[RunFolder, ...]) -> list[Model]:
     """Models with names of their own: equal ones are told apart by their folders."""
     named = [str(it.read_json("summary.json").get("model")) for it in runs]
-    unique = [name if named.count(name) == 1 else f"{name} ({run.path.name})" for name, run in zip(named, runs, strict=True)]
+    unique = [
+        name if named.count(name) == 1 else f"{name} ({run.path.name})" for name, run in zip(named, runs, strict=True)
+    ]
     return [
         read_model(run, name=tidy_name(name), share_of_page=len(runs)) for name, run in zip(unique, runs, strict=True)
     ]

@@ -17,7 +17,10 @@ def side_by_side(models: list[Model]) -> View | None:
     if len(models) < 2:
         return None
     summaries = [model.explored.summary for model in models]
-    table, basis = _table(models), f"{len(models)} models; 95% Wilson intervals of shares, bootstrap intervals of medians"
+    table, basis = (
+        _table(models),
+        f"{len(models)} models; 95% Wilson intervals of shares, bootstrap intervals of medians",
+    )
     differing = [key for key in SAME if any(it.get(key) != summaries[0].get(key) for it in summaries)]
     if differing:
         sentence = f"They were not tested alike: {', '.join(differing)} differ. Run them with the same settings to compare them."
@@ -39,7 +42,11 @@ def _why(weak: Model, strong: Model) -> str:
     for model in (weak, strong):
         summary = model.explored.summary
         swap, depth = summary["swap_layer"], summary["proper_depth"]["adversarial_clean"]
-        place = "never for good" if swap is None else f"at {swap['name']} (layer {swap['index']} of {len(summary['layers']) - 1})"
+        place = (
+            "never for good"
+            if swap is None
+            else f"at {swap['name']} (layer {swap['index']} of {len(summary['layers']) - 1})"
+        )
         ends = depth["interval"]
         told = f", {number(ends[0])} to {number(ends[1])}" if ends else ""
         parts.append(
@@ -55,7 +62,17 @@ def _kept(model: Model) -> Proportion:
 
 
 def _table(models: list[Model]) -> Table:
-    heads = ("clean", "95% interval", "noise", "95% interval", "under attack", "95% interval", "sides change at", "proper depth", "checks that warn")
+    heads = (
+        "clean",
+        "95% interval",
+        "noise",
+        "95% interval",
+        "under attack",
+        "95% interval",
+        "sides change at",
+        "proper depth",
+        "checks that warn",
+    )
     rows = []
     for model in models:
         data = model.explored
@@ -65,6 +82,9 @@ def _table(models: list[Model]) -> Table:
             cells += [share(part.value), interval(part.interval)]
         swap = data.summary["swap_layer"]
         warned = sum(check["status"] == "warned" for check in data.summary["checks"])
-        cells += ["never" if swap is None else swap["name"], number(data.summary["proper_depth"]["adversarial_clean"]["median"])]
+        cells += [
+            "never" if swap is None else swap["name"],
+            number(data.summary["proper_depth"]["adversarial_clean"]["median"]),
+        ]
         rows.append((*cells, f"{warned} of {len(data.summary['checks'])}"))
     return Table(("model", *heads), tuple(rows))

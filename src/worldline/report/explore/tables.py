@@ -32,7 +32,9 @@ def checks(found: list[dict[str, Any]]) -> Table:
 
 def rapidity(summary: dict[str, Any]) -> Table:
     """Median with 95 % interval of each comparison, and the untrained median."""
-    heads = tuple(head for label in PAIRS.values() for head in (f"{label}: median", "95% interval", "middle 80%", "untrained"))
+    heads = tuple(
+        head for label in PAIRS.values() for head in (f"{label}: median", "95% interval", "middle 80%", "untrained")
+    )
     rows = []
     for layer in summary["layers"]:
         cells = [f"{layer['index']} {layer['name']}", f"{layer['width']:,}"]

@@ -68,7 +68,9 @@ def _rapidity(data: Explored) -> View:
     adversarial, noise = (last["rapidity"][name] for name in ("adversarial_clean", "noise_clean"))
     table = tables.rapidity(summary)
     if adversarial["median"] is None or noise["median"] is None:
-        return View("Rapidity by layer", "No median of the fooled samples is finite at the last layer.", _basis(summary), table)
+        return View(
+            "Rapidity by layer", "No median of the fooled samples is finite at the last layer.", _basis(summary), table
+        )
     values = f"φ = {number(adversarial['median'])} at {last['name']}, against {number(noise['median'])} for noise"
     apart = _apart(adversarial["interval"], noise["interval"])
     if apart == 0:
@@ -171,14 +173,18 @@ def _map(data: Explored) -> View:
     for place, layer in enumerate(data.layers):
         nearer = data.rapidity["adversarial_wrong"][:, place] > data.rapidity["adversarial_clean"][:, place]
         part = Proportion(int(nearer[data.fooled].sum()), total)
-        title = f"At {layer}, {share(part.value)} of the fooled twins are nearer to strangers than to their own clean twin"
+        title = (
+            f"At {layer}, {share(part.value)} of the fooled twins are nearer to strangers than to their own clean twin"
+        )
         by_layer.append((title, f"{part.hits:,} of {total:,} ({interval(part.interval)}). {states}."))
     return View(*by_layer[-1], f"n = {count(len(data.fooled), 'sample')}; 95% Wilson intervals", None, tuple(by_layer))
 
 
 def _classes(data: Explored) -> View:
     rows = data.classes
-    worse = sorted((row for row in rows if row.apart("adversarial") < 0), key=lambda row: row.right["adversarial"].value or 0)
+    worse = sorted(
+        (row for row in rows if row.apart("adversarial") < 0), key=lambda row: row.right["adversarial"].value or 0
+    )
     better = [row for row in rows if row.apart("adversarial") > 0]
     if worse:
         first = worse[0]
@@ -191,7 +197,9 @@ def _classes(data: Explored) -> View:
     if better:
         sentence += f" Better than the others: {_names(better)}."
     clean = [row for row in rows if row.apart("clean") < 0]
-    sentence += f" On clean samples it is worse on {_names(clean)}." if clean else " On clean samples no class is worse."
+    sentence += (
+        f" On clean samples it is worse on {_names(clean)}." if clean else " On clean samples no class is worse."
+    )
     told = tuple((row.name, _class_sentence(row)) for row in rows)
     basis = f"n = {count(len(data.fooled), 'sample')} in {len(rows)} classes; 95% Wilson intervals"
     return View(title, sentence, basis, tables.classes(rows), told)
@@ -231,7 +239,9 @@ def _flow(data: Explored) -> View:
     by_layer = []
     for place, layer in enumerate(layers):
         turned = Proportion(sum(it.by_layer[place] for it in flows), total)
-        largest = ", ".join(f"{it.source} → {it.target} {it.by_layer[place]} of {it.count}" for it in flows[:TOLD_FLOWS])
+        largest = ", ".join(
+            f"{it.source} → {it.target} {it.by_layer[place]} of {it.count}" for it in flows[:TOLD_FLOWS]
+        )
         sentence = f"By {layer}, {share(turned.value)} of the fooled samples ({interval(turned.interval)}) have changed sides for good: {largest}."
         by_layer.append((title, sentence))
     return View(*by_layer[-1], f"n = {count(total, 'fooled sample')}; 95% Wilson intervals", table, tuple(by_layer))
