@@ -150,7 +150,8 @@ def _driver(summary: dict[str, Any]) -> View:
         sentence = "Every layer's interval includes 0, or lies below it: no layer stands out as the one to regularise."
         return View(title, sentence, _basis(summary), table)
     value, low, high, name = boosts[0]
-    told = f"{name} drives the adversarial twins away by {value:.2f} nats of rapidity more than noise (95% interval {low:.2f} to {high:.2f})"
+    told = f"{name} drives the adversarial twins away by {value:.2f} nats of rapidity more than noise (95% interval "
+    told += f"{low:.2f} to {high:.2f})"
     level = [it[3] for it in boosts[1:] if it[2] >= low]
     if level:
         title = f"{', '.join([name, *level])} drive the twins apart most"
@@ -235,14 +236,16 @@ def _flow(data: Explored) -> View:
     level = [it for it in flows[1:] if not _proportion(top, total).apart(_proportion(it, total))]
     title = f"Most often {top.source} becomes {top.target}: {top.count:,} of {total:,} fooled samples"
     if level:
-        title = f"{top.source} → {top.target} is the most frequent change ({top.count:,} of {total:,}), not clearly ahead of {len(level)} more"
+        title = f"{top.source} → {top.target} is the most frequent change ({top.count:,} of {total:,}), "
+        title += f"not clearly ahead of {len(level)} more"
     by_layer = []
     for place, layer in enumerate(layers):
         turned = Proportion(sum(it.by_layer[place] for it in flows), total)
         largest = ", ".join(
             f"{it.source} → {it.target} {it.by_layer[place]} of {it.count}" for it in flows[:TOLD_FLOWS]
         )
-        sentence = f"By {layer}, {share(turned.value)} of the fooled samples ({interval(turned.interval)}) have changed sides for good: {largest}."
+        sentence = f"By {layer}, {share(turned.value)} of the fooled samples ({interval(turned.interval)}) have changed sides for good: "
+        sentence += f"{largest}."
         by_layer.append((title, sentence))
     return View(*by_layer[-1], f"n = {count(total, 'fooled sample')}; 95% Wilson intervals", table, tuple(by_layer))
 
