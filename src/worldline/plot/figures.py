@@ -75,9 +75,12 @@ def rapidity_by_layer(source: Source, *, ax: Axes | None = None, pairs: tuple[st
 def changed_sides(source: Source, *, ax: Axes | None = None) -> Axes:
     """Share of samples nearer to the wrong class's mean than to their own's, by layer, with 95 % intervals.
 
-    >>> from worldline import plot
-    >>> plot.changed_sides.__annotations__["return"]
-    'Axes'
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> x, y = data.x[:60], data.y[:60]
+    >>> story = wl.explain.twins(model, x, wl.attacks.FGSM(epsilon=0.15)(model, x, y).x, y)
+    >>> wl.plot.changed_sides(story).get_ylabel()
+    'share nearer to the wrong class'
     """
     data, ax = read_explored(source), _axes(ax)
     series = (
@@ -101,9 +104,12 @@ def excess_boost(source: Source, *, ax: Axes | None = None) -> Axes:
 
     Above 0: the layer pushes the adversarial twin away by more than the noise twin.
 
-    >>> from worldline import plot
-    >>> plot.excess_boost.__annotations__["return"]
-    'Axes'
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> x, y = data.x[:60], data.y[:60]
+    >>> story = wl.explain.twins(model, x, wl.attacks.FGSM(epsilon=0.15)(model, x, y).x, y)
+    >>> wl.plot.excess_boost(story).get_ylabel()
+    'driven apart beyond noise, nats'
     """
     data, ax = read_explored(source), _axes(ax)
     boosts = {place: layer["excess_boost"] for place, layer in enumerate(data.summary["layers"])}
@@ -132,9 +138,12 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
     Raises:
         UsageError: there is no such sample.
 
-    >>> from worldline import plot
-    >>> plot.spacetime.__annotations__["return"]
-    'Axes'
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> x, y = data.x[:60], data.y[:60]
+    >>> story = wl.explain.twins(model, x, wl.attacks.FGSM(epsilon=0.15)(model, x, y).x, y)
+    >>> wl.plot.spacetime(story, sample=3).get_title()
+    'sample 3'
     """
     data, ax = read_explored(source), _axes(ax)
     chosen = data.typical() if sample is None else sample
@@ -169,9 +178,12 @@ def sample_map(source: Source, *, layer: int | None = None, ax: Axes | None = No
     Raises:
         UsageError: there is no such layer.
 
-    >>> from worldline import plot
-    >>> plot.sample_map.__annotations__["return"]
-    'Axes'
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> x, y = data.x[:60], data.y[:60]
+    >>> story = wl.explain.twins(model, x, wl.attacks.FGSM(epsilon=0.15)(model, x, y).x, y)
+    >>> wl.plot.sample_map(story, layer=0).get_xlabel()
+    'φ(adversarial, clean) at input: still beside its twin →'
     """
     data, ax = read_explored(source), _axes(ax)
     at = len(data.layers) - 1 if layer is None else layer
@@ -192,9 +204,12 @@ def sample_map(source: Source, *, layer: int | None = None, ax: Axes | None = No
 def class_accuracy(source: RunFolder | Explored, *, ax: Axes | None = None) -> Axes:
     """Accuracy by class, clean, under noise and under attack, with 95 % Wilson intervals.
 
-    >>> from worldline import plot
-    >>> plot.class_accuracy.__annotations__["return"]
-    'Axes'
+    >>> import tempfile, worldline as wl
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = wl.runs.explore(wl.runs.ExploreConfig(model="linear", samples=50, steps=5), Path(folder) / "run")
+    ...     wl.plot.class_accuracy(run).get_xlabel()
+    'class'
     """
     data, ax = read_explored(source), _axes(ax)
     looks = (("clean", "true"), ("noise", "noise"), ("adversarial", "adversarial"))
@@ -212,9 +227,12 @@ def class_accuracy(source: RunFolder | Explored, *, ax: Axes | None = None) -> A
 def class_flow(source: Source, *, layer: int | None = None, ax: Axes | None = None) -> Axes:
     """The largest flows of fooled samples from class to class: how many, and how many had changed sides by a layer.
 
-    >>> from worldline import plot
-    >>> plot.class_flow.__annotations__["return"]
-    'Axes'
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> x, y = data.x[:60], data.y[:60]
+    >>> story = wl.explain.twins(model, x, wl.attacks.FGSM(epsilon=0.15)(model, x, y).x, y)
+    >>> wl.plot.class_flow(story).get_xlabel()
+    'samples'
     """
     data, ax = read_explored(source), _axes(ax)
     at = len(data.layers) - 1 if layer is None else layer
@@ -236,9 +254,13 @@ def accuracy_curve(run: RunFolder | Explored, *, ax: Axes | None = None) -> Axes
     Raises:
         UsageError: the run holds no curve.
 
-    >>> from worldline import plot
-    >>> plot.accuracy_curve.__annotations__["return"]
-    'Axes'
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> x, y = data.x[:60], data.y[:60]
+    >>> story = wl.explain.twins(model, x, wl.attacks.FGSM(epsilon=0.15)(model, x, y).x, y)
+    >>> wl.plot.accuracy_curve(wl.plot.read_explored(story))
+    Traceback (most recent call last):
+    worldline.errors.UsageError: This run holds no curve of accuracy against ε.
     """
     data, ax = read_explored(run), _axes(ax)
     curve: dict[str, Any] | None = data.summary.get("curve")

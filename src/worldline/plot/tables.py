@@ -30,9 +30,11 @@ def transfer(source: RunFolder | Predicted, *, which: str = "predicted", ax: Axe
     Raises:
         UsageError: there is no such table.
 
-    >>> from worldline import plot
-    >>> plot.transfer.__annotations__["return"]
-    'Axes'
+    >>> import worldline as wl
+    >>> models = {name: wl.zoo.load(name) for name in ("linear", "mlp")}
+    >>> found = wl.compare.predict(models, wl.zoo.digits().x[:100], epsilon=0.15)
+    >>> wl.plot.transfer(found).get_title()
+    'predicted'
     """
     if isinstance(source, RunFolder):
         document = tidy(source.read_json("summary.json"))
@@ -68,9 +70,12 @@ def pair_worldlines(run: RunFolder, *, ax: Axes | None = None) -> Axes:
         run: a finished run of ``distant``.
         ax: where to draw; a pair's curve has a gap where its rapidity is infinite.
 
-    >>> from worldline import plot
-    >>> plot.pair_worldlines.__annotations__["return"]
-    'Axes'
+    >>> import tempfile, worldline as wl
+    >>> from pathlib import Path
+    >>> config = wl.runs.DistantConfig(model="mlp", samples=60, nulls=0, pairs=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     wl.plot.pair_worldlines(wl.runs.distant(config, Path(folder) / "run")).get_xlabel()
+    'layer'
     """
     document: dict[str, Any] = tidy(run.read_json("summary.json"))
     if "far" not in document:

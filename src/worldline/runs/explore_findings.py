@@ -84,10 +84,10 @@ def _driver(summary: dict[str, Any]) -> str:
         return "No layer drives the adversarial twins away from their clean twins by more than noise of the same size does."
     level = [it["name"] for value, it in boosts if it is not layer and _reaches(it["excess_boost"]["interval"], high)]
     names = ", ".join([layer["name"], *level])
-    return (
-        f"{names} {'drive' if level else 'drives'} them apart most: {-boost:.2f} nats of rapidity beyond what it does to noise of the same size"
-        f"{interval}."
+    first = (
+        f"{names} drive them apart most, {layer['name']} by" if level else f"{layer['name']} drives them apart most:"
     )
+    return f"{first} {-boost:.2f} nats of rapidity beyond what it does to noise of the same size{interval}."
 
 
 def _reaches(interval: list[float | None] | None, high: float | None) -> bool:
