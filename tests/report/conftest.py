@@ -35,8 +35,8 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 @pytest.fixture(scope="session")
 def other(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """Another model under the very same attack, clearly less fragile."""
-    return wl.runs.explore(ExploreConfig(model="cnn-adv"), tmp_path_factory.mktemp("report") / "other")
+    """Another model under the very same attack."""
+    return wl.runs.explore(ExploreConfig(model="mlp-adv"), tmp_path_factory.mktemp("report") / "other")
 
 
 @pytest.fixture(scope="session")
