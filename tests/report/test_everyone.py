@@ -63,7 +63,10 @@ def test_nothing_is_wider_than_a_narrow_screen(kind: str, visitor, request) -> N
 @pytest.mark.end_to_end
 def test_the_button_changes_the_theme_of_page_and_figures(visitor, explored) -> None:
     visitor.open(explored.path / "report.html")
-    colours = "return [document.body, document.querySelector('#figure-boosts .marks')].map((it) => getComputedStyle(it)).map((it) => [it.backgroundColor, it.fill])"
+    colours = (
+        "return [document.body, document.querySelector('#figure-boosts .marks')]"
+        ".map((it) => getComputedStyle(it)).map((it) => [it.backgroundColor, it.fill])"
+    )
     before = visitor.run(colours)
     visitor.click("#toggle-theme")
     after = visitor.run(colours)
@@ -80,7 +83,9 @@ def resize(visitor, width: int, height: int) -> None:
 
 def serious(visitor, options: str) -> list[Any]:
     visitor.run(AXE.read_text("utf-8"))
-    run = "const done = arguments[0]; axe.run(document, OPTIONS).then((it) => done(it.violations))".replace("OPTIONS", options)
+    run = "const done = arguments[0]; axe.run(document, OPTIONS).then((it) => done(it.violations))".replace(
+        "OPTIONS", options
+    )
     found = visitor.browser.execute_async_script(run)
     return [
         (it["id"], it["impact"], [node["html"][:200] for node in it["nodes"]])

@@ -21,7 +21,7 @@ import worldline as wl
 from worldline.cli import commands
 from worldline.report.images import picture, picture_array, sheet
 
-from .conftest import CURVE  # noqa: TID252
+from .conftest import CURVE
 
 
 def page_data(page: str) -> dict:
@@ -34,7 +34,9 @@ def test_all_formats_say_the_same(explored, copy_of) -> None:
     result = CliRunner().invoke(commands, ["report", str(run.path), "--format", "html,png,svg,md,json"])
     assert result.exit_code == 0, result.output
     names = ("boosts", "classes", "curve", "flow", "map", "rapidity", "sides", "spacetime")
-    assert sorted(path.name for path in (run.path / "figures").iterdir()) == [f"{name}.{end}" for name in names for end in ("png", "svg")]
+    assert sorted(path.name for path in (run.path / "figures").iterdir()) == [
+        f"{name}.{end}" for name in names for end in ("png", "svg")
+    ]
     with Image.open(run.path / "figures" / "rapidity.png") as drawn:
         assert min(drawn.size) > 500
     page = page_data((run.path / "report.html").read_text())
@@ -61,7 +63,11 @@ def test_figures_have_the_numbers_of_the_page_and_of_the_summary(explored, copy_
         return {str(it.get_label()): np.asarray(it.get_ydata(), float) for it in ax.get_lines()}
 
     drawn = lines(wl.plot.rapidity_by_layer(run))
-    pairs = {"adversarial_clean": "adversarial – clean", "noise_clean": "noise – clean", "adversarial_wrong": "adversarial – wrong class"}
+    pairs = {
+        "adversarial_clean": "adversarial – clean",
+        "noise_clean": "noise – clean",
+        "adversarial_wrong": "adversarial – wrong class",
+    }
     for pair, label in pairs.items():
         stored = [layer["rapidity"][pair]["median"] for layer in summary["layers"]]
         np.testing.assert_allclose(drawn[label], stored, rtol=1e-12)
@@ -174,7 +180,12 @@ def test_results_show_themselves_in_notebooks(explored, digits, mlp) -> None:
     story = wl.explain.twins(mlp, x, wl.attacks.FGSM(epsilon=0.15)(mlp, x, y).x, y)
     found = wl.explain.distant(mlp, x, y, nulls=0, k=3)
     predicted = wl.compare.predict({"<b>": mlp, "linear": wl.zoo.load("linear")}, digits.x[:100], epsilon=0.15)
-    for result, words in ((story, "samples are fooled"), (found, "3 merged, 3 opposed"), (predicted, "&lt;b&gt;"), (explored, "cnn")):
+    for result, words in (
+        (story, "samples are fooled"),
+        (found, "3 merged, 3 opposed"),
+        (predicted, "&lt;b&gt;"),
+        (explored, "cnn"),
+    ):
         markup = result._repr_html_()
         assert words in markup
         assert "<b>" not in markup

@@ -67,7 +67,9 @@ def test_any_words_are_rendered_as_text(words: list[str]) -> None:
     title, sentence, basis, head, cell, other = words
     view = View(title, sentence, basis, Table((head, "b"), ((cell, other),)))
     markup = fill_template("explore/sections/models.html.j2", side=view, models=[])
-    empty = fill_template("explore/sections/models.html.j2", side=View("", "", "", Table(("", "b"), (("", ""),))), models=[])
+    empty = fill_template(
+        "explore/sections/models.html.j2", side=View("", "", "", Table(("", "b"), (("", ""),))), models=[]
+    )
     found, expected = Counter(), Counter()
     found.feed(markup)
     expected.feed(empty)
@@ -85,14 +87,24 @@ def test_hostile_names_are_shown_as_text_and_nothing_runs(visitor, explored, oth
     summary = explored.read_json("summary.json")
     layers = [{**layer, "name": name} for layer, name in zip(summary["layers"], HOSTILE[:5], strict=True)]
     run = copy_of(explored)
-    changes = {"model": HOSTILE[0], "data": HOSTILE[6], "class_names": HOSTILE, "layers": layers, "notes": HOSTILE, "attack": HOSTILE[1] + ":x"}
+    changes = {
+        "model": HOSTILE[0],
+        "data": HOSTILE[6],
+        "class_names": HOSTILE,
+        "layers": layers,
+        "notes": HOSTILE,
+        "attack": HOSTILE[1] + ":x",
+    }
     changes["checks"] = [{**check, "sentence": HOSTILE[2], "source": HOSTILE[5]} for check in summary["checks"]]
     (run.path / "summary.json").write_text(json.dumps({**summary, **changes}))  # a lone surrogate as an escape
     requested = visitor.open(wl.report.write_report(run, beside=(other,)))
     check_harmless(visitor, requested)
     assert '</script><script>document.title="ran"</script>' in visitor.text("h1")
     for layer in range(5):
-        visitor.run("const it = document.getElementById('choose-layer'); it.value = arguments[0]; it.dispatchEvent(new Event('change'))", str(layer))
+        visitor.run(
+            "const it = document.getElementById('choose-layer'); it.value = arguments[0]; it.dispatchEvent(new Event('change'))",
+            str(layer),
+        )
     for _ in range(4):
         visitor.click("#next-sample")
     visitor.run("for (const it of document.querySelectorAll('details')) it.open = true")

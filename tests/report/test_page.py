@@ -36,7 +36,13 @@ def test_the_page_asks_for_nothing_and_complains_of_nothing(visitor, page: Path)
     policy = re.search(r'Content-Security-Policy" content="([^"]*)"', markup).group(1)
     assert "unsafe" not in policy
     assert "default-src &#39;none&#39;" in policy
-    assert visitor.run("return [...document.querySelectorAll('*')].filter((it) => it.getAttributeNames().some((name) => name.startsWith('on'))).length") == 0
+    assert (
+        visitor.run(
+            "return [...document.querySelectorAll('*')]"
+            ".filter((it) => it.getAttributeNames().some((name) => name.startsWith('on'))).length"
+        )
+        == 0
+    )
 
 
 @pytest.mark.end_to_end
@@ -57,14 +63,19 @@ def test_the_policy_would_stop_a_request_a_script_and_a_style(visitor, page: Pat
 
 
 @pytest.mark.end_to_end
-def test_every_view_has_a_finding_a_sentence_its_basis_its_table_and_a_way_into_the_guide(visitor, explored, page) -> None:
+def test_every_view_has_a_finding_a_sentence_its_basis_its_table_and_a_way_into_the_guide(
+    visitor, explored, page
+) -> None:
     visitor.open(page)
     summary = explored.read_json("summary.json")
     text = visitor.text("main")
     for sentence in wl.runs.findings(summary):
         assert sentence in text
     for name in FIGURES:
-        assert visitor.run("return document.querySelectorAll(`#figure-${arguments[0]} svg.chart .marks`).length", name) >= 1, name
+        assert (
+            visitor.run("return document.querySelectorAll(`#figure-${arguments[0]} svg.chart .marks`).length", name)
+            >= 1
+        ), name
     for section in visitor.browser.find_elements("css selector", "main > section, .pair > section"):
         if section.get_attribute("id") == "guide":
             continue
@@ -90,7 +101,9 @@ def test_a_choice_made_in_one_view_moves_all_and_back_undoes_it(visitor, explore
     assert visitor.text("#flow .sentence").startswith(f"By {layers[-1]}, ")
     assert layers[-1] in visitor.text("#read-out")
     visitor.browser.back()
-    WebDriverWait(visitor.browser, 5).until(lambda it: it.execute_script("return document.getElementById('choose-layer').value") == before)
+    WebDriverWait(visitor.browser, 5).until(
+        lambda it: it.execute_script("return document.getElementById('choose-layer').value") == before
+    )
     assert visitor.text("#map-title").startswith(f"At {layers[int(before)]}, ")
     visitor.click("#gallery-cards button", 3)
     sample = choice(visitor)["sample"]
@@ -113,7 +126,10 @@ def test_the_worldlines_are_those_of_the_stored_pairs(visitor, explored, page) -
         field.clear()
         field.send_keys(str(sample), Keys.ENTER)
         visitor.run("document.querySelector('#table-sample').closest('details').open = true")
-        rows = visitor.run("return [...document.querySelectorAll('#table-sample tbody tr')].map((row) => [...row.cells].map((it) => it.textContent))")
+        rows = visitor.run(
+            "return [...document.querySelectorAll('#table-sample tbody tr')]"
+            ".map((row) => [...row.cells].map((it) => it.textContent))"
+        )
         shown = np.array([[cell.replace("−", "-") for cell in row[1:]] for row in rows], dtype=float)
         for place, name in enumerate(("noise_clean", "adversarial_clean", "clean_true", "clean_wrong")):
             rho = np.tanh(pairs[name].to_numpy().reshape(-1, layers)[sample])
@@ -145,7 +161,9 @@ def test_keys_reach_every_figure_and_move_its_choice(visitor, page: Path) -> Non
     assert after != before
     assert f"Sample {after}," in visitor.run(told, "figure-map")
     assert f"Sample {after}," in visitor.text("#read-out")
-    assert visitor.run("return document.querySelectorAll('#figure-map .tip:not([hidden]) canvas').length") == 4  # on focus
+    assert (
+        visitor.run("return document.querySelectorAll('#figure-map .tip:not([hidden]) canvas').length") == 4
+    )  # on focus
     assert visitor.run("return history.length") == steps  # walking leaves nothing to go back through
     classes = visitor.browser.find_element("id", "figure-classes")
     classes.send_keys(Keys.END)
@@ -165,7 +183,10 @@ def test_pointing_at_a_sample_shows_its_pictures_and_clicking_chooses_it(visitor
     tip = "#figure-map .tip:not([hidden])"
     WebDriverWait(visitor.browser, 5).until(lambda it: it.find_elements("css selector", f"{tip} canvas"))
     assert visitor.text(f"{tip} p").startswith(f"Sample {chosen},")
-    painted = "return [...document.querySelectorAll(arguments[0])].map((it) => new Set(it.getContext('2d').getImageData(0, 0, it.width, it.height).data).size)"
+    painted = (
+        "return [...document.querySelectorAll(arguments[0])]"
+        ".map((it) => new Set(it.getContext('2d').getImageData(0, 0, it.width, it.height).data).size)"
+    )
     assert min(visitor.run(painted, f"{tip} canvas")) > 2
     visitor.click("#next-sample")
     visitor.click_at("#figure-map svg.chart", *ring)
@@ -188,10 +209,14 @@ def test_two_models_and_other_runs_share_one_page(visitor, explored, other, sear
     assert choice(visitor)["model"] == "1"
     assert visitor.run("return document.getElementById('choose-layer').selectedOptions[0].text") == "logits"  # by name
     Select(visitor.browser.find_element("id", "choose-layer")).select_by_index(0)
-    assert visitor.run("return document.querySelector('select[data-heat]').selectedOptions[0].text") == "input"  # goes along
+    assert (
+        visitor.run("return document.querySelector('select[data-heat]').selectedOptions[0].text") == "input"
+    )  # goes along
     for _ in range(3):
         visitor.browser.back()
-    WebDriverWait(visitor.browser, 5).until(lambda it: it.find_element("tag name", "h1").text.startswith("cnn is fooled"))
+    WebDriverWait(visitor.browser, 5).until(
+        lambda it: it.find_element("tag name", "h1").text.startswith("cnn is fooled")
+    )
 
 
 @pytest.mark.end_to_end

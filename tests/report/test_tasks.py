@@ -21,7 +21,8 @@ def page(visitor, explored: RunFolder):
 def test_is_my_model_worse_on_class_3(page, explored) -> None:
     page.click(".jump a[href='#classes']")
     box = page.run(
-        "const svg = document.querySelector('#figure-classes svg.chart'); const label = [...svg.querySelectorAll('text')].find((it) => it.textContent === '3');"
+        "const svg = document.querySelector('#figure-classes svg.chart');"
+        "const label = [...svg.querySelectorAll('text')].find((it) => it.textContent === '3');"
         "const a = label.getBoundingClientRect(), b = svg.getBoundingClientRect(); return (a.x + a.width / 2 - b.x) / b.width"
     )
     page.click_at("#figure-classes svg.chart", box, 0.5)

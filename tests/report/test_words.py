@@ -27,7 +27,9 @@ SHARES = st.floats(0, 1)
 
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Explored:
-    return read_explored(wl.runs.explore(ExploreConfig(model="mlp", samples=100, steps=5), tmp_path_factory.mktemp("words") / "run"))
+    return read_explored(
+        wl.runs.explore(ExploreConfig(model="mlp", samples=100, steps=5), tmp_path_factory.mktemp("words") / "run")
+    )
 
 
 def ends(values: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -112,9 +114,14 @@ def test_a_class_is_worse_only_where_its_interval_lies_below_the_others(small: E
     labels = np.repeat(np.arange(len(right)), 40)
     hit = np.concatenate([np.arange(40) < hits for hits in right])
     said = {twin: np.where(hit, labels, labels + 1) for twin in ("clean", "noise", "adversarial")}
-    data = replace(small, labels=labels, said=said, fooled=np.zeros(len(labels), bool), swap=np.full(len(labels), -1), rapidity={
-        name: np.zeros((len(labels), len(small.layers))) for name in small.rapidity
-    })
+    data = replace(
+        small,
+        labels=labels,
+        said=said,
+        fooled=np.zeros(len(labels), bool),
+        swap=np.full(len(labels), -1),
+        rapidity={name: np.zeros((len(labels), len(small.layers))) for name in small.rapidity},
+    )
     view = tell(data, CHANGE)["classes"]
     for place, hits in enumerate(right):
         own, rest = Proportion(hits, 40), Proportion(sum(right) - hits, 40 * (len(right) - 1))
@@ -131,7 +138,9 @@ def test_wilsons_interval_solves_its_equation(count: int, data) -> None:
     part = Proportion(hits, count)
     for end in part.interval:
         if 1e-9 < end < 1 - 1e-9:  # the ends of |p̂ − p| = z √(p(1 − p)/n)
-            assert math.isclose(abs(part.value - end), 1.959964 * math.sqrt(end * (1 - end) / count), rel_tol=1e-6, abs_tol=1e-9)
+            assert math.isclose(
+                abs(part.value - end), 1.959964 * math.sqrt(end * (1 - end) / count), rel_tol=1e-6, abs_tol=1e-9
+            )
     assert part.interval[0] <= part.value + 1e-12
     assert part.interval[1] >= part.value - 1e-12
 
@@ -142,4 +151,4 @@ def test_what_was_not_attacked_alike_is_not_compared(explored, other, copy_of) -
     page = wl.report.render_report(explored, beside=(changed_run,))
     assert "These models cannot be compared by these runs" in page
     assert "epsilon differ" in page
-    assert "is more fragile" not in page
+    assert "cnn is more fragile" not in page

@@ -38,6 +38,7 @@ ROLES = {
 }
 STATE_ROLES = ("adversarial", "noise", "other")
 MOST_FLOWS = 12
+LONGEST_LABEL = 20
 
 
 def rapidity_by_layer(source: Source, *, ax: Axes | None = None, pairs: tuple[str, ...] = tuple(PAIRS)) -> Axes:
@@ -161,7 +162,7 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
         ax.plot(place, time, linestyle="none", marker="_", markersize=12, color=look.paper)
         least = min(least, float(line.place.min()))
     ax.set(xlabel="Σ ρ with the clean sample", xlim=(least - 0.3, depth + 0.3), ylim=(0, depth + 0.2))
-    ax.set_yticks(range(depth + 1), ["", *data.layers])
+    ax.set_yticks(range(depth + 1), ["", *_short(data.layers)])
     ax.set_title(f"sample {chosen}")
     ax.legend(frameon=False)
     return _plain(ax)
@@ -194,7 +195,7 @@ def sample_map(source: Source, *, layer: int | None = None, ax: Axes | None = No
         x, y = (_finite(data.rapidity[pair][rows, at]) for pair in ("adversarial_clean", "adversarial_wrong"))
         ax.plot(x, y, linestyle="none", marker=look.marker, markersize=3, color=look.paper, alpha=0.6, label=name)
     ax.set(
-        xlabel=f"φ(adversarial, clean) at {data.layers[at]}: still beside its twin →",
+        xlabel=f"φ(adversarial, clean) at {_short(data.layers)[at]}: still beside its twin →",
         ylabel="φ(adversarial, wrong class): beside strangers →",
     )
     ax.legend(frameon=False)
@@ -218,7 +219,7 @@ def class_accuracy(source: RunFolder | Explored, *, ax: Axes | None = None) -> A
         values = [row.right[twin].value or 0.0 for row in data.classes]
         ends = [row.right[twin].interval or (0.0, 1.0) for row in data.classes]
         _intervals(ax, at, values, ends, role, twin, line=False)
-    ax.set_xticks(range(len(data.classes)), [row.name for row in data.classes])
+    ax.set_xticks(range(len(data.classes)), _short([row.name for row in data.classes]))
     ax.set(xlabel="class", ylabel="accuracy", ylim=(-0.02, 1.02))
     ax.legend(frameon=False)
     return _plain(ax)
@@ -240,8 +241,8 @@ def class_flow(source: Source, *, layer: int | None = None, ax: Axes | None = No
     places = range(len(flows))
     ax.barh(places, [it.count for it in flows], color="none", edgecolor=LOOKS["other"].paper, label="fooled")
     turned = [it.by_layer[at] for it in flows]
-    ax.barh(places, turned, color=LOOKS["wrong"].paper, label=f"changed sides for good by {data.layers[at]}")
-    ax.set_yticks(places, [f"{it.source} → {it.target}" for it in flows])
+    ax.barh(places, turned, color=LOOKS["wrong"].paper, label=f"changed sides for good by {_short(data.layers)[at]}")
+    ax.set_yticks(places, [" → ".join(_short([it.source, it.target])) for it in flows])
     ax.invert_yaxis()
     ax.set_xlabel("samples")
     ax.legend(frameon=False)
@@ -308,8 +309,13 @@ def _finite(values: Any) -> Any:
     return np.where(np.isfinite(values), values, np.nan)
 
 
+def _short(names: list[str]) -> list[str]:
+    """Names that leave room for the figure."""
+    return [name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}…" for name in names]
+
+
 def _by_layer(ax: Axes, data: Explored) -> Axes:
-    names = data.layers
+    names = _short(data.layers)
     ax.set_xlabel("layer")
     ax.xaxis.set_major_locator(MaxNLocator(12, integer=True))
     if len(names) <= 16:

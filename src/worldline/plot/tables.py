@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from worldline.compare import Predicted
 from worldline.errors import UsageError
 from worldline.plot.colours import LOOKS
-from worldline.plot.figures import _axes, _plain
+from worldline.plot.figures import _axes, _plain, _short
 from worldline.plot.names import tidy
 from worldline.runs import RunFolder
 
@@ -47,7 +47,7 @@ def transfer(source: RunFolder | Predicted, *, which: str = "predicted", ax: Axe
     values = np.array([[table[row][column] for column in order] for row in order], dtype=float)
     ax = _axes(ax)
     drawn = ax.imshow(values, cmap="cividis")
-    ordered = [names[place] for place in order]
+    ordered = _short([names[place] for place in order])
     ax.set_xticks(range(len(ordered)), ordered, rotation=40, ha="right")
     ax.set_yticks(range(len(ordered)), ordered)
     ax.set(xlabel="target", ylabel="source", title=which.replace("_", " "))
@@ -90,7 +90,7 @@ def pair_worldlines(run: RunFolder, *, ax: Axes | None = None) -> Axes:
             ax.plot(
                 at, line, color=LOOKS[role].paper, marker=LOOKS[role].marker, markersize=3, linewidth=1, label=label
             )
-    ax.set_xticks(at, [layer["name"] for layer in document["layers"]])
+    ax.set_xticks(at, _short([layer["name"] for layer in document["layers"]]))
     ax.set(xlabel="layer", ylabel="rapidity φ (Fisher's z), nats")
     ax.legend(frameon=False)
     return _plain(ax)

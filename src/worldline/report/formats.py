@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
+from warnings import catch_warnings, filterwarnings
 
 from matplotlib import rc_context
 
@@ -81,7 +82,8 @@ def _pictures(run: RunFolder, form: str) -> list[Path]:
     if not hasattr(package, "draw"):
         raise UsageError(f"A report of this kind exists as html only: {run.path}.")
     written = []
-    with rc_context({"svg.hashsalt": "worldline"}):  # the same run gives the same file
+    with rc_context({"svg.hashsalt": "worldline"}), catch_warnings():  # the same run gives the same file
+        filterwarnings("ignore", message="Glyph")  # a name may hold signs that the font lacks: they are drawn as boxes
         for name, figure in package.draw(run).items():
             buffer = io.BytesIO()
             figure.savefig(buffer, format=form, metadata={"Date": None} if form == "svg" else {"Software": None})
