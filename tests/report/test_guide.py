@@ -16,7 +16,9 @@ DOCS = Path(__file__).parents[2] / "docs"
 @pytest.mark.law
 def test_the_page_carries_the_docs_word_for_word() -> None:
     carried = resources.files("worldline.report").joinpath("guide.md").read_text("utf-8")
-    assert carried == (DOCS / "report.md").read_text("utf-8"), "docs/report.md and report/guide.md are one text: copy the newer"
+    assert carried == (DOCS / "report.md").read_text("utf-8"), (
+        "docs/report.md and report/guide.md are one text: copy the newer"
+    )
     markup = str(guide())
     ids = re.findall(r'<h\d id="([^"]+)"', markup)
     assert len(ids) == len(set(ids)) == carried.count("\n#") + 1

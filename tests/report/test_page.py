@@ -13,6 +13,8 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 import worldline as wl
 from worldline.runs import RunFolder
 
+from .conftest import CURVE  # noqa: TID252
+
 FIGURES = ("leaving", "joining", "sides", "boosts", "spacetime", "map", "classes")
 
 
@@ -81,7 +83,7 @@ def test_every_view_has_a_finding_a_sentence_its_basis_its_table_and_a_way_into_
             continue
         assert section.find_element("tag name", "h2").text
         assert section.find_element("css selector", ".sentence").text
-        assert "n = " in section.find_element("css selector", ".basis").text or "checks" in section.text
+        assert "n = " in section.find_element("css selector", ".basis").text
         target = section.find_element("css selector", "details.how a").get_attribute("hash")
         assert visitor.run("return Boolean(document.querySelector(arguments[0]))", target), target
         if section.find_elements("css selector", ".figure"):
@@ -220,12 +222,25 @@ def test_two_models_and_other_runs_share_one_page(visitor, explored, other, sear
 
 
 @pytest.mark.end_to_end
+def test_the_curve_is_there_where_the_run_has_one(visitor, explored, page, copy_of) -> None:
+    visitor.open(page)
+    assert visitor.browser.find_elements("id", "curve") == []
+    visitor.open(wl.report.write_report(copy_of(explored, curve=CURVE), beside=(explored,)))
+    assert visitor.text("#curve-title") == "Accuracy falls from 98% at ε = 0 to 0% at ε = 0.3"
+    assert len(visitor.browser.find_elements("css selector", "#figure-curve .whisker.adversarial")) == 3
+    Select(visitor.browser.find_element("id", "choose-model")).select_by_index(1)
+    assert not visitor.browser.find_element("id", "curve").is_displayed()
+    assert visitor.browser.complaints() == []
+
+
+@pytest.mark.end_to_end
 def test_print_opens_the_explanations_and_hides_the_controls(visitor, page: Path) -> None:
     visitor.open(page)
     visitor.run("window.dispatchEvent(new Event('beforeprint'))")
     assert visitor.run("return document.querySelectorAll('details.how:not([open])').length") == 0
     visitor.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
     assert not visitor.browser.find_element("css selector", "nav.bar").is_displayed()
+    assert visitor.browser.find_element("css selector", "#figure-boosts .whisker").is_displayed()
     visitor.run("window.dispatchEvent(new Event('afterprint'))")
     assert visitor.run("return document.querySelectorAll('details.how[open]').length") == 0
 

@@ -58,7 +58,7 @@ def _trust(summary: dict[str, Any]) -> View:
         else "Nothing speaks against it. A determined failure can still pass such checks, and another attack may do better: "
         "accuracy under an attack is an upper bound on robustness."
     )
-    return View(title, sentence, apply, tables.checks(checks))
+    return View(title, sentence, f"n = {apply}", tables.checks(checks))
 
 
 def _rapidity(data: Explored) -> View:

@@ -59,7 +59,7 @@ const line = (points, className) => {
 
 const words = (text, x, y, attributes = {}) => node("text", { x, y, ...attributes }, text);
 
-/* An empty figure. x and y: {low, high, label} or {names, label}; returns places X(value), Y(value) and the svg. */
+/* An empty figure. x and y: {low, high, label} or {names, label}, with a brief label for narrow places; returns places X(value), Y(value) and the svg. */
 const figure = (host, { x, y, height }) => {
   const width = Math.max(260, host.clientWidth || 600);
   const turned = x.names && x.names.reduce((sum, name) => sum + Math.min(name.length, 14), 0) * 7.5 > width - 60;
@@ -90,7 +90,8 @@ const figure = (host, { x, y, height }) => {
     grid.append(words(label, box.left - 6, at + 4, { "text-anchor": "end" }));
   }
   if (!y.names && y.low < 0 && y.high > 0) grid.append(node("line", { class: "zero", x1: box.left, x2: box.right, y1: Y(0), y2: Y(0) }));
-  grid.append(words(x.label, (box.left + box.right) / 2, height - 6, { "text-anchor": "middle", class: "axis" }));
+  const label = x.brief && x.label.length * 6.6 > width - 40 ? x.brief : x.label;
+  grid.append(words(label, (box.left + box.right) / 2, height - 6, { "text-anchor": "middle", class: "axis" }));
   svg.append(grid);
   for (const old of host.querySelectorAll("svg.chart")) old.remove();
   host.prepend(svg);
@@ -103,7 +104,7 @@ const intervals = (chart, rows, role, shift = 0) => {
   for (const [index, [, low, high]] of known)
     if (low !== null) {
       const at = chart.X(index) + shift;
-      chart.svg.append(node("line", { class: `bar ${role}`, x1: at, x2: at, y1: chart.Y(low), y2: chart.Y(high) }));
+      chart.svg.append(node("line", { class: `whisker ${role}`, x1: at, x2: at, y1: chart.Y(low), y2: chart.Y(high) }));
     }
   const points = known.map(([index, [value]]) => [chart.X(index) + shift, chart.Y(value)]);
   chart.svg.append(marks(points, role, 4));
