@@ -13,7 +13,7 @@ from selenium.webdriver.support.ui import Select, WebDriverWait
 import worldline as wl
 from worldline.runs import RunFolder
 
-from .conftest import CURVE  # noqa: TID252
+from .conftest import CURVE
 
 FIGURES = ("leaving", "joining", "sides", "boosts", "spacetime", "map", "classes")
 

@@ -310,8 +310,14 @@ def _finite(values: Any) -> Any:
 
 
 def _short(names: list[str]) -> list[str]:
-    """Names that leave room for the figure."""
-    return [name if len(name) <= LONGEST_LABEL else f"{name[: LONGEST_LABEL - 1]}…" for name in names]
+    """Names that leave room for the figure; those with dots keep their end, in which they differ."""
+
+    def short(name: str) -> str:
+        if len(name) <= LONGEST_LABEL:
+            return name
+        return f"…{name[1 - LONGEST_LABEL :]}" if "." in name else f"{name[: LONGEST_LABEL - 1]}…"
+
+    return [short(name) for name in names]
 
 
 def _by_layer(ax: Axes, data: Explored) -> Axes:

@@ -13,6 +13,7 @@ __all__ = ["headline", "tell"]
 
 HALF = 0.5
 TOLD_FLOWS = 3
+MOST_NAMED = 6
 
 
 def tell(data: Explored, change: View) -> dict[str, View]:
@@ -154,8 +155,8 @@ def _driver(summary: dict[str, Any]) -> View:
     told += f"{low:.2f} to {high:.2f})"
     level = [it[3] for it in boosts[1:] if it[2] >= low]
     if level:
-        title = f"{', '.join([name, *level])} drive the twins apart most"
-        sentence = f"{told}; the intervals of {', '.join(level)} overlap it. {advice}"
+        title = f"{_listed([name, *level])} drive the twins apart most"
+        sentence = f"{told}; the intervals of {_listed(level)} overlap it. {advice}"
     else:
         title = f"{name} drives the twins apart most"
         rest = "; next comes {3} with {0:.2f} ({1:.2f} to {2:.2f})".format(*boosts[1]) if boosts[1:] else ""
@@ -224,7 +225,13 @@ def _beside(row: ClassRow) -> str:
 
 
 def _names(rows: list[ClassRow]) -> str:
-    return ", ".join(row.name for row in rows)
+    return _listed([row.name for row in rows])
+
+
+def _listed(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _flow(data: Explored) -> View:
