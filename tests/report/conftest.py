@@ -25,6 +25,17 @@ CURVE = {
 }
 
 
+MEANS = """
+import torch, worldline as wl
+def build():
+    data = wl.zoo.digits()
+    means = torch.stack([data.reference_x[data.reference_y == label].flatten(1).mean(0) for label in range(10)])
+    logits = torch.nn.Linear(64, 10)
+    logits.weight.data, logits.bias.data = 4 * means, -2 * means.square().sum(1)
+    return torch.nn.Sequential(torch.nn.Flatten(), logits)
+"""
+
+
 @pytest.fixture(scope="session")
 def explored(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     """The default run, with its page."""
@@ -35,8 +46,10 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 @pytest.fixture(scope="session")
 def other(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """Another model under the very same attack."""
-    return wl.runs.explore(ExploreConfig(model="mlp-adv"), tmp_path_factory.mktemp("report") / "other")
+    """Another model under the very same attack: the nearest class mean, which is less fragile and needs no training."""
+    folder = tmp_path_factory.mktemp("report")
+    (folder / "means.py").write_text(MEANS)
+    return wl.runs.explore(ExploreConfig(model=f"{folder / 'means.py'}:build"), folder / "other")
 
 
 @pytest.fixture(scope="session")
