@@ -57,6 +57,16 @@ def section(document: dict[str, Any]) -> list[str]:
             f"Predicting is {times:.0f} times cheaper than measuring: the target of 100 is {'met' if times >= 100 else 'missed'}.",
             "",
         ]
+    for title, page in document.get("pages", {}).items():
+        lines += [
+            f"**{title}**: {page['bytes'] / 1e6:.2f} MB, rendered in {page['rendered_seconds']:.1f} s, first paint after "
+        ]
+        lines[-1] += f"{page['first_paint_milliseconds']:.0f} ms, loaded after {page['loaded_milliseconds']:.0f} ms."
+        lines += ["", "| an answer to | seconds | lowest – highest |", "|---|---|---|"]
+        lines += [
+            f"| {name} | {it['seconds']:.3f} | {it['low']:.3f} – {it['high']:.3f} |"
+            for name, it in page["answers"].items()
+        ] + [""]
     for name in ("report_bytes", "first_paint_milliseconds"):
         if document.get(name) is not None:
             lines += [f"{name.replace('_', ' ')}: {document[name]:,.0f}", ""]

@@ -15,6 +15,7 @@ import worldline
 
 ROOMS = [
     "errors",
+    "notebook",
     "geometry",
     "encoder",
     "nullmodel",

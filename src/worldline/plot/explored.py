@@ -146,6 +146,13 @@ def read_explored(source: RunFolder | TwinStory | Explored) -> Explored:
 
     Raises:
         RunError: the folder holds no finished run of that kind.
+
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> x, y = data.x[:60], data.y[:60]
+    >>> story = wl.explain.twins(model, x, wl.attacks.FGSM(epsilon=0.15)(model, x, y).x, y)
+    >>> wl.plot.read_explored(story).layers
+    ['input', 'logits']
     """
     if isinstance(source, Explored):
         return source

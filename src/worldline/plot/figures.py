@@ -38,6 +38,7 @@ ROLES = {
 }
 STATE_ROLES = ("adversarial", "noise", "other")
 MOST_FLOWS = 12
+LONGEST_LABEL = 20
 
 
 def rapidity_by_layer(source: Source, *, ax: Axes | None = None, pairs: tuple[str, ...] = tuple(PAIRS)) -> Axes:
@@ -75,9 +76,12 @@ def rapidity_by_layer(source: Source, *, ax: Axes | None = None, pairs: tuple[st
 def changed_sides(source: Source, *, ax: Axes | None = None) -> Axes:
     """Share of samples nearer to the wrong class's mean than to their own's, by layer, with 95 % intervals.
 
-    >>> from worldline import plot
-    >>> plot.changed_sides.__annotations__["return"]
-    'Axes'
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> x, y = data.x[:60], data.y[:60]
+    >>> story = wl.explain.twins(model, x, wl.attacks.FGSM(epsilon=0.15)(model, x, y).x, y)
+    >>> wl.plot.changed_sides(story).get_ylabel()
+    'share nearer to the wrong class'
     """
     data, ax = read_explored(source), new_axes(ax)
     series = (
@@ -101,9 +105,12 @@ def excess_boost(source: Source, *, ax: Axes | None = None) -> Axes:
 
     Above 0: the layer pushes the adversarial twin away by more than the noise twin.
 
-    >>> from worldline import plot
-    >>> plot.excess_boost.__annotations__["return"]
-    'Axes'
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> x, y = data.x[:60], data.y[:60]
+    >>> story = wl.explain.twins(model, x, wl.attacks.FGSM(epsilon=0.15)(model, x, y).x, y)
+    >>> wl.plot.excess_boost(story).get_ylabel()
+    'driven apart beyond noise, nats'
     """
     data, ax = read_explored(source), new_axes(ax)
     boosts = {place: layer["excess_boost"] for place, layer in enumerate(data.summary["layers"])}
@@ -132,9 +139,12 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
     Raises:
         UsageError: there is no such sample.
 
-    >>> from worldline import plot
-    >>> plot.spacetime.__annotations__["return"]
-    'Axes'
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> x, y = data.x[:60], data.y[:60]
+    >>> story = wl.explain.twins(model, x, wl.attacks.FGSM(epsilon=0.15)(model, x, y).x, y)
+    >>> wl.plot.spacetime(story, sample=3).get_title()
+    'sample 3'
     """
     data, ax = read_explored(source), new_axes(ax)
     chosen = data.typical() if sample is None else sample
@@ -152,7 +162,7 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
         ax.plot(place, time, linestyle="none", marker="_", markersize=12, color=look.paper)
         least = min(least, float(line.place.min()))
     ax.set(xlabel="Σ ρ with the clean sample", xlim=(least - 0.3, depth + 0.3), ylim=(0, depth + 0.2))
-    ax.set_yticks(range(depth + 1), ["", *data.layers])
+    ax.set_yticks(range(depth + 1), ["", *_short(data.layers)])
     ax.set_title(f"sample {chosen}")
     ax.legend(frameon=False)
     return plain(ax)
@@ -169,9 +179,12 @@ def sample_map(source: Source, *, layer: int | None = None, ax: Axes | None = No
     Raises:
         UsageError: there is no such layer.
 
-    >>> from worldline import plot
-    >>> plot.sample_map.__annotations__["return"]
-    'Axes'
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> x, y = data.x[:60], data.y[:60]
+    >>> story = wl.explain.twins(model, x, wl.attacks.FGSM(epsilon=0.15)(model, x, y).x, y)
+    >>> wl.plot.sample_map(story, layer=0).get_xlabel()
+    'φ(adversarial, clean) at input: still beside its twin →'
     """
     data, ax = read_explored(source), new_axes(ax)
     at = len(data.layers) - 1 if layer is None else layer
@@ -182,7 +195,7 @@ def sample_map(source: Source, *, layer: int | None = None, ax: Axes | None = No
         x, y = (_finite(data.rapidity[pair][rows, at]) for pair in ("adversarial_clean", "adversarial_wrong"))
         ax.plot(x, y, linestyle="none", marker=look.marker, markersize=3, color=look.paper, alpha=0.6, label=name)
     ax.set(
-        xlabel=f"φ(adversarial, clean) at {data.layers[at]}: still beside its twin →",
+        xlabel=f"φ(adversarial, clean) at {_short(data.layers)[at]}: still beside its twin →",
         ylabel="φ(adversarial, wrong class): beside strangers →",
     )
     ax.legend(frameon=False)
@@ -192,9 +205,12 @@ def sample_map(source: Source, *, layer: int | None = None, ax: Axes | None = No
 def class_accuracy(source: RunFolder | Explored, *, ax: Axes | None = None) -> Axes:
     """Accuracy by class, clean, under noise and under attack, with 95 % Wilson intervals.
 
-    >>> from worldline import plot
-    >>> plot.class_accuracy.__annotations__["return"]
-    'Axes'
+    >>> import tempfile, worldline as wl
+    >>> from pathlib import Path
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     run = wl.runs.explore(wl.runs.ExploreConfig(model="linear", samples=50, steps=5), Path(folder) / "run")
+    ...     wl.plot.class_accuracy(run).get_xlabel()
+    'class'
     """
     data, ax = read_explored(source), new_axes(ax)
     looks = (("clean", "true"), ("noise", "noise"), ("adversarial", "adversarial"))
@@ -203,7 +219,7 @@ def class_accuracy(source: RunFolder | Explored, *, ax: Axes | None = None) -> A
         values = [row.right[twin].value or 0.0 for row in data.classes]
         ends = [row.right[twin].interval or (0.0, 1.0) for row in data.classes]
         _intervals(ax, at, values, ends, role, twin, line=False)
-    ax.set_xticks(range(len(data.classes)), [row.name for row in data.classes])
+    ax.set_xticks(range(len(data.classes)), _short([row.name for row in data.classes]))
     ax.set(xlabel="class", ylabel="accuracy", ylim=(-0.02, 1.02))
     ax.legend(frameon=False)
     return plain(ax)
@@ -212,9 +228,12 @@ def class_accuracy(source: RunFolder | Explored, *, ax: Axes | None = None) -> A
 def class_flow(source: Source, *, layer: int | None = None, ax: Axes | None = None) -> Axes:
     """The largest flows of fooled samples from class to class: how many, and how many had changed sides by a layer.
 
-    >>> from worldline import plot
-    >>> plot.class_flow.__annotations__["return"]
-    'Axes'
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> x, y = data.x[:60], data.y[:60]
+    >>> story = wl.explain.twins(model, x, wl.attacks.FGSM(epsilon=0.15)(model, x, y).x, y)
+    >>> wl.plot.class_flow(story).get_xlabel()
+    'samples'
     """
     data, ax = read_explored(source), new_axes(ax)
     at = len(data.layers) - 1 if layer is None else layer
@@ -222,8 +241,8 @@ def class_flow(source: Source, *, layer: int | None = None, ax: Axes | None = No
     places = range(len(flows))
     ax.barh(places, [it.count for it in flows], color="none", edgecolor=LOOKS["other"].paper, label="fooled")
     turned = [it.by_layer[at] for it in flows]
-    ax.barh(places, turned, color=LOOKS["wrong"].paper, label=f"changed sides for good by {data.layers[at]}")
-    ax.set_yticks(places, [f"{it.source} → {it.target}" for it in flows])
+    ax.barh(places, turned, color=LOOKS["wrong"].paper, label=f"changed sides for good by {_short(data.layers)[at]}")
+    ax.set_yticks(places, [" → ".join(_short([it.source, it.target])) for it in flows])
     ax.invert_yaxis()
     ax.set_xlabel("samples")
     ax.legend(frameon=False)
@@ -236,9 +255,13 @@ def accuracy_curve(run: RunFolder | Explored, *, ax: Axes | None = None) -> Axes
     Raises:
         UsageError: the run holds no curve.
 
-    >>> from worldline import plot
-    >>> plot.accuracy_curve.__annotations__["return"]
-    'Axes'
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> x, y = data.x[:60], data.y[:60]
+    >>> story = wl.explain.twins(model, x, wl.attacks.FGSM(epsilon=0.15)(model, x, y).x, y)
+    >>> wl.plot.accuracy_curve(wl.plot.read_explored(story))
+    Traceback (most recent call last):
+    worldline.errors.UsageError: This run holds no curve of accuracy against ε.
     """
     data, ax = read_explored(run), new_axes(ax)
     curve: dict[str, Any] | None = data.summary.get("curve")
@@ -286,13 +309,25 @@ def _finite(values: Any) -> Any:
     return np.where(np.isfinite(values), values, np.nan)
 
 
+def _short(names: list[str]) -> list[str]:
+    """Names that leave room for the figure; those with dots keep their end, in which they differ."""
+
+    def short(name: str) -> str:
+        if len(name) <= LONGEST_LABEL:
+            return name
+        return f"…{name[1 - LONGEST_LABEL :]}" if "." in name else f"{name[: LONGEST_LABEL - 1]}…"
+
+    return [short(name) for name in names]
+
+
 def _by_layer(ax: Axes, data: Explored) -> Axes:
-    names = data.layers
+    names = _short(data.layers)
     ax.set_xlabel("layer")
     ax.xaxis.set_major_locator(MaxNLocator(12, integer=True))
     if len(names) <= 16:
-        turn = {"rotation": 30, "ha": "right"} if sum(map(len, names)) > 60 else {}
-        ax.set_xticks(range(len(names)), names, **turn)
+        ax.set_xticks(range(len(names)), names)
+        if sum(map(len, names)) > 60:
+            ax.tick_params("x", rotation=30)
     ax.legend(frameon=False)
     return plain(ax)
 
@@ -302,5 +337,5 @@ def plain(ax: Axes) -> Axes:
     ax.spines[["top", "right"]].set_visible(False)
     figure = ax.get_figure()
     for text in figure.findobj(Text) if figure else ():
-        text.set_parse_math(False)  # type: ignore[attr-defined]
+        text.set_parse_math(False)
     return ax

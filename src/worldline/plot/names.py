@@ -32,9 +32,9 @@ def tidy_name(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def tidy(document: Any, key: str = "") -> Any:
-    """A document with all of its strings fit to be shown; what stands under the key of a name is kept short."""
+    """A document with all of its strings, keys too, fit to be shown; what stands under the key of a name is kept short."""
     if isinstance(document, dict):
-        return {name: tidy(value, name) for name, value in document.items()}
+        return {tidy_name(str(name)): tidy(value, str(name)) for name, value in document.items()}
     if isinstance(document, (list, tuple)):
         return [tidy(value, key) for value in document]
     if isinstance(document, str):

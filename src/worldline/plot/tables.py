@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from worldline.compare import Predicted
 from worldline.errors import UsageError
 from worldline.plot.colours import LOOKS
-from worldline.plot.figures import new_axes, plain
+from worldline.plot.figures import new_axes, plain, _short
 from worldline.plot.names import tidy
 from worldline.runs import RunFolder
 
@@ -30,9 +30,11 @@ def transfer(source: RunFolder | Predicted, *, which: str = "predicted", ax: Axe
     Raises:
         UsageError: there is no such table.
 
-    >>> from worldline import plot
-    >>> plot.transfer.__annotations__["return"]
-    'Axes'
+    >>> import worldline as wl
+    >>> models = {name: wl.zoo.load(name) for name in ("linear", "mlp")}
+    >>> found = wl.compare.predict(models, wl.zoo.digits().x[:100], epsilon=0.15)
+    >>> wl.plot.transfer(found).get_title()
+    'predicted'
     """
     if isinstance(source, RunFolder):
         document = tidy(source.read_json("summary.json"))
@@ -45,7 +47,7 @@ def transfer(source: RunFolder | Predicted, *, which: str = "predicted", ax: Axe
     values = np.array([[table[row][column] for column in order] for row in order], dtype=float)
     ax = new_axes(ax)
     drawn = ax.imshow(values, cmap="cividis")
-    ordered = [names[place] for place in order]
+    ordered = _short([names[place] for place in order])
     ax.set_xticks(range(len(ordered)), ordered, rotation=40, ha="right")
     ax.set_yticks(range(len(ordered)), ordered)
     ax.set(xlabel="target", ylabel="source", title=which.replace("_", " "))
@@ -68,9 +70,12 @@ def pair_worldlines(run: RunFolder, *, ax: Axes | None = None) -> Axes:
         run: a finished run of ``distant``.
         ax: where to draw; a pair's curve has a gap where its rapidity is infinite.
 
-    >>> from worldline import plot
-    >>> plot.pair_worldlines.__annotations__["return"]
-    'Axes'
+    >>> import tempfile, worldline as wl
+    >>> from pathlib import Path
+    >>> config = wl.runs.DistantConfig(model="mlp", samples=60, nulls=0, pairs=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     wl.plot.pair_worldlines(wl.runs.distant(config, Path(folder) / "run")).get_xlabel()
+    'layer'
     """
     document: dict[str, Any] = tidy(run.read_json("summary.json"))
     if "far" not in document:
@@ -85,7 +90,7 @@ def pair_worldlines(run: RunFolder, *, ax: Axes | None = None) -> Axes:
             ax.plot(
                 at, line, color=LOOKS[role].paper, marker=LOOKS[role].marker, markersize=3, linewidth=1, label=label
             )
-    ax.set_xticks(at, [layer["name"] for layer in document["layers"]])
+    ax.set_xticks(at, _short([layer["name"] for layer in document["layers"]]))
     ax.set(xlabel="layer", ylabel="rapidity φ (Fisher's z), nats")
     ax.legend(frameon=False)
     return plain(ax)

@@ -60,7 +60,8 @@ def change_sheet(changes: Tensor, largest: float, columns: int) -> str:
 def _change(change: Tensor, largest: float) -> Array:
     array = picture_array(change) / max(largest, 1e-12)
     level = np.clip(array.mean(-1) if array.ndim == 3 else array, -1, 1)[..., None]
-    return SAME + np.abs(level) * (np.where(level > 0, HIGHER, LOWER) - SAME)
+    shown: Array = SAME + np.abs(level) * (np.where(level > 0, HIGHER, LOWER) - SAME)
+    return shown
 
 
 def _side_by_side(pictures: list[Array], columns: int) -> Array:

@@ -35,7 +35,7 @@ def path_picture(made: dict[str, Any]) -> PathPicture:
     """Distance at the layer, step by step."""
     values = [0.0 if value is None else value for value in made["path_distance"]]
     low, middle, _ = made["same_class_distance"]
-    top = max([*values, middle, 1e-12]) * 1.05
+    top = 1.05 * float(max([*values, middle, 1e-12]))
 
     def down(value: float) -> float:
         return (HEIGHT - BOTTOM) * (1 - value / top) + 6

@@ -24,6 +24,7 @@ __all__ = ["Model", "read_model"]
 
 PICTURE_BUDGET = 4_500_000  # bytes of pixels before compression, the four pictures of a sample together
 NUMBER_BUDGET = 900_000  # rapidities in one page, two bytes each
+MOST_ENTRIES = 30_000_000  # of inputs, behind what is said of the change
 CARRIED = ("adversarial_clean", "noise_clean", "clean_true", "clean_wrong", "adversarial_true", "adversarial_wrong")
 STEPS_PER_NAT = 2000  # rapidities are carried in steps of 0.0005 nats up to ±16.3; infinite and undefined have codes
 INFINITE, UNDEFINED = 32767, -32768
@@ -105,11 +106,12 @@ def _merits(data: Explored) -> tuple[tuple[str, str, str], ...]:
 
 def _change(data: Explored, tensors: dict[str, Tensor]) -> View:
     """What the attack did to the inputs of the fooled samples, or of all where none was."""
-    rows = torch.from_numpy(data.fooled if data.fooled.any() else np.ones_like(data.fooled))
-    change = (tensors["adversarial"] - tensors["clean"])[rows].flatten(1).double()
+    some = np.flatnonzero(data.fooled) if data.fooled.any() else np.arange(len(data.fooled))
+    rows = torch.from_numpy(some[: max(1, MOST_ENTRIES // tensors["clean"][0].numel())])
+    change = (tensors["adversarial"][rows] - tensors["clean"][rows]).flatten(1)
     largest, length = change.abs().amax(1), change.norm(dim=1)
     moved = (change.abs() > 1e-6 * largest.clamp_min(1e-30)[:, None]).sum(1).double()
-    scale = tensors["clean"][rows].flatten(1).double().norm(dim=1).clamp_min(1e-30)
+    scale = tensors["clean"][rows].flatten(1).norm(dim=1).clamp_min(1e-30)
     middle = {
         name: float(it.median()) for name, it in (("moved", moved), ("largest", largest), ("length", length / scale))
     }
@@ -117,8 +119,8 @@ def _change(data: Explored, tensors: dict[str, Tensor]) -> View:
     title = f"The attack changes {middle['moved']:.0f} of {change.shape[1]} entries of an input by at most {middle['largest']:.3g}"
     sentence = (
         f"Medians over {count(len(change), 'sample')}. In the {norm_sign(data.summary['norm'])} norm that is {own:.3g} of the allowed "
-        f"{data.summary['epsilon_text']}; the change is {share(middle['length'])} as long as the input itself. In the pictures of the change, "
-        "lighter raises a value, darker lowers it, grey leaves it."
+        f"{data.summary['epsilon_text']}; the change is {share(middle['length'])} as long as the input itself. In the pictures of the "
+        "change, lighter raises a value, darker lowers it, grey leaves it."
     )
     low, high = data.summary["bounds"]
     greatest = float(change.abs().max())

@@ -14,6 +14,7 @@ from worldline.report.explore.side import side_by_side
 from worldline.report.guide import guide
 from worldline.report.kinds import Attached, Document
 from worldline.report.page import as_json, read_scripts, render_page
+from worldline.report.views import View
 from worldline.runs import RunFolder
 
 __all__ = ["describe", "draw", "render"]
@@ -58,7 +59,7 @@ def render(
 def describe(run: RunFolder, beside: tuple[RunFolder, ...] = ()) -> Document:
     """What the page says, as a document of every model."""
     models = _read((run, *beside))
-    parts = {}
+    parts: dict[str, View] = {}
     for model in models:
         prefix = f"{model.name}: " if len(models) > 1 else ""
         parts |= {f"{prefix}{name}": view for name, view in model.views.items()}

@@ -13,6 +13,7 @@ __all__ = ["headline", "tell"]
 
 HALF = 0.5
 TOLD_FLOWS = 3
+MOST_NAMED = 6
 
 
 def tell(data: Explored, change: View) -> dict[str, View]:
@@ -58,7 +59,7 @@ def _trust(summary: dict[str, Any]) -> View:
         else "Nothing speaks against it. A determined failure can still pass such checks, and another attack may do better: "
         "accuracy under an attack is an upper bound on robustness."
     )
-    return View(title, sentence, apply, tables.checks(checks))
+    return View(title, sentence, f"n = {apply}", tables.checks(checks))
 
 
 def _rapidity(data: Explored) -> View:
@@ -150,11 +151,12 @@ def _driver(summary: dict[str, Any]) -> View:
         sentence = "Every layer's interval includes 0, or lies below it: no layer stands out as the one to regularise."
         return View(title, sentence, _basis(summary), table)
     value, low, high, name = boosts[0]
-    told = f"{name} drives the adversarial twins away by {value:.2f} nats of rapidity more than noise (95% interval {low:.2f} to {high:.2f})"
+    told = f"{name} drives the adversarial twins away by {value:.2f} nats of rapidity more than noise (95% interval "
+    told += f"{low:.2f} to {high:.2f})"
     level = [it[3] for it in boosts[1:] if it[2] >= low]
     if level:
-        title = f"{', '.join([name, *level])} drive the twins apart most"
-        sentence = f"{told}; the intervals of {', '.join(level)} overlap it. {advice}"
+        title = f"{_listed([name, *level])} drive the twins apart most"
+        sentence = f"{told}; the intervals of {_listed(level)} overlap it. {advice}"
     else:
         title = f"{name} drives the twins apart most"
         rest = "; next comes {3} with {0:.2f} ({1:.2f} to {2:.2f})".format(*boosts[1]) if boosts[1:] else ""
@@ -223,7 +225,13 @@ def _beside(row: ClassRow) -> str:
 
 
 def _names(rows: list[ClassRow]) -> str:
-    return ", ".join(row.name for row in rows)
+    return _listed([row.name for row in rows])
+
+
+def _listed(names: list[str]) -> str:
+    """The first few names, and how many more there are."""
+    more = f" and {len(names) - MOST_NAMED} more" if len(names) > MOST_NAMED else ""
+    return ", ".join(names[:MOST_NAMED]) + more
 
 
 def _flow(data: Explored) -> View:
@@ -235,14 +243,16 @@ def _flow(data: Explored) -> View:
     level = [it for it in flows[1:] if not _proportion(top, total).apart(_proportion(it, total))]
     title = f"Most often {top.source} becomes {top.target}: {top.count:,} of {total:,} fooled samples"
     if level:
-        title = f"{top.source} → {top.target} is the most frequent change ({top.count:,} of {total:,}), not clearly ahead of {len(level)} more"
+        title = f"{top.source} → {top.target} is the most frequent change ({top.count:,} of {total:,}), "
+        title += f"not clearly ahead of {len(level)} more"
     by_layer = []
     for place, layer in enumerate(layers):
         turned = Proportion(sum(it.by_layer[place] for it in flows), total)
         largest = ", ".join(
             f"{it.source} → {it.target} {it.by_layer[place]} of {it.count}" for it in flows[:TOLD_FLOWS]
         )
-        sentence = f"By {layer}, {share(turned.value)} of the fooled samples ({interval(turned.interval)}) have changed sides for good: {largest}."
+        sentence = f"By {layer}, {share(turned.value)} of the fooled samples ({interval(turned.interval)}) have changed sides for good: "
+        sentence += f"{largest}."
         by_layer.append((title, sentence))
     return View(*by_layer[-1], f"n = {count(total, 'fooled sample')}; 95% Wilson intervals", table, tuple(by_layer))
 

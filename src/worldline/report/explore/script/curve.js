@@ -9,7 +9,7 @@ drawing("figure-curve", ["model"], (host) => {
   const { X, Y, svg, box } = chart;
   const at = (key) => curve.points.map((it) => [X(it.epsilon), it[key] === null || it[key] === undefined ? NaN : Y(it[key])]);
   for (const { epsilon, interval } of curve.points)
-    if (interval) svg.append(node("line", { class: "bar adversarial", x1: X(epsilon), x2: X(epsilon), y1: Y(interval[0]), y2: Y(interval[1]) }));
+    if (interval) svg.append(node("line", { class: "whisker adversarial", x1: X(epsilon), x2: X(epsilon), y1: Y(interval[0]), y2: Y(interval[1]) }));
   for (const [key, role] of [["noise_accuracy", "noise"], ["accuracy", "adversarial"]])
     svg.append(line(at(key), role), marks(at(key).filter(([, y]) => Number.isFinite(y)), role, 4));
   if (curve.chance !== null && curve.chance !== undefined)

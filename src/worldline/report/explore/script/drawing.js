@@ -32,6 +32,13 @@ const short = (name, length) => {
   return letters.length <= length ? name : `${letters.slice(0, length - 1).join("")}…`;
 };
 
+/* Names with dots differ at their end: that is what is kept of them. */
+const label = (name, length) => {
+  const letters = [...name];
+  if (letters.length <= length || !name.includes(".")) return short(name, length);
+  return `…${letters.slice(1 - length).join("")}`;
+};
+
 /* Paths of markers, centred: one shape for each thing, so that colour never stands alone. */
 const MARKERS = {
   adversarial: (r) => `m${-r},0a${r},${r} 0 1,0 ${2 * r},0a${r},${r} 0 1,0 ${-2 * r},0z`,
@@ -59,11 +66,11 @@ const line = (points, className) => {
 
 const words = (text, x, y, attributes = {}) => node("text", { x, y, ...attributes }, text);
 
-/* An empty figure. x and y: {low, high, label} or {names, label}; returns places X(value), Y(value) and the svg. */
+/* An empty figure. x and y: {low, high, label} or {names, label}, with a brief label for narrow places; returns places X(value), Y(value) and the svg. */
 const figure = (host, { x, y, height }) => {
   const width = Math.max(260, host.clientWidth || 600);
   const turned = x.names && x.names.reduce((sum, name) => sum + Math.min(name.length, 14), 0) * 7.5 > width - 60;
-  const box = { left: y.names ? 96 : 46, right: width - 12, top: 10, bottom: height - (turned ? 78 : 44) };
+  const box = { left: y.names ? 96 : 46, right: width - 12, top: 10, bottom: height - (turned ? 96 : 44) };
   const ends = (axis) => (axis.names ? [-0.4, axis.names.length - 0.6] : [axis.low, axis.high]);
   const X = span(...ends(x), box.left, box.right), Y = span(...ends(y), box.bottom, box.top);
   const svg = node("svg", { viewBox: `0 0 ${width} ${height}`, "aria-hidden": "true", class: "chart" });
@@ -75,22 +82,23 @@ const figure = (host, { x, y, height }) => {
   for (const value of xTicks) {
     const at = X(value);
     grid.append(node("line", { x1: at, x2: at, y1: box.top, y2: box.bottom }));
-    const label = x.names ? short(x.names[value], 14) : plainNumber(value);
+    const text = x.names ? label(x.names[value], 14) : plainNumber(value);
     grid.append(
       turned
-        ? words(label, at, box.bottom + 14, { "text-anchor": "end", transform: `rotate(-35 ${at} ${box.bottom + 14})` })
-        : words(label, at, box.bottom + 16, { "text-anchor": "middle" }),
+        ? words(text, at, box.bottom + 14, { "text-anchor": "end", transform: `rotate(-35 ${at} ${box.bottom + 14})` })
+        : words(text, at, box.bottom + 16, { "text-anchor": "middle" }),
     );
   }
-  const yTicks = y.names ? y.names.map((_, index) => index) : ticks(y.low, y.high, (box.bottom - box.top) / 46);
+  const yTicks = y.names ? y.names.map((_, index) => index).filter((index) => index % Math.ceil((y.names.length * 16) / (box.bottom - box.top)) === 0) : ticks(y.low, y.high, (box.bottom - box.top) / 46);
   for (const value of yTicks) {
     const at = Y(value);
     grid.append(node("line", { x1: box.left, x2: box.right, y1: at, y2: at }));
-    const label = y.names ? short(y.names[value], 12) : y.share ? percent(value) : plainNumber(value);
-    grid.append(words(label, box.left - 6, at + 4, { "text-anchor": "end" }));
+    const text = y.names ? label(y.names[value], 12) : y.share ? percent(value) : plainNumber(value);
+    grid.append(words(text, box.left - 6, at + 4, { "text-anchor": "end" }));
   }
   if (!y.names && y.low < 0 && y.high > 0) grid.append(node("line", { class: "zero", x1: box.left, x2: box.right, y1: Y(0), y2: Y(0) }));
-  grid.append(words(x.label, (box.left + box.right) / 2, height - 6, { "text-anchor": "middle", class: "axis" }));
+  const caption = x.brief && x.label.length * 6.6 > width - 40 ? x.brief : x.label;
+  grid.append(words(caption, (box.left + box.right) / 2, height - 6, { "text-anchor": "middle", class: "axis" }));
   svg.append(grid);
   for (const old of host.querySelectorAll("svg.chart")) old.remove();
   host.prepend(svg);
@@ -103,7 +111,7 @@ const intervals = (chart, rows, role, shift = 0) => {
   for (const [index, [, low, high]] of known)
     if (low !== null) {
       const at = chart.X(index) + shift;
-      chart.svg.append(node("line", { class: `bar ${role}`, x1: at, x2: at, y1: chart.Y(low), y2: chart.Y(high) }));
+      chart.svg.append(node("line", { class: `whisker ${role}`, x1: at, x2: at, y1: chart.Y(low), y2: chart.Y(high) }));
     }
   const points = known.map(([index, [value]]) => [chart.X(index) + shift, chart.Y(value)]);
   chart.svg.append(marks(points, role, 4));

@@ -14,14 +14,14 @@ const mapFigure = (host) => {
     return { low: low - 0.04 * (high - low), high: high + 0.04 * (high - low) };
   };
   const chart = figure(host, {
-    x: { ...room(xs), label: `φ(adversarial, clean) at ${short(it.layers[state.layer], 24)}: still beside its twin →` },
+    x: { ...room(xs), label: `φ(adversarial, clean) at ${short(it.layers[state.layer], 24)}: still beside its twin →`, brief: "φ to its own twin →" },
     y: { ...room(ys), label: "" }, height: 400,
   });
   const clamp = (value, low, high) => Math.min(high, Math.max(low, value));
   const { X, Y, box, svg } = chart;
   spots = xs.map((x, index) => (Number.isNaN(x) || Number.isNaN(ys[index]) ? null
     : [clamp(X(x), box.left, box.right), clamp(Y(ys[index]), box.top, box.bottom)]));
-  svg.append(words("↑ φ(adversarial, wrong class): beside strangers", box.left + 4, box.top + 4, { class: "axis" }));
+  svg.append(words(chart.width < 480 ? "↑ φ to the wrong class" : "↑ φ(adversarial, wrong class): beside strangers", box.left + 4, box.top + 4, { class: "axis" }));
   for (const role of [2, 1, 0]) {
     const own = spots.filter((spot, index) => spot && it.samples.state[index] === role);
     svg.append(marks(own, STATE_ROLES[role], count > 2000 ? 1.6 : 2.6));

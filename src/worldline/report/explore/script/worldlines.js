@@ -29,7 +29,7 @@ const spacetimeFigure = (host) => {
   const lines = TWINS.map(([twin, role, label]) => ({ role, label, ...worldline(twin, state.sample) }));
   const least = Math.min(0, ...lines.flatMap(({ x }) => x));
   const chart = figure(host, {
-    x: { low: least - 0.4, high: depth + 0.4, label: "Σ ρ with the clean sample: right edge the same, middle unrelated, left opposite" },
+    x: { low: least - 0.4, high: depth + 0.4, label: "Σ ρ with the clean sample: right edge the same, middle unrelated, left opposite", brief: "Σ ρ with the clean sample" },
     y: { names: ["start", ...it.layers], label: "depth" }, height: Math.min(560, 150 + 60 * depth),
   });
   const { X, Y, svg } = chart;
@@ -37,7 +37,7 @@ const spacetimeFigure = (host) => {
   svg.append(node("polygon", { class: "cone", points: `${X(0)},${Y(0)} ${X(depth)},${Y(depth)} ${X(left)},${Y(depth)} ${X(left)},${Y(-left)}` }));
   svg.append(node("line", { class: "edge", x1: X(0), y1: Y(0), x2: X(left), y2: Y(-left) }));
   svg.append(node("line", { class: "edge", x1: X(0), y1: Y(0), x2: X(depth), y2: Y(depth) }));
-  svg.append(words("the clean sample itself: edge of the light cone", chart.box.right - 4, Y(0.22 * depth), { "text-anchor": "end" }));
+  svg.append(words(chart.width < 480 ? "clean: the edge" : "the clean sample itself: edge of the light cone", chart.box.right - 4, Y(0.22 * depth), { "text-anchor": "end" }));
   svg.append(node("line", { class: "now", x1: chart.box.left, x2: chart.box.right, y1: Y(state.layer + 1), y2: Y(state.layer + 1) }));
   for (const it of lines) {
     const points = it.x.map((value, time) => [X(value), Y(time)]);
