@@ -69,7 +69,7 @@ def _ranking_table(summary: dict[str, Any]) -> None:
             f"{changed['value']:.1%}",
             f"{low:.1%}–{high:.1%}",
             _number(boost, "+.2f"),
-            *(_number(values[name], ".4g") for name in known),
+            *(_number(values[name], ",.4g") for name in known),
         )
     print_table(table)
 

@@ -146,6 +146,7 @@ def complexity(
     frame: FrameName = "centered",
     layers: Sequence[str] | None = None,
     null: bool = True,
+    sharpness: bool = True,
     batch_size: int = 256,
     resamples: int = 1000,
     seed: int = 0,
@@ -168,6 +169,7 @@ def complexity(
         frame: ``raw``, ``centered`` (on these samples) or ``whitened``, for the boosts; limits are always seen from the means.
         layers: globs; default: the layers whose value the next stage reads.
         null: also measure the untrained network.
+        sharpness: also measure the sharpness of the loss, which costs more than all the rest.
         batch_size: inputs in one pass.
         resamples, seed: of the bootstrap; the seed also draws noise, strangers, and untrained weights.
         tick: called with stage, done, total.
@@ -213,7 +215,7 @@ def complexity(
     chosen = choose_layers(find_layers(model, x), layers)
     if len(chosen) < 2:
         notes.append("Only one layer is traced: there is no boost, which is a change from one layer to the next.")
-    given = Settings(x, y, pairs, chosen, frame, batch_size, seed, tick)
+    given = Settings(x, y, pairs, chosen, frame, batch_size, seed, sharpness, tick)
     trained = measure(model, given, "trained")
     fresh: Measured | None = None
     kept: tuple[str, ...] = ()

@@ -10,7 +10,7 @@ from matplotlib.axes import Axes
 from worldline.compare import Predicted
 from worldline.errors import UsageError
 from worldline.plot.colours import LOOKS
-from worldline.plot.figures import new_axes, plain, _short
+from worldline.plot.figures import _short, new_axes, plain
 from worldline.plot.names import tidy
 from worldline.runs import RunFolder
 

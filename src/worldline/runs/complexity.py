@@ -83,6 +83,7 @@ def measure_model(
     *,
     config: ComplexityConfig | ExploreConfig,
     sigma: float,
+    sharpness: bool = True,
     tick: Tick = lambda _stage, _done, _total: None,
 ) -> document.ModelFound:
     """Complexity and both estimates of fragility of one model, on these samples."""
@@ -95,6 +96,7 @@ def measure_model(
         bounds=config.bounds,
         frame=config.frame,
         layers=config.layers or None,
+        sharpness=sharpness,
         batch_size=config.batch_size,
         seed=config.seed,
         tick=tick,

@@ -13,6 +13,7 @@ from worldline import __version__, explain
 from worldline.attacks import Attack, adversarial_twin, check_evaluation, noise_twin
 from worldline.loading import load_data, load_model
 from worldline.runs import explore_document as document
+from worldline.runs.complexity import measure_model
 from worldline.runs.config import ExploreConfig
 from worldline.runs.setup import make_attack, open_device, prepare_inputs, versions
 from worldline.runs.store import RunFolder, open_run
@@ -21,6 +22,8 @@ from worldline.trace import choose_layers, find_layers
 __all__ = ["explore"]
 
 Tick = Callable[[str, int, int], None]
+MEASURED = 128  # samples of the section on complexity; worldline complexity takes all
+SIGMA = 0.1  # of its noise twins, as a share of the width of the bounds
 
 
 def explore(
@@ -95,7 +98,19 @@ def explore(
         seed=config.seed,
         tick=tick,
     )
-    summary = document.summary_document(config, data, story, checks, y, versions(device))
+    rows = slice(0, MEASURED)
+    measured = measure_model(
+        config.model,
+        model,
+        x[rows],
+        y[rows],
+        adversarial[rows],
+        config=config,
+        sigma=SIGMA * (config.bounds[1] - config.bounds[0]),
+        sharpness=False,
+        tick=tick,
+    )
+    summary = document.summary_document(config, data, story, checks, measured, y, versions(device))
     run.write_tensors("twins.safetensors", {"clean": x, "noise": noise, "adversarial": adversarial})
     run.remove("shards/*")
     run.write_table("layers.parquet", document.layer_columns(summary), schema=document.SCHEMA)

@@ -11,6 +11,7 @@ from torch import Tensor
 from worldline.attacks import Check, named_norm
 from worldline.explain import TwinStory
 from worldline.inputs import Data
+from worldline.runs.complexity_document import ModelFound, model_document
 from worldline.runs.config import ExploreConfig
 from worldline.runs.values import columns_of, finite, share_part, summary_part
 from worldline.trace import COMPARISONS
@@ -26,6 +27,7 @@ def summary_document(
     data: Data,
     story: TwinStory,
     checks: tuple[Check, ...],
+    measured: ModelFound,
     y: Tensor,
     made_with: dict[str, str],
 ) -> dict[str, Any]:
@@ -64,6 +66,7 @@ def summary_document(
             {**asdict(check), "value": finite(check.value), "threshold": finite(check.threshold)} for check in checks
         ],
         "trustworthy": all(check.status != "warned" for check in checks),
+        "complexity": model_document(measured),
         "notes": list(story.notes),
         "class_names": list(data.class_names) if data.class_names else None,
         "versions": made_with,

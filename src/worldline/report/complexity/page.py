@@ -152,7 +152,7 @@ def _boost_title(document: dict[str, Any]) -> str:
 def _spectrum_sentence(document: dict[str, Any]) -> str:
     it, fresh = document["spectrum"], document["untrained_spectrum"]
     if not it["singular_values"] or it["singular_values"][0]["median"] is None:
-        return it["status"]
+        return str(it["status"])
     largest = it["singular_values"][0]["median"]
     null = fresh["singular_values"][0]["median"] if fresh and fresh["singular_values"] else None
     beside = "" if null is None else f"; untrained, {null:.3g}"

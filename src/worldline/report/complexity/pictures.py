@@ -10,7 +10,7 @@ from worldline.report.views import share
 
 __all__ = ["Bar", "Bars", "Waterfall", "limit_bars", "ranking_bars", "waterfall"]
 
-WIDTH, HEIGHT, LEFT, TOP, FOOT = 560, 260, 40, 12, 60
+WIDTH, HEIGHT, LEFT, TOP, FOOT = 560, 270, 40, 22, 60
 ROW, NAMES, VALUES = 26, 150, 64
 MOST_LABELS = 14
 

@@ -136,4 +136,6 @@ def _between(pair: list[float | None] | None, form: str = ".1f") -> str:
 
 
 def _short(value: float | None) -> str:
-    return "–" if value is None else f"{value:.4g}"
+    if value is None:
+        return "–"
+    return f"{value:,.0f}" if float(value).is_integer() else f"{value:.4g}"

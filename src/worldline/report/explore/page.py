@@ -5,10 +5,12 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import Any
 
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from worldline import plot
 from worldline.plot.names import tidy_name
+from worldline.report.complexity.page import model_markup, model_views
 from worldline.report.explore.content import Model, read_model
 from worldline.report.explore.side import side_by_side
 from worldline.report.guide import guide
@@ -49,6 +51,7 @@ def render(
         models=models,
         side=side_by_side(models),
         attached=attached,
+        complexities=_complexities(models),
         section_names=[name for name in SECTIONS if name != "curve" or any("curve" in it.views for it in models)],
         guide=guide(),
         page_data=as_json({"models": [_data(model) for model in models]}),
@@ -62,7 +65,12 @@ def describe(run: RunFolder, beside: tuple[RunFolder, ...] = ()) -> Document:
     parts: dict[str, View] = {}
     for model in models:
         prefix = f"{model.name}: " if len(models) > 1 else ""
-        parts |= {f"{prefix}{name}": view for name, view in model.views.items()}
+        document = model.explored.summary.get("complexity")
+        views = {
+            **model.views,
+            **({f"complexity {name}": it for name, it in model_views(document).items()} if document else {}),
+        }
+        parts |= {f"{prefix}{name}": view for name, view in views.items()}
     side = side_by_side(models)
     findings = (*([side.title, side.sentence] if side else ()), *(it for model in models for it in model.findings))
     return Document(
@@ -84,6 +92,10 @@ def draw(run: RunFolder) -> dict[str, Figure]:
     }
     if data.summary.get("curve"):
         drawers["curve"] = plot.accuracy_curve
+    if data.summary.get("complexity"):
+        document = data.summary["complexity"]
+        drawers["waterfall"] = lambda _: plot.boost_waterfall(document)
+        drawers["limits"] = lambda _: plot.speed_limit_use(document)
     figures = {name: drawer(data).get_figure() for name, drawer in drawers.items()}
     return {name: figure for name, figure in figures.items() if isinstance(figure, Figure)}
 
@@ -97,6 +109,12 @@ def _read(runs: tuple[RunFolder, ...]) -> list[Model]:
     return [
         read_model(run, name=tidy_name(name), share_of_page=len(runs)) for name, run in zip(unique, runs, strict=True)
     ]
+
+
+def _complexities(models: list[Model]) -> list[tuple[int, Markup]]:
+    """Place and markup of each model whose run measured its complexity."""
+    documents = [(place, model.explored.summary.get("complexity")) for place, model in enumerate(models)]
+    return [(place, model_markup(it, prefix=f"complexity{place}-")) for place, it in documents if it]
 
 
 def _data(model: Model) -> dict[str, Any]:

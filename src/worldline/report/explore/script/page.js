@@ -30,6 +30,7 @@ const showWords = () => {
     const table = section.querySelector("table[data-twin]");
     if (table && view.table) fillTable(table, view.table);
   }
+  for (const part of document.querySelectorAll("[data-of-model]")) part.hidden = Number(part.dataset.ofModel) !== state.model;
   const select = place("choose-layer");
   if (select.dataset.model !== String(state.model)) {
     select.dataset.model = String(state.model);
