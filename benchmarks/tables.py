@@ -365,10 +365,14 @@ def complexity_section(document: dict[str, Any]) -> list[str]:
 
 def jacobian_lines(it: dict[str, Any]) -> list[str]:
     lines = [
-        f"{it['samples']} samples: {value:.1f} times faster ({low:.1f} – {high:.1f}) {name}."
-        for name, (value, low, high) in it["times_faster"].items()
+        f"**Jacobian of ResNet-18, 1,000 logits, {it['samples']} images of 64×64, one round**",
+        "",
+        "| | seconds | Lanczos is faster by |",
     ]
-    return [*lines, f"Largest relative error of a singular value: {it['largest_error']:.1e}.", ""]
+    lines.append("|---" * 3 + "|")
+    for name, value in it["seconds"].items():
+        lines.append(f"| {name} | {value:.0f} | {it['times_faster'].get(name, 1.0):.1f} |")
+    return [*lines, "", f"Largest relative error of one of its 20 singular values: {it['largest_error']:.1e}.", ""]
 
 
 def main() -> None:

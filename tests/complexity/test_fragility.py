@@ -119,6 +119,10 @@ def test_intervals_against_a_plain_bootstrap(mlp: nn.Module, digits) -> None:
     origin = ((plus + minus) / 2).double().mean(0)
     phi = wl.rapidity(plus.double() - origin, minus.double() - origin).sort().values
     assert found.tail[0] == pytest.approx(float(phi[59]))
+    tails = np.sort(phi.numpy()[rows], axis=1)[:, 59]
+    np.testing.assert_allclose(
+        found.tail[1], np.quantile(tails, (0.025, 0.975)), atol=0.05
+    )  # neighbouring order statistics
 
 
 @pytest.mark.law

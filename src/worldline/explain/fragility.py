@@ -244,9 +244,10 @@ def _tail(values: Tensor, resamples: int, seed: int) -> tuple[float, tuple[float
     known = values[~values.isnan()].sort().values.numpy()
     if len(known) == 0:
         return None
-    rows = np.sort(np.random.default_rng(seed).integers(0, len(known), (resamples, len(known))), axis=1)
     place = math.ceil(TAIL * len(known)) - 1
-    low, high = np.quantile(known[rows[:, place]], (0.025, 0.975), method="inverted_cdf")
+    # the k-th of N resampled rows is ⌊N u⌋ with u the k-th of N uniforms, which is Beta(k, N − k + 1)
+    rows = np.random.default_rng(seed).beta(place + 1, len(known) - place, resamples) * len(known)
+    low, high = np.quantile(known[rows.astype(np.int64)], (0.025, 0.975), method="inverted_cdf")
     return float(known[place]), (float(low), float(high))
 
 
