@@ -116,6 +116,8 @@ def test_what_cannot_be_rendered_is_one_sentence(explored, searched, tmp_path) -
     assert (code, "not a finished run" in words) == (3, True)
     code, words = told(explored.path, "--port", "80")
     assert (code, "give --serve too" in words) == (2, True)
+    code, words = told(explored.path, "--serve", "--format", "md")
+    assert (code, "leave out --format md" in words) == (2, True)
     code, words = told(explored.path, "--serve", "--port", "70000")
     assert (code, "--port 70000 cannot be used" in words) == (2, True)
     with pytest.raises(wl.errors.UsageError, match=r"no sample 600: this run has 600, from 0"):

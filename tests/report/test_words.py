@@ -152,3 +152,10 @@ def test_what_was_not_attacked_alike_is_not_compared(explored, other, copy_of) -
     assert "These models cannot be compared by these runs" in page
     assert "epsilon differ" in page
     assert "cnn is more fragile" not in page
+
+
+@pytest.mark.law
+def test_models_whose_intervals_overlap_are_not_told_apart(explored, copy_of) -> None:
+    page = wl.report.render_report(explored, beside=(copy_of(explored),))
+    assert "cnn (cnn) and cnn (copy) are not told apart by their accuracy under attack" in page
+    assert "is more fragile than" not in page

@@ -30,6 +30,8 @@ def report(run: str, others: tuple[str, ...], formats: str, serve: bool, port: i
     with exit_codes(debug):
         if port is not None and not serve:
             raise UsageError("--port is the port of --serve; give --serve too.")
+        if serve and formats != "html":
+            raise UsageError(f"--serve shows the html page and writes nothing; leave out --format {formats}.")
         from worldline import report as reports
         from worldline import runs
 
