@@ -60,6 +60,16 @@ def section(document: dict[str, Any]) -> list[str]:
             f"Predicting is {times:.0f} times cheaper than measuring: the target of 100 is {'met' if times >= 100 else 'missed'}.",
             "",
         ]
+    for title, page in document.get("pages", {}).items():
+        lines += [
+            f"**{title}**: {page['bytes'] / 1e6:.2f} MB, rendered in {page['rendered_seconds']:.1f} s, first paint after "
+        ]
+        lines[-1] += f"{page['first_paint_milliseconds']:.0f} ms, loaded after {page['loaded_milliseconds']:.0f} ms."
+        lines += ["", "| an answer to | seconds | lowest – highest |", "|---|---|---|"]
+        lines += [
+            f"| {name} | {it['seconds']:.3f} | {it['low']:.3f} – {it['high']:.3f} |"
+            for name, it in page["answers"].items()
+        ] + [""]
     for name in ("report_bytes", "first_paint_milliseconds"):
         if document.get(name) is not None:
             lines += [f"{name.replace('_', ' ')}: {document[name]:,.0f}", ""]
@@ -258,16 +268,130 @@ def distant_section(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+def interval_of(it: dict[str, Any], value: str, interval: str) -> str:
+    if it.get(value) is None:
+        return it.get("status", "–")
+    return f"{it[value]:.3f} ({it[interval][0]:.2f} … {it[interval][1]:.2f})"
+
+
+def complexity_models(half: dict[str, Any], chosen: str) -> list[str]:
+    lines = [
+        "| measure, the sign so that larger should be more robust | mean ρ_s over the attacks | beyond clean and noise accuracy |"
+    ]
+    lines[0] += " single attacks | without one architecture |"
+    lines.append("|---" * 5 + "|")
+    for name, it in half["models"].items():
+        cells = [interval_of(it, "value", "interval"), interval_of(it, "partial", "partial_interval")]
+        spans = [it.get(part) for part in ("attacks", "without_an_architecture")]
+        cells += [f"{min(span):.2f} … {max(span):.2f}" if span else "–" for span in spans]
+        shown = name.replace("|", "∣")
+        lines.append(f"| {f'**{shown}**' if name == chosen else shown} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def complexity_samples(half: dict[str, Any], chosen: str) -> list[str]:
+    lines = ["| score of a sample | L∞ | L2 | worst model, L∞ | worst model, L2 |", "|---" * 5 + "|"]
+    for name, it in half["samples"].items():
+        cells = [interval_of(it[norm], "value", "interval") for norm in ("linf", "l2")]
+        cells += [f"{it[norm]['worst_model']:.2f}" for norm in ("linf", "l2")]
+        lines.append(f"| {f'**{name}**' if name == chosen else name} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
+def complexity_outcome(half: dict[str, Any], chosen: dict[str, str]) -> str:
+    model = half["models"][chosen["model"]]
+    sample = {norm: it["value"] for norm, it in half["samples"][chosen["sample"]].items()}
+    single = min(model["attacks"])
+    return (
+        f"Outcome: models {model['value']:.3f} ({'at least' if model['value'] >= 0.92 else 'under'} .92; its worst attack {single:.2f}), "
+        f"samples {sample['linf']:.3f} in L∞ and {sample['l2']:.3f} in L2 "
+        f"({'both at least' if min(sample.values()) >= 0.93 else 'not both at least'} .93)."
+    )
+
+
+def complexity_section(document: dict[str, Any]) -> list[str]:
+    """Measures against measured robustness: both halves with their roles, calibration, and the hardening of single layers."""
+    chosen = document["chosen"]
+    lines = ["## complexity", "", f"Claim: {document['claim']}.", ""]
+    lines += [f"torch {document['torch']}, Python {document['python']}, {document['threads']} threads.", ""]
+    lines += [
+        f"Spearman over models with the accuracy of {document['samples']} samples under twelve attacks (PGD-20 and APGD-50, CE then DLR, "
+        f"at three ε in L∞ and L2), averaged over them; brackets: 95 % of {document['resamples']} bootstraps over models. Spearman over "
+        "the samples of a model with the smallest ε that fools them, averaged over models. Bold: the chosen scores.",
+        "",
+    ]
+    for name, half in document["halves_of_complexity"].items():
+        lines += [f"### {name} half: {half['role']}", ""]
+        lines += [
+            f"{half['count']} models: {', '.join(half['architectures'])}.",
+            "",
+            complexity_outcome(half, chosen),
+            "",
+        ]
+        if half["did_not_learn"]:
+            everyone = interval_of(half["with_all_models"], "value", "interval")
+            left_out = ", ".join(half["did_not_learn"])
+            lines += [f"Left out, as they did not learn (accuracy under 0.8): {left_out}. With them: {everyone}.", ""]
+        spread = [
+            f"{attack} {low:.2f} / {middle:.2f} / {high:.2f}"
+            for attack, (low, middle, high) in half["accuracy"].items()
+        ]
+        lines += [f"Accuracy under attack, lowest / median / highest: {'; '.join(spread)}.", ""]
+        lines += ["**Models**", "", *complexity_models(half, chosen["model"])]
+        lines += ["**Samples**", "", *complexity_samples(half, chosen["sample"])]
+        lines += grid(
+            "Accuracy predicted for an unseen architecture, calibrated on the other five", half["predicted_accuracy"]
+        )
+    shown = [
+        "accuracy_before",
+        "gain_at_largest_excess_boost",
+        "gain_at_another",
+        "difference",
+        "low",
+        "high",
+        "is_the_best",
+    ]
+    rows = {
+        name: {**it, "low": it["interval"][0], "high": it["interval"][1]} for name, it in document["hardening"].items()
+    }
+    lines += grid(
+        "One layer alone trained on PGD twins: accuracy under PGD L∞ 0.1 gained at the layer of largest excess boost, and at another",
+        rows,
+        [*shown, "best_at_random"],
+    )
+    for name, it in document["hardening"].items():
+        gains = ", ".join(f"{gain:.3f}" for gain in it["gain_by_layer"])
+        layers = ", ".join(map(str, it["chosen_layer"]))
+        lines += [f"{name}: mean gain by layer {gains}; chosen layer by seed (from 0): {layers}.", ""]
+    return lines
+
+
+def jacobian_lines(it: dict[str, Any]) -> list[str]:
+    lines = [
+        f"**Jacobian of ResNet-18, 1,000 logits, {it['samples']} images of 64×64, one round**",
+        "",
+        "| | seconds | Lanczos is faster by |",
+    ]
+    lines.append("|---" * 3 + "|")
+    for name, value in it["seconds"].items():
+        lines.append(f"| {name} | {value:.0f} | {it['times_faster'].get(name, 1.0):.1f} |")
+    return [*lines, "", f"Largest relative error of one of its 20 singular values: {it['largest_error']:.1e}.", ""]
+
+
 def main() -> None:
     documents = [json.loads(path.read_text("utf-8")) for path in sorted(measure.RESULTS.glob("*.json"))]
     lines = [HEAD]
     for document in documents:
         if "halves" in document:
             lines += transfer_section(document)
+        elif "halves_of_complexity" in document:
+            lines += complexity_section(document)
         else:
             lines += section(document) if "benchmark" in document else encoder_section(document)
         if document.get("benchmark") == "distant":
             lines += distant_section(document)
+        if "jacobian" in document:
+            lines += jacobian_lines(document["jacobian"])
     DOCUMENT.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
     print(f"wrote {DOCUMENT.name} from {len(documents)} results")
 

@@ -155,14 +155,13 @@ def test_the_page_of_a_comparison(browser, measured: Path) -> None:
     text = browser.find_element(By.TAG_NAME, "main").text
     for sentence in wl.runs.comparison_findings(summary):
         assert sentence in text
-    for name in ("tree", "similarity", "predicted", "measured", "difference"):
-        drawn = browser.execute_script(
-            "const host = document.querySelector(`#figure-${arguments[0]} > div`);"
-            "const find = (root) => [...root.querySelectorAll('*')].flatMap((e) => [e, ...(e.shadowRoot ? find(e.shadowRoot) : [])]);"
-            "return find(host.shadowRoot ?? host).filter((e) => e.tagName === 'CANVAS' && e.width > 200).length",
-            name,
-        )
-        assert drawn >= 1, name
+    assert len(browser.find_elements(By.CSS_SELECTOR, "svg.tree text")) == len(summary["models"]) + 3  # and a scale
+    heats = browser.execute_script(
+        "return [...document.querySelectorAll('table.heat')].map((it) => [...it.querySelectorAll('td')].map((it) => it.textContent))"
+    )
+    for place, key in enumerate(("similarity", "predicted", "measured", "same_mistake", "noise_rate")):
+        cells = [summary[key][row][column] for row in summary["order"] for column in summary["order"]]
+        assert heats[place] == ["–" if it is None else f"{it:.2f}".replace("0.", ".", 1) for it in cells], key
 
 
 @pytest.mark.end_to_end

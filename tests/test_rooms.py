@@ -15,6 +15,7 @@ import worldline
 
 ROOMS = [
     "errors",
+    "notebook",
     "geometry",
     "encoder",
     "nullmodel",
@@ -27,6 +28,7 @@ ROOMS = [
     "zoo",
     "loading",
     "runs",
+    "plot",
     "report",
     "cli",
     "__main__",
@@ -136,6 +138,7 @@ def test_every_public_function_has_an_example() -> None:
         "compare",
         "zoo",
         "loading",
+        "plot",
         "report",
     ):
         module = importlib.import_module(f"worldline.{room}")

@@ -6,6 +6,7 @@ import click
 
 from worldline import __version__
 from worldline.cli.compare import compare
+from worldline.cli.complexity import complexity
 from worldline.cli.distant import distant
 from worldline.cli.doctor import doctor
 from worldline.cli.encode import encode
@@ -21,7 +22,7 @@ def commands() -> None:
     """See why an input fools your model: follow it, layer by layer, beside its adversarial twin."""
 
 
-for command in (explore, compare, distant, encode, doctor, report):
+for command in (explore, compare, complexity, distant, encode, doctor, report):
     commands.add_command(command)
 
 

@@ -7,17 +7,53 @@ from pathlib import Path
 import click
 
 from worldline.cli.shared import exit_codes
+from worldline.errors import UsageError
 
 __all__ = ["report"]
 
 
 @click.command()
 @click.argument("run")
+@click.option(
+    "--with",
+    "others",
+    multiple=True,
+    metavar="OTHER",
+    help="A further run on the same page: explorations become models to choose from, others sections. Repeat for more.",
+)
+@click.option("--format", "formats", default="html", show_default=True, help="html,png,svg,md,json: one or several.")
+@click.option("--serve", is_flag=True, help="Show the page at an address of this machine only, until Ctrl-C.")
+@click.option("--port", type=int, help="Of --serve.  [default: any free one]")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def report(run: str, debug: bool) -> None:
+def report(run: str, others: tuple[str, ...], formats: str, serve: bool, port: int | None, debug: bool) -> None:
     """Render the report of a finished RUN folder again."""
     with exit_codes(debug):
+        if port is not None and not serve:
+            raise UsageError("--port is the port of --serve; give --serve too.")
+        if serve and formats != "html":
+            raise UsageError(f"--serve shows the html page and writes nothing; leave out --format {formats}.")
         from worldline import report as reports
         from worldline import runs
 
-        click.echo(reports.write_report(runs.RunFolder(Path(run))))
+        folder = runs.RunFolder(Path(run))
+        beside = tuple(runs.RunFolder(Path(other)) for other in others)
+        wanted = [name.strip() for name in formats.split(",")]
+        if serve:
+            _serve(reports.render_report(folder, beside=beside), port or 0)
+            return
+        for path in reports.write_formats(folder, wanted, beside=beside):
+            click.echo(path)
+
+
+def _serve(page: str, port: int) -> None:
+    """Until Ctrl-C, which is the way to end it and no failure."""
+    from threading import Event
+
+    from worldline.report import serving
+
+    with serving(page, port=port) as address:
+        click.echo(f"{address} (this machine only; Ctrl-C ends)")
+        try:
+            Event().wait()
+        except KeyboardInterrupt:
+            click.echo("Ended.")

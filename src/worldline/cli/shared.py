@@ -203,7 +203,7 @@ def new_table(title: str, heads: tuple[str, ...]) -> Table:
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for head in heads:
-        words = head in ("attack", "check", "layer", "experiment", "quantity", "source", "status", "unit")
+        words = head in ("attack", "check", "layer", "experiment", "model", "quantity", "source", "status", "unit")
         table.add_column(head, justify="left" if words else "right", overflow="fold")
     return table
 

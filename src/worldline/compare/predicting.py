@@ -15,6 +15,7 @@ from worldline.compare.models import Answers, ClassCountError, Failure, Kind, Mo
 from worldline.compare.probes import Probes, choose_samples, make_probes
 from worldline.compare.responses import Response, predicted_flips, respond, similarity
 from worldline.errors import InputError, UsageError
+from worldline.notebook import as_html
 
 __all__ = ["Predicted", "predict"]
 
@@ -52,6 +53,12 @@ class Predicted:
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
     settings: Mapping[str, float | int | str]
+
+    def _repr_html_(self) -> str:
+        """A short table for notebooks."""
+        sentence = "Predicted transfer: sources down, targets across. Compare within a column; it is no rate."
+        rows = [(name, *row) for name, row in zip(self.names, self.score.tolist(), strict=True)]
+        return as_html(sentence, ("source", *self.names), rows)
 
 
 def predict(

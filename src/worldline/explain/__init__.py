@@ -1,7 +1,10 @@
 """What happens inside one model: twins by layer, and strangers that it has merged, against their controls."""
 
 from worldline.explain.approximate import ApproximatePairs, approximate_pairs
+from worldline.explain.complexity import STRANGERS, Complexity, LayerComplexity, LimitUse, SpectrumSummary, complexity
 from worldline.explain.distant import distant
+from worldline.explain.fragility import NOT_A_BOUND, Calibration, Fragility, Probe, calibrate, fragility
+from worldline.explain.measures import Dimension, LinearLayer, Measure, Spectrum, jacobian_spectrum
 from worldline.explain.search import TopPairs, count_pairs, top_pairs
 from worldline.explain.sieve import Pairs
 from worldline.explain.statistics import Summary
@@ -11,22 +14,39 @@ from worldline.explain.untrained import untrained
 
 __all__ = [
     "FEW",
+    "NOT_A_BOUND",
+    "STRANGERS",
     "ApproximatePairs",
+    "Calibration",
     "ClassMap",
+    "Complexity",
     "Counts",
+    "Dimension",
     "DistantPairs",
     "DistantStory",
+    "Fragility",
+    "LayerComplexity",
     "LayerStory",
+    "LimitUse",
+    "LinearLayer",
+    "Measure",
     "Pairs",
+    "Probe",
     "Share",
+    "Spectrum",
+    "SpectrumSummary",
     "Summary",
     "SwapLayer",
     "TopPairs",
     "TwinStory",
     "UntrainedNull",
     "approximate_pairs",
+    "calibrate",
+    "complexity",
     "count_pairs",
     "distant",
+    "fragility",
+    "jacobian_spectrum",
     "top_pairs",
     "twins",
     "untrained",

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from torch import Tensor
 
 from worldline.geometry import FrameName
+from worldline.notebook import as_html
 from worldline.trace import Layer
 
 __all__ = ["ClassMap", "Counts", "DistantPairs", "DistantStory", "UntrainedNull"]
@@ -147,3 +148,16 @@ class DistantStory:
     narrow: bool
     counts: Counts
     notes: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        """A short table for notebooks."""
+        sentence = f"Of {self.counts.pairs:,} far pairs at {self.layer.name}: {len(self.merged)} merged, {len(self.opposed)} opposed."
+        rows = [
+            (name, f"{first} and {second}", phi, distance, p)
+            for name, side in (("merged", self.merged), ("opposed", self.opposed))
+            for first, second, phi, distance, p in zip(
+                *(it.tolist() for it in (side.first, side.second, side.rapidity, side.input_distance, side.matched_p)),
+                strict=True,
+            )
+        ]
+        return as_html(sentence, ("pair", "samples", "φ", "distance at the input", "p at that distance"), rows)

@@ -16,6 +16,7 @@ from worldline.explain.statistics import Bootstrap, Summary
 from worldline.explain.untrained import untrained
 from worldline.geometry import FrameName, check_frame_name
 from worldline.inputs import check_inputs, check_labels, logits_of, set_apart
+from worldline.notebook import as_html
 from worldline.trace import (
     Layer,
     Model,
@@ -137,6 +138,16 @@ class TwinStory:
     noise: Tensor
     plan: Plan
     notes: tuple[str, ...]
+
+    def _repr_html_(self) -> str:
+        """A short table for notebooks."""
+        swap = "never for good" if self.swap_layer is None else f"at {self.swap_layer.name}"
+        sentence = f"{int(self.fooled.sum())} of {len(self.fooled)} samples are fooled; most twins change sides {swap}."
+        pairs = ("adversarial_clean", "noise_clean", "adversarial_wrong")
+        rows = [(it.layer.name, *(it.rapidity[name].median for name in pairs), it.swapped.value) for it in self.layers]
+        return as_html(
+            sentence, ("layer", *(f"median φ, {name.replace('_', '–')}" for name in pairs), "changed sides"), rows
+        )
 
 
 def twins(

@@ -1,5 +1,7 @@
-"""Results in, one self-contained HTML page out."""
+"""Results in, one self-contained HTML page out; or pictures, text and data."""
 
+from worldline.report.formats import FORMATS, write_formats
 from worldline.report.render import render_report, write_report
+from worldline.report.serve import serving
 
-__all__ = ["render_report", "write_report"]
+__all__ = ["FORMATS", "render_report", "serving", "write_formats", "write_report"]

@@ -1,4 +1,4 @@
-"""Samples as small PNG pictures, carried inside the page as data URIs."""
+"""Samples as small PNG pictures, one by one or many on one sheet, carried inside the page as data URIs."""
 
 from __future__ import annotations
 
@@ -11,13 +11,15 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["change_picture", "picture", "picture_array"]
+__all__ = ["change_sheet", "picture", "picture_array", "sheet"]
 
 LARGEST_SIDE = 48
+LOWER, SAME, HIGHER = np.array([0.03, 0.10, 0.35]), np.array([0.52, 0.52, 0.54]), np.array([1.0, 0.90, 0.62])
 Pixels = npt.NDArray[np.uint8]
+Array = npt.NDArray[np.float64]
 
 
-def picture_array(sample: Tensor) -> npt.NDArray[np.float64]:
+def picture_array(sample: Tensor) -> Array:
     """A sample as (H, W) or (H, W, 3): images as they are, anything else as a near-square sheet of its entries.
 
     (C, H, W) with one or three channels and (H, W) count as images; large ones are thinned to at most 48 pixels a side.
@@ -28,9 +30,9 @@ def picture_array(sample: Tensor) -> npt.NDArray[np.float64]:
     elif array.ndim != 2 or min(array.shape) < 2:
         flat = array.ravel()
         side = math.ceil(math.sqrt(flat.size))
-        sheet = np.full(side * math.ceil(flat.size / side), flat.min() if flat.size else 0.0)
-        sheet[: flat.size] = flat
-        array = sheet.reshape(-1, side)
+        padded = np.full(side * math.ceil(flat.size / side), flat.min() if flat.size else 0.0)
+        padded[: flat.size] = flat
+        array = padded.reshape(-1, side)
     step = math.ceil(max(array.shape[:2]) / LARGEST_SIDE)
     return np.asarray(array[::step, ::step])
 
@@ -41,18 +43,38 @@ def picture(sample: Tensor, bounds: tuple[float, float]) -> str:
     return _encode((picture_array(sample) - low) / (high - low))
 
 
-def change_picture(change: Tensor, largest: float) -> str:
-    """A change as a PNG data URI: white where nothing changes, red where a value rises, blue where it falls.
+def sheet(samples: Tensor, bounds: tuple[float, float], columns: int) -> str:
+    """Samples side by side, row by row, as one PNG data URI; the bounds are black and white."""
+    low, high = bounds
+    return _encode(_side_by_side([(picture_array(sample) - low) / (high - low) for sample in samples], columns))
+
+
+def change_sheet(changes: Tensor, largest: float, columns: int) -> str:
+    """Changes on one sheet: grey where nothing changes, lighter where a value rises, darker where it falls.
 
     ``largest`` has full colour. Of colour images the mean change over the channels is shown.
     """
+    return _encode(_side_by_side([_change(change, largest) for change in changes], columns))
+
+
+def _change(change: Tensor, largest: float) -> Array:
     array = picture_array(change) / max(largest, 1e-12)
     level = np.clip(array.mean(-1) if array.ndim == 3 else array, -1, 1)[..., None]
-    red, blue, white = np.array([0.70, 0.09, 0.17]), np.array([0.13, 0.40, 0.67]), np.ones(3)
-    return _encode(white + np.abs(level) * (np.where(level > 0, red, blue) - white))
+    shown: Array = SAME + np.abs(level) * (np.where(level > 0, HIGHER, LOWER) - SAME)
+    return shown
 
 
-def _encode(array: npt.NDArray[np.float64]) -> str:
+def _side_by_side(pictures: list[Array], columns: int) -> Array:
+    height, width, *channels = pictures[0].shape
+    rows = math.ceil(len(pictures) / columns)
+    whole = np.zeros((rows * height, columns * width, *channels))
+    for place, it in enumerate(pictures):
+        down, across = divmod(place, columns)
+        whole[down * height : (down + 1) * height, across * width : (across + 1) * width] = it
+    return whole
+
+
+def _encode(array: Array) -> str:
     pixels: Pixels = np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
     buffer = io.BytesIO()
     Image.fromarray(pixels).save(buffer, "PNG", optimize=True)

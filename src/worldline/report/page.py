@@ -11,22 +11,60 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-__all__ = ["as_json", "render_page"]
+from worldline.plot.colours import LOOKS, heat_colours
+from worldline.plot.names import tidy
+
+__all__ = ["HEAT_STEPS", "as_json", "fill_template", "page_style", "read_scripts", "render_page"]
+
+HEAT_STEPS = 21
 
 
 def render_page(template: str, *, scripts: list[str], summary: dict[str, Any], **context: Any) -> str:
     """A template with the shared style, its scripts and the policy that allows them alone."""
-    environment = Environment(
-        loader=PackageLoader("worldline.report", ""), autoescape=True, undefined=StrictUndefined, trim_blocks=True
-    )
-    return environment.get_template(template).render(
-        css=Markup(resources.files("worldline.report").joinpath("page.css").read_text("utf-8")),
-        policy=_policy(scripts),
+    css = page_style()
+    versions = tidy(summary["versions"])
+    page = fill_template(
+        template,
+        css=Markup(css),
+        policy=_policy(scripts, css),
         scripts=[Markup(script) for script in scripts],
         summary=summary,
-        versions=", ".join(f"{name} {version}" for name, version in summary["versions"].items()),
+        versions=", ".join(f"{name} {version}" for name, version in versions.items()),
         **context,
     )
+    return page
+
+
+def fill_template(template: str, **context: Any) -> str:
+    """A template of this room, everything escaped that is not markup already."""
+    environment = Environment(
+        loader=PackageLoader("worldline.report", ""),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(**context)
+
+
+def read_scripts(folder: str, names: tuple[str, ...]) -> str:
+    """Script files of a folder as one script with a scope of its own."""
+    files = resources.files("worldline.report").joinpath(folder)
+    parts = [files.joinpath(f"{name}.js").read_text("utf-8") for name in names]
+    return '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
+
+
+def page_style() -> str:
+    """The style sheet: the colours of all figures, light and dark, then what is written by hand."""
+    paper = " ".join(f"--{role}: {look.paper};" for role, look in LOOKS.items())
+    dark = " ".join(f"--{role}: {look.dark};" for role, look in LOOKS.items())
+    rules = [f':root {{ {paper} }} :root[data-theme="dark"] {{ {dark} }}']
+    rules.append(f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} }} }}')
+    rules += [f".{role} {{ --own: var(--{role}); }}" for role in LOOKS]
+    for letter, diverging in (("h", False), ("d", True)):
+        for step, (back, ink) in enumerate(heat_colours(HEAT_STEPS, diverging=diverging)):
+            rules.append(f"td.{letter}{step} {{ background: {back}; color: {ink}; }}")
+    return "\n".join([*rules, resources.files("worldline.report").joinpath("page.css").read_text("utf-8")])
 
 
 def as_json(value: Any) -> Markup:
@@ -35,8 +73,11 @@ def as_json(value: Any) -> Markup:
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _policy(scripts: list[str]) -> str:
-    """Only these scripts run; nothing is requested. Bokeh sets style attributes, hence ``unsafe-inline`` for styles."""
-    hashes = (base64.b64encode(hashlib.sha256(script.encode()).digest()).decode() for script in scripts)
-    allowed = " ".join(f"'sha256-{value}'" for value in hashes) or "'none'"
-    return f"default-src 'none'; script-src {allowed}; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
+def _policy(scripts: list[str], css: str) -> str:
+    """Only these scripts and this style sheet are allowed, by hash; nothing is requested, and nothing is evaluated."""
+    allowed = " ".join(map(_hash, scripts)) or "'none'"
+    return f"default-src 'none'; script-src {allowed}; style-src {_hash(css)}; img-src data:; base-uri 'none'; form-action 'none'"
+
+
+def _hash(text: str) -> str:
+    return f"'sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}'"

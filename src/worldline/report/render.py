@@ -4,28 +4,36 @@ from __future__ import annotations
 
 from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 from worldline.errors import RunError
+from worldline.report.kinds import Attached
 from worldline.runs import RunFolder
 
-__all__ = ["render_report", "write_report"]
+__all__ = ["kind_of", "render_report", "write_report"]
 
 KINDS = {  # schema → package with a render(run)
     "worldline.explore/1": "explore",
     "worldline.compare/1": "compare",
+    "worldline.complexity/1": "complexity",
     "worldline.distant/1": "distant",
     "worldline.encode/1": "encode",
     "worldline.doctor/1": "doctor",
 }
+Beside = tuple[RunFolder, ...]
 
 
-def write_report(run: RunFolder) -> Path:
+def write_report(run: RunFolder, *, beside: Beside = ()) -> Path:
     """Render the report of a finished run and store it as ``report.html`` in the run's folder.
 
     Pictures that the page shows and that are of use alone (``worldline encode``) are stored beside it as PNG.
 
+    Args:
+        run: the finished run.
+        beside: for an exploration: further runs on the same page. Explorations become further models, others sections.
+
     Raises:
-        RunError: the folder holds no finished run, one of another version, or cannot be written.
+        RunError: a folder holds no finished run, one of another version, one that cannot join, or cannot be written.
 
     >>> import tempfile, worldline as wl
     >>> from pathlib import Path
@@ -34,13 +42,13 @@ def write_report(run: RunFolder) -> Path:
     ...     wl.report.write_report(run).name
     'report.html'
     """
-    page, pictures = _render(run)
+    page, pictures = _render(run, beside)
     for name, picture in pictures.items():
         run.write_bytes(name, picture)
     return run.write_text("report.html", page)
 
 
-def render_report(run: RunFolder) -> str:
+def render_report(run: RunFolder, *, beside: Beside = ()) -> str:
     """The page as a string; results in, markup out.
 
     >>> import tempfile, worldline as wl
@@ -50,14 +58,37 @@ def render_report(run: RunFolder) -> str:
     ...     wl.report.render_report(run).startswith("<!doctype html>")
     True
     """
-    return _render(run)[0]
+    return _render(run, beside)[0]
 
 
-def _render(run: RunFolder) -> tuple[str, dict[str, bytes]]:
-    """The page, and pictures by the names of their files."""
+def kind_of(run: RunFolder) -> Any:
+    """The package that draws this kind of run."""
     schema = str(run.read_json("summary.json").get("schema"))
     if schema not in KINDS:
         raise RunError(f"{run.path} has schema {schema!r}; this version reads {', '.join(KINDS)}.")
-    package = import_module(f"worldline.report.{KINDS[schema]}")  # each loads another drawing library
-    page, pictures = package.render(run)
+    return import_module(f"worldline.report.{KINDS[schema]}")  # each loads what it draws with
+
+
+def _render(run: RunFolder, beside: Beside) -> tuple[str, dict[str, bytes]]:
+    """The page, and pictures by the names of their files."""
+    package = kind_of(run)
+    explore = import_module("worldline.report.explore")
+    if not beside:
+        page, pictures = package.render(run)
+    elif package is not explore:
+        raise RunError(f"{run.path} is no run of explore: only a page of explore takes other runs beside it.")
+    else:
+        kinds = [(other, kind_of(other)) for other in beside]
+        models = tuple(other for other, kind in kinds if kind is explore)
+        attached = tuple(
+            _attach(other, kind, place) for place, (other, kind) in enumerate(kinds) if kind is not explore
+        )
+        page, pictures = package.render(run, models, attached)
     return page, pictures
+
+
+def _attach(run: RunFolder, package: Any, place: int) -> Attached:
+    if not hasattr(package, "attach"):
+        raise RunError(f"{run.path} has a page of its own that cannot stand beside another run: leave it out.")
+    attached: Attached = package.attach(run, prefix=f"with{place}-")
+    return attached

@@ -2,19 +2,30 @@
 
 from worldline.runs.compare import compare
 from worldline.runs.compare_findings import comparison_findings
-from worldline.runs.config import CompareConfig, DistantConfig, DoctorConfig, ExploreConfig, parse_bounds
+from worldline.runs.complexity import complexity
+from worldline.runs.complexity_findings import complexity_findings, complexity_sentences
+from worldline.runs.config import (
+    CompareConfig,
+    ComplexityConfig,
+    DistantConfig,
+    DoctorConfig,
+    ExploreConfig,
+    parse_bounds,
+)
 from worldline.runs.distant import distant
 from worldline.runs.distant_findings import distant_findings, pair_words
 from worldline.runs.doctor import doctor
 from worldline.runs.doctor_document import doctor_findings
 from worldline.runs.encode import EncodeConfig, encode
 from worldline.runs.explore import explore
+from worldline.runs.explore_document import layer_documents
 from worldline.runs.explore_findings import findings, norm_sign, twin_words
 from worldline.runs.features import feature_store
 from worldline.runs.store import RunFolder, open_run
 
 __all__ = [
     "CompareConfig",
+    "ComplexityConfig",
     "DistantConfig",
     "DoctorConfig",
     "EncodeConfig",
@@ -22,6 +33,9 @@ __all__ = [
     "RunFolder",
     "compare",
     "comparison_findings",
+    "complexity",
+    "complexity_findings",
+    "complexity_sentences",
     "distant",
     "distant_findings",
     "doctor",
@@ -30,6 +44,7 @@ __all__ = [
     "explore",
     "feature_store",
     "findings",
+    "layer_documents",
     "norm_sign",
     "open_run",
     "pair_words",

@@ -23,6 +23,7 @@ from worldline.compare import (
 )
 from worldline.inputs import Data
 from worldline.runs.config import CompareConfig
+from worldline.runs.values import finite
 
 __all__ = ["SCHEMA", "pair_columns", "sample_tensors", "summary_document"]
 
@@ -117,7 +118,7 @@ def _measured(
         "measured_interval": _matrix(_pick(measured.interval, own)),
         "noise_rate": _matrix(_pick(measured.noise_rate, own)),
         "same_mistake": _matrix(_pick(measured.same_mistake, own)),
-        "accuracy": [_finite(value) for value in measured.accuracy[own].tolist()],
+        "accuracy": [finite(value) for value in measured.accuracy[own].tolist()],
         "fitted": _matrix(_fitted(score, rate)),
         "judge": _judged(score, rate, rivals, names),
     }
@@ -182,10 +183,10 @@ def _stand_ins(predicted: Predicted, target: str, names: list[str]) -> list[dict
     return [
         {
             "name": it.name,
-            "share": _finite(it.share),
-            "score": _finite(it.score),
-            "interval": [_finite(end) for end in it.interval],
-            "similarity": _finite(it.similarity),
+            "share": finite(it.share),
+            "score": finite(it.score),
+            "interval": [finite(end) for end in it.interval],
+            "similarity": finite(it.similarity),
         }
         for it in rank_surrogates(predicted, target)
         if it.name in names
@@ -202,8 +203,4 @@ def _pick(table: Tensor, places: list[int]) -> Tensor:
 
 
 def _matrix(table: Tensor) -> list[Any]:
-    return [_matrix(row) if row.ndim else _finite(float(row)) for row in table]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return [_matrix(row) if row.ndim else finite(float(row)) for row in table]

@@ -21,6 +21,7 @@ __all__ = [
     "FRAMES",
     "AttackConfig",
     "CompareConfig",
+    "ComplexityConfig",
     "DataConfig",
     "DistantConfig",
     "DoctorConfig",
@@ -88,8 +89,9 @@ class DataConfig:
             raise UsageError(
                 f"Unknown keys in {path.name}: {', '.join(unknown)}. [{cls.table}] knows {', '.join(known)}."
             )
-        if isinstance(keys.get("eps"), (int, float)):
-            keys["eps"] = str(keys["eps"])
+        for name in ("eps", "sigma"):
+            if isinstance(keys.get(name), (int, float)):
+                keys[name] = str(keys[name])
         for name, value in keys.items():
             keys[name] = tuple(value) if isinstance(value, list) else value
             expected = type(known[name])
@@ -110,6 +112,7 @@ class AttackConfig(DataConfig):
     """
 
     named_attacks: ClassVar[tuple[str, ...]] = ("pgd", "fgsm")
+    must_attack: ClassVar[bool] = True
 
     eps: str = "0.15"
     norm: NormName = "linf"
@@ -119,7 +122,7 @@ class AttackConfig(DataConfig):
     def __post_init__(self) -> None:
         """Refuse a ball without a size, and an attack that cannot be named so."""
         super().__post_init__()
-        if self.epsilon <= 0:
+        if (self.eps or self.must_attack) and self.epsilon <= 0:
             raise UsageError(f"--eps must be positive; got {self.eps}.")
         named_norm(self.norm)
         if self.attack not in self.named_attacks and ":" not in self.attack:
@@ -225,11 +228,57 @@ class CompareConfig(AttackConfig):
             raise UsageError(
                 f"Name at least two models to compare, or --zoo default; got {', '.join(self.models) or 'none'}."
             )
-        twice = sorted({name for name in self.models if self.models.count(name) > 1})
-        if twice:
-            raise UsageError(
-                f"{', '.join(twice)} is named twice. Another seed of a zoo model is {twice[0].split('@')[0]}@1."
-            )
+        _refuse_twice(self.models)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ComplexityConfig(AttackConfig):
+    """Everything that decides the numbers of ``worldline complexity``.
+
+    Attributes:
+        models: specifications as in :mod:`worldline.loading`, at least one.
+        sigma: standard deviation of the noise twins in the units of the input, as written.
+        eps: of the adversarial twins; empty for none, and nothing is attacked.
+        layers: globs; empty for the default layers.
+        frame: ``raw``, ``centered`` or ``whitened``.
+
+    >>> from worldline.runs import ComplexityConfig
+    >>> ComplexityConfig(models=("mlp",), sigma="8/255").noise_size < 0.04
+    True
+    """
+
+    table: ClassVar[str] = "complexity"
+    must_attack: ClassVar[bool] = False
+
+    models: tuple[str, ...] = ()
+    sigma: str = "0.1"
+    eps: str = ""
+    steps: int = 20
+    layers: tuple[str, ...] = ()
+    frame: FrameName = "centered"
+
+    def __post_init__(self) -> None:
+        """Refuse no model at all, one twice, and noise without a size."""
+        super().__post_init__()
+        check_frame_name(self.frame)
+        if not self.models:
+            raise UsageError("Name at least one model, such as worldline complexity cnn mlp.")
+        _refuse_twice(self.models)
+        if self.noise_size <= 0:
+            raise UsageError(f"--sigma must be positive; got {self.sigma}.")
+
+    @property
+    def noise_size(self) -> float:
+        """σ as a number, in the units of the input."""
+        return parse_number(self.sigma, "--sigma")
+
+
+def _refuse_twice(models: tuple[str, ...]) -> None:
+    twice = sorted({name for name in models if models.count(name) > 1})
+    if twice:
+        raise UsageError(
+            f"{', '.join(twice)} is named twice. Another seed of a zoo model is {twice[0].split('@')[0]}@1."
+        )
 
 
 @dataclass(frozen=True, kw_only=True)

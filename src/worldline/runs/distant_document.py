@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Any
 
 import numpy as np
@@ -13,6 +12,7 @@ from worldline.attacks import Collided
 from worldline.explain import ClassMap, DistantPairs, DistantStory
 from worldline.inputs import Data
 from worldline.runs.config import DistantConfig
+from worldline.runs.values import finite
 
 __all__ = ["SCHEMA", "class_columns", "input_tensors", "pair_columns", "summary_document", "worldline_columns"]
 
@@ -134,7 +134,7 @@ def _pairs(side: DistantPairs, story: DistantStory) -> list[dict[str, Any]]:
                 "samples": [first, second],
                 "labels": [int(story.labels[it]) for it in (first, second)],
                 "predictions": [int(story.predictions[it]) for it in (first, second)],
-                "rapidity": _finite(float(side.rapidity[row])),
+                "rapidity": finite(float(side.rapidity[row])),
                 "worldline": _row(side.worldline[row]),
                 "untrained_worldline": None
                 if side.untrained_worldline is None
@@ -165,7 +165,7 @@ def _made(made: Collided, config: DistantConfig) -> dict[str, Any]:
         "norm": config.norm,
         "success": bool(made.success[0]),
         **{
-            name: _finite(float(getattr(made, name)[0]))
+            name: finite(float(getattr(made, name)[0]))
             for name in (
                 "rapidity_before",
                 "rapidity",
@@ -176,7 +176,7 @@ def _made(made: Collided, config: DistantConfig) -> dict[str, Any]:
             )
         },
         **{
-            name: _finite(float(getattr(made, name)[0]))
+            name: finite(float(getattr(made, name)[0]))
             for name in ("input_distance", "input_closer", "change", "nearest_data")
         },
         "usual_nearest": made.scale.usual_nearest,
@@ -200,8 +200,4 @@ def _joined(parts: list[Tensor]) -> Any:
 
 
 def _row(values: Tensor) -> list[float | None]:
-    return [_finite(value) for value in values.tolist()]
-
-
-def _finite(value: float) -> float | None:
-    return value if math.isfinite(value) else None
+    return [finite(value) for value in values.tolist()]

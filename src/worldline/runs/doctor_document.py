@@ -8,8 +8,8 @@ from worldline.checks import Check, Curve, ModelReport, Planted
 from worldline.checks.curve import wilson
 from worldline.inputs import Data
 from worldline.runs.config import DoctorConfig
-from worldline.runs.explore_document import check_rows, curve_document
 from worldline.runs.explore_findings import norm_sign
+from worldline.runs.values import check_parts, curve_part
 
 __all__ = ["SCHEMA", "check_columns", "doctor_document", "doctor_findings"]
 
@@ -33,7 +33,7 @@ def doctor_document(
     checks = [
         {"about": about, **row}
         for about, group in groups.items()
-        for row in check_rows(group)
+        for row in check_parts(group)
         if about != "model" or row["name"] not in again
     ]
     samples = min(config.samples, len(data.x))
@@ -60,7 +60,7 @@ def doctor_document(
             {"attack": name, "accuracy": share, "interval": list(wilson(round(share * samples), samples))}
             for name, share in zip(names, shares, strict=True)
         ],
-        "curve": curve_document(curve),
+        "curve": curve_part(curve),
         "checks": checks,
         "trustworthy": all(check["status"] != "warned" for check in checks),
         "selftest": None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
@@ -19,6 +18,7 @@ from worldline.errors import UsageError
 from worldline.loading import load_embeddings, load_picture
 from worldline.runs.setup import versions
 from worldline.runs.store import RunFolder, open_run
+from worldline.runs.values import finite
 
 __all__ = ["EncodeConfig", "encode"]
 
@@ -164,7 +164,7 @@ def _document(experiment: Experiment, outcome: Outcome, origin: str) -> dict[str
         "measurements": [_measured(it) for it in outcome.measurements],
         "controls": {key: _control(key, it) for key, it in outcome.controls.items()},
         "verdict": outcome.verdict,
-        "curves": {name: [_finite(value) for value in row] for name, row in outcome.curves.items()},
+        "curves": {name: [finite(value) for value in row] for name, row in outcome.curves.items()},
         "table": f"{experiment.name}.parquet",
         "figure": f"{experiment.name}.png",
     }
@@ -173,10 +173,10 @@ def _document(experiment: Experiment, outcome: Outcome, origin: str) -> dict[str
 def _measured(it: Measurement) -> dict[str, Any]:
     return {
         "quantity": it.name,
-        "measured": _finite(it.measured),
-        "predicted": _finite(it.predicted),
-        "standard_error": _finite(it.standard_error),
-        "deviation": _finite(it.deviation),
+        "measured": finite(it.measured),
+        "predicted": finite(it.predicted),
+        "standard_error": finite(it.standard_error),
+        "deviation": finite(it.deviation),
         "unit": it.unit,
         "agrees": it.agrees,
     }
@@ -190,10 +190,6 @@ def _control(key: str, control: Control) -> dict[str, Any]:
 
 def _columns(outcome: Outcome) -> dict[str, Any]:
     return {name: column.numpy() for name, column in outcome.table.items()}
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
 
 
 def _option(name: str) -> str:

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from worldline import __version__, explain
 from worldline.attacks import PGD, Attack, adversarial_twin, noise_twin
 from worldline.checks import accuracy_curve, check_evaluation
+from worldline.errors import InputError
 from worldline.runs import explore_document as document
+from worldline.runs.complexity import measure_model
+from worldline.runs.complexity_document import ModelFound
 from worldline.runs.config import ExploreConfig
 from worldline.runs.setup import make_attack, open_one, stem_of, versions
 from worldline.runs.store import RunFolder, open_run
@@ -22,6 +25,8 @@ __all__ = ["explore"]
 
 Tick = Callable[[str, int, int], None]
 CURVE_SAMPLES, CURVE_STEPS = 256, 10
+MEASURED = 128  # samples of the section on complexity; worldline complexity takes all
+SIGMA = 0.1  # of its noise twins, as a share of the width of the bounds
 
 
 def explore(
@@ -99,7 +104,8 @@ def explore(
         seed=config.seed,
         tick=tick,
     )
-    summary = document.summary_document(config, given.data, story, checks, curve, y, versions(given.device))
+    measured = _measure(model, x, y, adversarial, config, tick)
+    summary = document.summary_document(config, given.data, story, checks, curve, measured, y, versions(given.device))
     run.write_tensors("twins.safetensors", {"clean": x, "noise": noise, "adversarial": adversarial})
     run.remove("shards/*")
     run.write_table("layers.parquet", document.layer_columns(summary), schema=document.SCHEMA)
@@ -107,6 +113,22 @@ def explore(
     run.write_table("pairs.parquet", document.pair_columns(story), schema=document.SCHEMA)
     run.write_json("summary.json", summary)
     return run
+
+
+def _measure(
+    model: nn.Module, x: Tensor, y: Tensor, adversarial: Tensor, config: ExploreConfig, tick: Tick
+) -> ModelFound | str:
+    """The section on complexity, or why there is none."""
+    if config.memory:
+        return "Complexity was left out, as it keeps no limit of memory: worldline complexity measures it."
+    rows = slice(0, MEASURED)
+    sigma = SIGMA * (config.bounds[1] - config.bounds[0])
+    try:
+        return measure_model(
+            config.model, model, x[rows], y[rows], adversarial[rows], config=config, sigma=sigma, brief=True, tick=tick
+        )
+    except InputError as error:
+        return f"Complexity was left out: {error}"
 
 
 def _attack_in_shards(

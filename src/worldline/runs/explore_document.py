@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import math
-from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -11,20 +9,14 @@ from torch import Tensor
 
 from worldline.attacks import named_norm
 from worldline.checks import Check, Curve
-from worldline.explain import Share, Summary, TwinStory
+from worldline.explain import TwinStory
 from worldline.inputs import Data
+from worldline.runs.complexity_document import ModelFound, model_document
 from worldline.runs.config import ExploreConfig
+from worldline.runs.values import check_parts, columns_of, curve_part, share_part, summary_part
 from worldline.trace import COMPARISONS
 
-__all__ = [
-    "SCHEMA",
-    "check_rows",
-    "curve_document",
-    "layer_columns",
-    "pair_columns",
-    "sample_columns",
-    "summary_document",
-]
+__all__ = ["SCHEMA", "layer_columns", "layer_documents", "pair_columns", "sample_columns", "summary_document"]
 
 SCHEMA = "worldline.explore/1"
 TOLD = ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wrong")
@@ -36,6 +28,7 @@ def summary_document(
     story: TwinStory,
     checks: tuple[Check, ...],
     curve: Curve,
+    measured: ModelFound | str,
     y: Tensor,
     made_with: dict[str, str],
 ) -> dict[str, Any]:
@@ -68,56 +61,50 @@ def summary_document(
         "swap_layer": None
         if swap is None
         else {"name": swap.name, "index": swap.index, "interval": list(swap.interval)},
-        "layers": [
-            {
-                "index": layer.index,
-                "name": layer.layer.name,
-                "kind": layer.layer.kind,
-                "width": layer.layer.width,
-                "tokens": layer.layer.reduction,
-                "projected_to": layer.projected_to,
-                "projection_standard_error": layer.standard_error,
-                "swapped_share": layer.swapped.value,
-                "swapped": _share(layer.swapped),
-                "noise_swapped": _share(layer.noise_swapped),
-                "misclassified_swapped": _share(layer.misclassified_swapped),
-                "rapidity": {name: _summary(layer.rapidity[name]) for name in TOLD},
-                "untrained_rapidity": {name: _summary(layer.untrained[name]) for name in TOLD}
-                if layer.untrained
-                else None,
-                "excess_boost": _summary(layer.excess_boost) if layer.excess_boost else None,
-            }
-            for layer in story.layers
-        ],
-        "proper_depth": {name: _summary(value) for name, value in story.proper_depth.items()},
-        "untrained_proper_depth": {name: _summary(value) for name, value in story.untrained_proper_depth.items()}
+        "layers": layer_documents(story),
+        "proper_depth": {name: summary_part(value) for name, value in story.proper_depth.items()},
+        "untrained_proper_depth": {name: summary_part(value) for name, value in story.untrained_proper_depth.items()}
         if story.untrained_proper_depth
         else None,
-        "curve": curve_document(curve),
-        "checks": check_rows(checks),
+        "curve": curve_part(curve),
+        "checks": check_parts(checks),
         "trustworthy": all(check.status != "warned" for check in checks),
-        "notes": list(story.notes),
+        "complexity": None if isinstance(measured, str) else model_document(measured),
+        "notes": [*story.notes, *([measured] if isinstance(measured, str) else [])],
         "class_names": list(data.class_names) if data.class_names else None,
         "versions": made_with,
         "report": "report.html",
     }
 
 
-def check_rows(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
-    """Checks as plain data."""
-    return [{**asdict(check), "value": _finite(check.value), "threshold": _finite(check.threshold)} for check in checks]
-
-
-def curve_document(curve: Curve) -> dict[str, Any]:
-    """Accuracy under attack by ε as plain data: an upper bound on robustness at each ε."""
-    return {**asdict(curve), "points": [{**asdict(point), "interval": list(point.interval)} for point in curve.points]}
+def layer_documents(story: TwinStory) -> list[dict[str, Any]]:
+    """What the summary document tells of each layer."""
+    return [
+        {
+            "index": layer.index,
+            "name": layer.layer.name,
+            "kind": layer.layer.kind,
+            "width": layer.layer.width,
+            "tokens": layer.layer.reduction,
+            "projected_to": layer.projected_to,
+            "projection_standard_error": layer.standard_error,
+            "swapped_share": layer.swapped.value,
+            "swapped": share_part(layer.swapped),
+            "noise_swapped": share_part(layer.noise_swapped),
+            "misclassified_swapped": share_part(layer.misclassified_swapped),
+            "rapidity": {name: summary_part(layer.rapidity[name]) for name in TOLD},
+            "untrained_rapidity": {name: summary_part(layer.untrained[name]) for name in TOLD}
+            if layer.untrained
+            else None,
+            "excess_boost": summary_part(layer.excess_boost) if layer.excess_boost else None,
+        }
+        for layer in story.layers
+    ]
 
 
 def layer_columns(document: dict[str, Any]) -> dict[str, list[Any]]:
     """One row a layer: every quantity of the summary's layers, flattened to ``name_part`` columns."""
-    rows = [_flat(layer) for layer in document["layers"]]
-    names = list(dict.fromkeys(name for row in rows for name in row))
-    return {name: [row.get(name) for row in rows] for name in names}
+    return columns_of(document["layers"])
 
 
 def sample_columns(story: TwinStory, y: Tensor, adversarial: Tensor, x: Tensor) -> dict[str, Any]:
@@ -147,47 +134,3 @@ def pair_columns(story: TwinStory) -> dict[str, Any]:
         if trace is not None:
             columns |= {f"{prefix}{name}": trace.rapidity[name].flatten().numpy() for name in COMPARISONS}
     return columns
-
-
-def _summary(summary: Summary) -> dict[str, Any]:
-    low, high = summary.interval or (None, None)
-    values = (summary.median, summary.q10, summary.q90, low, high)
-    if summary.count == 0:
-        status = "no samples"
-    elif any(value is not None and math.isinf(value) for value in values):
-        status = "infinite"
-    else:
-        status = "ok"
-    return {
-        "median": _finite(summary.median),
-        "q10": _finite(summary.q10),
-        "q90": _finite(summary.q90),
-        "interval": None if summary.interval is None else [_finite(low), _finite(high)],
-        "count": summary.count,
-        "undefined": summary.undefined,
-        "status": status,
-    }
-
-
-def _share(share: Share) -> dict[str, Any]:
-    return {
-        "value": share.value,
-        "interval": list(share.interval) if share.interval else None,
-        "count": share.count,
-    }
-
-
-def _finite(value: float | None) -> float | None:
-    return value if value is not None and math.isfinite(value) else None
-
-
-def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
-    flat: dict[str, Any] = {}
-    for name, part in value.items():
-        if isinstance(part, dict):
-            flat |= _flat(part, f"{prefix}{name}_")
-        elif name == "interval":
-            flat |= {f"{prefix}low": part[0] if part else None, f"{prefix}high": part[1] if part else None}
-        else:
-            flat[f"{prefix}{name}"] = part
-    return flat

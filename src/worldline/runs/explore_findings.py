@@ -82,10 +82,17 @@ def _driver(summary: dict[str, Any]) -> str:
     interval = f" (95% interval {-high:.2f} to {-low:.2f})" if low is not None and high is not None else ""
     if boost >= 0 or (high is not None and high >= 0):
         return "No layer drives the adversarial twins away from their clean twins by more than noise of the same size does."
-    return (
-        f"{layer['name']} drives them apart most: {-boost:.2f} nats of rapidity beyond what it does to noise of the same size"
-        f"{interval}."
+    level = [it["name"] for value, it in boosts if it is not layer and _reaches(it["excess_boost"]["interval"], high)]
+    names = ", ".join([layer["name"], *level])
+    first = (
+        f"{names} drive them apart most, {layer['name']} by" if level else f"{layer['name']} drives them apart most:"
     )
+    return f"{first} {-boost:.2f} nats of rapidity beyond what it does to noise of the same size{interval}."
+
+
+def _reaches(interval: list[float | None] | None, high: float | None) -> bool:
+    """Whether an interval overlaps that of the strongest layer, whose upper end is given; unknown intervals may."""
+    return interval is None or interval[0] is None or high is None or interval[0] <= high
 
 
 def _depth(summary: dict[str, Any]) -> str:

@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from worldline.errors import RunError
+from worldline.notebook import as_html
 
 __all__ = ["RunFolder", "open_run"]
 
@@ -26,6 +27,14 @@ class RunFolder:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+
+    def _repr_html_(self) -> str:
+        """A short table for notebooks: what the run is of, and its whole numbers and shares."""
+        if not self.finished:
+            return as_html(f"{self.path}: not finished", (), ())
+        summary = self.read_json("summary.json")
+        shown = [(name, value) for name, value in summary.items() if isinstance(value, (str, int, float))]
+        return as_html(f"Run {self.path}", ("", ""), shown)
 
     @property
     def finished(self) -> bool:

@@ -1,5 +1,5 @@
 """The page of ``worldline distant``: the pairs, their worldlines, and how entangled the classes are by layer."""
 
-from worldline.report.distant.page import render
+from worldline.report.distant.page import attach, describe, draw, render
 
-__all__ = ["render"]
+__all__ = ["attach", "describe", "draw", "render"]

@@ -1,5 +1,5 @@
-"""The page of an examination."""
+"""The page of ``worldline doctor``: worst case, curve, every check."""
 
-from worldline.report.doctor.page import render
+from worldline.report.doctor.page import attach, describe, draw, render
 
-__all__ = ["render"]
+__all__ = ["attach", "describe", "draw", "render"]

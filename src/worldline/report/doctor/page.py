@@ -6,35 +6,65 @@ import base64
 import io
 from typing import Any
 
+from markupsafe import Markup
 from matplotlib.figure import Figure
 
-from worldline.report.colours import BLUE, GREY, VERMILLION
-from worldline.report.page import render_page
+from worldline import plot
+from worldline.plot.names import tidy
+from worldline.report.explore import tables
+from worldline.report.kinds import Attached, Document
+from worldline.report.page import fill_template, read_scripts, render_page
+from worldline.report.views import Table, View, interval, share
 from worldline.runs import RunFolder, doctor_findings, norm_sign
 
-__all__ = ["render"]
+__all__ = ["attach", "describe", "draw", "render"]
+
+ABOUT = {"model": "The model", "evaluation": "The evaluation", "attack": "The attack on planted adversarial examples"}
 
 
 def render(run: RunFolder) -> tuple[str, dict[str, bytes]]:
     """The page, and the curve as PNG by the name of its file; the page holds it too."""
-    summary = run.read_json("summary.json")
-    picture = _curve(summary)
-    page = render_page(
-        "doctor/page.html.j2",
-        scripts=[],
-        summary=summary,
-        headline=_headline(summary),
-        findings=doctor_findings(summary),
-        norm=norm_sign(summary["norm"]),
-        shown=_shown(summary["curve"]),
-        picture=base64.b64encode(picture).decode(),
-        groups={
-            about: [check for check in summary["checks"] if check["about"] == about]
-            for about in ("model", "evaluation", "attack")
-        },
-        warned=[check for check in summary["checks"] if check["status"] == "warned"],
-    )
+    context, picture = _context(run)
+    page = render_page("doctor/page.html.j2", scripts=[read_scripts("script", ("common",))], **context)
     return page, {"curve.png": picture}
+
+
+def attach(run: RunFolder, *, prefix: str) -> Attached:
+    """Its sections for another page."""
+    context, _ = _context(run)
+    sections = fill_template("doctor/sections.html.j2", **{**context, "prefix": prefix})
+    return Attached(context["headline"], Markup(sections))
+
+
+def describe(run: RunFolder) -> Document:
+    """What the page says."""
+    summary = tidy(run.read_json("summary.json"))
+    return Document(_headline(summary), doctor_findings(summary), _views(summary))
+
+
+def draw(run: RunFolder) -> dict[str, Figure]:
+    """Figures by name."""
+    figure = plot.accuracy_curve(run).get_figure()
+    return {"curve": figure} if isinstance(figure, Figure) else {}
+
+
+def _context(run: RunFolder) -> tuple[dict[str, Any], bytes]:
+    summary = tidy(run.read_json("summary.json"))
+    buffer = io.BytesIO()
+    draw(run)["curve"].savefig(buffer, format="png", metadata={"Software": None})
+    views = _views(summary)
+    context = {
+        "summary": summary,
+        "prefix": "",
+        "headline": _headline(summary),
+        "findings": doctor_findings(summary),
+        "norm": norm_sign(summary["norm"]),
+        "views": views,
+        "about": [name for name in ABOUT if name in views],
+        "picture": base64.b64encode(buffer.getvalue()).decode(),
+        "warned": [check for check in summary["checks"] if check["status"] == "warned"],
+    }
+    return context, buffer.getvalue()
 
 
 def _headline(summary: dict[str, Any]) -> str:
@@ -45,36 +75,44 @@ def _headline(summary: dict[str, Any]) -> str:
     return f"{summary['model']}: at most {last:.1%} robust accuracy, and no check warns"
 
 
-def _shown(curve: dict[str, Any]) -> str:
+def _views(summary: dict[str, Any]) -> dict[str, View]:
+    worst, curve = summary["worst_case"], summary["curve"]
+    samples = f"n = {summary['samples']:,} samples; 95% Wilson intervals"
+    rows = tuple(
+        ("no attack" if row["attack"] == "none" else row["attack"], share(row["accuracy"]), interval(row["interval"]))
+        for row in worst
+    )
+    views = {
+        "worst": View(
+            f"Worst case over {len(worst) - 1} attacks: {worst[-1]['accuracy']:.1%} are left",
+            "Each attack takes the samples that still hold. What is left is an upper bound on the robust accuracy: an attack that was "
+            "not tried may fool more.",
+            samples,
+            Table(("after", "accuracy", "95% interval"), rows),
+        ),
+        "curve": View(
+            "Accuracy by ε, up to chance",
+            _curve_sentence(curve),
+            f"n = {curve['samples']:,} samples; 95% Wilson intervals",
+            tables.curve(curve["points"]),
+        ),
+    }
+    for about, title in ABOUT.items():
+        checks = [check for check in summary["checks"] if check["about"] == about]
+        if checks:
+            warned = sum(check["status"] == "warned" for check in checks)
+            views[about] = View(
+                f"{title}: {warned} of {len(checks)} checks warn",
+                "",
+                f"n = {len(checks)} checks",
+                tables.checks(checks),
+            )
+    return views
+
+
+def _curve_sentence(curve: dict[str, Any]) -> str:
     first, last = curve["points"][0], curve["points"][-1]
     return (
-        f"Accuracy under {curve['attack']} falls from {first['accuracy']:.1%} at ε = 0 to "
-        f"{last['accuracy']:.1%} at ε = {last['epsilon']:.3g}; under noise of the same size "
-        f"{last['noise_accuracy']:.1%} are left there; chance is {curve['chance']:.1%}."
+        f"Accuracy under {curve['attack']} goes from {first['accuracy']:.1%} at ε = 0 to {last['accuracy']:.1%} at ε = "
+        f"{last['epsilon']:.3g}; under noise of the same size {last['noise_accuracy']:.1%} are left there; chance is {curve['chance']:.1%}."
     )
-
-
-def _curve(summary: dict[str, Any]) -> bytes:
-    curve = summary["curve"]
-    points = curve["points"]
-    epsilons = [point["epsilon"] for point in points]
-    accuracy = [100 * point["accuracy"] for point in points]
-    low, high = ([100 * point["interval"][end] for point in points] for end in (0, 1))
-    figure = Figure(figsize=(9, 3.6), dpi=110, layout="constrained")
-    axes = figure.subplots()
-    axes.fill_between(epsilons, low, high, color=VERMILLION, alpha=0.2, linewidth=0, label="95% interval")
-    axes.plot(
-        epsilons, accuracy, color=VERMILLION, marker="o", label=f"under {curve['attack']}: an upper bound on robustness"
-    )
-    noisy = [100 * point["noise_accuracy"] for point in points]
-    axes.plot(epsilons, noisy, color=BLUE, marker="s", linestyle="--", label="under noise of the same size")
-    axes.axhline(100 * curve["chance"], color=GREY, linestyle=":", label="chance")
-    axes.axvline(summary["epsilon"], color=GREY, linewidth=0.8, label="declared ε")
-    axes.set(
-        xlabel=f"ε ({norm_sign(summary['norm'])}, in the units of the input)", ylabel="accuracy (%)", ylim=(-2, 102)
-    )
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(frameon=False, loc="center left", bbox_to_anchor=(1.0, 0.5))
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()

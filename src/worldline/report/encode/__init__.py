@@ -1,5 +1,5 @@
 """The page of ``worldline encode``: claim, figure, law, controls and verdict of each experiment."""
 
-from worldline.report.encode.page import render
+from worldline.report.encode.page import attach, describe, draw, render
 
-__all__ = ["render"]
+__all__ = ["attach", "describe", "draw", "render"]

@@ -14,9 +14,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from worldline.report.colours import BLUE, GREEN, GREY, PURPLE, VERMILLION
+from worldline.plot.colours import BLUE, GREEN, GREY, PURPLE, VERMILLION
 
-__all__ = ["draw"]
+__all__ = ["draw", "figure_of"]
 
 Document = dict[str, Any]
 Table = dict[str, npt.NDArray[Any]]
@@ -26,6 +26,13 @@ RESOLVED = 2.0**-53  # of the sine of an angle, by float64
 
 def draw(document: Document, columns: dict[str, list[Any]]) -> bytes:
     """An experiment's figure as PNG, from its document and its table."""
+    buffer = io.BytesIO()
+    figure_of(document, columns).savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
+def figure_of(document: Document, columns: dict[str, list[Any]]) -> Figure:
+    """An experiment's figure, from its document and its table."""
     figure = Figure(figsize=(11, 4.4), dpi=110, layout="constrained")
     table = {name: np.asarray(values) for name, values in columns.items()}
     DRAWN[document["experiment"]](figure, document, table)
@@ -33,9 +40,7 @@ def draw(document: Document, columns: dict[str, list[Any]]) -> bytes:
         if axes.get_xlabel() == "layer":
             axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.spines[["top", "right"]].set_visible(False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return figure
 
 
 def _dilation(figure: Figure, document: Document, table: Table) -> None:

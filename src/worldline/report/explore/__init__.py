@@ -1,5 +1,5 @@
-"""The page of ``worldline explore``: one sample leads every view."""
+"""The page of ``worldline explore``: one choice of model, sample and layer, and views that follow it."""
 
-from worldline.report.explore.page import render
+from worldline.report.explore.page import describe, draw, render
 
-__all__ = ["render"]
+__all__ = ["describe", "draw", "render"]

@@ -1,165 +1,218 @@
-"""From a run's stored results to what the page shows: numbers, sentences, pictures; no markup."""
+"""From a run's stored results to what its page carries: numbers, words, pictures; no markup."""
 
 from __future__ import annotations
 
+import base64
+import math
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
+from torch import Tensor
 
 from worldline.errors import RunError
-from worldline.report.images import change_picture, picture
+from worldline.plot.classes import Proportion
+from worldline.plot.explored import PAIRS, Bands, Explored, read_explored
+from worldline.report.explore.words import headline, tell
+from worldline.report.images import change_sheet, picture_array, sheet
+from worldline.report.views import View, count, interval, share
 from worldline.runs import RunFolder, findings, norm_sign, twin_words
 
-__all__ = ["PAIRS", "TWINS", "Content", "Sample", "read_content"]
+__all__ = ["Model", "read_model"]
 
-PAIRS = {
-    "adversarial_clean": "adversarial – clean",
-    "noise_clean": "noise – clean",
-    "adversarial_true": "adversarial – true class",
-    "adversarial_wrong": "adversarial – wrong class",
-}
-TWINS = {
-    "noise_clean": "noise twin",
-    "adversarial_clean": "adversarial twin",
-    "clean_true": "mean of the true class",
-    "clean_wrong": "mean of the wrong class",
-}
-PICTURE_BUDGET = 900_000  # characters of data URIs in one page
-NUMBER_BUDGET = 60_000  # correlations in one page
-GALLERY = 24
-Array = npt.NDArray[np.float64]
+PICTURE_BUDGET = 4_500_000  # bytes of pixels before compression, the four pictures of a sample together
+NUMBER_BUDGET = 900_000  # rapidities in one page, two bytes each
+MOST_ENTRIES = 30_000_000  # of inputs, behind what is said of the change
+CARRIED = ("adversarial_clean", "noise_clean", "clean_true", "clean_wrong", "adversarial_true", "adversarial_wrong")
+STEPS_PER_NAT = 2000  # rapidities are carried in steps of 0.0005 nats up to ±16.3; infinite and undefined have codes
+INFINITE, UNDEFINED = 32767, -32768
+RAPIDITY_CODE = 32_700
 
 
 @dataclass(frozen=True)
-class Sample:
-    """One sample with its three twins, as the page shows it."""
+class Model:
+    """One model of the page: what is written for it, and what its script draws.
 
-    number: int
-    label: str
-    clean_prediction: str
-    noise_prediction: str
-    adversarial_prediction: str
-    fooled: bool
-    state: str
-    swap: str
-    near_twin: float | None
-    near_wrong: float | None
-    clean: str
-    noise: str
-    adversarial: str
-    change: str
-
-
-@dataclass(frozen=True)
-class Content:
-    """Everything on the page.
-
-    ``worldlines``: twin → (samples, L) correlations with the clean sample; rows as ``samples``.
+    Attributes:
+        name: unique on the page.
+        findings: the sentences of the head; ``merits``: (name, value, beside) of the figures under it.
+        views: words and tables by view.
+        drawn: what the script needs, ready for JSON.
     """
 
-    summary: dict[str, Any]
+    name: str
+    headline: str
     attack: str
-    norm: str
     findings: tuple[str, ...]
-    samples: tuple[Sample, ...]
-    gallery: tuple[Sample, ...]
-    chosen: int
-    worldlines: dict[str, list[list[float | None]]]
-    magnification: float
+    merits: tuple[tuple[str, str, str], ...]
+    views: dict[str, View]
+    drawn: dict[str, Any]
+    explored: Explored
 
 
-def read_content(run: RunFolder) -> Content:
-    """Read a finished run; RunError where something is missing."""
-    summary = run.read_json("summary.json")
-    table = run.read_table("samples.parquet").to_pydict()
+def read_model(run: RunFolder, *, name: str = "", share_of_page: int = 1) -> Model:
+    """Read a finished run; RunError where something is missing.
+
+    Args:
+        run: of ``explore``.
+        name: that it has on the page; default: the model's.
+        share_of_page: how many models the page carries: each gets that part of the budget.
+    """
+    data = read_explored(run)
     tensors = run.read_tensors("twins.safetensors")
     if tensors is None:
         raise RunError(f"{run.path} holds no readable twins.safetensors.")
-    layers = len(summary["layers"])
-    pairs = run.read_table("pairs.parquet")
-    rapidity = {name: pairs[name].to_numpy().reshape(-1, layers) for name in (*PAIRS, *TWINS)}
-    shown = _fitting(len(table["sample"]), layers, tensors["clean"][0].numel())
-    low, high = summary["bounds"]
-    largest = float((tensors["adversarial"] - tensors["clean"]).abs().max())
-    rows = _first_fooled(table["fooled"], shown)
-    samples = tuple(_sample(row, table, tensors, rapidity, summary, largest) for row in rows)
-    fooled = [sample for sample in samples if sample.fooled]
-    return Content(
-        summary=summary,
+    summary = data.summary
+    rows = _first_fooled(data.fooled, max(1, NUMBER_BUDGET // share_of_page // (len(CARRIED) * len(data.layers))))
+    change = _change(data, tensors)
+    views = tell(data, change)
+    return Model(
+        name=name or summary["model"],
+        headline=headline(summary),
         attack=twin_words(summary),
-        norm=norm_sign(summary["norm"]),
         findings=findings(summary),
-        samples=samples,
-        gallery=tuple((fooled or list(samples))[:GALLERY]),
-        chosen=_typical(rows, table),
-        worldlines={name: _rounded(np.tanh(rapidity[name][rows])) for name in TWINS},
-        magnification=(high - low) / max(largest, 1e-12),
+        merits=_merits(data),
+        views=views,
+        drawn=_drawn(data, rows, tensors, PICTURE_BUDGET // share_of_page),
+        explored=data,
     )
 
 
-def _fitting(samples: int, layers: int, width: int) -> int:
-    """How many samples the page can carry."""
-    one_picture = 160 + min(width, 48 * 48 * 3)
-    return max(1, min(samples, PICTURE_BUDGET // (4 * one_picture), NUMBER_BUDGET // (len(TWINS) * layers)))
-
-
-def _first_fooled(fooled: list[bool], shown: int) -> list[int]:
+def _first_fooled(fooled: npt.NDArray[np.bool_], shown: int) -> npt.NDArray[np.int64]:
     """All samples if they fit, else fooled ones before others; in their own order."""
-    order = sorted(range(len(fooled)), key=lambda row: (not fooled[row], row))[:shown]
-    return sorted(order)
+    return np.sort(np.argsort(~fooled, kind="stable")[:shown])
 
 
-def _sample(
-    row: int,
-    table: dict[str, list[Any]],
-    tensors: dict[str, Any],
-    rapidity: dict[str, Array],
-    summary: dict[str, Any],
-    largest: float,
-) -> Sample:
-    names = summary["class_names"]
-    bounds = (summary["bounds"][0], summary["bounds"][1])
+def _merits(data: Explored) -> tuple[tuple[str, str, str], ...]:
+    """Accuracies with their intervals, and how much was checked."""
+    summary = data.summary
+    found = []
+    for twin, words in (("clean", "clean accuracy"), ("noise", "under noise"), ("adversarial", "under attack")):
+        hits, total = int((data.said[twin] == data.labels).sum()), len(data.labels)
+        found.append((words, f"{100 * hits / total:.1f}%", interval(Proportion(hits, total).interval)))
+    swap = summary["swap_layer"]
+    turned = (
+        f"most are on the wrong side there: {share(summary['layers'][swap['index']]['swapped_share'])}"
+        if swap
+        else "for good"
+    )
+    found.append(("change sides at", swap["name"] if swap else "no layer", turned))
+    warned = sum(check["status"] == "warned" for check in summary["checks"])
+    found.append(("checks that warn", f"{warned} of {len(summary['checks'])}", "look here first" if warned else "none"))
+    return tuple(found)
 
-    def name(label: int) -> str:
-        return str(names[label]) if names else str(label)
 
-    label, clean = table["label"][row], table["clean_prediction"][row]
-    adversarial = table["adversarial_prediction"][row]
-    state = "misclassified by itself" if clean != label else "fooled" if table["fooled"][row] else "held"
-    swap = table["swap_layer"][row]
-    return Sample(
-        number=row,
-        label=name(label),
-        clean_prediction=name(clean),
-        noise_prediction=name(table["noise_prediction"][row]),
-        adversarial_prediction=name(adversarial),
-        fooled=bool(table["fooled"][row]),
-        state=state,
-        swap="never" if swap is None else summary["layers"][swap]["name"],
-        near_twin=_number(rapidity["adversarial_clean"][row, -1]),
-        near_wrong=_number(rapidity["adversarial_wrong"][row, -1]),
-        clean=picture(tensors["clean"][row], bounds),
-        noise=picture(tensors["noise"][row], bounds),
-        adversarial=picture(tensors["adversarial"][row], bounds),
-        change=change_picture(tensors["adversarial"][row] - tensors["clean"][row], largest),
+def _change(data: Explored, tensors: dict[str, Tensor]) -> View:
+    """What the attack did to the inputs of the fooled samples, or of all where none was."""
+    some = np.flatnonzero(data.fooled) if data.fooled.any() else np.arange(len(data.fooled))
+    rows = torch.from_numpy(some[: max(1, MOST_ENTRIES // tensors["clean"][0].numel())])
+    change = (tensors["adversarial"][rows] - tensors["clean"][rows]).flatten(1)
+    largest, length = change.abs().amax(1), change.norm(dim=1)
+    moved = (change.abs() > 1e-6 * largest.clamp_min(1e-30)[:, None]).sum(1).double()
+    scale = tensors["clean"][rows].flatten(1).norm(dim=1).clamp_min(1e-30)
+    middle = {
+        name: float(it.median()) for name, it in (("moved", moved), ("largest", largest), ("length", length / scale))
+    }
+    own = {"linf": middle["largest"], "l2": float(length.median())}[data.summary["norm"]]
+    title = f"The attack changes {middle['moved']:.0f} of {change.shape[1]} entries of an input by at most {middle['largest']:.3g}"
+    sentence = (
+        f"Medians over {count(len(change), 'sample')}. In the {norm_sign(data.summary['norm'])} norm that is {own:.3g} of the allowed "
+        f"{data.summary['epsilon_text']}; the change is {share(middle['length'])} as long as the input itself. In the pictures of the "
+        "change, lighter raises a value, darker lowers it, grey leaves it."
+    )
+    low, high = data.summary["bounds"]
+    greatest = float(change.abs().max())
+    magnified = f"; changes are magnified {(high - low) / greatest:.1f} times" if greatest > 0 else ""
+    return View(
+        title, sentence, f"n = {count(len(change), 'fooled sample' if data.fooled.any() else 'sample')}{magnified}"
     )
 
 
-def _typical(rows: list[int], table: dict[str, list[Any]]) -> int:
-    """Position of the fooled sample whose proper depth is nearest to the median; the first where none is fooled."""
-    depth = np.array(table["proper_depth_adversarial_clean"], dtype=float)[rows]
-    fooled = np.array(table["fooled"], dtype=bool)[rows]
-    if not fooled.any():
-        return 0
-    distance = np.where(fooled, np.abs(depth - np.nanmedian(depth[fooled])), np.inf)
-    return int(np.nanargmin(distance))
+def _drawn(data: Explored, rows: npt.NDArray[np.int64], tensors: dict[str, Tensor], budget: int) -> dict[str, Any]:
+    summary = data.summary
+    layers = summary["layers"]
+    labels = sorted(data.names)
+    code = {label: place for place, label in enumerate(labels)}
+    typical = data.typical(rows)
+    swap = summary["swap_layer"]
+    return {
+        "layers": data.layers,
+        "widths": [layer["width"] for layer in layers],
+        "layer": swap["index"] if swap else len(layers) - 1,
+        "bands": {pair: _bands(data.bands(pair)) for pair in PAIRS},
+        "untrained": {pair: _bands(data.bands(pair, untrained=True)) for pair in PAIRS} if data.untrained else None,
+        "shares": {
+            key: [[it["value"], *(it["interval"] or (None, None))] for it in (layer[key] for layer in layers)]
+            for key in ("swapped", "noise_swapped", "misclassified_swapped")
+        },
+        "boosts": [_boost(layer["excess_boost"]) for layer in layers],
+        "names": [data.names[label] for label in labels],
+        "classes": [
+            {
+                "class": code[row.label],
+                **{twin: [it.value, *(it.interval or (None, None))] for twin, it in row.right.items()},
+            }
+            for row in data.classes
+        ],
+        "flows": [
+            {"source": it.source, "target": it.target, "count": it.count, "by": it.by_layer, "samples": it.samples[:50]}
+            for it in data.flows
+        ],
+        "curve": summary.get("curve"),
+        "total": len(data.fooled),
+        "chosen": int(np.searchsorted(rows, typical)),
+        "samples": {
+            "number": rows.tolist(),
+            "state": data.states[rows].tolist(),
+            "swap": data.swap[rows].tolist(),
+            "label": [code[label] for label in data.labels[rows].tolist()],
+            **{twin: [code[label] for label in it[rows].tolist()] for twin, it in data.said.items()},
+        },
+        "phi": {name: _carried(data.rapidity[name][rows]) for name in CARRIED},
+        "pictures": _pictures(data, rows, tensors, budget),
+    }
+
+
+def _bands(bands: Bands) -> dict[str, list[float | None]]:
+    return {name: [_number(value) for value in values] for name, values in vars(bands).items()}
+
+
+def _boost(boost: dict[str, Any] | None) -> list[float | None]:
+    if boost is None or boost["median"] is None:
+        return [None, None, None]
+    low, high = boost["interval"] or (None, None)
+    return [-boost["median"], None if high is None else -high, None if low is None else -low]
+
+
+def _carried(rapidity: npt.NDArray[np.float64]) -> str:
+    """Rapidities as little-endian 16-bit steps in base64, sample by sample."""
+    steps = np.clip(np.rint(np.nan_to_num(rapidity) * STEPS_PER_NAT), -RAPIDITY_CODE, RAPIDITY_CODE)
+    steps = np.where(np.isinf(rapidity), np.sign(rapidity) * INFINITE, steps)
+    steps = np.where(np.isnan(rapidity), UNDEFINED, steps)
+    return base64.b64encode(steps.astype("<i2").tobytes()).decode()
+
+
+def _pictures(data: Explored, rows: npt.NDArray[np.int64], tensors: dict[str, Tensor], budget: int) -> dict[str, Any]:
+    """Four sheets of the same samples: as many as fit, fooled ones first. ``places``: their positions in the page's samples."""
+    height, width, *channels = picture_array(tensors["clean"][0]).shape
+    most = max(1, budget // (4 * height * width * max([1, *channels])))
+    places = _first_fooled(data.fooled[rows], most)
+    columns = math.ceil(math.sqrt(len(places)))
+    own = torch.from_numpy(rows[places])
+    bounds = (data.summary["bounds"][0], data.summary["bounds"][1])
+    change = tensors["adversarial"][own] - tensors["clean"][own]
+    largest = float((tensors["adversarial"] - tensors["clean"]).abs().max())
+    sheets = {twin: sheet(tensors[twin][own], bounds, columns) for twin in ("clean", "noise", "adversarial")}
+    return {
+        "width": width,
+        "height": height,
+        "columns": columns,
+        "places": places.tolist(),
+        "sheets": {**sheets, "change": change_sheet(change, largest, columns)},
+    }
 
 
 def _number(value: float) -> float | None:
-    return round(float(value), 3) if np.isfinite(value) else None
-
-
-def _rounded(table: Array) -> list[list[float | None]]:
-    return [[None if np.isnan(value) else round(float(value), 4) for value in row] for row in table]
+    return round(float(value), 5) if np.isfinite(value) else None

@@ -1,0 +1,40 @@
+/* Pictures of samples, cut from the sheets that the page carries once. */
+
+const KINDS = ["clean", "noise", "adversarial", "change"];
+
+const sheets = data.models.map(({ pictures }) => {
+  const images = {};
+  for (const kind of KINDS) {
+    images[kind] = new Image();
+    images[kind].src = pictures.sheets[kind];
+  }
+  return { images, at: new Map(pictures.places.map((position, index) => [position, index])) };
+});
+
+const pictureOf = (kind, position) => {
+  const { images, at } = sheets[state.model], { width, height, columns } = model().pictures;
+  const canvas = element("canvas", { width, height, class: "sample", role: "img", "aria-label": `${kind} of sample ${model().samples.number[position]}` });
+  const index = at.get(position), image = images[kind];
+  if (index === undefined) return element("span", { class: "sample none" }, "no picture");
+  const paint = () => canvas.getContext("2d").drawImage(image, (index % columns) * width, Math.floor(index / columns) * height, width, height, 0, 0, width, height);
+  if (image.complete) paint();
+  else image.addEventListener("load", paint, { once: true });
+  return canvas;
+};
+
+/* The four pictures of a sample, each with what the model said; a wrong answer is marked by a sign as well as by its colour. */
+const pictureRow = (position) => {
+  const it = model(), all = it.samples, label = all.label[position];
+  const row = element("div", { class: "twins" });
+  for (const kind of KINDS) {
+    const frame = element("figure", {}, pictureOf(kind, position), element("figcaption", {}, kind));
+    const said = all[kind]?.[position];
+    if (said !== undefined) {
+      const answer = element("figcaption", { class: said === label ? "right" : "wrong" });
+      answer.textContent = `${said === label ? "✓" : "✗"} ${it.names[said]}`;
+      frame.append(answer);
+    }
+    row.append(frame);
+  }
+  return row;
+};

@@ -1,0 +1,256 @@
+"""The page of an exploration in headless Chromium: one choice for all views, nothing leaves, nothing fails."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import numpy as np
+import pytest
+from selenium.webdriver.common.keys import Keys
+from selenium.webdriver.support.ui import Select, WebDriverWait
+
+import worldline as wl
+from worldline.runs import RunFolder
+
+from .conftest import CURVE
+
+FIGURES = ("leaving", "joining", "sides", "boosts", "spacetime", "map", "classes")
+
+
+@pytest.fixture
+def page(explored: RunFolder) -> Path:
+    return explored.path / "report.html"
+
+
+def choice(visitor) -> dict[str, str]:
+    return dict(part.split("=") for part in visitor.run("return location.hash").removeprefix("#").split("&"))
+
+
+@pytest.mark.end_to_end
+def test_the_page_asks_for_nothing_and_complains_of_nothing(visitor, page: Path) -> None:
+    requested = visitor.open(page)
+    assert [url for url in requested if not url.startswith("data:")] == [page.resolve().as_uri()]
+    assert visitor.browser.complaints() == []
+    assert visitor.run("return performance.getEntriesByType('resource').length") == 0
+    assert page.stat().st_size <= 2_500_000
+    markup = page.read_text()
+    policy = re.search(r'Content-Security-Policy" content="([^"]*)"', markup).group(1)
+    assert "unsafe" not in policy
+    assert "default-src &#39;none&#39;" in policy
+    assert (
+        visitor.run(
+            "return [...document.querySelectorAll('*')]"
+            ".filter((it) => it.getAttributeNames().some((name) => name.startsWith('on'))).length"
+        )
+        == 0
+    )
+
+
+@pytest.mark.end_to_end
+def test_the_policy_would_stop_a_request_a_script_and_a_style(visitor, page: Path) -> None:
+    visitor.open(page)
+    visitor.run("""
+        window.stopped = [];
+        document.addEventListener("securitypolicyviolation", (event) => window.stopped.push(event.effectiveDirective));
+        const image = new Image(); image.src = "http://127.0.0.1:9/x.png";
+        const script = document.createElement("script"); script.textContent = "window.ran = 1"; document.body.append(script);
+        const style = document.createElement("style"); style.textContent = "body { color: red }"; document.body.append(style);
+        fetch("http://127.0.0.1:9/").catch(() => {});
+    """)
+    WebDriverWait(visitor.browser, 10).until(lambda it: len(it.execute_script("return window.stopped")) >= 4)
+    stopped = visitor.run("return window.stopped.map((it) => it.split('-elem')[0])")
+    assert {"img-src", "connect-src", "script-src", "style-src"} <= set(stopped)
+    assert visitor.run("return window.ran") is None
+
+
+@pytest.mark.end_to_end
+def test_every_view_has_a_finding_a_sentence_its_basis_its_table_and_a_way_into_the_guide(
+    visitor, explored, page
+) -> None:
+    visitor.open(page)
+    summary = explored.read_json("summary.json")
+    text = visitor.text("main")
+    for sentence in wl.runs.findings(summary):
+        assert sentence in text
+    for name in FIGURES:
+        assert (
+            visitor.run("return document.querySelectorAll(`#figure-${arguments[0]} svg.chart .marks`).length", name)
+            >= 1
+        ), name
+    for section in visitor.browser.find_elements("css selector", "main > section, .pair > section"):
+        if section.get_attribute("id") == "guide":
+            continue
+        assert section.find_element("tag name", "h2").text
+        assert section.find_element("css selector", ".sentence").text
+        assert "n = " in section.find_element("css selector", ".basis").text
+        target = section.find_element("css selector", "details.how a").get_attribute("hash")
+        assert visitor.run("return Boolean(document.querySelector(arguments[0]))", target), target
+        if section.find_elements("css selector", ".figure"):
+            assert len(section.find_elements("css selector", "details table")) == 1
+
+
+@pytest.mark.end_to_end
+def test_a_choice_made_in_one_view_moves_all_and_back_undoes_it(visitor, explored, page) -> None:
+    visitor.open(page)
+    layers = [layer["name"] for layer in explored.read_json("summary.json")["layers"]]
+    before = visitor.run("return document.getElementById('choose-layer').value")
+    visitor.click_at("#figure-leaving svg.chart", 0.97, 0.4)  # the last layer
+    last = len(layers) - 1
+    assert choice(visitor)["layer"] == str(last)
+    assert visitor.run("return document.getElementById('choose-layer').value") == str(last)
+    assert visitor.text("#map-title").startswith(f"At {layers[-1]}, ")
+    assert visitor.text("#flow .sentence").startswith(f"By {layers[-1]}, ")
+    assert layers[-1] in visitor.text("#read-out")
+    visitor.browser.back()
+    WebDriverWait(visitor.browser, 5).until(
+        lambda it: it.execute_script("return document.getElementById('choose-layer').value") == before
+    )
+    assert visitor.text("#map-title").startswith(f"At {layers[int(before)]}, ")
+    visitor.click("#gallery-cards button", 3)
+    sample = choice(visitor)["sample"]
+    assert visitor.text("#sample-title").startswith(f"Sample {sample}:")
+    assert visitor.run("return document.getElementById('choose-sample').value") == sample
+    shared = visitor.run("return location.href")
+    visitor.browser.get("about:blank")
+    visitor.browser.get(shared)
+    assert visitor.text("#sample-title").startswith(f"Sample {sample}:")
+    assert visitor.browser.complaints() == []
+
+
+@pytest.mark.end_to_end
+def test_the_worldlines_are_those_of_the_stored_pairs(visitor, explored, page) -> None:
+    visitor.open(page)
+    pairs = explored.read_table("pairs.parquet")
+    layers = len(explored.read_json("summary.json")["layers"])
+    field = visitor.browser.find_element("id", "choose-sample")
+    for sample in (3, 400):
+        field.clear()
+        field.send_keys(str(sample), Keys.ENTER)
+        visitor.run("document.querySelector('#table-sample').closest('details').open = true")
+        rows = visitor.run(
+            "return [...document.querySelectorAll('#table-sample tbody tr')]"
+            ".map((row) => [...row.cells].map((it) => it.textContent))"
+        )
+        shown = np.array([[cell.replace("−", "-") for cell in row[1:]] for row in rows], dtype=float)
+        for place, name in enumerate(("noise_clean", "adversarial_clean", "clean_true", "clean_wrong")):
+            rho = np.tanh(pairs[name].to_numpy().reshape(-1, layers)[sample])
+            np.testing.assert_allclose(shown[:, 2 * place], rho, atol=1e-3)  # three decimals, steps of 0.0005 nats
+            proper = np.cumsum(np.sqrt(1 - rho**2))
+            np.testing.assert_allclose(shown[:, 2 * place + 1], proper, atol=1e-2)  # two decimals
+
+
+@pytest.mark.end_to_end
+def test_keys_reach_every_figure_and_move_its_choice(visitor, page: Path) -> None:
+    visitor.open(page)
+    for name in FIGURES:
+        host = visitor.browser.find_element("id", f"figure-{name}")
+        assert host.get_attribute("tabindex") == "0"
+        assert host.get_attribute("aria-label")
+    host = visitor.browser.find_element("id", "figure-boosts")
+    host.send_keys(Keys.HOME)
+    assert choice(visitor)["layer"] == "0"
+    host.send_keys(Keys.ARROW_RIGHT)
+    assert choice(visitor)["layer"] == "1"
+    told = "return document.getElementById(document.getElementById(arguments[0]).getAttribute('aria-activedescendant')).textContent"
+    assert visitor.run(told, "figure-boosts").startswith("relu1: ")
+    steps = visitor.run("return history.length")
+    points = visitor.browser.find_element("id", "figure-map")
+    points.send_keys(Keys.PAGE_DOWN)
+    before = choice(visitor)["sample"]
+    points.send_keys(Keys.ARROW_RIGHT)
+    after = choice(visitor)["sample"]
+    assert after != before
+    assert f"Sample {after}," in visitor.run(told, "figure-map")
+    assert f"Sample {after}," in visitor.text("#read-out")
+    assert (
+        visitor.run("return document.querySelectorAll('#figure-map .tip:not([hidden]) canvas').length") == 4
+    )  # on focus
+    assert visitor.run("return history.length") == steps  # walking leaves nothing to go back through
+    classes = visitor.browser.find_element("id", "figure-classes")
+    classes.send_keys(Keys.END)
+    assert visitor.text("#class-sentence").startswith("Class 9,")
+
+
+@pytest.mark.end_to_end
+def test_pointing_at_a_sample_shows_its_pictures_and_clicking_chooses_it(visitor, page: Path) -> None:
+    visitor.open(page)
+    ring = visitor.run("""
+        document.getElementById("figure-map").scrollIntoView({block: "center", behavior: "instant"});
+        const ring = document.getElementById("map-ring").getBoundingClientRect();
+        const svg = document.querySelector("#figure-map svg.chart").getBoundingClientRect();
+        return [(ring.x + ring.width / 2 - svg.x) / svg.width, (ring.y + ring.height / 2 - svg.y) / svg.height]""")
+    chosen = visitor.run("return document.getElementById('choose-sample').value")
+    visitor.point_at("#figure-map svg.chart", *ring)
+    tip = "#figure-map .tip:not([hidden])"
+    WebDriverWait(visitor.browser, 5).until(lambda it: it.find_elements("css selector", f"{tip} canvas"))
+    assert visitor.text(f"{tip} p").startswith(f"Sample {chosen},")
+    painted = (
+        "return [...document.querySelectorAll(arguments[0])]"
+        ".map((it) => new Set(it.getContext('2d').getImageData(0, 0, it.width, it.height).data).size)"
+    )
+    assert min(visitor.run(painted, f"{tip} canvas")) > 2
+    visitor.click("#next-sample")
+    visitor.click_at("#figure-map svg.chart", *ring)
+    assert visitor.run("return document.getElementById('choose-sample').value") == chosen
+
+
+@pytest.mark.end_to_end
+def test_two_models_and_other_runs_share_one_page(visitor, explored, other, searched, compared, encoded) -> None:
+    run = RunFolder(explored.path)
+    page = explored.path / "with.html"
+    page.write_text(wl.report.render_report(run, beside=(other, searched, compared, encoded)), "utf-8")
+    visitor.open(page)
+    assert visitor.browser.complaints() == []
+    ids = visitor.run("return [...document.querySelectorAll('[id]')].map((it) => it.id)")
+    assert len(ids) == len(set(ids))
+    assert len(visitor.browser.find_elements("css selector", ".attached")) == 3
+    Select(visitor.browser.find_element("id", "choose-layer")).select_by_visible_text("input")
+    Select(visitor.browser.find_element("id", "choose-model")).select_by_index(1)
+    assert "means.py:build is fooled" in visitor.text("h1")
+    assert choice(visitor)["model"] == "1"
+    assert visitor.run("return document.getElementById('choose-layer').selectedOptions[0].text") == "input"  # by name
+    Select(visitor.browser.find_element("id", "choose-layer")).select_by_index(0)
+    assert (
+        visitor.run("return document.querySelector('select[data-heat]').selectedOptions[0].text") == "input"
+    )  # goes along
+    visitor.browser.back()
+    WebDriverWait(visitor.browser, 5).until(
+        lambda it: it.find_element("tag name", "h1").text.startswith("cnn is fooled")
+    )
+
+
+@pytest.mark.end_to_end
+def test_the_curve_is_there_where_the_run_has_one(visitor, explored, page, copy_of) -> None:
+    visitor.open(page)
+    assert visitor.browser.find_elements("id", "curve") == []
+    visitor.open(wl.report.write_report(copy_of(explored, curve=CURVE), beside=(explored,)))
+    assert visitor.text("#curve-title") == "Accuracy falls from 98% at ε = 0 to 0% at ε = 0.3"
+    assert len(visitor.browser.find_elements("css selector", "#figure-curve .whisker.adversarial")) == 3
+    Select(visitor.browser.find_element("id", "choose-model")).select_by_index(1)
+    assert not visitor.browser.find_element("id", "curve").is_displayed()
+    assert visitor.browser.complaints() == []
+
+
+@pytest.mark.end_to_end
+def test_print_opens_the_explanations_and_hides_the_controls(visitor, page: Path) -> None:
+    visitor.open(page)
+    visitor.run("window.dispatchEvent(new Event('beforeprint'))")
+    assert visitor.run("return document.querySelectorAll('details.how:not([open])').length") == 0
+    visitor.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "print"})
+    assert not visitor.browser.find_element("css selector", "nav.bar").is_displayed()
+    for part in (".whisker", ".marks"):  # the intervals stay
+        style = "return getComputedStyle(document.querySelector(arguments[0])).display"
+        assert visitor.run(style, f"#figure-boosts {part}") != "none"
+    visitor.run("window.dispatchEvent(new Event('afterprint'))")
+    assert visitor.run("return document.querySelectorAll('details.how[open]').length") == 0
+
+
+@pytest.mark.end_to_end
+def test_a_run_without_success_still_has_a_page(visitor, tmp_path: Path) -> None:
+    config = wl.runs.ExploreConfig(model="linear", eps="0.000001", samples=60, steps=2)
+    run = wl.runs.explore(config, tmp_path / "run")
+    visitor.open(wl.report.write_report(run))
+    assert visitor.browser.complaints() == []
+    assert "was not fooled on any of 60 samples" in visitor.text("h1")
+    assert "No sample was fooled" in visitor.text("main")
