@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: help demo test check bench clean
+.PHONY: help demo test check bench fuzz clean
 
 help:
 	@echo "make demo   set up, explore the embedded default, and say where the report is"
 	@echo "make test   set up, and run the tests"
 	@echo "make check  format, lint and types"
 	@echo "make bench  run the benchmarks, and write docs/benchmarks.md from their results"
+	@echo "make fuzz   fuzz the loaders, check_model and the command line, ten minutes each"
 	@echo "make clean  remove the virtual environment and the caches"
 
 $(BIN)/python:
@@ -40,14 +41,24 @@ check: $(VENV)/installed-check+test
 
 bench: $(VENV)/installed-bench+test
 	$(BIN)/python benchmarks/pgd.py
+	$(BIN)/python benchmarks/apgd.py
 	$(BIN)/python benchmarks/tracing.py
+	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/explore.py
 	$(BIN)/python benchmarks/encoder.py
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/transfer.py
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/distant.py
+	$(BIN)/python benchmarks/complexity.py
+	$(BIN)/python benchmarks/complexity_speed.py
+	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/tables.py
+
+fuzz: $(VENV)/installed-test
+	$(BIN)/python fuzz/loaders.py --seconds 600
+	$(BIN)/python fuzz/models.py --seconds 600
+	$(BIN)/python fuzz/command.py --seconds 600
 
 clean:
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis

@@ -24,7 +24,7 @@ from torch import Tensor, nn
 import worldline as wl
 from worldline.errors import ModelError, WorldlineError
 
-ROOMS = ("trace", "attacks", "explain", "compare")
+ROOMS = ("trace", "attacks", "checks", "explain", "compare")
 WIDE = (-99.0, 99.0)
 Use = Callable[[Any, Tensor, Tensor], object]
 
@@ -91,12 +91,16 @@ USES: dict[str, Use] = {
     ),
     "trace.tracing": _run,
     "trace.untouched": _within,
+    "attacks.APGD": wl.attacks.APGD(epsilon=0.1, steps=2, bounds=WIDE),
+    "attacks.AutoAttack": lambda model, x, y: wl.attacks.AutoAttack(epsilon=0.1, version="rand", bounds=WIDE)(
+        nn.Sequential(nn.Flatten(), getattr(model, "func", model)), x[:2].view(2, 1, 2, 3), y[:2]
+    ),
+    "attacks.Descent": PGD,
     "attacks.FGSM": wl.attacks.FGSM(epsilon=0.1, bounds=WIDE),
     "attacks.PGD": PGD,
+    "attacks.Square": wl.attacks.Square(epsilon=0.1, queries=2, bounds=WIDE),
+    "attacks.WorstCase": wl.attacks.WorstCase([PGD, careless]),
     "attacks.adversarial_twin": lambda model, x, y: wl.attacks.adversarial_twin(careless, model, x, y),
-    "attacks.check_evaluation": lambda model, x, y: wl.attacks.check_evaluation(
-        model, x, x, x, y, attack=PGD, epsilon=0.1, bounds=WIDE, samples=6
-    ),
     "attacks.entangle": lambda model, x, y: wl.attacks.entangle(
         model, x[:3], x[3:6], reference=(x, y), bounds=WIDE, steps=1
     ),
@@ -107,7 +111,21 @@ USES: dict[str, Use] = {
     "attacks.separate": lambda model, x, y: wl.attacks.separate(
         model, x[:3], reference=(x, y), epsilon=0.1, bounds=WIDE, steps=1
     ),
+    "checks.accuracy_curve": lambda model, x, y: wl.checks.accuracy_curve(model, x, y, attack=PGD, epsilons=(0.0, 0.1)),
+    "checks.check_evaluation": lambda model, x, y: wl.checks.check_evaluation(
+        model, x, x, x, y, attack=PGD, epsilon=0.1, bounds=WIDE, samples=6, thorough=True, reference=x, queries=2
+    ),
+    "checks.check_model": lambda model, x, y: wl.checks.check_model(model, x, y, bounds=WIDE),
+    "checks.fit_standin": lambda model, x, y: wl.checks.fit_standin(model, x),
+    "checks.plant_and_attack": lambda model, x, y: wl.checks.plant_and_attack(
+        model, x, attack=PGD, epsilon=0.1, bounds=WIDE, samples=2, inner=9, trials=2
+    ),
+    "explain.complexity": lambda model, x, y: wl.explain.complexity(
+        model, x, y=y, adversarial=x + 0.1, bounds=WIDE, strangers=10, resamples=5
+    ),
     "explain.distant": lambda model, x, y: wl.explain.distant(model, x, y, k=2, nulls=0, pool=50),
+    "explain.fragility": lambda model, x, y: wl.explain.fragility(model, x, probe="aimed", bounds=WIDE, resamples=5),
+    "explain.jacobian_spectrum": lambda model, x, y: wl.explain.jacobian_spectrum(model, x[:4]),
     "explain.twins": lambda model, x, y: wl.explain.twins(
         model, x, x + 0.1, y, reference=(x, y), bounds=WIDE, resamples=5, memory=10**9
     ),

@@ -99,7 +99,8 @@ class _FromUnit(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Logits."""
-        return self.call[0]((x * (self.high - self.low) + self.low).to(self.dtype)).float().clone()
+        inputs = (x * (self.high - self.low) + self.low).to(self.dtype)
+        return logits_of(self.call[0], inputs).float().clone()
 
 
 def _package() -> Any:

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from worldline.attacks import Attack, NormName, adversarial_twin, named_norm
 from worldline.checks.check import Check, judge, skip
 from worldline.errors import UsageError
-from worldline.trace import Layer, Model, one_layer, reading
+from worldline.trace import Layer, Model, one_layer, reading, untouched
 
 __all__ = ["Planted", "plant_and_attack"]
 
@@ -108,9 +108,10 @@ def plant_and_attack(
     chosen = one_layer(model, x, layer)
     draw = _Ball(epsilon, norm, bounds, generator)
     results = []
-    for number in range(len(x)):
-        tick(number, len(x))
-        results.append(_one(model, chosen, x[number : number + 1], attack, draw, inner, trials))
+    with untouched(model):  # also from what an import on the way draws
+        for number in range(len(x)):
+            tick(number, len(x))
+            results.append(_one(model, chosen, x[number : number + 1], attack, draw, inner, trials))
     tick(len(x), len(x))
     planted, found, lucky = (torch.tensor(column) for column in zip(*results, strict=True))
     return Planted(found, planted, lucky, trials, chosen.name, _verdict(planted, found, lucky, trials, len(x)))

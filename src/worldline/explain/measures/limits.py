@@ -112,7 +112,7 @@ def find_linear(model: Model, x: Tensor) -> tuple[LinearLayer, ...]:
             seen.append((name, call, tuple(value.shape[1:]), outputs))
 
     with untouched(model), torch.no_grad(), _watching(model, frozenset(modules), show):
-        model(probe)
+        model(probe.clone())
     repeated = {name for name, call, _, _ in seen if call > 0}
     return tuple(
         LinearLayer(
@@ -142,7 +142,7 @@ def _streaming(model: Model, layers: Sequence[LinearLayer]) -> Iterator[Callable
         def run(x: Tensor, visitor: Show) -> None:
             nonlocal visit
             visit = visitor
-            model(x)
+            model(x.clone())
 
         yield run
 
