@@ -179,11 +179,19 @@ def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says() -> None
 
 
 @pytest.mark.oracle
-def test_bootstrap_medians_and_shares_against_resampling() -> None:
+@pytest.mark.parametrize("count", [2, 31, 60])
+def test_bootstrap_medians_against_plain_resampling(count: int) -> None:
+    """Both are distributions over the values themselves; 40,000 resamples settle which of them the quantiles are."""
+    values = torch.randn(count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    rows = np.random.default_rng(1).integers(0, count, (40_000, count))
+    slow = np.quantile(np.median(values.numpy()[rows], axis=1), (0.025, 0.975))
+    np.testing.assert_allclose(Bootstrap(count, resamples=40_000).summary(values).interval, slow)
+
+
+@pytest.mark.oracle
+def test_bootstrap_shares_against_resampling() -> None:
     values = torch.randn(31, generator=torch.Generator().manual_seed(0))
     bootstrap = Bootstrap(31, resamples=500)
-    slow = np.median(values.double().numpy()[bootstrap.rows], axis=1)
-    np.testing.assert_allclose(bootstrap.summary(values).interval, np.quantile(slow, (0.025, 0.975)))
     flags = values[:, None] > torch.tensor([0.0, 0.5])
     np.testing.assert_allclose(bootstrap.shares(flags), flags.numpy()[bootstrap.rows].mean(1))
 

@@ -10,7 +10,15 @@ from typing import Any
 import pytest
 
 import worldline as wl
-from worldline.runs import CompareConfig, DistantConfig, EncodeConfig, ExploreConfig, RunFolder
+from worldline.runs import (
+    CompareConfig,
+    ComplexityConfig,
+    DistantConfig,
+    DoctorConfig,
+    EncodeConfig,
+    ExploreConfig,
+    RunFolder,
+)
 
 CURVE = {
     "norm": "linf",
@@ -69,6 +77,18 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture(scope="session")
 def encoded(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     return wl.runs.encode(EncodeConfig(name="dilation", settings={}), tmp_path_factory.mktemp("report") / "encode")
+
+
+@pytest.fixture(scope="session")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    config = ComplexityConfig(models=("mlp", "linear"), samples=100)
+    return wl.runs.complexity(config, tmp_path_factory.mktemp("report") / "complexity")
+
+
+@pytest.fixture(scope="session")
+def examined(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    config = DoctorConfig(model="linear", samples=60, steps=10)
+    return wl.runs.doctor(config, tmp_path_factory.mktemp("report") / "doctor")
 
 
 @pytest.fixture

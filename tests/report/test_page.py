@@ -221,14 +221,17 @@ def test_two_models_and_other_runs_share_one_page(visitor, explored, other, sear
 
 
 @pytest.mark.end_to_end
-def test_the_curve_is_there_where_the_run_has_one(visitor, explored, page, copy_of) -> None:
-    visitor.open(page)
-    assert visitor.browser.find_elements("id", "curve") == []
-    visitor.open(wl.report.write_report(copy_of(explored, curve=CURVE), beside=(explored,)))
+def test_curve_and_complexity_are_there_where_the_run_has_them(visitor, explored, copy_of) -> None:
+    bare = copy_of(explored, "bare", curve=None, complexity=None)
+    visitor.open(wl.report.write_report(bare))
+    assert visitor.browser.find_elements("id", "curve") == visitor.browser.find_elements("id", "complexity") == []
+    visitor.open(wl.report.write_report(copy_of(explored, curve=CURVE), beside=(bare,)))
+    assert visitor.browser.find_element("id", "complexity").find_element("tag name", "svg").is_displayed()
     assert visitor.text("#curve-title") == "Accuracy falls from 98% at ε = 0 to 0% at ε = 0.3"
     assert len(visitor.browser.find_elements("css selector", "#figure-curve .whisker.adversarial")) == 3
     Select(visitor.browser.find_element("id", "choose-model")).select_by_index(1)
     assert not visitor.browser.find_element("id", "curve").is_displayed()
+    assert not visitor.browser.find_element("id", "complexity").find_element("tag name", "svg").is_displayed()
     assert visitor.browser.complaints() == []
 
 

@@ -64,7 +64,7 @@ def check_evaluation(
         model raises becomes a check that warns. All of them passing proves nothing: the accuracy that is left is an
         upper bound on the robustness.
 
-    Cost: five forward passes of a batch, one FGSM, and one attack with doubled steps on what the attack left of
+    Cost: five forward passes of a batch, one FGSM, and the attack again, from where it ended, on what it left of
     ``samples``; thorough: the same with doubled restarts, ``queries`` forward passes and a stand-in fitted in seconds.
 
     >>> import torch, worldline as wl
@@ -80,7 +80,16 @@ def check_evaluation(
         for name, twin in (("clean", clean), ("noise", noise), ("adversarial", adversarial))
     }
     found = strength.Found(
-        model, clean[few], y[few], wrong["adversarial"][few], attack, epsilon, norm, bounds, wrong["clean"][few]
+        model,
+        clean[few],
+        adversarial[few],
+        y[few],
+        wrong["adversarial"][few],
+        attack,
+        epsilon,
+        norm,
+        bounds,
+        wrong["clean"][few],
     )
     looks: list[tuple[str, str, Callable[[], Check]]] = [
         ("deterministic", "Croce and Hein 2020", lambda: outputs.deterministic(model, clean[:256])),

@@ -31,10 +31,11 @@ STANDIN_STEPS = 40
 
 @dataclass(frozen=True)
 class Found:
-    """What an attack found, and under which threat model: (N, …) inputs, labels, which twins and which inputs are wrong."""
+    """What an attack found, and under which threat model: (N, …) inputs and twins, labels, which twins and which inputs are wrong."""
 
     model: Model
     x: Tensor
+    adversarial: Tensor
     y: Tensor
     wrong: Tensor
     attack: Attack
@@ -87,13 +88,14 @@ def fgsm(found: Found) -> Check:
 
 
 def doubled(found: Found, what: Literal["steps", "restarts"]) -> Check:
-    """Twice the effort on what the attack left."""
+    """Twice the effort on what the attack left: as many steps again from where it ended, or twice the restarts."""
     source = "Carlini et al. 2019"
-    harder = _harder(found.attack, what)
-    if harder is None:
+    parts = found.attack.attacks if isinstance(found.attack, WorstCase) else (found.attack,)
+    known = [part for part in parts if isinstance(part, Descent) and not isinstance(part, FGSM)]
+    if not known:
         reason = f"Only the {what} of PGD and APGD can be doubled here; check your attack's own convergence."
         return skip(what, reason, source)
-    more = found.gain(harder)
+    more = _went_on(found, known) if what == "steps" else found.gain(WorstCase([_restarted(part) for part in known]))
     change = found.points(more)
     words = (
         f"Doubling the {what} fools {more} more samples ({change:.1f} points): the attack has converged.",
@@ -132,13 +134,19 @@ def transfer(found: Found, standin: Model | None, reference: Tensor | None, seed
     return judge("transfer", float(more), 0.0, passed=more == 0, words=words, source=ATHALYE)
 
 
-def _harder(attack: Attack, what: str) -> Attack | None:
-    if isinstance(attack, WorstCase):
-        parts = [_harder(part, what) for part in attack.attacks]
-        known = [part for part in parts if part is not None]
-        return WorstCase(known, attack.batch_size) if known else None
-    if not isinstance(attack, Descent) or isinstance(attack, FGSM):
-        return None
-    if what == "restarts" and not attack.random_start:
-        return replace(attack, restarts=2 * attack.restarts, random_start=True)
-    return replace(attack, **{what: 2 * getattr(attack, what)})
+def _went_on(found: Found, attacks: list[Descent]) -> int:
+    """How many samples fall if each attack goes on from the twins that it left, with nothing drawn anew."""
+    rows = found.left
+    fooled = torch.zeros(len(rows), dtype=torch.bool)
+    for attack in attacks if len(rows) else ():
+        once = replace(attack, restarts=1)
+        batches = zip(
+            found.x[rows].split(256), found.y[rows].split(256), found.adversarial[rows].split(256), strict=True
+        )
+        twins = torch.cat([once(found.model, x, y, start=start).x for x, y, start in batches])
+        fooled |= predict(found.model, twins).argmax(1) != found.y[rows].cpu()
+    return int(fooled.sum())
+
+
+def _restarted(attack: Descent) -> Descent:
+    return replace(attack, restarts=2 * attack.restarts, random_start=True)

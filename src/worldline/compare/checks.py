@@ -9,9 +9,18 @@ from torch import Tensor
 
 from worldline.compare.models import Failure, Loader, Models
 from worldline.errors import LabelError, ModelError, ShapeError, UsageError
-from worldline.inputs import check_inputs
+from worldline.inputs import check_inputs, logits_of
+from worldline.trace import Model, untouched
 
-__all__ = ["FEWEST", "check_constant", "check_label_order", "check_left", "check_models", "check_samples"]
+__all__ = [
+    "FEWEST",
+    "check_constant",
+    "check_gradient",
+    "check_label_order",
+    "check_left",
+    "check_models",
+    "check_samples",
+]
 
 FEWEST = 30
 """Samples under which no score of transfer is given."""
@@ -52,6 +61,17 @@ def check_constant(name: str, scores: Tensor) -> None:
     if float((scores - scores[:1]).abs().max()) == 0:
         raise ModelError(
             f"Model {name!r} gives the same answer to all {len(scores)} inputs; check its weights and preprocessing."
+        )
+
+
+def check_gradient(model: Model, x: Tensor) -> None:
+    """Refuse to start a gradient attack from a model that hands no gradient on: it would stay where it began."""
+    with untouched(model), torch.enable_grad():
+        logits = logits_of(model, x[:2].clone().requires_grad_(True))
+    if not logits.requires_grad:
+        raise ModelError(
+            "It hands no gradient on from its output to its input (a detach, a comparison or no_grad on the way), so no gradient attack "
+            "can start from it. It can be a target; or give an attack without gradients."
         )
 
 

@@ -9,8 +9,15 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from worldline.attacks import Attack, adversarial_twin, noise_twin
-from worldline.compare.checks import check_constant, check_label_order, check_left, check_models, check_samples
+from worldline.attacks import Attack, Descent, adversarial_twin, noise_twin
+from worldline.compare.checks import (
+    check_constant,
+    check_gradient,
+    check_label_order,
+    check_left,
+    check_models,
+    check_samples,
+)
 from worldline.compare.models import Answers, ClassCountError, Failure, Models, opened
 from worldline.errors import InputError, UsageError
 from worldline.inputs import check_labels
@@ -208,6 +215,8 @@ class _Run:
         """One source's adversarial inputs and their noise twins, shown to every target that is left."""
         try:
             with opened(source, self.models[source]) as model:
+                if isinstance(attack, Descent):
+                    check_gradient(model, self.x)
                 adversarial = adversarial_twin(attack, model, self.x, self.y)
         except InputError as error:
             self.failures[source] = Failure(source, str(error))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,6 +13,7 @@ from torch import Tensor
 __all__ = ["Bootstrap", "Summary"]
 
 Array = npt.NDArray[np.float64]
+Positions = npt.NDArray[np.int64]
 LARGEST = 1e300  # stands for infinity while quantiles are interpolated
 
 
@@ -41,16 +43,28 @@ class Summary:
 class Bootstrap:
     """Resamples of one set of samples, shared by all statistics on it so that they vary together.
 
-    Percentile intervals (Efron 1979) at 95 %. The median of a resample is an order statistic of the data, so its
-    positions are drawn once and every quantity only needs to be sorted.
+    Percentile intervals (Efron 1979) at 95 %. The median of a resample is an order statistic of the data, and the k-th of N resampled
+    positions is ⌊N u⌋ with u the k-th of N uniforms, Beta(k, N − k + 1); the next one, given it, is 1 − (1 − u) v^(1/(N − k)). So the
+    positions are drawn once, two a resample, and every quantity only needs to be sorted.
     """
 
     def __init__(self, samples: int, *, resamples: int = 2000, seed: int = 0) -> None:
-        generator = np.random.default_rng(seed)
-        self.rows = generator.integers(0, max(samples, 1), (resamples, samples))  # (R, S)
-        ordered = np.sort(self.rows, axis=1)
-        middle = (samples - 1) // 2, samples // 2
-        self.middles = (ordered[:, middle[0]], ordered[:, middle[1]]) if samples else None
+        self.samples, self.resamples, self.seed = samples, resamples, seed
+        self.middles = self._middles(np.random.default_rng(seed)) if samples else None
+
+    def _middles(self, generator: np.random.Generator) -> tuple[Positions, Positions]:
+        """Positions of both middle values in each resample; the same one where the count is odd."""
+        count = self.samples
+        rank = (count - 1) // 2 + 1
+        lower = generator.beta(rank, count - rank + 1, self.resamples)
+        upper = lower if count % 2 else 1 - (1 - lower) * generator.random(self.resamples) ** (1 / (count - rank))
+        low, high = (np.minimum((count * part).astype(np.int64), count - 1) for part in (lower, upper))
+        return low, high
+
+    @cached_property
+    def rows(self) -> Positions:
+        """(R, S) the rows of each resample."""
+        return np.random.default_rng(self.seed).integers(0, max(self.samples, 1), (self.resamples, self.samples))
 
     def summary(self, values: Tensor) -> Summary:
         """Distribution of (S,) values, the median with its interval."""
@@ -61,7 +75,7 @@ class Bootstrap:
             return Summary(None, None, None, None, 0, undefined)
         if undefined:  # the shared resamples are for another count
             return (
-                Bootstrap(len(known), resamples=len(self.rows))
+                Bootstrap(len(known), resamples=self.resamples)
                 .summary(torch.from_numpy(known))
                 .with_undefined(undefined)
             )

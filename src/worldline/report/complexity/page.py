@@ -52,12 +52,13 @@ def draw(run: RunFolder) -> dict[str, Figure]:
     return {name: figure for name, figure in figures.items() if isinstance(figure, Figure)}
 
 
-def model_markup(document: dict[str, Any], *, prefix: str) -> Markup:
-    """The views of one model; ids start with the prefix."""
+def model_markup(document: dict[str, Any], *, prefix: str, guide: bool = False) -> Markup:
+    """The views of one model; ids start with the prefix. ``guide``: the page carries one to point at."""
     return Markup(
         fill_template(
             "complexity/model.html.j2",
             prefix=prefix,
+            guide=guide,
             document=document,
             views=model_views(document),
             falls=[(kind, waterfall(document, kind)) for kind in ("noise", "strangers")],

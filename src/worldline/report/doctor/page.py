@@ -44,8 +44,9 @@ def describe(run: RunFolder) -> Document:
 
 def draw(run: RunFolder) -> dict[str, Figure]:
     """Figures by name."""
-    figure = plot.accuracy_curve(run).get_figure()
-    return {"curve": figure} if isinstance(figure, Figure) else {}
+    figure = Figure(figsize=(9, 3.4), dpi=110, layout="constrained")
+    plot.accuracy_curve(run, ax=figure.subplots())
+    return {"curve": figure}
 
 
 def _context(run: RunFolder) -> tuple[dict[str, Any], bytes]:

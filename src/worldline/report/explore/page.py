@@ -114,7 +114,7 @@ def _read(runs: tuple[RunFolder, ...]) -> list[Model]:
 def _complexities(models: list[Model]) -> list[tuple[int, Markup]]:
     """Place and markup of each model whose run measured its complexity."""
     documents = [(place, model.explored.summary.get("complexity")) for place, model in enumerate(models)]
-    return [(place, model_markup(it, prefix=f"complexity{place}-")) for place, it in documents if it]
+    return [(place, model_markup(it, prefix=f"complexity{place}-", guide=True)) for place, it in documents if it]
 
 
 def _data(model: Model) -> dict[str, Any]:

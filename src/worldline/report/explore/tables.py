@@ -10,7 +10,7 @@ from worldline.report.views import Table, interval, number, share
 
 __all__ = ["boosts", "checks", "classes", "curve", "flows", "rapidity", "sides"]
 
-MARKS = {"passed": "✓ passed", "warned": "⚠ warned"}
+MARKS = {"passed": "✓\u00a0passed", "warned": "⚠\u00a0warned"}
 MOST_FLOWS = 200
 
 

@@ -35,8 +35,8 @@ const showWords = () => {
   if (select.dataset.model !== String(state.model)) {
     select.dataset.model = String(state.model);
     select.replaceChildren(...it.layers.map((name, index) => element("option", { value: index }, name)));
-    place("sample-count").textContent = `of ${it.samples.number.length.toLocaleString("en")}` +
-      (it.samples.number.length < it.total ? ` shown, out of ${it.total.toLocaleString("en")}: the page is kept small, fooled ones come first` : "") +
+    place("sample-count").textContent = (it.samples.number.length < it.total ? "" : "all ") + it.samples.number.length.toLocaleString("en") +
+      (it.samples.number.length < it.total ? ` of ${it.total.toLocaleString("en")}: the page is kept small, fooled ones come first` : "") +
       (it.pictures.places.length < it.samples.number.length ? `; ${it.pictures.places.length.toLocaleString("en")} with pictures` : "");
   }
 };
