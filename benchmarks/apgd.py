@@ -1,7 +1,7 @@
 """Claim: APGD fools as many samples as its authors' code (pyautoattack), within two, and takes at most 1.1 of its time.
 
-Rival, in the same rounds and from the same starting points: pyautoattack's APGD, 100 steps, one restart. 256 samples that the
-model gets right; the zoo's CNN at 8×8 and a CNN of the same make at 3×32×32, trained for a minute on coloured, enlarged digits;
+Rival, in the same rounds and from the same starting points: pyautoattack's APGD, 100 steps, one restart. 256 samples (64 at
+3×32×32) that the model gets right; the zoo's CNN at 8×8 and a CNN of the same make at 3×32×32, trained for a minute on coloured, enlarged digits;
 both norms, both losses.
 """
 
@@ -16,8 +16,8 @@ from torch import Tensor, nn
 import measure
 import worldline as wl
 
-CLAIM = "APGD-100 over pyautoattack's: at most 1.1 of its time, and the same robust accuracy within two of 256 samples"
-STEPS, SAMPLES = 100, 256
+CLAIM = "APGD-100 over pyautoattack's: at most 1.1 of its time, and the same robust accuracy within two samples"
+STEPS = 100
 NORMS = {"linf": "Linf", "l2": "L2"}
 
 
@@ -59,7 +59,8 @@ def start_of(x: Tensor, epsilon: float, norm: str, seed: int) -> Tensor:
 
 def compare(
     model: nn.Module, x: Tensor, y: Tensor, epsilon: float, norm: str, loss: str, rounds: int
-) -> dict[str, Any]:
+) -> tuple[dict[str, int], dict[str, Any]]:
+    """How many samples each leaves right, and the times of both."""
     from pyautoattack.autopgd_base import APGDAttack
 
     start = start_of(x, epsilon, norm, seed=0)
@@ -74,7 +75,7 @@ def compare(
         "pyautoattack",
         rounds=rounds,
     )
-    return {"epsilon": epsilon, "norm": norm, "loss": loss, "samples": len(x), "still_right": held, "times": times}
+    return held, times
 
 
 def main() -> None:
@@ -82,24 +83,25 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     data = wl.zoo.digits()
     settings = [
-        ("zoo CNN, 1×8×8", wl.zoo.load("cnn"), data.x, {"linf": 0.1, "l2": 0.6}, 5),
+        ("zoo CNN, 1×8×8", wl.zoo.load("cnn"), data.x, {"linf": 0.1, "l2": 0.6}, 256, 3),
         (
             "CNN, 3×32×32",
             wide_model(coloured(data.reference_x, 1), data.reference_y),
             coloured(data.x, 2),
             {"linf": 0.05, "l2": 1.5},
+            64,
             2,
         ),
     ]
-    tables = {}
-    for name, model, x, epsilons, rounds in settings:
-        right = (wl.attacks.predict(model, x).argmax(1) == data.y).nonzero().flatten()[:SAMPLES]
-        tables[name] = [
-            compare(model, x[right], data.y[right], epsilon, norm, loss, rounds)
-            for norm, epsilon in epsilons.items()
-            for loss in ("ce", "dlr")
-        ]
-    measure.write("apgd", CLAIM, {"tables": tables})
+    tables, left = {}, {}
+    for name, model, x, epsilons, samples, rounds in settings:
+        right = (wl.attacks.predict(model, x).argmax(1) == data.y).nonzero().flatten()[:samples]
+        for norm, epsilon in epsilons.items():
+            for loss in ("ce", "dlr"):
+                title = f"{name}, {norm} ε = {epsilon}, {loss}"
+                held, tables[title] = compare(model, x[right], data.y[right], epsilon, norm, loss, rounds)
+                left[title] = {"samples": len(right), **held}
+    measure.write("apgd", CLAIM, {"tables": tables, "still_right": left})
 
 
 if __name__ == "__main__":

@@ -30,6 +30,12 @@ def section(document: dict[str, Any]) -> list[str]:
     lines += [f"torch {document['torch']}, Python {document['python']}, {document['threads']} threads.", ""]
     for title, table in document.get("tables", {}).items():
         lines += [f"**{title}**", "", *ratios(table), ""]
+    if "still_right" in document:
+        lines += ["| still right after | samples | worldline | pyautoattack |", "|---|---|---|---|"]
+        lines += [
+            f"| {name} | {it['samples']} | {it['worldline']} | {it['pyautoattack']} |"
+            for name, it in document["still_right"].items()
+        ] + [""]
     if "peak_mebibytes" in document:
         lines += ["| peak memory of the process | MiB |", "|---|---|"]
         lines += [f"| {name} | {value:.0f} |" for name, value in document["peak_mebibytes"].items()] + [""]
