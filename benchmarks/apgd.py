@@ -1,8 +1,8 @@
 """Claim: APGD fools as many samples as its authors' code (pyautoattack), within two, and takes at most 1.1 of its time.
 
 Rival, in the same rounds and from the same starting points: pyautoattack's APGD, 100 steps, one restart. 256 samples (64 at
-3×32×32) that the model gets right; the zoo's CNN at 8×8 and a CNN of the same make at 3×32×32, trained for a minute on coloured, enlarged digits;
-both norms, both losses.
+3×32×32) that the model gets right; the zoo's CNN at 8×8 and a CNN of the same make at 3×32×32, trained on coloured, enlarged
+digits; both norms, both losses.
 """
 
 from __future__ import annotations
