@@ -114,7 +114,19 @@ def make_files(folder: Path) -> None:
 def arguments(dice: random.Random) -> list[str]:
     """A random argument vector, mostly of options that exist; models are small and attacks short."""
     name = dice.choice(
-        ["doctor", "doctor", "doctor", "explore", "compare", "distant", "encode", "report", "", "nonsense"]
+        [
+            "doctor",
+            "doctor",
+            "explore",
+            "compare",
+            "complexity",
+            "complexity",
+            "distant",
+            "encode",
+            "report",
+            "",
+            "nonsense",
+        ]
     )
     if name not in commands.commands:
         return dice.sample(
@@ -135,10 +147,11 @@ def arguments(dice: random.Random) -> list[str]:
         ]
     elif name == "report":
         vector += [dice.choice(FILES)]
-    elif name == "compare":
+    elif name in ("compare", "complexity"):
         vector += dice.choices(
             ["linear", "nets.py:build", f"nets.py:{dice.choice(NAMES)}", "nope"], k=dice.randrange(0, 4)
-        ) + ["--probes", "4"]
+        )
+        vector += ["--probes", "4"] if name == "compare" else []
     else:
         vector += [
             "--model",
@@ -146,12 +159,12 @@ def arguments(dice: random.Random) -> list[str]:
         ]
     if name in ("doctor", "explore"):
         vector += QUICK
-    if name in ("compare", "distant"):
+    if name in ("compare", "complexity", "distant"):
         vector += ["--samples", "12"] + (["--nulls", "1", "--pairs", "2"] if name == "distant" else [])
     options = [option for option in commands.commands[name].params if getattr(option, "opts", [""])[0].startswith("--")]
     for option in dice.sample(options, min(len(options), dice.randrange(0, 4))):
         flag = option.opts[0]
-        if flag in ("--help", "--thorough", "--zoo", "--probes", "--nulls"):
+        if flag in ("--help", "--thorough", "--zoo", "--probes", "--nulls", "--serve"):
             continue
         vector.append(flag)
         if getattr(option, "is_flag", False):

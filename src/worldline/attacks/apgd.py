@@ -82,7 +82,8 @@ class APGD(Descent):
             return cross_entropy(logits, climb.target), True
         return (dlr if self.loss == "dlr" else cross_entropy)(logits, y), self.targeted
 
-    def runs(self, model: Model, x: Tensor, y: Tensor, record: Record) -> Iterator[Climb]:  # noqa: D102
+    def runs(self, model: Model, x: Tensor, y: Tensor, record: Record) -> Iterator[Climb]:
+        """Restarts, and within each the aimed-at classes; later ones take only the samples that still hold."""
         aims = self._aims(model, x, y) if self.targets else None
         each = 1 if aims is None else aims.shape[1]
         for number in range(self.restarts * each):
