@@ -9,7 +9,16 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from worldline.explain import Complexity, Dimension, Fragility, LayerComplexity, LimitUse, SpectrumSummary, Summary
+from worldline.explain import (
+    NOT_A_BOUND,
+    Complexity,
+    Dimension,
+    Fragility,
+    LayerComplexity,
+    LimitUse,
+    SpectrumSummary,
+    Summary,
+)
 from worldline.inputs import Data
 from worldline.runs.config import ComplexityConfig
 from worldline.runs.values import columns_of, finite, share_part, summary_part
@@ -91,7 +100,7 @@ def model_document(found: ModelFound) -> dict[str, Any]:
         ],
         "clean_accuracy": found.clean_accuracy,
         "fragility": _fragility(found.noise, found.aimed),
-        "notes": [*it.notes, *found.noise.notes],
+        "notes": [*it.notes, *(note for note in found.noise.notes if note != NOT_A_BOUND)],
     }
 
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-__all__ = ["complexity_findings", "complexity_sentences"]
+from worldline.explain import NOT_A_BOUND
 
-ESTIMATE = (
-    "This is an estimate from forward passes, not a bound; accuracy under attack has to be measured where it matters."
-)
+__all__ = ["complexity_findings", "complexity_sentences"]
 
 
 def complexity_findings(summary: dict[str, Any]) -> tuple[str, ...]:
@@ -24,7 +22,7 @@ def complexity_findings(summary: dict[str, Any]) -> tuple[str, ...]:
     models, ranking = summary["models"], summary["ranking"]
     first = models[ranking[0]]
     found = [_ranking(models, ranking)] if len(models) > 1 else []
-    return (*found, *complexity_sentences(first), ESTIMATE)
+    return (*found, *complexity_sentences(first), NOT_A_BOUND)
 
 
 def complexity_sentences(document: dict[str, Any]) -> tuple[str, ...]:

@@ -107,7 +107,8 @@ def waterfall(document: dict[str, Any], kind: str) -> Waterfall | None:
         for place, level in enumerate(null)
         if level is not None
     )
-    scale = tuple((f"{low + (high - low) * part:.1f}", down(low + (high - low) * part)) for part in (0, 0.5, 1))
+    places = 1 if high - low >= 1 else 2
+    scale = tuple((f"{low + (high - low) * part:.{places}f}", down(low + (high - low) * part)) for part in (0, 0.5, 1))
     said = ", ".join(
         f"{name} {'∞' if level is None else f'{level:.2f}'}" for name, level in zip(names, trained, strict=True)
     )
