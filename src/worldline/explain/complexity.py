@@ -147,6 +147,7 @@ def complexity(
     null: bool = True,
     strangers: int = STRANGERS,
     sharpness: bool = True,
+    differentiated: int = 64,
     batch_size: int = 256,
     resamples: int = 1000,
     seed: int = 0,
@@ -170,6 +171,7 @@ def complexity(
         layers: globs; default: the layers whose value the next stage reads.
         null: also measure the untrained network.
         strangers: at most so many pairs of strangers.
+        differentiated: samples whose Jacobian is taken.
         sharpness: also measure the sharpness of the loss, which costs more than all the rest.
         batch_size: inputs in one pass.
         resamples, seed: of the bootstrap; the seed also draws noise, strangers, and untrained weights.
@@ -216,7 +218,7 @@ def complexity(
     chosen = choose_layers(find_layers(model, x), layers)
     if len(chosen) < 2:
         notes.append("Only one layer is traced: there is no boost, which is a change from one layer to the next.")
-    given = Settings(x, y, pairs, chosen, frame, batch_size, seed, sharpness, tick)
+    given = Settings(x, y, pairs, chosen, frame, batch_size, seed, sharpness, differentiated, tick)
     trained = measure(model, given, "trained")
     fresh: Measured | None = None
     kept: tuple[str, ...] = ()

@@ -98,6 +98,7 @@ def measure_model(
         layers=config.layers or None,
         strangers=len(x) if brief else explain.STRANGERS,
         sharpness=not brief,
+        differentiated=16 if brief else 64,
         batch_size=config.batch_size,
         seed=config.seed,
         tick=tick,

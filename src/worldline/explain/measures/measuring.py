@@ -25,7 +25,6 @@ from worldline.trace import Layer, Model, fit_frames, trace_pairs, tracing
 __all__ = ["DEFINITIONS", "Measured", "Settings", "measure"]
 
 DIMENSION_SAMPLES = 512
-SPECTRUM_SAMPLES = 64
 SEGMENTS = 100
 HELD = 2**27
 """Numbers that may be held for the effective dimensions."""
@@ -60,6 +59,7 @@ class Settings:
     batch_size: int
     seed: int
     sharpness: bool
+    differentiated: int
     tick: Tick
 
 
@@ -96,7 +96,7 @@ def measure(model: Model, given: Settings, stage: str) -> Measured:
     done()
     dimensions = _dimensions(model, given)
     done()
-    spectrum = jacobian_spectrum(model, given.x[:SPECTRUM_SAMPLES], seed=given.seed)
+    spectrum = jacobian_spectrum(model, given.x[: given.differentiated], seed=given.seed)
     done()
     known = _known(model, given, linear, spectrum)
     done()
