@@ -186,7 +186,7 @@ Answers = tuple[Tensor, Tensor, dict[NormName, Tensor], Tensor]
 def _noise(model: Model, x: Tensor, sigma: float, batch_size: int, seed: int) -> Answers:
     """Both outputs, radii from the margin of their mean over the mean slope that noise sees, and predictions."""
     delta = sigma * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)).to(x)
-    both = predict(model, torch.cat((x + delta, x - delta)), batch_size=batch_size)
+    both = predict(model, torch.cat((x + delta, x - delta)), batch_size=min(batch_size, len(x)))
     first, second = both.cpu().double().chunk(2)
     middle = (first + second) / 2
     prediction = middle.argmax(1)
