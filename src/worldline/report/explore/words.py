@@ -269,7 +269,7 @@ def _curve(curve: dict[str, Any]) -> View:
     title = f"Accuracy falls from {values}" if apart > 0 else f"Accuracy does not fall beyond its intervals: {values}"
     if apart < 0:
         title = f"Accuracy rises from {values}: that should not be"
-    sentence = f"At ε = {last['epsilon']:g} it is between {interval(last['interval'])}."
+    sentence = f"At ε = {last['epsilon']:g} the interval is {interval(last['interval'])}."
     if chance is not None:
         reached = last["interval"] is not None and last["interval"][0] <= chance
         sentence += f" Chance is {share(chance)}: it is {'reached' if reached else 'not reached'} within this range."
