@@ -1,8 +1,9 @@
-"""Claim: APGD fools as many samples as its authors' code (pyautoattack), within two, and takes at most 1.1 of its time.
+"""Claim: APGD fools as many samples as its authors' code (pyautoattack), within two, and takes at
+most 1.1 of its time.
 
-Rival, in the same rounds and from the same starting points: pyautoattack's APGD, 100 steps, one restart. 256 samples (64 at
-3×32×32) that the model gets right; the zoo's CNN at 8×8 and a CNN of the same make at 3×32×32, trained on coloured, enlarged
-digits; both norms, both losses.
+Rival, in the same rounds and from the same starting points: pyautoattack's APGD, 100 steps, one
+restart. 256 samples (64 at 3×32×32) that the model gets right; the zoo's CNN at 8×8 and a CNN of
+the same make at 3×32×32, trained on coloured, enlarged digits; both norms, both losses.
 """
 
 from __future__ import annotations
@@ -16,7 +17,10 @@ from torch import Tensor, nn
 import measure
 import worldline as wl
 
-CLAIM = "APGD-100 over pyautoattack's: at most 1.1 of its time, and the same robust accuracy within two samples"
+CLAIM = (
+    "APGD-100 over pyautoattack's: at most 1.1 of its time, and the same robust accuracy "
+    "within two samples"
+)
 STEPS = 100
 NORMS = {"linf": "Linf", "l2": "L2"}
 
@@ -54,7 +58,9 @@ def start_of(x: Tensor, epsilon: float, norm: str, seed: int) -> Tensor:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         noise = 2 * torch.rand(x.shape) - 1 if norm == "linf" else torch.randn(x.shape)
-    return x + epsilon * noise / (wl.attacks.named_norm(norm).size(noise).reshape(-1, 1, 1, 1) + 1e-12)
+    return x + epsilon * noise / (
+        wl.attacks.named_norm(norm).size(noise).reshape(-1, 1, 1, 1) + 1e-12
+    )
 
 
 def compare(
@@ -65,13 +71,18 @@ def compare(
 
     start = start_of(x, epsilon, norm, seed=0)
     ours = wl.attacks.APGD(epsilon=epsilon, norm=norm, loss=loss, steps=STEPS)
-    theirs = APGDAttack(model, n_iter=STEPS, norm=NORMS[norm], eps=epsilon, loss=loss, seed=0, device="cpu")
+    theirs = APGDAttack(
+        model, n_iter=STEPS, norm=NORMS[norm], eps=epsilon, loss=loss, seed=0, device="cpu"
+    )
     held = {
         "worldline": int((~ours(model, x, y, start=start).success).sum()),
         "pyautoattack": int((model(theirs.perturb(x, y)).argmax(1) == y).sum()),
     }
     times = measure.side_by_side(
-        {"pyautoattack": lambda: theirs.perturb(x, y), "worldline": lambda: ours(model, x, y, start=start)},
+        {
+            "pyautoattack": lambda: theirs.perturb(x, y),
+            "worldline": lambda: ours(model, x, y, start=start),
+        },
         "pyautoattack",
         rounds=rounds,
     )
@@ -99,7 +110,9 @@ def main() -> None:
         for norm, epsilon in epsilons.items():
             for loss in ("ce", "dlr"):
                 title = f"{name}, {norm} ε = {epsilon}, {loss}"
-                held, tables[title] = compare(model, x[right], data.y[right], epsilon, norm, loss, rounds)
+                held, tables[title] = compare(
+                    model, x[right], data.y[right], epsilon, norm, loss, rounds
+                )
                 left[title] = {"samples": len(right), **held}
     measure.write("apgd", CLAIM, {"tables": tables, "still_right": left})
 

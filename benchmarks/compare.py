@@ -1,7 +1,9 @@
-"""Claim: predicting all pairs of 48 models is 100 times cheaper than measuring them with PGD-20, and grows with M, not M².
+"""Claim: predicting all pairs of 48 models is 100 times cheaper than measuring them with PGD-20,
+and grows with M, not M².
 
-Also: 200 models × 2,000 samples reduced in under 60 s and 300 MB beyond the library itself; all-pairs unbiased CKA of ten
-layers (widest 16,384; 2,000 × 3×32×32) beside torch-cka, if it is installed.
+Also: 200 models × 2,000 samples reduced in under 60 s and 300 MB beyond the library itself;
+all-pairs unbiased CKA of ten layers (widest 16,384; 2,000 × 3×32×32) beside torch-cka, if it is
+installed.
 """
 
 from __future__ import annotations
@@ -20,7 +22,9 @@ import worldline as wl
 from worldline.geometry.population import CKA
 from worldline.trace import choose_layers, find_layers, tracing
 
-CLAIM = "predicting all pairs of 48 models at least 100 times cheaper than measuring them with PGD-20"
+CLAIM = (
+    "predicting all pairs of 48 models at least 100 times cheaper than measuring them with PGD-20"
+)
 BATCH = 100
 
 MANY = """
@@ -54,7 +58,9 @@ def predicting() -> dict[str, Any]:
     quick = seconds(lambda: wl.compare.predict(models, data.x), 5)
     thorough = seconds(lambda: wl.compare.predict(models, data.x, samples=100), 2)
     gradients = seconds(lambda: wl.compare.baselines(models, data.x, data.y), 1)
-    pgd = seconds(lambda: wl.compare.measure(models, data.x, data.y, wl.attacks.PGD(epsilon=0.1)), 1)
+    pgd = seconds(
+        lambda: wl.compare.measure(models, data.x, data.y, wl.attacks.PGD(epsilon=0.1)), 1
+    )
     return {
         "measuring with PGD-20": pgd,
         "all baselines": gradients,
@@ -69,14 +75,21 @@ def growing() -> dict[str, float]:
     def network(seed: int) -> nn.Module:
         torch.manual_seed(seed)
         return nn.Sequential(
-            nn.Flatten(), nn.Linear(64, 256), nn.ReLU(), nn.Linear(256, 256), nn.ReLU(), nn.Linear(256, 10)
+            nn.Flatten(),
+            nn.Linear(64, 256),
+            nn.ReLU(),
+            nn.Linear(256, 256),
+            nn.ReLU(),
+            nn.Linear(256, 10),
         )
 
     x = wl.zoo.digits().x
     out = {}
     for count in (10, 50, 100, 200):
         models = {str(seed): network(seed) for seed in range(count)}
-        out[str(count)] = seconds(lambda models=models: wl.compare.predict(models, x))["seconds"] / count
+        out[str(count)] = (
+            seconds(lambda models=models: wl.compare.predict(models, x))["seconds"] / count
+        )
     return out
 
 
@@ -119,8 +132,12 @@ def torch_cka(model: nn.Module, x: Tensor) -> Callable[[], object] | None:
         import torch_cka as peer
     except ImportError:
         return None
-    loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(x, torch.zeros(len(x))), batch_size=BATCH)
-    rival = peer.CKA(model, model, model1_layers=list(LAYERS), model2_layers=list(LAYERS), device="cpu")
+    loader = torch.utils.data.DataLoader(
+        torch.utils.data.TensorDataset(x, torch.zeros(len(x))), batch_size=BATCH
+    )
+    rival = peer.CKA(
+        model, model, model1_layers=list(LAYERS), model2_layers=list(LAYERS), device="cpu"
+    )
     return lambda: rival.compare(loader)
 
 
@@ -157,15 +174,26 @@ def main() -> None:
     folder = str(measure.RESULTS.parent)
     base = measure.peak_mebibytes(PEAK.format(folder=folder, call=""))
     peaks = {
-        f"CKA, {name}, beyond model and data": measure.peak_mebibytes(PEAK.format(folder=folder, call=call)) - base
-        for name, call in (("streaming", "compare.streaming(model, x)"), ("features kept", "compare.kept(model, x)"))
+        f"CKA, {name}, beyond model and data": measure.peak_mebibytes(
+            PEAK.format(folder=folder, call=call)
+        )
+        - base
+        for name, call in (
+            ("streaming", "compare.streaming(model, x)"),
+            ("features kept", "compare.kept(model, x)"),
+        )
     }
     library = measure.peak_mebibytes(MANY.format(run="False"))
     start = time.perf_counter()
-    peaks["200 models × 2,000 samples, beyond the library"] = measure.peak_mebibytes(MANY.format(run="True")) - library
+    peaks["200 models × 2,000 samples, beyond the library"] = (
+        measure.peak_mebibytes(MANY.format(run="True")) - library
+    )
     whole = time.perf_counter() - start
     result = predicting()
-    ratio = result["measuring with PGD-20"]["seconds"] / result["predicting, 12 × 64 probes (default)"]["seconds"]
+    ratio = (
+        result["measuring with PGD-20"]["seconds"]
+        / result["predicting, 12 × 64 probes (default)"]["seconds"]
+    )
     measure.write(
         "compare",
         CLAIM,

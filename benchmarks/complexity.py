@@ -1,10 +1,13 @@
-"""Claim: two forward passes a sample, without label, gradient or attack, rank models and samples by how robust they are.
+"""Claim: two forward passes a sample, without label, gradient or attack, rank models and samples by
+how robust they are.
 
-The 96 models of :mod:`transfer_models`, in their two halves of six architectures. Truth, from :mod:`complexity_attacks`: accuracy
-under PGD-20 and APGD-50 at three ε in L∞ and in L2; for samples the smallest ε that fools. Every measure was given its direction (which
-end should be robust) before; size of noise, quantile, kernel and step of our probes were chosen on the *development* half, and the
-variants that were tried stand in the table; the *report* half was measured once, afterwards. Intervals resample models. Partial: beyond
-clean accuracy and accuracy under noise, both of which need labels.
+The 96 models of :mod:`transfer_models`, in their two halves of six architectures. Truth, from
+:mod:`complexity_attacks`: accuracy under PGD-20 and APGD-50 at three ε in L∞ and in L2; for samples
+the smallest ε that fools. Every measure was given its direction (which end should be robust)
+before; size of noise, quantile, kernel and step of our probes were chosen on the *development*
+half, and the variants that were tried stand in the table; the *report* half was measured once,
+afterwards. Intervals resample models. Partial: beyond clean accuracy and accuracy under noise, both
+of which need labels.
 
 Also: whether one layer hardened alone helps more where the excess boost is largest than elsewhere.
 """
@@ -25,17 +28,26 @@ import worldline as wl
 from worldline.compare.statistics import Array, ranks
 
 CLAIM = (
-    "two forward passes a sample, without labels, gradients or an attack, rank models by their accuracy under attack with Spearman ≥ .92, "
+    "two forward passes a sample, without labels, gradients or an attack, rank models by their "
+    "accuracy under attack with Spearman ≥ .92, "
     "and the samples of a model by the smallest ε that fools them with ≥ .93"
 )
-ROLES = {"development": "variants and constants were chosen here", "report": "measured once, after they were fixed"}
+ROLES = {
+    "development": "variants and constants were chosen here",
+    "report": "measured once, after they were fixed",
+}
 RESAMPLES = 500
 MEASURED = 100
-MODEL_SCORE, SAMPLE_SCORE = "fragility, noise probe: share unchanged", "fragility, aimed probe: radius"
+MODEL_SCORE, SAMPLE_SCORE = (
+    "fragility, noise probe: share unchanged",
+    "fragility, aimed probe: radius",
+)
 
 
 def placed(values: Array, draws: Array) -> Array:
-    """(R, M) ranks of M models in each of R draws, in which models count as often as their weight says; centred, times √weight."""
+    """(R, M) ranks of M models in each of R draws, in which models count as often as their weight
+    says; centred, times √weight.
+    """
     weights = draws.T
     place = ranks(np.repeat(values[:, None], len(draws), 1), weights)
     place -= (place * weights).sum(0) / weights.sum(0)
@@ -44,7 +56,9 @@ def placed(values: Array, draws: Array) -> Array:
 
 
 def correlation(one: Array, two: Array, beyond: Array | None = None) -> Array:
-    """(R,) Spearman's correlation in each draw from :func:`placed` ranks; partial on others' ranks (R, M, B) where any are given."""
+    """(R,) Spearman's correlation in each draw from :func:`placed` ranks; partial on others' ranks
+    (R, M, B) where any are given.
+    """
     if beyond is not None:
         both = np.stack((one, two), 2)
         both = both - beyond @ (np.linalg.pinv(beyond) @ both)
@@ -55,7 +69,9 @@ def correlation(one: Array, two: Array, beyond: Array | None = None) -> Array:
 
 
 def margin(logits: Tensor, label: Tensor) -> Tensor:
-    return logits.gather(1, label[:, None])[:, 0] - logits.scatter(1, label[:, None], -torch.inf).amax(1)
+    return logits.gather(1, label[:, None])[:, 0] - logits.scatter(
+        1, label[:, None], -torch.inf
+    ).amax(1)
 
 
 def linearised(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
@@ -69,7 +85,9 @@ def linearised(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Scores:
-    """All scores of one model: larger should be more robust. ``models`` one number each, ``samples`` (N,) each."""
+    """All scores of one model: larger should be more robust. ``models`` one number each,
+    ``samples`` (N,) each.
+    """
 
     def __init__(self, model: nn.Module, x: Tensor, y: Tensor) -> None:
         noise, aimed = (wl.explain.fragility(model, x, probe=probe) for probe in ("noise", "aimed"))
@@ -90,7 +108,9 @@ class Scores:
             "median linearised margin, L∞ (gradients)": float(l1.median()),
             "median linearised margin, L2 (gradients)": float(l2.median()),
         }
-        self.measures(wl.explain.complexity(model, x[:MEASURED], y=y[:MEASURED], null=False, resamples=2))
+        self.measures(
+            wl.explain.complexity(model, x[:MEASURED], y=y[:MEASURED], null=False, resamples=2)
+        )
         delta = 0.1 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))
         moved = wl.attacks.predict(model, x + delta) - clean
         self.samples: dict[str, dict[str, Tensor]] = {
@@ -101,7 +121,9 @@ class Scores:
             "margin over its own noise displacement, σ = .1": both(
                 margin(clean, label) / (moved - moved.mean(1, keepdim=True)).norm(dim=1)
             ),
-            "rapidity of the noise twin's logits, σ = .1": both(centred_rapidity(clean, clean + moved)),
+            "rapidity of the noise twin's logits, σ = .1": both(
+                centred_rapidity(clean, clean + moved)
+            ),
             "linearised margin (gradients)": {"linf": l1, "l2": l2},
         }
         self.right = label == y
@@ -113,21 +135,35 @@ class Scores:
             plus, minus = (wl.attacks.predict(model, x + sign * sigma * delta) for sign in (1, -1))
             name = f"σ = {sigma:g}".replace("0.", ".")
             one_sided = centred_rapidity(clean, plus, origin=clean.mean(0))
-            self.models[f"noise accuracy, {name} (labels)"] = float((plus.argmax(1) == y).float().mean())
-            self.models[f"±noise agrees, {name}"] = float((plus.argmax(1) == minus.argmax(1)).float().mean())
-            self.models[f"±noise, lower tenth of φ, {name}"] = float(centred_rapidity(plus, minus).quantile(0.1))
-            self.models[f"noise and clean agree, {name}"] = float((plus.argmax(1) == clean.argmax(1)).float().mean())
+            self.models[f"noise accuracy, {name} (labels)"] = float(
+                (plus.argmax(1) == y).float().mean()
+            )
+            self.models[f"±noise agrees, {name}"] = float(
+                (plus.argmax(1) == minus.argmax(1)).float().mean()
+            )
+            self.models[f"±noise, lower tenth of φ, {name}"] = float(
+                centred_rapidity(plus, minus).quantile(0.1)
+            )
+            self.models[f"noise and clean agree, {name}"] = float(
+                (plus.argmax(1) == clean.argmax(1)).float().mean()
+            )
             self.models[f"noise twin, lower tenth of φ, {name}"] = float(one_sided.quantile(0.1))
             self.models[f"noise twin, median φ, {name}"] = float(one_sided.median())
-        clipped = [wl.attacks.predict(model, (x + sign * 0.25 * delta).clamp(0, 1)) for sign in (1, -1)]
+        clipped = [
+            wl.attacks.predict(model, (x + sign * 0.25 * delta).clamp(0, 1)) for sign in (1, -1)
+        ]
         self.models["±noise agrees, σ = .25, clipped"] = float(
             (clipped[0].argmax(1) == clipped[1].argmax(1)).float().mean()
         )
 
     def measures(self, found: wl.explain.Complexity) -> None:
-        """What :func:`wl.explain.complexity` says, the sign so that larger should be more robust."""
+        """What :func:`wl.explain.complexity` says, the sign so that larger should be more
+        robust.
+        """
         known = {it.name: it.value for it in found.known}
-        use = [it.share["noise"].median for it in found.limits if it.share["noise"].median is not None]
+        use = [
+            it.share["noise"].median for it in found.limits if it.share["noise"].median is not None
+        ]
         exponent = found.spectrum.exponents[0].median
         self.models |= {
             "−total boost of noise twins": -found.total_boost["noise"].median,
@@ -138,7 +174,9 @@ class Scores:
             "−participation ratio before the logits": -found.layers[-2].dimension.participation,
             "−TwoNN before the logits": -found.layers[-2].dimension.two_nn,
         }
-        self.models |= {f"−{name}": -np.inf if value is None else -value for name, value in known.items()}
+        self.models |= {
+            f"−{name}": -np.inf if value is None else -value for name, value in known.items()
+        }
 
 
 def centred_rapidity(one: Tensor, two: Tensor, origin: Tensor | None = None) -> Tensor:
@@ -150,8 +188,12 @@ def both(score: Tensor) -> dict[str, Tensor]:
     return {"linf": score, "l2": score}
 
 
-def judged(values: Array, accuracy: Array, beyond: list[Array], shapes: list[str], draws: Array) -> dict[str, Any]:
-    """Mean Spearman over the attacks with its interval, its partial, each attack's, and without each architecture."""
+def judged(
+    values: Array, accuracy: Array, beyond: list[Array], shapes: list[str], draws: Array
+) -> dict[str, Any]:
+    """Mean Spearman over the attacks with its interval, its partial, each attack's, and without
+    each architecture.
+    """
     if not np.isfinite(values).all():
         fits = int(np.isfinite(values).sum())
         return {"value": None, "status": f"defined for {fits} of {len(values)} models"}
@@ -163,7 +205,9 @@ def judged(values: Array, accuracy: Array, beyond: list[Array], shapes: list[str
         return np.stack([correlation(mine, placed(row, weights), rest) for row in accuracy])
 
     every = np.ones((1, len(values)))
-    without = np.stack([np.array([shape != name for shape in shapes], dtype=float) for name in sorted(set(shapes))])
+    without = np.stack(
+        [np.array([shape != name for shape in shapes], dtype=float) for name in sorted(set(shapes))]
+    )
     left = by_attack(without).mean(0)
     found = {
         "value": float(by_attack(every).mean()),
@@ -173,15 +217,20 @@ def judged(values: Array, accuracy: Array, beyond: list[Array], shapes: list[str
     }
     if not any(np.array_equal(values, other) for other in beyond):
         found["partial"] = float(by_attack(every, beyond).mean())
-        found["partial_interval"] = np.quantile(by_attack(draws, beyond).mean(0), (0.025, 0.975)).tolist()
+        found["partial_interval"] = np.quantile(
+            by_attack(draws, beyond).mean(0), (0.025, 0.975)
+        ).tolist()
     return found
 
 
 def rank_models(scores: dict[str, Scores], attacked: dict[str, truth.Attacked]) -> dict[str, Any]:
     names, settings = list(scores), truth.names()
-    accuracy = np.array([[attacked[name].accuracy[setting] for name in names] for setting in settings])
+    accuracy = np.array(
+        [[attacked[name].accuracy[setting] for name in names] for setting in settings]
+    )
     table = {
-        key: np.array([scores[name].models[key] for name in names], dtype=float) for key in scores[names[0]].models
+        key: np.array([scores[name].models[key] for name in names], dtype=float)
+        for key in scores[names[0]].models
     }
     shapes = [name.split("/")[0] for name in names]
     generator = np.random.default_rng(0)
@@ -195,7 +244,12 @@ def rank_models(scores: dict[str, Scores], attacked: dict[str, truth.Attacked]) 
             name: [float(row.min()), float(np.median(row)), float(row.max())]
             for name, row in zip(settings, accuracy, strict=True)
         },
-        "models": dict(sorted(found.items(), key=lambda it: -(it[1]["value"] if it[1]["value"] is not None else -2))),
+        "models": dict(
+            sorted(
+                found.items(),
+                key=lambda it: -(it[1]["value"] if it[1]["value"] is not None else -2),
+            )
+        ),
     }
 
 
@@ -207,7 +261,10 @@ def rank_samples(scores: dict[str, Scores], attacked: dict[str, truth.Attacked])
             values = []
             for name, it in scores.items():
                 rows = it.right
-                pair = [part[rows].double().numpy() for part in (it.samples[key][norm], attacked[name].smallest[norm])]
+                pair = [
+                    part[rows].double().numpy()
+                    for part in (it.samples[key][norm], attacked[name].smallest[norm])
+                ]
                 every = np.ones((1, int(rows.sum())))
                 values.append(float(correlation(*(placed(part, every) for part in pair))[0]))
             draws = np.random.default_rng(0).choice(values, (RESAMPLES, len(values))).mean(1)
@@ -218,8 +275,12 @@ def rank_samples(scores: dict[str, Scores], attacked: dict[str, truth.Attacked])
     return found
 
 
-def predicted_accuracy(scores: dict[str, Scores], attacked: dict[str, truth.Attacked]) -> dict[str, Any]:
-    """Calibrated on all other architectures of the half: how far the predicted accuracy is off, and how often its interval holds."""
+def predicted_accuracy(
+    scores: dict[str, Scores], attacked: dict[str, truth.Attacked]
+) -> dict[str, Any]:
+    """Calibrated on all other architectures of the half: how far the predicted accuracy is off, and
+    how often its interval holds.
+    """
     found = {}
     for setting in truth.names():
         _, norm, epsilon = setting.split()
@@ -227,7 +288,9 @@ def predicted_accuracy(scores: dict[str, Scores], attacked: dict[str, truth.Atta
         for shape in sorted({name.split("/")[0] for name in scores}):
             others = [name for name in scores if name.split("/")[0] != shape]
             measured = [attacked[name].accuracy[setting] for name in others]
-            learnt = wl.explain.calibrate([scores[name].fragility for name in others], measured, float(epsilon), norm)
+            learnt = wl.explain.calibrate(
+                [scores[name].fragility for name in others], measured, float(epsilon), norm
+            )
             for name, it in scores.items():
                 if name.split("/")[0] == shape:
                     said, real = learnt.predict(it.fragility), attacked[name].accuracy[setting]
@@ -275,7 +338,9 @@ HARDENED = {
 SEEDS = range(8)
 
 
-def train(model: nn.Module, parameters: list[nn.Parameter], *, seed: int, epochs: int, epsilon: float) -> None:
+def train(
+    model: nn.Module, parameters: list[nn.Parameter], *, seed: int, epochs: int, epsilon: float
+) -> None:
     """Adam; on PGD twins (L∞, five steps) where ε > 0."""
     data = wl.zoo.digits()
     x, y = data.reference_x, data.reference_y
@@ -286,7 +351,11 @@ def train(model: nn.Module, parameters: list[nn.Parameter], *, seed: int, epochs
             inputs = x[rows]
             if epsilon:
                 attack = wl.attacks.PGD(
-                    epsilon=epsilon, steps=5, step_size=epsilon / 3, keep="last", seed=epoch * 100 + number
+                    epsilon=epsilon,
+                    steps=5,
+                    step_size=epsilon / 3,
+                    keep="last",
+                    seed=epoch * 100 + number,
                 )
                 inputs = attack(model, inputs, y[rows]).x
             loss = nn.functional.cross_entropy(model(inputs), y[rows])
@@ -302,7 +371,9 @@ def robust(model: nn.Module) -> float:
 
 
 def hardening(make: Callable[[], nn.Module]) -> dict[str, Any]:
-    """Adversarial fine-tuning of one linear layer alone: the layer of largest excess boost against a random one of the others."""
+    """Adversarial fine-tuning of one linear layer alone: the layer of largest excess boost against
+    a random one of the others.
+    """
     data = wl.zoo.digits()
     rows = []
     for seed in SEEDS:
@@ -329,7 +400,12 @@ def hardening(make: Callable[[], nn.Module]) -> dict[str, Any]:
             gains.append(robust(model) - before)
         rows.append((int(np.argmax(boosts)), gains, before))
     chosen = np.array([gains[place] for place, gains, _ in rows])
-    others = np.array([np.mean([gain for at, gain in enumerate(gains) if at != place]) for place, gains, _ in rows])
+    others = np.array(
+        [
+            np.mean([gain for at, gain in enumerate(gains) if at != place])
+            for place, gains, _ in rows
+        ]
+    )
     draws = np.random.default_rng(0).integers(0, len(rows), (RESAMPLES, len(rows)))
     low, high = np.quantile((chosen - others)[draws].mean(1), (0.025, 0.975))
     return {

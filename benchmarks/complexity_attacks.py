@@ -1,7 +1,9 @@
-"""What attacks find on the models of :mod:`transfer_models`: the truth that measures of complexity are judged by. Slow, so cached.
+"""What attacks find on the models of :mod:`transfer_models`: the truth that measures of complexity
+are judged by. Slow, so cached.
 
-Robust accuracy under PGD-20 and under APGD-50 (the loss CE, then DLR on the survivors; Croce and Hein 2020) at three ε in L∞ and in L2,
-and for each sample the smallest ε at which PGD-20 fools the model, by bisection with one ε a sample.
+Robust accuracy under PGD-20 and under APGD-50 (the loss CE, then DLR on the survivors; Croce and
+Hein 2020) at three ε in L∞ and in L2, and for each sample the smallest ε at which PGD-20 fools the
+model, by bisection with one ε a sample.
 """
 
 from __future__ import annotations
@@ -32,7 +34,9 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Attacked:
-    """Attack → share of right answers that is left; norm → (N,) smallest ε that fooled (0: wrong by itself; LARGEST: never)."""
+    """Attack → share of right answers that is left; norm → (N,) smallest ε that fooled (0: wrong by
+    itself; LARGEST: never).
+    """
 
     accuracy: dict[str, float]
     smallest: dict[str, Tensor]
@@ -40,11 +44,18 @@ class Attacked:
 
 def names() -> list[str]:
     """The attack settings."""
-    return [f"{kind} {norm} {eps}" for kind in ("PGD", "APGD") for norm, all_eps in EPSILONS.items() for eps in all_eps]
+    return [
+        f"{kind} {norm} {eps}"
+        for kind in ("PGD", "APGD")
+        for norm, all_eps in EPSILONS.items()
+        for eps in all_eps
+    ]
 
 
 def attacked(half: str, shape: str, training: str, seed: int) -> Attacked:
-    """All attacks on one model; kept in the zoo's cache folder under the hash of the settings and of the models' code."""
+    """All attacks on one model; kept in the zoo's cache folder under the hash of the settings and
+    of the models' code.
+    """
     folder = wl.zoo.cache_folder() / "benchmark" / "complexity"
     path = folder / f"{shape}-{training}-{seed}-{fingerprint()}.safetensors"
     try:
@@ -89,21 +100,32 @@ def apgd(model: nn.Module, x: Tensor, y: Tensor, norm: Norm, epsilon: float) -> 
         if not len(rows):
             break
         attack = APGDAttack(
-            model, n_iter=50, norm={"linf": "Linf", "l2": "L2"}[norm], eps=epsilon, loss=loss, device="cpu"
+            model,
+            n_iter=50,
+            norm={"linf": "Linf", "l2": "L2"}[norm],
+            eps=epsilon,
+            loss=loss,
+            device="cpu",
         )
-        twin = wl.attacks.adversarial_twin(lambda _model, a, b, run=attack: run.perturb(a, b), model, x[rows], y[rows])
+        twin = wl.attacks.adversarial_twin(
+            lambda _model, a, b, run=attack: run.perturb(a, b), model, x[rows], y[rows]
+        )
         left[rows] = wl.attacks.predict(model, twin).argmax(1) == y[rows]
     return left
 
 
 def smallest_epsilon(model: nn.Module, x: Tensor, y: Tensor, norm: Norm) -> Tensor:
-    """(N,) by bisection; every sample has its own ε at a time, as the attack works on u in x + ε u, |u| ≤ 1."""
+    """(N,) by bisection; every sample has its own ε at a time, as the attack works on u in x + ε u,
+    |u| ≤ 1.
+    """
     low, high = torch.zeros(len(x)), torch.full((len(x),), LARGEST[norm])
     unit = wl.attacks.PGD(epsilon=1.0, norm=norm, random_start=False, bounds=(-1.0, 1.0))
     for _ in range(LEVELS):
         middle = (low + high) / 2
         size = middle.view(-1, *(1,) * (x.ndim - 1))
-        won = unit(lambda u, size=size: model((x + size * u).clamp(0, 1)), torch.zeros_like(x), y).success
+        won = unit(
+            lambda u, size=size: model((x + size * u).clamp(0, 1)), torch.zeros_like(x), y
+        ).success
         high, low = torch.where(won, middle, high), torch.where(won, low, middle)
     return high
 
@@ -118,4 +140,6 @@ if __name__ == "__main__":
             start = time.perf_counter()
             it = attacked(half, *name)
             table = " ".join(f"{value:.2f}" for value in it.accuracy.values())
-            print(f"{half} {zoo.label(*name)} {table} {time.perf_counter() - start:.1f} s", flush=True)
+            print(
+                f"{half} {zoo.label(*name)} {table} {time.perf_counter() - start:.1f} s", flush=True
+            )

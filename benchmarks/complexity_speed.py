@@ -1,9 +1,12 @@
-"""Claims: fragility costs two forward passes, the use of the speed limits three, and Lanczos is ten times a plain Jacobian.
+"""Claims: fragility costs two forward passes, the use of the speed limits three, and Lanczos is ten
+times a plain Jacobian.
 
-Rivals: the bare forward passes themselves; ``torch.autograd.functional.jacobian`` of each sample, the plain way; and, harder to beat, the
-rows of all samples of the batch at once by ``torch.autograd.grad`` (samples do not see each other). ResNet-18 at 64×64 with random
-weights, whose spectrum is flat, the hard case for Lanczos, and 1,000 logits. All rows of a Jacobian are equal work: 40 of them are
-timed, of one sample or of the batch, and scaled to the 1,000 rows of 64 samples.
+Rivals: the bare forward passes themselves; ``torch.autograd.functional.jacobian`` of each sample,
+the plain way; and, harder to beat, the rows of all samples of the batch at once by
+``torch.autograd.grad`` (samples do not see each other). ResNet-18 at 64×64 with random weights,
+whose spectrum is flat, the hard case for Lanczos, and 1,000 logits. All rows of a Jacobian are
+equal work: 40 of them are timed, of one sample or of the batch, and scaled to the 1,000 rows of 64
+samples.
 """
 
 from __future__ import annotations
@@ -21,8 +24,10 @@ import worldline as wl
 from worldline.explain.measures import find_linear, limit_use, linear_origins
 
 CLAIM = (
-    "fragility of a model costs at most 1.1 of two bare forward passes a sample, the use of all speed limits at most 3 passes over the "
-    "pairs, and the 20 largest singular values of a ResNet-18's Jacobian at 64 samples a tenth of the plain Jacobian's time"
+    "fragility of a model costs at most 1.1 of two bare forward passes a sample, the use of all "
+    "speed limits at most 3 passes over the "
+    "pairs, and the 20 largest singular values of a ResNet-18's Jacobian at 64 samples a tenth of "
+    "the plain Jacobian's time"
 )
 LOGITS, ROWS, TOP = 1000, 40, 20
 
@@ -42,7 +47,11 @@ class Logits(nn.Module):
 def resnet18() -> nn.Module:
     torch.manual_seed(0)
     config = ResNetConfig(
-        embedding_size=64, hidden_sizes=[64, 128, 256, 512], depths=[2, 2, 2, 2], layer_type="basic", num_labels=LOGITS
+        embedding_size=64,
+        hidden_sizes=[64, 128, 256, 512],
+        depths=[2, 2, 2, 2],
+        layer_type="basic",
+        num_labels=LOGITS,
     )
     return Logits(ResNetForImageClassification(config)).eval()
 
@@ -58,11 +67,16 @@ def bare(model: nn.Module, x: Tensor, times: int) -> Callable[[], None]:
 
 
 def plain_rows(model: nn.Module, x: Tensor, rows: int) -> Tensor:
-    """(N, rows, D) the first rows of the Jacobian at every sample, as one would write it, parameters without gradients."""
+    """(N, rows, D) the first rows of the Jacobian at every sample, as one would write it,
+    parameters without gradients.
+    """
     model.requires_grad_(False)
     point = x.clone().requires_grad_(True)
     out = model(point)
-    found = [torch.autograd.grad(out[:, row].sum(), point, retain_graph=True)[0].flatten(1) for row in range(rows)]
+    found = [
+        torch.autograd.grad(out[:, row].sum(), point, retain_graph=True)[0].flatten(1)
+        for row in range(rows)
+    ]
     return torch.stack(found, 1)
 
 
@@ -115,7 +129,9 @@ def jacobian(model: nn.Module, x: Tensor) -> dict[str, Any]:
     return {
         "samples": len(x),
         "seconds": seconds,
-        "times_faster": {name: value / seconds["Lanczos"] for name, value in seconds.items() if name != "Lanczos"},
+        "times_faster": {
+            name: value / seconds["Lanczos"] for name, value in seconds.items() if name != "Lanczos"
+        },
         "largest_error": float(error.max()),
     }
 
@@ -130,7 +146,9 @@ def main() -> None:
         "zoo cnn, 600 digits": passes(wl.zoo.load("cnn"), wl.zoo.digits().x, 9),
     }
     document = {
-        "tables": {f"{what} of {name}": table for name, it in found.items() for what, table in it.items()},
+        "tables": {
+            f"{what} of {name}": table for name, it in found.items() for what, table in it.items()
+        },
         "jacobian": jacobian(model, images),
     }
     measure.write("complexity_speed", CLAIM, document)

@@ -1,11 +1,14 @@
-"""Claim: the exact search of pairs, both signs with conditions and a running top 1,000, costs at most 1.25 of its products alone.
+"""Claim: the exact search of pairs, both signs with conditions and a running top 1,000, costs at
+most 1.25 of its products alone.
 
-Speed: 20,000 × 256 beside the products of the upper triangle (the floor), those of the whole square, FAISS (flat, two searches,
-top 10 a row, no conditions) and scikit-learn (cosine, one sign, top 10); 10⁸ pairs at 512 dimensions; growth with N; memory.
+Speed: 20,000 × 256 beside the products of the upper triangle (the floor), those of the whole
+square, FAISS (flat, two searches, top 10 a row, no conditions) and scikit-learn (cosine, one sign,
+top 10); 10⁸ pairs at 512 dimensions; growth with N; memory.
 
-Science (``--science``), on the zoo's plain and adversarially trained models, five seeds: how many far pairs of different labels are
-merged or opposed beyond the best pair of five untrained networks, by layer; whether a sample's entanglement with strangers
-says how small an ε fools it, beside margin and gradient; whether collisions made for one seed hold for the next.
+Science (``--science``), on the zoo's plain and adversarially trained models, five seeds: how many
+far pairs of different labels are merged or opposed beyond the best pair of five untrained networks,
+by layer; whether a sample's entanglement with strangers says how small an ε fools it, beside margin
+and gradient; whether collisions made for one seed hold for the next.
 """
 
 from __future__ import annotations
@@ -27,7 +30,10 @@ import measure
 import worldline as wl
 from worldline.explain import top_pairs
 
-CLAIM = "exact search, both signs, conditions and top 1,000 over 20,000 × 256: at most 1.25 of its products"
+CLAIM = (
+    "exact search, both signs, conditions and top 1,000 over 20,000 × 256: at most 1.25 of "
+    "its products"
+)
 TILE = 1024
 ANON = """
 import sys
@@ -66,7 +72,9 @@ def contestants(samples: int, width: int, rivals: bool) -> dict[str, Any]:
         "worldline, labels and distance": lambda: top_pairs(
             features, 1000, labels=labels, inputs=inputs, least_distance=least
         ),
-        "worldline, distance": lambda: top_pairs(features, 1000, inputs=inputs, least_distance=least),
+        "worldline, distance": lambda: top_pairs(
+            features, 1000, inputs=inputs, least_distance=least
+        ),
         "worldline, no condition": lambda: top_pairs(features, 1000),
         "products, whole square": lambda: products(units, whole=True),
     }
@@ -74,7 +82,9 @@ def contestants(samples: int, width: int, rivals: bool) -> dict[str, Any]:
         from sklearn.neighbors import NearestNeighbors
 
         found["scikit-learn, cosine, top 10, one sign"] = lambda: (
-            NearestNeighbors(n_neighbors=10, algorithm="brute", metric="cosine").fit(units).kneighbors(units)
+            NearestNeighbors(n_neighbors=10, algorithm="brute", metric="cosine")
+            .fit(units)
+            .kneighbors(units)
         )
         if importlib.util.find_spec("faiss"):
             import faiss
@@ -102,7 +112,10 @@ def growth() -> dict[str, Any]:
             top_pairs(features, 1000, labels=labels, inputs=inputs, least_distance=3.2)
             seconds.append(time.perf_counter() - start)
         pairs = samples * (samples - 1) / 2
-        table[f"N = {samples:,}"] = {"seconds": min(seconds), "nanoseconds_a_pair": 1e9 * min(seconds) / pairs}
+        table[f"N = {samples:,}"] = {
+            "seconds": min(seconds),
+            "nanoseconds_a_pair": 1e9 * min(seconds) / pairs,
+        }
     return table
 
 
@@ -112,7 +125,9 @@ def anonymous() -> float:
 
 
 def one_search(samples: int, width: int, k: int, path: str) -> None:
-    """Fill a mapped store, search it, and print seconds and how much anonymous memory the search took beyond what was there."""
+    """Fill a mapped store, search it, and print seconds and how much anonymous memory the search
+    took beyond what was there.
+    """
     torch.set_num_threads(1)
     store = wl.runs.feature_store(Path(path), samples, width)
     generator = torch.Generator().manual_seed(0)
@@ -120,11 +135,22 @@ def one_search(samples: int, width: int, k: int, path: str) -> None:
     labels = torch.arange(samples) % 10
     for start in range(0, samples, 4096):
         rows = slice(start, min(start + 4096, samples))
-        store[rows] = (torch.randn(rows.stop - start, width, generator=generator) + centers[labels[rows]]).relu_()
+        store[rows] = (
+            torch.randn(rows.stop - start, width, generator=generator) + centers[labels[rows]]
+        ).relu_()
     before, peak = anonymous(), [0.0]
     clock = time.perf_counter()
-    found = top_pairs(store, k, labels=labels, tick=lambda *_: peak.__setitem__(0, max(peak[0], anonymous() - before)))
-    result = {"seconds": time.perf_counter() - clock, "mebibytes": peak[0], "best": float(found.merged.rapidity[0])}
+    found = top_pairs(
+        store,
+        k,
+        labels=labels,
+        tick=lambda *_: peak.__setitem__(0, max(peak[0], anonymous() - before)),
+    )
+    result = {
+        "seconds": time.perf_counter() - clock,
+        "mebibytes": peak[0],
+        "best": float(found.merged.rapidity[0]),
+    }
     print(json.dumps(result))
 
 
@@ -136,7 +162,10 @@ def memory(sizes: tuple[tuple[int, int], ...]) -> dict[str, Any]:
             program = ANON.format(folder=str(measure.RESULTS.parent))
             arguments = [str(samples), str(width), "1000", str(Path(folder) / "features")]
             done = subprocess.run(
-                [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
+                [sys.executable, "-c", program, *arguments],
+                capture_output=True,
+                text=True,
+                check=True,
             )
         table[f"{samples:,} × {width}"] = {
             **json.loads(done.stdout.splitlines()[-1]), "features_mebibytes": samples * width * 4 / 2**20,
@@ -144,14 +173,21 @@ def memory(sizes: tuple[tuple[int, int], ...]) -> dict[str, Any]:
     return table
 
 
-# --- science ---------------------------------------------------------------------------------------------------------
+# --- science
+# ---------------------------------------------------------------------------------------------------------
 
 
 def interval(values: list[float]) -> dict[str, float]:
     """Mean over five seeds with its 95 % t interval, lowest and highest."""
     spread = 2.776 * statistics.stdev(values) / len(values) ** 0.5
     mean = statistics.mean(values)
-    return {"mean": mean, "low": mean - spread, "high": mean + spread, "lowest": min(values), "highest": max(values)}
+    return {
+        "mean": mean,
+        "low": mean - spread,
+        "high": mean + spread,
+        "lowest": min(values),
+        "highest": max(values),
+    }
 
 
 def ranks(values: Tensor) -> Tensor:
@@ -176,7 +212,9 @@ def searched_layers(model: nn.Module, x: Tensor) -> list[str]:
 
 
 def beyond_nulls(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
-    """By model kind and layer: pairs beyond the best of five untrained networks, of all far pairs of different labels."""
+    """By model kind and layer: pairs beyond the best of five untrained networks, of all far pairs
+    of different labels.
+    """
     data = wl.zoo.digits()
     x, y = data.x, data.y
     flat = x.flatten(1)
@@ -185,7 +223,12 @@ def beyond_nulls(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
     least = float(apart[different].median())
     far = int((different & (apart >= least)).sum()) // 2
     limits: dict[tuple[str, str], tuple[float, float]] = {}
-    table: dict[str, Any] = {"far_pairs": far, "least_distance": least, "untrained_networks": 5, "layers": {}}
+    table: dict[str, Any] = {
+        "far_pairs": far,
+        "least_distance": least,
+        "untrained_networks": 5,
+        "layers": {},
+    }
     counts: dict[str, dict[str, list[float]]] = {}
 
     def find(model: nn.Module, layer: str, k: int) -> wl.explain.TopPairs:
@@ -197,7 +240,9 @@ def beyond_nulls(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
         prediction = wl.attacks.predict(model, x).argmax(1)
         for layer in searched_layers(model, x):
             if (shape, layer) not in limits:
-                fresh = [find(wl.explain.untrained(model, seed=100 + n)[0], layer, 1) for n in range(5)]
+                fresh = [
+                    find(wl.explain.untrained(model, seed=100 + n)[0], layer, 1) for n in range(5)
+                ]
                 limits[shape, layer] = (
                     max(float(it.merged.rapidity[0]) for it in fresh),
                     min(float(it.opposed.rapidity[0]) for it in fresh),
@@ -217,19 +262,24 @@ def beyond_nulls(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
             row["null_largest"], row["null_smallest"] = [high], [low]
     for name, row in counts.items():
         table["layers"][name] = {
-            key: values[0] if key.startswith("null") else interval(values) for key, values in row.items()
+            key: values[0] if key.startswith("null") else interval(values)
+            for key, values in row.items()
         }
     return table
 
 
 def smallest_epsilon(model: nn.Module, x: Tensor, y: Tensor, levels: int = 7) -> Tensor:
-    """(N,) L∞ ε of the smallest successful PGD, by bisection in [0, 0.5]; samples with the same ε are attacked together."""
+    """(N,) L∞ ε of the smallest successful PGD, by bisection in [0, 0.5]; samples with the same ε
+    are attacked together.
+    """
     low, high = torch.zeros(len(x)), torch.full((len(x),), 0.5)
     for _ in range(levels):
         middle = (low + high) / 2
         for epsilon in middle.unique().tolist():
             rows = (middle == epsilon).nonzero().flatten()
-            won = wl.attacks.PGD(epsilon=epsilon, steps=15, random_start=False)(model, x[rows], y[rows]).success
+            won = wl.attacks.PGD(epsilon=epsilon, steps=15, random_start=False)(
+                model, x[rows], y[rows]
+            ).success
             high[rows[won]] = epsilon
             low[rows[~won]] = epsilon
     return (low + high) / 2
@@ -261,7 +311,9 @@ def stranger_scores(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]
 
 
 def fragility(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
-    """Spearman of each score with −(smallest ε), over samples that are right, by kind, over seeds."""
+    """Spearman of each score with −(smallest ε), over samples that are right, by kind, over
+    seeds.
+    """
     data = wl.zoo.digits()
     x, y = data.x[:300], data.y[:300]
     found: dict[str, dict[str, list[float]]] = {}
@@ -276,12 +328,17 @@ def fragility(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
             given = partial(scores[name], fragile, scores["margin (baseline)"])
             row.setdefault(f"{name}, given the margin", []).append(given)
         row.setdefault("median smallest ε", []).append(float(-fragile.median()))
-    return {kind: {name: interval(values) for name, values in row.items()} for kind, row in found.items()}
+    return {
+        kind: {name: interval(values) for name, values in row.items()}
+        for kind, row in found.items()
+    }
 
 
 def carried_over(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
-    """Collisions made at one seed and looked at in the next. Controls: the noise twin of the same change, and the point of the straight
-    line from input to stranger that is as far from the stranger as the collision is."""
+    """Collisions made at one seed and looked at in the next. Controls: the noise twin of the same
+    change, and the point of the straight line from input to stranger that is as far from the
+    stranger as the collision is.
+    """
     data = wl.zoo.digits()
     reference = (data.reference_x, data.reference_y)
     generator = torch.Generator().manual_seed(0)
@@ -294,17 +351,30 @@ def carried_over(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
             row = found.setdefault(f"{kind}, ε = {epsilon or 'none'}", {})
             for seed in SEEDS:
                 model, other = models[kind, seed], models[kind, (seed + 1) % len(SEEDS)]
-                made = wl.attacks.entangle(model, x, stranger, reference=reference, epsilon=epsilon, steps=100)
+                made = wl.attacks.entangle(
+                    model, x, stranger, reference=reference, epsilon=epsilon, steps=100
+                )
                 noise = wl.attacks.noise_twin(x, made.x, generator=generator)
-                shares = {"success": made.success, "prediction": made.prediction == made.stranger_prediction}
-                left = made.input_distance / torch.linalg.vector_norm((x - stranger).flatten(1), dim=1)
+                shares = {
+                    "success": made.success,
+                    "prediction": made.prediction == made.stranger_prediction,
+                }
+                left = made.input_distance / torch.linalg.vector_norm(
+                    (x - stranger).flatten(1), dim=1
+                )
                 line = stranger + (x - stranger) * left.to(x)[:, None, None, None].clamp(max=1.0)
                 for name, inputs, model_seen in (
                     ("other seed", made.x, other), ("noise, other seed", noise, other), ("unmoved, other seed", x, other),
                     ("straight line, same seed", line, model), ("straight line, other seed", line, other),
                 ):  # fmt: skip
                     seen = wl.attacks.entangle(
-                        model_seen, inputs, stranger, made.layer.name, reference=reference, epsilon=0.0, steps=1
+                        model_seen,
+                        inputs,
+                        stranger,
+                        made.layer.name,
+                        reference=reference,
+                        epsilon=0.0,
+                        steps=1,
                     )
                     shares[f"success, {name}"] = seen.success
                     shares[f"prediction, {name}"] = seen.prediction == seen.stranger_prediction
@@ -314,7 +384,10 @@ def carried_over(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
                 row.setdefault("φ", []).append(float(made.rapidity.median()))
                 for name in ("input_closer", "nearest_data"):
                     row.setdefault(name, []).append(float(getattr(made, name).median()))
-    return {kind: {name: interval(values) for name, values in row.items()} for kind, row in found.items()}
+    return {
+        kind: {name: interval(values) for name, values in row.items()}
+        for kind, row in found.items()
+    }
 
 
 def invariances(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
@@ -327,7 +400,10 @@ def invariances(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
         row = found.setdefault(kind, {})
         for name in ("change", "noise_change", "input_closer", "nearest_data"):
             row.setdefault(name, []).append(float(getattr(it, name).median()))
-    return {kind: {name: interval(values) for name, values in row.items()} for kind, row in found.items()}
+    return {
+        kind: {name: interval(values) for name, values in row.items()}
+        for kind, row in found.items()
+    }
 
 
 def science() -> dict[str, Any]:
@@ -355,7 +431,9 @@ def main() -> None:
     torch.set_num_threads(threads)
     path = measure.RESULTS / "distant.json"
     document = json.loads(path.read_text("utf-8")) if path.exists() else {}
-    result = {key: document[key] for key in ("tables", "growth", "memory", "science") if key in document}
+    result = {
+        key: document[key] for key in ("tables", "growth", "memory", "science") if key in document
+    }
     if "speed" in parts:
         result["tables"] = {
             "20,000 × 256, top 1,000": measure.side_by_side(

@@ -1,7 +1,10 @@
-"""Claim: the collapse experiment takes under 3 s and `worldline encode all` under 60 s; every number is its law's.
+"""Claim: the collapse experiment takes under 3 s and `worldline encode all` under 60 s; every
+number is its law's.
 
-The collapse is timed in a fresh process on one thread, as the command runs it, without imports and without its page; the command
-as a whole stands beside it, and the floor of any command: the interpreter that imports what a run needs and does nothing else.
+The collapse is timed in a fresh process on one thread, as the command runs it, without imports and
+without its page; the command
+as a whole stands beside it, and the floor of any command: the interpreter that imports what a run
+needs and does nothing else.
 """
 
 from __future__ import annotations
@@ -16,7 +19,10 @@ from pathlib import Path
 import measure
 from explore import WORLDLINE, median, seconds
 
-CLAIM = "collapse (5,000 unseen vectors, five depths) ≤ 3 s, encode all ≤ 60 s; measured as the exact law says"
+CLAIM = (
+    "collapse (5,000 unseen vectors, five depths) ≤ 3 s, encode all ≤ 60 s; measured as the "
+    "exact law says"
+)
 COLLAPSE = """
 import time, torch
 from worldline.encoder.experiments import Collapse
@@ -39,10 +45,15 @@ def main() -> None:
         here = Path(folder)
         cache = Path(os.environ.get("WORLDLINE_CACHE", here / "cache"))
         for round_number in range(5):
-            for name, out in (("collapse", here / f"collapse{round_number}"), ("all", here / f"all{round_number}")):
+            for name, out in (
+                ("collapse", here / f"collapse{round_number}"),
+                ("all", here / f"all{round_number}"),
+            ):
                 command = [*WORLDLINE, "encode", name, "--quiet", "--out", str(out)]
                 times[f"encode {name}"].append(seconds(command, cache))
-            done = subprocess.run([sys.executable, "-c", COLLAPSE], check=True, capture_output=True, text=True)
+            done = subprocess.run(
+                [sys.executable, "-c", COLLAPSE], check=True, capture_output=True, text=True
+            )
             times["collapse"].append(float(done.stdout))
             times["floor: import worldline.runs"].append(
                 seconds([sys.executable, "-c", "import worldline.runs"], cache)
@@ -51,9 +62,16 @@ def main() -> None:
     measured = [
         {"experiment": document["experiment"], **row}
         for document in summary["experiments"]
-        for row in (*document["measurements"], *(it for it in document["controls"].values() if it["applies"]))
+        for row in (
+            *document["measurements"],
+            *(it for it in document["controls"].values() if it["applies"]),
+        )
     ]
-    measure.write("encode", CLAIM, {**{name: median(values) for name, values in times.items()}, "measured": measured})
+    measure.write(
+        "encode",
+        CLAIM,
+        {**{name: median(values) for name, values in times.items()}, "measured": measured},
+    )
 
 
 if __name__ == "__main__":

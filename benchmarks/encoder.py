@@ -1,17 +1,20 @@
-"""Claim: a layer of the selecting encoder costs what its k kept rows cost, however many candidates there are.
+"""Claim: a layer of the selecting encoder costs what its k kept rows cost, however many candidates
+there are.
 
-Rivals: the literal scheme of the paper (draw all n rows, read the feature, keep k), on the same distribution;
-and the floor, which no sampler of dense Gaussian rows can beat: drawing k·D normals and one matrix product
-with a batch.
+Rivals: the literal scheme of the paper (draw all n rows, read the feature, keep k), on the same
+distribution; and the floor, which no sampler of dense Gaussian rows can beat: drawing k·D normals
+and one matrix product with a batch.
 
-Four measurements, one thread, float32, the rivals taking turns in one process, each timed run right after an
-untimed one of its own, medians over the turns. A run is an encoder of ten layers, streamed, unless said
-otherwise:
+Four measurements, one thread, float32, the rivals taking turns in one process, each timed run right
+after an untimed one of its own, medians over the turns. A run is an encoder of ten layers,
+streamed, unless said otherwise:
 
 * ``literal_64``: n/k = 64, k = D = 256. Target: at least 30 times faster than the literal scheme.
-* ``literal_500000``: n = 500,000, D = k = 784, one layer. Target: at least 200 times, and under 200 MB.
+* ``literal_500000``: n = 500,000, D = k = 784, one layer. Target: at least 200 times, and under 200
+MB.
 * ``candidates``: the exact scheme alone at n from 10³ to 10¹². Target: no dependence on n.
-* ``floor``: the layers and their products with a batch, against the floor with the same batch. Target: ≤ 1.5.
+* ``floor``: the layers and their products with a batch, against the floor with the same batch.
+Target: ≤ 1.5.
 """
 
 from __future__ import annotations
@@ -49,7 +52,9 @@ def literal(encoder: Encoder, x: torch.Tensor, generator: Generator) -> None:
         direction = torch.nn.functional.normalize(readings)
 
 
-def floor(encoder: Encoder, x: torch.Tensor, features: torch.Tensor, generator: Generator) -> torch.Tensor:
+def floor(
+    encoder: Encoder, x: torch.Tensor, features: torch.Tensor, generator: Generator
+) -> torch.Tensor:
     """As many normals and products, and nothing else."""
     inputs = len(x)
     for _ in range(encoder.depth):
@@ -59,7 +64,9 @@ def floor(encoder: Encoder, x: torch.Tensor, features: torch.Tensor, generator: 
 
 
 def feature(width: int) -> torch.Tensor:
-    return torch.nn.functional.normalize(torch.randn(width, generator=Generator().manual_seed(0)), dim=0)
+    return torch.nn.functional.normalize(
+        torch.randn(width, generator=Generator().manual_seed(0)), dim=0
+    )
 
 
 def streamed(candidates: int, width: int, depth: int = 10) -> Encoder:
@@ -96,7 +103,8 @@ def ratio(result: dict[str, dict[str, float]], slow: str, fast: str) -> float:
 def against_literal(encoder: Encoder, inputs: int, rounds: int) -> dict[str, object]:
     x, generator = feature(inputs), Generator().manual_seed(1)
     result = interleaved(
-        {"exact": lambda: exact(encoder, x), "literal": lambda: literal(encoder, x, generator)}, rounds
+        {"exact": lambda: exact(encoder, x), "literal": lambda: literal(encoder, x, generator)},
+        rounds,
     )
     return {**setting(encoder, inputs), **result, "times_faster": ratio(result, "literal", "exact")}
 
@@ -136,7 +144,9 @@ def setting(encoder: Encoder, inputs: int) -> dict[str, object]:
 
 
 def peak_megabytes(scheme: str) -> float:
-    """Growth of the largest resident size by one layer at n = 500,000, D = k = 784, in its own process."""
+    """Growth of the largest resident size by one layer at n = 500,000, D = k = 784, in its own
+    process.
+    """
     command = [sys.executable, __file__, "--memory-of", scheme]
     done = subprocess.run(command, check=True, capture_output=True, text=True)
     return float(done.stdout.split()[-1])
@@ -145,7 +155,9 @@ def peak_megabytes(scheme: str) -> float:
 def measure_memory(scheme: str) -> None:
     generator = Generator().manual_seed(1)
     exact(streamed(100, 10), feature(784))
-    literal(streamed(100, 10), feature(784), generator)  # libraries are loaded before the first reading
+    literal(
+        streamed(100, 10), feature(784), generator
+    )  # libraries are loaded before the first reading
     before, encoder = peak_resident(), streamed(500_000, 784, depth=1)
     if scheme == "exact":
         exact(encoder, feature(784))
@@ -186,8 +198,12 @@ def run_all(quick: bool) -> dict[str, object]:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="Time the encoder's exact sampler against its rivals.")
-    parser.add_argument("--out", type=Path, default=Path(__file__).parent / "results" / "encoder.json")
+    parser = argparse.ArgumentParser(
+        description="Time the encoder's exact sampler against its rivals."
+    )
+    parser.add_argument(
+        "--out", type=Path, default=Path(__file__).parent / "results" / "encoder.json"
+    )
     parser.add_argument("--quick", action="store_true", help="fewer rounds")
     parser.add_argument("--memory-of", choices=("exact", "literal"), help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -200,10 +216,19 @@ def main() -> None:
     options.out.write_text(json.dumps(results, indent=2) + "\n")
     print(f"literal, n/k = 64:      {results['literal_64']['times_faster']:8.1f} times faster")
     large = results["literal_500000"]
-    print(f"literal, n = 500,000:   {large['times_faster']:8.1f} times faster, megabytes {large['megabytes']}")
-    print(f"n from 1e3 to 1e12:     {results['candidates']['slowest_over_fastest']:8.2f} slowest over fastest")
+    print(
+        f"literal, n = 500,000:   {large['times_faster']:8.1f} times faster, megabytes "
+        f"{large['megabytes']}"
+    )
+    print(
+        f"n from 1e3 to 1e12:     {results['candidates']['slowest_over_fastest']:8.2f} slowest "
+        f"over fastest"
+    )
     for row in results["floor"]:
-        print(f"floor, k = {row['k']:4}, batch {row['batch']:3}: {row['over_floor']:8.2f} times the floor")
+        print(
+            f"floor, k = {row['k']:4}, batch {row['batch']:3}: {row['over_floor']:8.2f} times the "
+            f"floor"
+        )
 
 
 if __name__ == "__main__":

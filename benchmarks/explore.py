@@ -1,7 +1,8 @@
-"""Claim: a stranger waits seconds: `worldline explore` under 30 s with an empty cache and 15 s after; `--help` 100 ms.
+"""Claim: a stranger waits seconds: `worldline explore` under 30 s with an empty cache and 15 s
+after; `--help` 100 ms.
 
-Also the default report: at most 2.5 MB, first paint under 1 s in headless Chromium. The floor of `--help` is the
-interpreter that imports click and does nothing else.
+Also the default report: at most 2.5 MB, first paint under 1 s in headless Chromium. The floor of
+`--help` is the interpreter that imports click and does nothing else.
 """
 
 from __future__ import annotations
@@ -17,18 +18,28 @@ from pathlib import Path
 
 import measure
 
-CLAIM = "explore ≤ 30 s (cache empty), ≤ 15 s (cached); --help ≤ 0.1 s; report ≤ 2.5 MB, first paint ≤ 1 s"
+CLAIM = (
+    "explore ≤ 30 s (cache empty), ≤ 15 s (cached); --help ≤ 0.1 s; report ≤ 2.5 MB, first "
+    "paint ≤ 1 s"
+)
 WORLDLINE = [str(Path(sys.executable).parent / "worldline")]
 
 
 def seconds(command: list[str], cache: Path) -> float:
     start = time.perf_counter()
-    subprocess.run(command, check=True, capture_output=True, env={**os.environ, "WORLDLINE_CACHE": str(cache)})
+    subprocess.run(
+        command, check=True, capture_output=True, env={**os.environ, "WORLDLINE_CACHE": str(cache)}
+    )
     return time.perf_counter() - start
 
 
 def median(values: list[float]) -> dict[str, float]:
-    return {"seconds": statistics.median(values), "low": min(values), "high": max(values), "rounds": len(values)}
+    return {
+        "seconds": statistics.median(values),
+        "low": min(values),
+        "high": max(values),
+        "rounds": len(values),
+    }
 
 
 def first_paint(page: Path) -> float | None:
@@ -41,7 +52,12 @@ def first_paint(page: Path) -> float | None:
 
     options = webdriver.ChromeOptions()
     options.binary_location = browser
-    for flag in ("--headless=new", "--no-sandbox", "--disable-gpu", "--disable-background-networking"):
+    for flag in (
+        "--headless=new",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-background-networking",
+    ):
         options.add_argument(flag)
     window = webdriver.Chrome(options=options, service=Service(driver))
     try:
@@ -60,8 +76,14 @@ def main() -> None:
     measure.threads()
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
-        empty = [seconds([*WORLDLINE, "explore", "--out", str(here / f"e{i}")], here / f"cache{i}") for i in range(3)]
-        cached = [seconds([*WORLDLINE, "explore", "--out", str(here / f"c{i}")], here / "cache0") for i in range(3)]
+        empty = [
+            seconds([*WORLDLINE, "explore", "--out", str(here / f"e{i}")], here / f"cache{i}")
+            for i in range(3)
+        ]
+        cached = [
+            seconds([*WORLDLINE, "explore", "--out", str(here / f"c{i}")], here / "cache0")
+            for i in range(3)
+        ]
         help_times, floor = [], []
         for _ in range(21):
             help_times.append(seconds([*WORLDLINE, "--help"], here))

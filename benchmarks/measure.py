@@ -23,7 +23,8 @@ RESULTS = Path(__file__).parent / "results"
 def side_by_side(
     contestants: dict[str, Callable[[], object]], floor: str, *, rounds: int = 9
 ) -> dict[str, dict[str, Any]]:
-    """Run all contestants in turn, round by round, and give each one's time and its ratio to the floor of the same round.
+    """Run all contestants in turn, round by round, and give each one's time and its ratio to the
+    floor of the same round.
 
     Machines drift; a ratio inside one round does not. The first round warms up and is not counted.
     """
@@ -51,7 +52,9 @@ def side_by_side(
 def peak_mebibytes(script: str, *arguments: str) -> float:
     """Peak resident memory of a Python script in a process of its own, in MiB."""
     program = f"{script}\nprint(open('/proc/self/status').read().split('VmHWM:')[1].split()[0])"
-    done = subprocess.run([sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True)
+    done = subprocess.run(
+        [sys.executable, "-c", program, *arguments], capture_output=True, text=True, check=True
+    )
     return int(done.stdout.split()[-1]) / 1024
 
 

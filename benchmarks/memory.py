@@ -1,9 +1,11 @@
-"""Claim: a ResNet-50-shaped network at 3×224×224, 512 clean samples with their noise and adversarial twins, every leaf layer and 100
-classes are traced in at most 2 GB over the model itself, the samples included, on a CPU.
+"""Claim: a ResNet-50-shaped network at 3×224×224, 512 clean samples with their noise and
+adversarial twins, every leaf layer and 100 classes are traced in at most 2 GB over the model
+itself, the samples included, on a CPU.
 
-Every leaf is 159 layers of 32 million features: their class means alone would take 26 GB in float64, and the features of all
-twins 198 GB. The peak is the resident memory of a process of its own (VmHWM) less what it held when the model had been built,
-so the inputs (three twins of 512 samples and 200 reference samples, 1.05 GB) count. Weights and inputs are random.
+Every leaf is 159 layers of 32 million features: their class means alone would take 26 GB in
+float64, and the features of all twins 198 GB. The peak is the resident memory of a process of its
+own (VmHWM) less what it held when the model had been built, so the inputs (three twins of 512
+samples and 200 reference samples, 1.05 GB) count. Weights and inputs are random.
 """
 
 from __future__ import annotations
@@ -21,7 +23,10 @@ import shapes
 import worldline as wl
 from worldline.trace import find_layers, plan_memory, trace_reference, trace_twins
 
-CLAIM = "ResNet-50 at 224×224, 512 twins, every leaf layer, 100 classes: at most 2,000 MB over the model, on CPU"
+CLAIM = (
+    "ResNet-50 at 224×224, 512 twins, every leaf layer, 100 classes: at most 2,000 MB over "
+    "the model, on CPU"
+)
 LIMIT, SAMPLES, REFERENCE, CLASSES = 2_000_000_000, 512, 200, 100
 
 
@@ -65,7 +70,10 @@ def run(samples: int) -> dict[str, float]:
 
 def main() -> None:
     threads = measure.threads()
-    child = "import json, sys, torch, memory; torch.set_num_threads(int(sys.argv[1])); print(json.dumps(memory.run(int(sys.argv[2]))))"
+    child = (
+        "import json, sys, torch, memory; torch.set_num_threads(int(sys.argv[1])); "
+        "print(json.dumps(memory.run(int(sys.argv[2]))))"
+    )
     done = subprocess.run(
         [sys.executable, "-c", child, str(threads), str(SAMPLES)],
         capture_output=True, text=True, check=True, cwd=Path(__file__).parent,

@@ -1,7 +1,8 @@
-"""Claim: L∞ PGD-20 costs at most 1.05 of its floor, 20 forward and backward passes of its iterates for the input alone.
+"""Claim: L∞ PGD-20 costs at most 1.05 of its floor, 20 forward and backward passes of its iterates
+for the input alone.
 
-Rivals, in the same rounds: a plain loop without any of our guards, Foolbox 3.3 and ART 1.20. Batch 256; the zoo's CNN
-at 8×8 and a CNN of the same make at 3×32×32.
+Rivals, in the same rounds: a plain loop without any of our guards, Foolbox 3.3 and ART 1.20. Batch
+256; the zoo's CNN at 8×8 and a CNN of the same make at 3×32×32.
 """
 
 from __future__ import annotations
@@ -36,7 +37,10 @@ def contestants(model: nn.Module, x: torch.Tensor, y: torch.Tensor) -> dict:
         torch.Tensor
     ] = []  # the floor sees the same inputs: pooling and ReLU cost what the data makes them cost
     record = wl.attacks.PGD(
-        epsilon=EPSILON, steps=STEPS, step_size=SIZE, callback=lambda iterate: points.append(iterate.x.clone())
+        epsilon=EPSILON,
+        steps=STEPS,
+        step_size=SIZE,
+        callback=lambda iterate: points.append(iterate.x.clone()),
     )
     record(model, x, y)
 
@@ -94,7 +98,10 @@ def main() -> None:
     warnings.filterwarnings("ignore")
     data = wl.zoo.digits()
     generator = torch.Generator().manual_seed(0)
-    wide = torch.rand(256, 3, 32, 32, generator=generator), torch.randint(10, (256,), generator=generator)
+    wide = (
+        torch.rand(256, 3, 32, 32, generator=generator),
+        torch.randint(10, (256,), generator=generator),
+    )
     small = contestants(wl.zoo.load("cnn"), data.x[:256], data.y[:256])
     tables = {
         "zoo CNN, 1×8×8": measure.side_by_side(small, "floor", rounds=11),

@@ -1,4 +1,6 @@
-"""Networks of well-known shapes, in plain torch with random weights: what is measured on them does not depend on the weights."""
+"""Networks of well-known shapes, in plain torch with random weights: what is measured on them does
+not depend on the weights.
+"""
 
 from __future__ import annotations
 
@@ -39,7 +41,10 @@ class Bottleneck(nn.Module):
     def __init__(self, inputs: int, width: int, stride: int) -> None:
         super().__init__()
         self.conv1, self.bn1 = nn.Conv2d(inputs, width, 1, bias=False), nn.BatchNorm2d(width)
-        self.conv2, self.bn2 = nn.Conv2d(width, width, 3, stride, 1, bias=False), nn.BatchNorm2d(width)
+        self.conv2, self.bn2 = (
+            nn.Conv2d(width, width, 3, stride, 1, bias=False),
+            nn.BatchNorm2d(width),
+        )
         self.conv3, self.bn3 = nn.Conv2d(width, 4 * width, 1, bias=False), nn.BatchNorm2d(4 * width)
         self.relu = nn.ReLU(inplace=True)
         self.shortcut = _shortcut(inputs, 4 * width, stride)
@@ -50,7 +55,9 @@ class Bottleneck(nn.Module):
         return self.relu(out + self.shortcut(x))
 
 
-def _resnet(block: type[BasicBlock | Bottleneck], depths: tuple[int, ...], classes: int) -> nn.Module:
+def _resnet(
+    block: type[BasicBlock | Bottleneck], depths: tuple[int, ...], classes: int
+) -> nn.Module:
     torch.manual_seed(0)
     layers: list[nn.Module] = [
         nn.Conv2d(3, 64, 7, 2, 3, bias=False),
@@ -63,7 +70,9 @@ def _resnet(block: type[BasicBlock | Bottleneck], depths: tuple[int, ...], class
         for number in range(depth):
             layers.append(block(inputs, 64 * 2**stage, 2 if stage and number == 0 else 1))
             inputs = 64 * 2**stage * block.expansion
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes)).eval()
+    return nn.Sequential(
+        *layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(inputs, classes)
+    ).eval()
 
 
 def resnet18(classes: int = 10) -> nn.Module:
@@ -83,7 +92,11 @@ class Block(nn.Module):
         super().__init__()
         self.norm1, self.norm2 = nn.LayerNorm(width), nn.LayerNorm(width)
         self.attention = nn.MultiheadAttention(width, heads, batch_first=True)
-        self.up, self.act, self.down = nn.Linear(width, 4 * width), nn.GELU(), nn.Linear(4 * width, width)
+        self.up, self.act, self.down = (
+            nn.Linear(width, 4 * width),
+            nn.GELU(),
+            nn.Linear(4 * width, width),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         normed = self.norm1(x)
@@ -92,9 +105,13 @@ class Block(nn.Module):
 
 
 class Transformer(nn.Module):
-    """A vision transformer: patches of 16×16, one token for the class, 12 blocks of width 192 and 3 heads (DeiT-Ti)."""
+    """A vision transformer: patches of 16×16, one token for the class, 12 blocks of width 192 and 3
+    heads (DeiT-Ti).
+    """
 
-    def __init__(self, size: int = 224, width: int = 192, depth: int = 12, classes: int = 10) -> None:
+    def __init__(
+        self, size: int = 224, width: int = 192, depth: int = 12, classes: int = 10
+    ) -> None:
         super().__init__()
         torch.manual_seed(0)
         self.patches = nn.Conv2d(3, width, 16, 16)

@@ -1,4 +1,6 @@
-"""Write docs/benchmarks.md from the benchmarks' JSON: the public figures come from here and nowhere else."""
+"""Write docs/benchmarks.md from the benchmarks' JSON: the public figures come from here and nowhere
+else.
+"""
 
 from __future__ import annotations
 
@@ -11,8 +13,9 @@ import measure
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
 
-Written by `make bench` from `benchmarks/results/*.json`; do not edit by hand. Ratios are medians over rounds in which all
-contestants run in turn, with the smallest and the largest ratio; absolute times depend on the machine.
+Written by `make bench` from `benchmarks/results/*.json`; do not edit by hand. Ratios are medians
+over rounds in which all contestants run in turn, with the smallest and the largest ratio; absolute
+times depend on the machine.
 """
 
 
@@ -20,14 +23,18 @@ def ratios(table: dict[str, Any]) -> list[str]:
     rows = ["| | seconds | ratio | lowest – highest |", "|---|---|---|---|"]
     for name, it in table.items():
         rows.append(
-            f"| {name} | {it['seconds']:.3f} | {it['ratio']:.3f} | {it['ratio_low']:.3f} – {it['ratio_high']:.3f} |"
+            f"| {name} | {it['seconds']:.3f} | {it['ratio']:.3f} | {it['ratio_low']:.3f} – "
+            f"{it['ratio_high']:.3f} |"
         )
     return rows
 
 
 def section(document: dict[str, Any]) -> list[str]:
     lines = [f"## {document['benchmark']}", "", f"Claim: {document['claim']}.", ""]
-    lines += [f"torch {document['torch']}, Python {document['python']}, {document['threads']} threads.", ""]
+    lines += [
+        f"torch {document['torch']}, Python {document['python']}, {document['threads']} threads.",
+        "",
+    ]
     for title, table in document.get("tables", {}).items():
         lines += [f"**{title}**", "", *ratios(table), ""]
     if "still_right" in document:
@@ -38,39 +45,62 @@ def section(document: dict[str, Any]) -> list[str]:
         ] + [""]
     if "peak_mebibytes" in document:
         lines += ["| peak memory of the process | MiB |", "|---|---|"]
-        lines += [f"| {name} | {value:.0f} |" for name, value in document["peak_mebibytes"].items()] + [""]
+        lines += [
+            f"| {name} | {value:.0f} |" for name, value in document["peak_mebibytes"].items()
+        ] + [""]
     if "resnet50" in document:
         lines += ["| | |", "|---|---|"]
-        lines += [f"| {name.replace('_', ' ')} | {value:,.4g} |" for name, value in document["resnet50"].items()] + [""]
-    plain = {name: value for name, value in document.items() if isinstance(value, dict) and "rounds" in value}
+        lines += [
+            f"| {name.replace('_', ' ')} | {value:,.4g} |"
+            for name, value in document["resnet50"].items()
+        ] + [""]
+    plain = {
+        name: value
+        for name, value in document.items()
+        if isinstance(value, dict) and "rounds" in value
+    }
     if plain:
         lines += ["| | seconds | lowest – highest |", "|---|---|---|"]
         lines += [
-            f"| {name} | {it['seconds']:.3f} | {it['low']:.3f} – {it['high']:.3f} |" for name, it in plain.items()
+            f"| {name} | {it['seconds']:.3f} | {it['low']:.3f} – {it['high']:.3f} |"
+            for name, it in plain.items()
         ] + [""]
     if "measured" in document:
-        lines += ["| experiment | quantity | measured | law | standard error |", "|---|---|---|---|---|"]
+        lines += [
+            "| experiment | quantity | measured | law | standard error |",
+            "|---|---|---|---|---|",
+        ]
         for it in document["measured"]:
             numbers = (
-                "–" if it[key] is None else f"{it[key]:.4g}" for key in ("measured", "predicted", "standard_error")
+                "–" if it[key] is None else f"{it[key]:.4g}"
+                for key in ("measured", "predicted", "standard_error")
             )
             what = f"control, {it['name']}: {it['quantity']}" if "name" in it else it["quantity"]
-            lines.append(f"| {it['experiment']} | {what.replace('|', '∣')} | {' | '.join(numbers)} |")
+            lines.append(
+                f"| {it['experiment']} | {what.replace('|', '∣')} | {' | '.join(numbers)} |"
+            )
         lines.append("")
     if "seconds_a_model" in document:
         lines += ["| models | predicting, seconds a model |", "|---|---|"]
-        lines += [f"| {count} | {value:.4f} |" for count, value in document["seconds_a_model"].items()] + [""]
+        lines += [
+            f"| {count} | {value:.4f} |" for count, value in document["seconds_a_model"].items()
+        ] + [""]
     if "times_cheaper" in document:
         times = document["times_cheaper"]
         lines += [
-            f"Predicting is {times:.0f} times cheaper than measuring: the target of 100 is {'met' if times >= 100 else 'missed'}.",
+            f"Predicting is {times:.0f} times cheaper than measuring: the target of 100 is "
+            f"{'met' if times >= 100 else 'missed'}.",
             "",
         ]
     for title, page in document.get("pages", {}).items():
         lines += [
-            f"**{title}**: {page['bytes'] / 1e6:.2f} MB, rendered in {page['rendered_seconds']:.1f} s, first paint after "
+            f"**{title}**: {page['bytes'] / 1e6:.2f} MB, rendered in "
+            f"{page['rendered_seconds']:.1f} s, first paint after "
         ]
-        lines[-1] += f"{page['first_paint_milliseconds']:.0f} ms, loaded after {page['loaded_milliseconds']:.0f} ms."
+        lines[-1] += (
+            f"{page['first_paint_milliseconds']:.0f} ms, loaded after "
+            f"{page['loaded_milliseconds']:.0f} ms."
+        )
         lines += ["", "| an answer to | seconds | lowest – highest |", "|---|---|---|"]
         lines += [
             f"| {name} | {it['seconds']:.3f} | {it['low']:.3f} – {it['high']:.3f} |"
@@ -86,7 +116,10 @@ def encoder_section(document: dict[str, Any]) -> list[str]:
     """The encoder's JSON has a shape of its own: every median time, and every ratio beside it."""
     versions = document["versions"]
     lines = ["## encoder", "", document["claim"], ""]
-    lines += [f"torch {versions['torch']}, Python {versions['python']}, {versions['threads']} threads.", ""]
+    lines += [
+        f"torch {versions['torch']}, Python {versions['python']}, {versions['threads']} threads.",
+        "",
+    ]
     lines += ["| | value |", "|---|---|"]
 
     def walk(value: dict[str, Any], path: str) -> None:
@@ -116,7 +149,9 @@ STATISTICS = {"within_target": "within target", "double_centred": "double-centre
 
 
 def agreement_table(settings: dict[str, Any], statistic: str) -> list[str]:
-    """One statistic: our scores beside their rivals and the noise ceiling, a row for each attack."""
+    """One statistic: our scores beside their rivals and the noise ceiling, a row for each
+    attack.
+    """
     rivals = list(next(iter(settings.values()))["rivals"])
     lines = [
         "| attack | ceiling | one step, measured | thorough | quick | " + " | ".join(rivals) + " |",
@@ -128,7 +163,9 @@ def agreement_table(settings: dict[str, Any], statistic: str) -> list[str]:
         theirs = [number(it["rivals"][rival][statistic]["value"]) for rival in rivals]
         lines.append(
             "| "
-            + " | ".join([name, number(it["ceiling"][place]), number(it["one step"][place]), *ours, *theirs])
+            + " | ".join(
+                [name, number(it["ceiling"][place]), number(it["one step"][place]), *ours, *theirs]
+            )
             + " |"
         )
     return [*lines, ""]
@@ -136,27 +173,42 @@ def agreement_table(settings: dict[str, Any], statistic: str) -> list[str]:
 
 def ahead_table(settings: dict[str, Any]) -> list[str]:
     lines = [
-        "| attack | thorough, within | thorough, double | quick, within | quick, double | partial | Mantel p | fitted |"
+        "| attack | thorough, within | thorough, double | quick, within | quick, double | partial "
+        "| Mantel p | fitted |"
     ]
     lines.append("|---" * 8 + "|")
     for name, it in settings.items():
-        ahead = [with_interval(part) for kind in ("thorough", "quick") for part in it[kind]["ahead_of_gradient_cosine"]]
-        last = [with_interval(it["thorough"]["partial"]), f"{it['thorough']['double_centred']['p']:.3f}"]
-        lines.append("| " + " | ".join([name, *ahead, *last, " / ".join(map(number, it["fitted"]))]) + " |")
+        ahead = [
+            with_interval(part)
+            for kind in ("thorough", "quick")
+            for part in it[kind]["ahead_of_gradient_cosine"]
+        ]
+        last = [
+            with_interval(it["thorough"]["partial"]),
+            f"{it['thorough']['double_centred']['p']:.3f}",
+        ]
+        lines.append(
+            "| " + " | ".join([name, *ahead, *last, " / ".join(map(number, it["fitted"]))]) + " |"
+        )
     return [*lines, ""]
 
 
 def use_table(settings: dict[str, Any]) -> list[str]:
     lines = [
-        "| attack | mean rate | stand-in: best, thorough, quick, gradient, random | ensemble, transfer between members: diverse, "
+        "| attack | mean rate | stand-in: best, thorough, quick, gradient, random | ensemble, "
+        "transfer between members: diverse, "
     ]
     lines[0] += "accurate, random | its majority falls | same mistake (thorough) |"
     lines.append("|---" * 6 + "|")
     for name, it in settings.items():
         chosen = ", ".join(number(value) for value in it["surrogate"].values())
-        between, falls = (", ".join(number(pick[place]) for pick in it["ensembles"].values()) for place in (0, 1))
+        between, falls = (
+            ", ".join(number(pick[place]) for pick in it["ensembles"].values()) for place in (0, 1)
+        )
         same = " / ".join(map(number, it["thorough"]["same_mistake"]))
-        lines.append(f"| {name} | {number(it['mean_rate'])} | {chosen} | {between} | {falls} | {same} |")
+        lines.append(
+            f"| {name} | {number(it['mean_rate'])} | {chosen} | {between} | {falls} | {same} |"
+        )
     return [*lines, ""]
 
 
@@ -168,9 +220,14 @@ def outcome(half: dict[str, Any]) -> str:
         for kind in ("thorough", "quick"):
             values = {name: it[kind][statistic]["value"] for name, it in settings.items()}
             best, worst = max(values, key=values.__getitem__), min(values, key=values.__getitem__)
-            clear = [n for n, it in settings.items() if it[kind]["ahead_of_gradient_cosine"][place]["interval"][0] > 0]
+            clear = [
+                n
+                for n, it in settings.items()
+                if it[kind]["ahead_of_gradient_cosine"][place]["interval"][0] > 0
+            ]
             sentences.append(
-                f"{words}, {kind}: {values[worst]:.2f} ({worst}) to {values[best]:.2f} ({best}), ahead of gradient cosine with "
+                f"{words}, {kind}: {values[worst]:.2f} ({worst}) to {values[best]:.2f} ({best}), "
+                f"ahead of gradient cosine with "
                 f"an interval above zero on {len(clear)} of {len(settings)} attacks"
             )
     return "Outcome: " + "; ".join(sentences) + "."
@@ -179,20 +236,32 @@ def outcome(half: dict[str, Any]) -> str:
 def transfer_section(document: dict[str, Any]) -> list[str]:
     """Predicted against measured transfer: both halves, with their roles."""
     lines = ["## transfer", "", f"Claim: {document['claim']}.", ""]
-    lines += [f"torch {document['torch']}, Python {document['python']}, {document['threads']} threads.", ""]
     lines += [
-        f"*Thorough*: {document['thorough_samples']} × 64 probes; *quick*, the default: 12 × 64. Brackets: 95 % of "
-        f"{document['resamples']} bootstraps over models. Ceiling: what a perfect score would reach, given the noise of the "
-        "measured rates (√ of the Spearman–Brown corrected split-half correlation). One step: how well the *measured* transfer "
-        "of a one-step attack of the same size ranks that of this one: first derivatives, used as an attack. Partial: within "
-        "target, beyond gradient cosine and norm, CKA, CCA information, agreement and accuracy. Fitted: score and similarity "
+        f"torch {document['torch']}, Python {document['python']}, {document['threads']} threads.",
+        "",
+    ]
+    lines += [
+        f"*Thorough*: {document['thorough_samples']} × 64 probes; *quick*, the default: 12 × 64. "
+        f"Brackets: 95 % of "
+        f"{document['resamples']} bootstraps over models. Ceiling: what a perfect score would "
+        f"reach, given the noise of the "
+        "measured rates (√ of the Spearman–Brown corrected split-half correlation). One step: how "
+        "well the *measured* transfer "
+        "of a one-step attack of the same size ranks that of this one: first derivatives, used as "
+        "an attack. Partial: within "
+        "target, beyond gradient cosine and norm, CKA, CCA information, agreement and accuracy. "
+        "Fitted: score and similarity "
         "combined, leaving architectures out (within / double).",
         "",
     ]
     for half, it in document["halves"].items():
         low, high = it["accuracy"]
         lines += [f"### {half} half: {it['role']}", ""]
-        lines += [f"{it['models']} models, accuracy {low:.3f} – {high:.3f}: {', '.join(it['architectures'])}.", ""]
+        lines += [
+            f"{it['models']} models, accuracy {low:.3f} – {high:.3f}: "
+            f"{', '.join(it['architectures'])}.",
+            "",
+        ]
         lines += [outcome(it), ""]
         if it["did_not_learn"]:
             parts = [
@@ -201,9 +270,14 @@ def transfer_section(document: dict[str, Any]) -> list[str]:
                 for name, one in it["settings"].items()
             ]
             lines += [
-                f"Left out, as they did not learn (the rule came after a first look): {', '.join(it['did_not_learn'])}."
+                f"Left out, as they did not learn (the rule came after a first look): "
+                f"{', '.join(it['did_not_learn'])}."
             ]
-            lines += [f"With them, thorough against gradient cosine (within / double): {'; '.join(parts)}.", ""]
+            lines += [
+                f"With them, thorough against gradient cosine (within / double): "
+                f"{'; '.join(parts)}.",
+                "",
+            ]
         for statistic, words in STATISTICS.items():
             lines += [f"**Spearman, {words}**", "", *agreement_table(it["settings"], statistic)]
         lines += ["**Ahead of input-gradient cosine**", "", *ahead_table(it["settings"])]
@@ -222,7 +296,9 @@ def cell(value: Any) -> str:
     return short(value)
 
 
-def grid(title: str, table: dict[str, dict[str, Any]], columns: list[str] | None = None) -> list[str]:
+def grid(
+    title: str, table: dict[str, dict[str, Any]], columns: list[str] | None = None
+) -> list[str]:
     """One row for each name, one column for each quantity."""
     columns = columns or list(next(iter(table.values())))
     lines = [f"**{title}**", "", f"| | {' | '.join(name.replace('_', ' ') for name in columns)} |"]
@@ -241,36 +317,61 @@ def distant_section(document: dict[str, Any]) -> list[str]:
         lines += grid("Time of the search over N, at 128 features", document["growth"])
     if "memory" in document:
         lines += grid(
-            "Working memory of the search beyond a mapped store, one thread (anonymous memory, sampled after each column of tiles)",
+            "Working memory of the search beyond a mapped store, one thread (anonymous memory, "
+            "sampled after each column of tiles)",
             document["memory"],
         )
     found = document.get("science", {})
     if "beyond_nulls" in found:
         it = found["beyond_nulls"]
         title = (
-            f"Of {it['far_pairs']:,} far pairs of different labels, how many are beyond the best pair of {it['untrained_networks']} "
-            "untrained networks (mean over five seeds, 95 % t interval; at most 20,000 of each sign are counted)"
+            f"Of {it['far_pairs']:,} far pairs of different labels, how many are beyond the best "
+            f"pair of {it['untrained_networks']} "
+            "untrained networks (mean over five seeds, 95 % t interval; at most 20,000 of each "
+            "sign are counted)"
         )
-        lines += grid(title, it["layers"], ["merged", "merged_both_right", "opposed", "largest", "null_largest"])
+        lines += grid(
+            title,
+            it["layers"],
+            ["merged", "merged_both_right", "opposed", "largest", "null_largest"],
+        )
     if "fragility" in found:
         kinds = found["fragility"]
-        scores = {name: {kind: row[name] for kind, row in kinds.items()} for name in next(iter(kinds.values()))}
+        scores = {
+            name: {kind: row[name] for kind, row in kinds.items()}
+            for name in next(iter(kinds.values()))
+        }
         title = (
-            "Spearman correlation of a score with how small an L∞ ε fools the sample (right samples of 300, five seeds)"
+            "Spearman correlation of a score with how small an L∞ ε fools the sample (right "
+            "samples of 300, five seeds)"
         )
         lines += grid(title, scores)
     if "invariances" in found:
         lines += grid(
-            "How far an input goes with its features in place (L2, median of 64, five seeds)", found["invariances"]
+            "How far an input goes with its features in place (L2, median of 64, five seeds)",
+            found["invariances"],
         )
     if "carried_over" in found:
         title = (
-            "Collisions made at one seed, looked at in the next (shares and median φ of 64, five seeds); the straight line is its point "
+            "Collisions made at one seed, looked at in the next (shares and median φ of 64, five "
+            "seeds); the straight line is its point "
             "at the same distance from the stranger"
         )
-        shown = ["success", "success, other seed", "success, straight line, other seed", "success, noise, other seed"]
-        shown += ["prediction, other seed", "prediction, straight line, other seed", "φ", "φ, other seed"]
-        lines += grid(title, found["carried_over"], [*shown, "φ, straight line, other seed", "input_closer"])
+        shown = [
+            "success",
+            "success, other seed",
+            "success, straight line, other seed",
+            "success, noise, other seed",
+        ]
+        shown += [
+            "prediction, other seed",
+            "prediction, straight line, other seed",
+            "φ",
+            "φ, other seed",
+        ]
+        lines += grid(
+            title, found["carried_over"], [*shown, "φ, straight line, other seed", "input_closer"]
+        )
     return lines
 
 
@@ -282,12 +383,16 @@ def interval_of(it: dict[str, Any], value: str, interval: str) -> str:
 
 def complexity_models(half: dict[str, Any], chosen: str) -> list[str]:
     lines = [
-        "| measure, the sign so that larger should be more robust | mean ρ_s over the attacks | beyond clean and noise accuracy |"
+        "| measure, the sign so that larger should be more robust | mean ρ_s over the attacks | "
+        "beyond clean and noise accuracy |"
     ]
     lines[0] += " single attacks | without one architecture |"
     lines.append("|---" * 5 + "|")
     for name, it in half["models"].items():
-        cells = [interval_of(it, "value", "interval"), interval_of(it, "partial", "partial_interval")]
+        cells = [
+            interval_of(it, "value", "interval"),
+            interval_of(it, "partial", "partial_interval"),
+        ]
         spans = [it.get(part) for part in ("attacks", "without_an_architecture")]
         cells += [f"{min(span):.2f} … {max(span):.2f}" if span else "–" for span in spans]
         shown = name.replace("|", "∣")
@@ -296,7 +401,10 @@ def complexity_models(half: dict[str, Any], chosen: str) -> list[str]:
 
 
 def complexity_samples(half: dict[str, Any], chosen: str) -> list[str]:
-    lines = ["| score of a sample | L∞ | L2 | worst model, L∞ | worst model, L2 |", "|---" * 5 + "|"]
+    lines = [
+        "| score of a sample | L∞ | L2 | worst model, L∞ | worst model, L2 |",
+        "|---" * 5 + "|",
+    ]
     for name, it in half["samples"].items():
         cells = [interval_of(it[norm], "value", "interval") for norm in ("linf", "l2")]
         cells += [f"{it[norm]['worst_model']:.2f}" for norm in ("linf", "l2")]
@@ -309,21 +417,31 @@ def complexity_outcome(half: dict[str, Any], chosen: dict[str, str]) -> str:
     sample = {norm: it["value"] for norm, it in half["samples"][chosen["sample"]].items()}
     single = min(model["attacks"])
     return (
-        f"Outcome: models {model['value']:.3f} ({'at least' if model['value'] >= 0.92 else 'under'} .92; its worst attack {single:.2f}), "
+        f"Outcome: models {model['value']:.3f} "
+        f"({'at least' if model['value'] >= 0.92 else 'under'} .92; its worst attack "
+        f"{single:.2f}), "
         f"samples {sample['linf']:.3f} in L∞ and {sample['l2']:.3f} in L2 "
         f"({'both at least' if min(sample.values()) >= 0.93 else 'not both at least'} .93)."
     )
 
 
 def complexity_section(document: dict[str, Any]) -> list[str]:
-    """Measures against measured robustness: both halves with their roles, calibration, and the hardening of single layers."""
+    """Measures against measured robustness: both halves with their roles, calibration, and the
+    hardening of single layers.
+    """
     chosen = document["chosen"]
     lines = ["## complexity", "", f"Claim: {document['claim']}.", ""]
-    lines += [f"torch {document['torch']}, Python {document['python']}, {document['threads']} threads.", ""]
     lines += [
-        f"Spearman over models with the accuracy of {document['samples']} samples under twelve attacks (PGD-20 and APGD-50, CE then DLR, "
-        f"at three ε in L∞ and L2), averaged over them; brackets: 95 % of {document['resamples']} bootstraps over models. Spearman over "
-        "the samples of a model with the smallest ε that fools them, averaged over models. Bold: the chosen scores.",
+        f"torch {document['torch']}, Python {document['python']}, {document['threads']} threads.",
+        "",
+    ]
+    lines += [
+        f"Spearman over models with the accuracy of {document['samples']} samples under twelve "
+        f"attacks (PGD-20 and APGD-50, CE then DLR, "
+        f"at three ε in L∞ and L2), averaged over them; brackets: 95 % of {document['resamples']} "
+        f"bootstraps over models. Spearman over "
+        "the samples of a model with the smallest ε that fools them, averaged over models. Bold: "
+        "the chosen scores.",
         "",
     ]
     for name, half in document["halves_of_complexity"].items():
@@ -337,7 +455,11 @@ def complexity_section(document: dict[str, Any]) -> list[str]:
         if half["did_not_learn"]:
             everyone = interval_of(half["with_all_models"], "value", "interval")
             left_out = ", ".join(half["did_not_learn"])
-            lines += [f"Left out, as they did not learn (accuracy under 0.8): {left_out}. With them: {everyone}.", ""]
+            lines += [
+                f"Left out, as they did not learn (accuracy under 0.8): {left_out}. With them: "
+                f"{everyone}.",
+                "",
+            ]
         spread = [
             f"{attack} {low:.2f} / {middle:.2f} / {high:.2f}"
             for attack, (low, middle, high) in half["accuracy"].items()
@@ -346,7 +468,8 @@ def complexity_section(document: dict[str, Any]) -> list[str]:
         lines += ["**Models**", "", *complexity_models(half, chosen["model"])]
         lines += ["**Samples**", "", *complexity_samples(half, chosen["sample"])]
         lines += grid(
-            "Accuracy predicted for an unseen architecture, calibrated on the other five", half["predicted_accuracy"]
+            "Accuracy predicted for an unseen architecture, calibrated on the other five",
+            half["predicted_accuracy"],
         )
     shown = [
         "accuracy_before",
@@ -358,17 +481,22 @@ def complexity_section(document: dict[str, Any]) -> list[str]:
         "is_the_best",
     ]
     rows = {
-        name: {**it, "low": it["interval"][0], "high": it["interval"][1]} for name, it in document["hardening"].items()
+        name: {**it, "low": it["interval"][0], "high": it["interval"][1]}
+        for name, it in document["hardening"].items()
     }
     lines += grid(
-        "One layer alone trained on PGD twins: accuracy under PGD L∞ 0.1 gained at the layer of largest excess boost, and at another",
+        "One layer alone trained on PGD twins: accuracy under PGD L∞ 0.1 gained at the layer of "
+        "largest excess boost, and at another",
         rows,
         [*shown, "best_at_random"],
     )
     for name, it in document["hardening"].items():
         gains = ", ".join(f"{gain:.3f}" for gain in it["gain_by_layer"])
         layers = ", ".join(map(str, it["chosen_layer"]))
-        lines += [f"{name}: mean gain by layer {gains}; chosen layer by seed (from 0): {layers}.", ""]
+        lines += [
+            f"{name}: mean gain by layer {gains}; chosen layer by seed (from 0): {layers}.",
+            "",
+        ]
     return lines
 
 
@@ -381,11 +509,18 @@ def jacobian_lines(it: dict[str, Any]) -> list[str]:
     lines.append("|---" * 3 + "|")
     for name, value in it["seconds"].items():
         lines.append(f"| {name} | {value:.0f} | {it['times_faster'].get(name, 1.0):.1f} |")
-    return [*lines, "", f"Largest relative error of one of its 20 singular values: {it['largest_error']:.1e}.", ""]
+    return [
+        *lines,
+        "",
+        f"Largest relative error of one of its 20 singular values: {it['largest_error']:.1e}.",
+        "",
+    ]
 
 
 def main() -> None:
-    documents = [json.loads(path.read_text("utf-8")) for path in sorted(measure.RESULTS.glob("*.json"))]
+    documents = [
+        json.loads(path.read_text("utf-8")) for path in sorted(measure.RESULTS.glob("*.json"))
+    ]
     lines = [HEAD]
     for document in documents:
         if "halves" in document:

@@ -1,13 +1,16 @@
-"""Claim: tracing twins with all pair quantities and class means costs little over the bare forward passes.
+"""Claim: tracing twins with all pair quantities and class means costs little over the bare forward
+passes.
 
-Targets, default layers / every leaf module: the zoo's CNN at most 1.5 on both; a ResNet-18-shaped network at 64×64 and a
-ResNet-50-shaped one at 224×224 at most 1.15 / 1.35; a vision transformer of 12 blocks at 224×224 at most 1.15 / 1.30. Floor: the forward
-passes of the very same inputs (reference and three twins of each sample), without hooks, in batches of the same size;
-layers are found beforehand. Rivals:
-Captum's ``LayerActivation`` and torchextractor's ``Extractor`` capture the same layers of the same batches; they keep the features
-of a batch and compute nothing from them. Captum runs the model once for all layers. Both list a reused module once: its last call.
-Twins are uniform in L∞ balls of 0.15 (zoo) and 8/255. All contestants take turns in one process, so a ratio is of the same moments.
-Peak memory is that of processes of their own, less what a process holds that has the model and the inputs and has run nothing.
+Targets, default layers / every leaf module: the zoo's CNN at most 1.5 on both; a ResNet-18-shaped
+network at 64×64 and a ResNet-50-shaped one at 224×224 at most 1.15 / 1.35; a vision transformer of
+12 blocks at 224×224 at most 1.15 / 1.30. Floor: the forward passes of the very same inputs
+(reference and three twins of each sample), without hooks, in batches of the same size; layers are
+found beforehand. Rivals: Captum's ``LayerActivation`` and torchextractor's ``Extractor`` capture
+the same layers of the same batches; they keep the features of a batch and compute nothing from
+them. Captum runs the model once for all layers. Both list a reused module once: its last call.
+Twins are uniform in L∞ balls of 0.15 (zoo) and 8/255. All contestants take turns in one process, so
+a ratio is of the same moments. Peak memory is that of processes of their own, less what a process
+holds that has the model and the inputs and has run nothing.
 """
 
 from __future__ import annotations
@@ -27,7 +30,8 @@ import worldline as wl
 from worldline.trace import Layer, choose_layers, find_layers, trace_reference, trace_twins
 
 CLAIM = (
-    "tracing over the bare forward, default layers / every leaf: zoo CNN ≤ 1.5; ResNet-18 at 64×64 and ResNet-50 at 224×224 ≤ 1.15 / 1.35; "
+    "tracing over the bare forward, default layers / every leaf: zoo CNN ≤ 1.5; ResNet-18 at "
+    "64×64 and ResNet-50 at 224×224 ≤ 1.15 / 1.35; "
     "12-block transformer at 224×224 ≤ 1.15 / 1.30"
 )
 # name → network, samples, channels, size, ε, inputs in a pass, rounds
@@ -37,7 +41,13 @@ SETTINGS: dict[str, tuple[Callable[[], nn.Module], int, int, int, float, int, in
     "ResNet-50, 3×224×224": (lambda: shapes.resnet50(10), 24, 3, 224, 8 / 255, 24, 3),
     "transformer, 3×224×224": (shapes.transformer, 48, 3, 224, 8 / 255, 48, 5),
 }
-CONTESTANTS = ("bare forward", "default", "every leaf", "Captum, every leaf", "torchextractor, every leaf")
+CONTESTANTS = (
+    "bare forward",
+    "default",
+    "every leaf",
+    "Captum, every leaf",
+    "torchextractor, every leaf",
+)
 MEMORY = "ResNet-18, 3×64×64"
 
 
@@ -50,7 +60,9 @@ def inputs(samples: int, size: int, channels: int, epsilon: float) -> tuple[Tens
     return clean, noise, adversarial, reference, torch.randint(10, (samples,), generator=generator)
 
 
-def contestants(model: nn.Module, data: tuple[Tensor, ...], batch: int) -> dict[str, Callable[[], object]]:
+def contestants(
+    model: nn.Module, data: tuple[Tensor, ...], batch: int
+) -> dict[str, Callable[[], object]]:
     clean, noise, adversarial, reference, labels = data
     leaves = {name: module for name, module in model.named_modules() if not list(module.children())}
     step = batch // 3
@@ -69,7 +81,9 @@ def contestants(model: nn.Module, data: tuple[Tensor, ...], batch: int) -> dict[
         means = trace_reference(model, reference, labels, layers, classes=10, batch_size=batch)
         trace_twins(model, clean, noise, adversarial, labels, means, layers, batch_size=batch)
 
-    every_leaf = tuple(layer for layer in found if layer.module in leaves or layer.module == "input")
+    every_leaf = tuple(
+        layer for layer in found if layer.module in leaves or layer.module == "input"
+    )
 
     def captum() -> None:
         from captum.attr import LayerActivation
@@ -112,19 +126,27 @@ def peak(samples: int, which: str) -> float:
 
 
 def peak_in_a_child(samples: int, which: str, threads: int) -> float:
-    program = "import sys, torch, tracing; torch.set_num_threads(int(sys.argv[3])); print(tracing.peak(int(sys.argv[1]), sys.argv[2]))"
+    program = (
+        "import sys, torch, tracing; torch.set_num_threads(int(sys.argv[3])); "
+        "print(tracing.peak(int(sys.argv[1]), sys.argv[2]))"
+    )
     command = [sys.executable, "-c", program, str(samples), which, str(threads)]
-    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent)
+    done = subprocess.run(
+        command, capture_output=True, text=True, check=True, cwd=Path(__file__).parent
+    )
     return float(json.loads(done.stdout.splitlines()[-1]))
 
 
 def main() -> None:
     threads = measure.threads()
     tables = {
-        name: measure.side_by_side(prepared(name), CONTESTANTS[0], rounds=SETTINGS[name][-1]) for name in SETTINGS
+        name: measure.side_by_side(prepared(name), CONTESTANTS[0], rounds=SETTINGS[name][-1])
+        for name in SETTINGS
     }
     memory = {
-        f"{MEMORY}, {samples} samples, {which}, beyond model and inputs": peak_in_a_child(samples, which, threads)
+        f"{MEMORY}, {samples} samples, {which}, beyond model and inputs": peak_in_a_child(
+            samples, which, threads
+        )
         for samples in (128, 512)
         for which in CONTESTANTS
     }

@@ -1,13 +1,17 @@
-"""Claim: forward passes alone rank transfer better than input gradients do. (Near the noise of the rates they do not.)
+"""Claim: forward passes alone rank transfer better than input gradients do. (Near the noise of the
+rates they do not.)
 
-96 models (:mod:`transfer_models`), in two halves of six architectures. The score's form and its constants were chosen on
-the *development* half; the *report* half was measured once, afterwards. Rivals on the same samples: the simplest score (mean cosine
-of one shared antithetic displacement a sample), input-gradient cosine and norm, CKA of features and logits, CCA information,
-agreement, accuracy. What no prediction from first derivatives should be expected to exceed stands beside: the *measured*
-transfer of a one-step attack of the same size. Attacks: PGD-20 L∞ and L2 at three ε each, and FGSM; noise of the same
-norm subtracted. Models that did not learn (accuracy under 0.8) are left out by name; that rule was made after a first
-run of the report half had shown four of them, so the figures with them stand beside. No constant of the score was changed
-after it; 9 samples were tried in place of the default 12, on both halves, for their cost, and dropped.
+96 models (:mod:`transfer_models`), in two halves of six architectures. The score's form and its
+constants were chosen on the *development* half; the *report* half was measured once, afterwards.
+Rivals on the same samples: the simplest score (mean cosine of one shared antithetic displacement a
+sample), input-gradient cosine and norm, CKA of features and logits, CCA information, agreement,
+accuracy. What no prediction from first derivatives should be expected to exceed stands beside: the
+*measured*
+transfer of a one-step attack of the same size. Attacks: PGD-20 L∞ and L2 at three ε each, and FGSM;
+noise of the same norm subtracted. Models that did not learn (accuracy under 0.8) are left out by
+name; that rule was made after a first run of the report half had shown four of them, so the figures
+with them stand beside. No constant of the score was changed after it; 9 samples were tried in place
+of the default 12, on both halves, for their cost, and dropped.
 """
 
 from __future__ import annotations
@@ -29,7 +33,8 @@ import worldline as wl
 from worldline.compare.statistics import Standardise, standard_double, standard_within
 
 CLAIM = (
-    "without an attack, a gradient or a label, transfer is ranked better than by input-gradient cosine; the target was .93 within "
+    "without an attack, a gradient or a label, transfer is ranked better than by input-gradient "
+    "cosine; the target was .93 within "
     "targets and .90 double-centred on the report half"
 )
 SETTINGS = {
@@ -41,15 +46,29 @@ SETTINGS = {
     "PGD L2 1.6": wl.attacks.PGD(epsilon=1.6, norm="l2"),
     "FGSM L∞ 0.1": wl.attacks.FGSM(epsilon=0.1),
 }
-ROLES = {"development": "the score was chosen here", "report": "measured once, after the score was fixed"}
+ROLES = {
+    "development": "the score was chosen here",
+    "report": "measured once, after the score was fixed",
+}
 THOROUGH = 100
 RESAMPLES = 300
 ABLE = 0.8
-BEYOND = ("gradient cosine", "gradient norm", "feature CKA", "CCA information", "agreement", "accuracy")
+BEYOND = (
+    "gradient cosine",
+    "gradient norm",
+    "feature CKA",
+    "CCA information",
+    "agreement",
+    "accuracy",
+)
 
 
-def transfer(half: str, models: wl.compare.Models, name: str, attack: wl.attacks.PGD) -> wl.compare.Measured:
-    """Measured transfer; each source's result is kept in the cache, so that a run that was cut off goes on."""
+def transfer(
+    half: str, models: wl.compare.Models, name: str, attack: wl.attacks.PGD
+) -> wl.compare.Measured:
+    """Measured transfer; each source's result is kept in the cache, so that a run that was cut off
+    goes on.
+    """
     data = wl.zoo.digits()
     plain = f"{half}-{name}".replace(" ", "-").replace("∞", "inf")
     folder = wl.zoo.cache_folder() / "benchmark" / "transfer"
@@ -65,18 +84,27 @@ def transfer(half: str, models: wl.compare.Models, name: str, attack: wl.attacks
             found = load_file(path(source))
         except (OSError, SafetensorError):
             continue
-        done[source] = wl.compare.SourceResult(source, targets, found["adversarial"].long(), found["noise"].long())
+        done[source] = wl.compare.SourceResult(
+            source, targets, found["adversarial"].long(), found["noise"].long()
+        )
 
     def keep(result: wl.compare.SourceResult) -> None:
-        tensors = {"adversarial": result.adversarial.to(torch.int8), "noise": result.noise.to(torch.int8)}
-        save_file({kind: value.contiguous() for kind, value in tensors.items()}, path(result.source))
+        tensors = {
+            "adversarial": result.adversarial.to(torch.int8),
+            "noise": result.noise.to(torch.int8),
+        }
+        save_file(
+            {kind: value.contiguous() for kind, value in tensors.items()}, path(result.source)
+        )
 
     return wl.compare.measure(models, data.x, data.y, attack, done=done, on_source=keep)
 
 
 def fingerprint() -> str:
     """Of the code that trains the models."""
-    return hashlib.sha256(Path(zoo.__file__).read_bytes() + torch.__version__.encode()).hexdigest()[:12]
+    return hashlib.sha256(Path(zoo.__file__).read_bytes() + torch.__version__.encode()).hexdigest()[
+        :12
+    ]
 
 
 def simplest(models: wl.compare.Models, x: Tensor, size: float = 0.1) -> Tensor:
@@ -85,14 +113,21 @@ def simplest(models: wl.compare.Models, x: Tensor, size: float = 0.1) -> Tensor:
     rows = []
     for model in models.values():
         difference = wl.attacks.predict(model, x + delta) - wl.attacks.predict(model, x - delta)
-        rows.append(torch.nn.functional.normalize(difference - difference.mean(1, keepdim=True), dim=1).flatten())
+        rows.append(
+            torch.nn.functional.normalize(
+                difference - difference.mean(1, keepdim=True), dim=1
+            ).flatten()
+        )
     stack = torch.stack(rows)
     return stack @ stack.T / len(x)
 
 
 def value(kind: Standardise, one: Tensor, two: Tensor) -> float:
     ones = np.ones(len(one))
-    tables = [np.nan_to_num(table.double().numpy() * ~np.eye(len(one), dtype=bool)) for table in (one, two)]
+    tables = [
+        np.nan_to_num(table.double().numpy() * ~np.eye(len(one), dtype=bool))
+        for table in (one, two)
+    ]
     return float((kind(tables[0], ones) * kind(tables[1], ones)).sum())
 
 
@@ -101,7 +136,9 @@ def both(one: Tensor, two: Tensor) -> list[float]:
 
 
 def ceiling(measured: wl.compare.Measured) -> list[float]:
-    """Highest expected correlation of a perfect score with these rates: √(Spearman–Brown of the split halves)."""
+    """Highest expected correlation of a perfect score with these rates: √(Spearman–Brown of the
+    split halves).
+    """
     halves = list(zip(*measured.reliability(splits=20), strict=True))
     split = np.mean([both(one, two) for one, two in halves], axis=0)
     return [float(np.sqrt(2 * it / (1 + it))) for it in split]
@@ -149,21 +186,31 @@ def setting(
         }
     result["rivals"] = {name: verdict(it) for name, it in judged.rivals.items()}
     result["mean_rate"] = float(measured.rate[~torch.eye(len(models), dtype=torch.bool)].mean())
-    result["surrogate"] = surrogates(measured, thorough.score, quick.score, rivals["gradient cosine"])
+    result["surrogate"] = surrogates(
+        measured, thorough.score, quick.score, rivals["gradient cosine"]
+    )
     result["ensembles"] = ensembles(measured, thorough)
     return result
 
 
 def with_all(
-    models: wl.compare.Models, measured: wl.compare.Measured, attack: wl.attacks.PGD, gradient: Tensor
+    models: wl.compare.Models,
+    measured: wl.compare.Measured,
+    attack: wl.attacks.PGD,
+    gradient: Tensor,
 ) -> dict[str, list[float]]:
     """Both statistics with the models that did not learn."""
     x, threat = wl.zoo.digits().x, {"epsilon": attack.epsilon, "norm": attack.norm}
     thorough = wl.compare.predict(models, x, **threat, samples=THOROUGH)
-    return {"thorough": both(thorough.score, measured.rate), "gradient cosine": both(gradient, measured.rate)}
+    return {
+        "thorough": both(thorough.score, measured.rate),
+        "gradient cosine": both(gradient, measured.rate),
+    }
 
 
-def surrogates(measured: wl.compare.Measured, thorough: Tensor, quick: Tensor, gradient: Tensor) -> dict[str, float]:
+def surrogates(
+    measured: wl.compare.Measured, thorough: Tensor, quick: Tensor, gradient: Tensor
+) -> dict[str, float]:
     """Mean over targets of the measured rate of the stand-in that each score ranks first."""
     rate = measured.rate.clone().fill_diagonal_(-torch.inf)
     columns = torch.arange(len(rate))
@@ -182,10 +229,20 @@ def surrogates(measured: wl.compare.Measured, thorough: Tensor, quick: Tensor, g
     }
 
 
-def ensembles(measured: wl.compare.Measured, predicted: wl.compare.Predicted, size: int = 4) -> dict[str, Any]:
-    """An attack on one member: mean transfer to the others, and how often the majority falls; accurate members only."""
-    able = [name for name, accuracy in zip(measured.names, measured.accuracy, strict=True) if accuracy >= 0.95]
-    by_accuracy = sorted(able, key=lambda name: -float(measured.accuracy[measured.names.index(name)]))
+def ensembles(
+    measured: wl.compare.Measured, predicted: wl.compare.Predicted, size: int = 4
+) -> dict[str, Any]:
+    """An attack on one member: mean transfer to the others, and how often the majority falls;
+    accurate members only.
+    """
+    able = [
+        name
+        for name, accuracy in zip(measured.names, measured.accuracy, strict=True)
+        if accuracy >= 0.95
+    ]
+    by_accuracy = sorted(
+        able, key=lambda name: -float(measured.accuracy[measured.names.index(name)])
+    )
     draws = random.Random(0)
     picks = {
         "diverse": [wl.compare.diverse(predicted, size, among=able).names],
@@ -202,7 +259,9 @@ def fall(measured: wl.compare.Measured, members: tuple[str, ...]) -> list[float]
     rows = torch.tensor([measured.names.index(name) for name in members])
     rates = measured.rate[rows][:, rows]
     off = ~torch.eye(len(rows), dtype=torch.bool)
-    fooled = measured.fooled[rows][:, rows].float().sum(1) > len(rows) / 2  # (source, N): a majority is wrong
+    fooled = (
+        measured.fooled[rows][:, rows].float().sum(1) > len(rows) / 2
+    )  # (source, N): a majority is wrong
     return [float(rates[off].mean()), float(fooled.float().mean())]
 
 
@@ -213,7 +272,11 @@ def main() -> None:
     for half, role in ROLES.items():
         models = {zoo.label(*name): zoo.load(half, *name) for name in zoo.names(half)}
         every = wl.compare.baselines(models, data.x, data.y)
-        able = [name for name, accuracy in zip(every.names, every.accuracy, strict=True) if accuracy >= ABLE]
+        able = [
+            name
+            for name, accuracy in zip(every.names, every.accuracy, strict=True)
+            if accuracy >= ABLE
+        ]
         chosen = {name: models[name] for name in able}
         others = wl.compare.baselines(chosen, data.x, data.y)
         rivals = {
@@ -233,7 +296,9 @@ def main() -> None:
             one_step = transfer(half, models, f"one step {attack.norm} {attack.epsilon}", straight)
             found[name] = setting(chosen, measured.only(able), one_step.only(able), attack, rivals)
             if len(able) < len(models):
-                found[name]["with all models"] = with_all(models, measured, attack, every.gradient_cosine)
+                found[name]["with all models"] = with_all(
+                    models, measured, attack, every.gradient_cosine
+                )
             print(half, name, found[name]["quick"]["within_target"], flush=True)
         document["halves"][half] = {
             "role": role,
@@ -243,7 +308,9 @@ def main() -> None:
             "accuracy": [float(others.accuracy.min()), float(others.accuracy.max())],
             "settings": found,
         }
-    measure.write("transfer", CLAIM, {"resamples": RESAMPLES, "thorough_samples": THOROUGH, **document})
+    measure.write(
+        "transfer", CLAIM, {"resamples": RESAMPLES, "thorough_samples": THOROUGH, **document}
+    )
 
 
 if __name__ == "__main__":

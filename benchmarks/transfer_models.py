@@ -1,7 +1,8 @@
-"""96 small digit classifiers: 12 architectures × 4 trainings × 2 seeds, trained once and kept in the zoo's cache folder.
+"""96 small digit classifiers: 12 architectures × 4 trainings × 2 seeds, trained once and kept in
+the zoo's cache folder.
 
-The architectures were split into two halves, alike in families, before any figure was looked at: a score is developed on
-the first and reported on the second.
+The architectures were split into two halves, alike in families, before any figure was looked at: a
+score is developed on the first and reported on the second.
 """
 
 from __future__ import annotations
@@ -55,7 +56,9 @@ class Mean(nn.Module):
         return x.mean(1)
 
 
-def perceptron(widths: tuple[int, ...], act: Callable[[], nn.Module], norm: Callable[[int], nn.Module]) -> nn.Module:
+def perceptron(
+    widths: tuple[int, ...], act: Callable[[], nn.Module], norm: Callable[[int], nn.Module]
+) -> nn.Module:
     layers: list[nn.Module] = [nn.Flatten()]
     for before, after in zip((64, *widths), widths, strict=False):
         layers += [nn.Linear(before, after), norm(after), act()]
@@ -79,9 +82,12 @@ def convolutions(
 
 def residual_perceptron(width: int, depth: int) -> nn.Module:
     blocks = [
-        Residual(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)) for _ in range(depth)
+        Residual(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+        for _ in range(depth)
     ]
-    return nn.Sequential(nn.Flatten(), nn.Linear(64, width), *blocks, nn.LayerNorm(width), nn.Linear(width, 10))
+    return nn.Sequential(
+        nn.Flatten(), nn.Linear(64, width), *blocks, nn.LayerNorm(width), nn.Linear(width, 10)
+    )
 
 
 def residual_convolutions(width: int) -> nn.Module:
@@ -101,10 +107,19 @@ def residual_convolutions(width: int) -> nn.Module:
 
 def mixer(width: int, depth: int) -> nn.Module:
     def block() -> list[nn.Module]:
-        tokens = [nn.LayerNorm(width), Swap(), nn.Linear(16, 32), nn.GELU(), nn.Linear(32, 16), Swap()]
+        tokens = [
+            nn.LayerNorm(width),
+            Swap(),
+            nn.Linear(16, 32),
+            nn.GELU(),
+            nn.Linear(32, 16),
+            Swap(),
+        ]
         return [
             Residual(*tokens),
-            Residual(nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)),
+            Residual(
+                nn.LayerNorm(width), nn.Linear(width, width), nn.GELU(), nn.Linear(width, width)
+            ),
         ]
 
     blocks = [part for _ in range(depth) for part in block()]
@@ -126,7 +141,9 @@ DEVELOPMENT: dict[str, Callable[[], nn.Module]] = {
     "mlp-relu": partial(perceptron, (128, 128), nn.ReLU, plainly),
     "mlp-tanh-batchnorm": partial(perceptron, (64, 64), nn.Tanh, nn.BatchNorm1d),
     "cnn-relu-maxpool": lambda: convolutions((16, 32), nn.ReLU, plainly, nn.MaxPool2d(2), 3),
-    "cnn-gelu-groupnorm": lambda: convolutions((12, 24), nn.GELU, partial(nn.GroupNorm, 4), nn.AvgPool2d(2), 3),
+    "cnn-gelu-groupnorm": lambda: convolutions(
+        (12, 24), nn.GELU, partial(nn.GroupNorm, 4), nn.AvgPool2d(2), 3
+    ),
     "residual-mlp-gelu": partial(residual_perceptron, 64, 3),
     "vit": vision_transformer,
 }
@@ -142,7 +159,12 @@ HALVES = {"development": DEVELOPMENT, "report": REPORT}
 
 
 def names(half: str) -> list[tuple[str, str, int]]:
-    return [(shape, training, seed) for shape in HALVES[half] for training in TRAININGS for seed in SEEDS]
+    return [
+        (shape, training, seed)
+        for shape in HALVES[half]
+        for training in TRAININGS
+        for seed in SEEDS
+    ]
 
 
 def label(shape: str, training: str, seed: int) -> str:
@@ -178,7 +200,9 @@ def train(
     decay: float = 0.0,
     epsilon: float = 0.0,
 ) -> None:
-    """Adam with a cosine schedule; with noise, with decoupled weight decay, or on PGD twins (L∞, five steps; ε rises from 0)."""
+    """Adam with a cosine schedule; with noise, with decoupled weight decay, or on PGD twins (L∞,
+    five steps; ε rises from 0).
+    """
     data = wl.zoo.digits()
     x, y = data.reference_x, data.reference_y
     epochs *= 2 if slow else 1
@@ -192,7 +216,9 @@ def train(
                 inputs = (inputs + sigma * torch.randn_like(inputs)).clamp(0, 1)
             if epsilon:
                 size = epsilon * min(1.0, (epoch + 1) / (epochs / 2))
-                attack = wl.attacks.PGD(epsilon=size, steps=5, step_size=size / 3, keep="last", seed=seed + number)
+                attack = wl.attacks.PGD(
+                    epsilon=size, steps=5, step_size=size / 3, keep="last", seed=seed + number
+                )
                 inputs = attack(model, inputs, y[rows]).x
             loss = nn.functional.cross_entropy(model(inputs), y[rows])
             optimizer.zero_grad()
@@ -211,4 +237,7 @@ if __name__ == "__main__":
             start = time.perf_counter()
             model = load(half, *name)
             accuracy = (wl.attacks.predict(model, data.x).argmax(1) == data.y).float().mean()
-            print(f"{half} {label(*name)} {accuracy:.3f} {time.perf_counter() - start:.1f} s", flush=True)
+            print(
+                f"{half} {label(*name)} {accuracy:.3f} {time.perf_counter() - start:.1f} s",
+                flush=True,
+            )

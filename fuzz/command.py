@@ -1,9 +1,11 @@
-"""Fuzz the command line: random argument vectors must end in a documented exit code, with a sentence and no traceback.
+"""Fuzz the command line: random argument vectors must end in a documented exit code, with a
+sentence and no traceback.
 
     python fuzz/command.py --seconds 600 --seed 0
 
-A find is exit code 1 ("internal failure"), an undocumented code, a traceback, or a rejection without words. Prints every
-find with the arguments that make it again; exit code 1 if there was one.
+A find is exit code 1 ("internal failure"), an undocumented code, a traceback, or a rejection
+without words. Prints every find with the arguments that make it again; exit code 1 if there was
+one.
 """
 
 from __future__ import annotations
@@ -112,7 +114,9 @@ def make_files(folder: Path) -> None:
 
 
 def arguments(dice: random.Random) -> list[str]:
-    """A random argument vector, mostly of options that exist; models are small and attacks short."""
+    """A random argument vector, mostly of options that exist; models are small and attacks
+    short.
+    """
     name = dice.choice(
         [
             "doctor",
@@ -130,7 +134,8 @@ def arguments(dice: random.Random) -> list[str]:
     )
     if name not in commands.commands:
         return dice.sample(
-            ["", "nonsense", "--help", "--version", "-h", "--x", "\u00fc", "doctor\n"], dice.randrange(1, 4)
+            ["", "nonsense", "--help", "--version", "-h", "--x", "\u00fc", "doctor\n"],
+            dice.randrange(1, 4),
         )
     vector = [name]
     if name == "encode":
@@ -149,19 +154,33 @@ def arguments(dice: random.Random) -> list[str]:
         vector += [dice.choice(FILES)]
     elif name in ("compare", "complexity"):
         vector += dice.choices(
-            ["linear", "nets.py:build", f"nets.py:{dice.choice(NAMES)}", "nope"], k=dice.randrange(0, 4)
+            ["linear", "nets.py:build", f"nets.py:{dice.choice(NAMES)}", "nope"],
+            k=dice.randrange(0, 4),
         )
         vector += ["--probes", "4"] if name == "compare" else []
     else:
         vector += [
             "--model",
-            dice.choice(["linear", "nets.py:build", f"nets.py:{dice.choice(NAMES)}", f"nets.py:{dice.choice(NAMES)}"]),
+            dice.choice(
+                [
+                    "linear",
+                    "nets.py:build",
+                    f"nets.py:{dice.choice(NAMES)}",
+                    f"nets.py:{dice.choice(NAMES)}",
+                ]
+            ),
         ]
     if name in ("doctor", "explore"):
         vector += QUICK
     if name in ("compare", "complexity", "distant"):
-        vector += ["--samples", "12"] + (["--nulls", "1", "--pairs", "2"] if name == "distant" else [])
-    options = [option for option in commands.commands[name].params if getattr(option, "opts", [""])[0].startswith("--")]
+        vector += ["--samples", "12"] + (
+            ["--nulls", "1", "--pairs", "2"] if name == "distant" else []
+        )
+    options = [
+        option
+        for option in commands.commands[name].params
+        if getattr(option, "opts", [""])[0].startswith("--")
+    ]
     for option in dice.sample(options, min(len(options), dice.randrange(0, 4))):
         flag = option.opts[0]
         if flag in ("--help", "--thorough", "--zoo", "--probes", "--nulls", "--serve"):

@@ -1,11 +1,13 @@
-"""Spoil valid files at random, and see whether a loader does anything but load them or refuse them in a sentence.
+"""Spoil valid files at random, and see whether a loader does anything but load them or refuse them
+in a sentence.
 
     python fuzz/loaders.py --seconds 600 [--seed 0] [--only npz,onnx] [--finds FOLDER]
 
-A find is: an exception that is not Worldline's own, a process that dies, a canary file that appears, resident memory that grows by
-more than 300 MB, or more than 20 seconds for one file. Each find is kept. With atheris installed and ``--atheris FORMAT``, its
-coverage-guided engine makes the bytes; otherwise a seeded generator changes valid files (and, inside zip archives, valid members, with the
-checksums made right again).
+A find is: an exception that is not Worldline's own, a process that dies, a canary file that
+appears, resident memory that grows by more than 300 MB, or more than 20 seconds for one file. Each
+find is kept. With atheris installed and ``--atheris FORMAT``, its coverage-guided engine makes the
+bytes; otherwise a seeded generator changes valid files (and, inside zip archives, valid members,
+with the checksums made right again).
 """
 
 from __future__ import annotations
@@ -42,7 +44,9 @@ from worldline.errors import WorldlineError
 if "--atheris" in sys.argv:
     import atheris  # type: ignore[import-not-found]
 
-    seen = atheris.instrument_imports(include=["worldline.loading", "zipfile"])  # coverage guides the engine
+    seen = atheris.instrument_imports(
+        include=["worldline.loading", "zipfile"]
+    )  # coverage guides the engine
 else:
     seen = contextlib.nullcontext()
 with seen:
@@ -57,7 +61,23 @@ with seen:
 MEMORY = 300 * 2**20
 SECONDS = 20
 CHILD_EVERY = 200  # of the exported programs that pass the check, how many are opened in full
-NUMBERS = [0, 1, 2, 127, 128, 255, 256, 32767, 65535, 2**31 - 1, 2**31, 2**32 - 1, 2**62, 2**63 - 1, 2**64 - 1]
+NUMBERS = [
+    0,
+    1,
+    2,
+    127,
+    128,
+    255,
+    256,
+    32767,
+    65535,
+    2**31 - 1,
+    2**31,
+    2**32 - 1,
+    2**62,
+    2**63 - 1,
+    2**64 - 1,
+]
 WORDS = [
     b"..",
     b"/",
@@ -93,13 +113,21 @@ def packed(save_to: Callable[[io.BytesIO], object]) -> bytes:
 
 def seeds() -> dict[str, list[bytes]]:
     """Valid files of every format, and some that hold a pickle of :class:`Canary`."""
-    data = {"x": np.random.default_rng(0).random((6, 2, 2)).astype(np.float32), "y": np.arange(6) % 2}
+    data = {
+        "x": np.random.default_rng(0).random((6, 2, 2)).astype(np.float32),
+        "y": np.arange(6) % 2,
+    }
     state = {"weight": torch.ones(2, 3), "bias": torch.zeros(2, dtype=torch.float16)}
-    model = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)).eval()
+    model = nn.Sequential(
+        nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.ReLU(), nn.Flatten(), nn.Linear(8, 3)
+    ).eval()
     program = torch.export.export(
         model, (torch.rand(2, 1, 4, 4),), dynamic_shapes=({0: torch.export.Dim("batch", min=1)},)
     )
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", side]) for name, side in (("x", 4), ("y", 3)))
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", side])
+        for name, side in (("x", 4), ("y", 3))
+    )
     weights = [
         numpy_helper.from_array(np.ones((4, 6), np.float32), "w"),
         numpy_helper.from_array(np.array([0, 2, 3]), "s"),
@@ -111,7 +139,9 @@ def seeds() -> dict[str, list[bytes]]:
     ]
     nodes.append(helper.make_node("ReduceMean", ["q"], ["y"], axes=[1], keepdims=0))
     graph = helper.make_model(
-        helper.make_graph(nodes, "g", [x], [y], weights), opset_imports=[helper.make_opsetid("", 17)], ir_version=8
+        helper.make_graph(nodes, "g", [x], [y], weights),
+        opset_imports=[helper.make_opsetid("", 17)],
+        ir_version=8,
     )
     config = {
         "model_type": "bert",
@@ -138,7 +168,9 @@ def seeds() -> dict[str, list[bytes]]:
 
 
 def spoil(content: bytes, chance: random.Random) -> bytes:
-    """One to six changes: bits, numbers, words, cuts, repeats; in a zip half of the time inside one member."""
+    """One to six changes: bits, numbers, words, cuts, repeats; in a zip half of the time inside one
+    member.
+    """
     if content[:2] == b"PK" and chance.random() < 0.5:
         return _spoil_member(content, chance)
     it = bytearray(content)
@@ -177,7 +209,9 @@ def _spoil_member(content: bytes, chance: random.Random) -> bytes:
             placed = name
             if name == chosen:
                 inner = spoil(inner, chance) if inner[:1] != b"{" else _spoil_text(inner, chance)
-                placed = chance.choice((name, name, name, name + "x", "../" + name, chance.choice(names)))
+                placed = chance.choice(
+                    (name, name, name, name + "x", "../" + name, chance.choice(names))
+                )
             new.writestr(placed, inner)
     return output.getvalue()
 
@@ -191,7 +225,9 @@ def _spoil_text(content: bytes, chance: random.Random) -> bytes:
     places: list[tuple[object, object]] = []
 
     def walk(it: object) -> None:
-        for key, value in it.items() if isinstance(it, dict) else enumerate(it) if isinstance(it, list) else ():
+        for key, value in (
+            it.items() if isinstance(it, dict) else enumerate(it) if isinstance(it, list) else ()
+        ):
             places.append((it, key))
             walk(value)
 
@@ -242,8 +278,19 @@ def targets(folder: Path, chance: random.Random) -> dict[str, Callable[[bytes], 
         return load_exported(path) if passed["pt2"] % CHILD_EVERY == 0 else None
 
     def picture(content: bytes) -> object:
-        endings = {b"\x89P": ".png", b"\xff\xd8": ".jpg", b"GI": ".gif", b"BM": ".bmp", b"RI": ".webp"}
-        path = folder / "pictures" / "cat" / f"1{endings.get(content[:2], chance.choice(['.tif', '.ppm']))}"
+        endings = {
+            b"\x89P": ".png",
+            b"\xff\xd8": ".jpg",
+            b"GI": ".gif",
+            b"BM": ".bmp",
+            b"RI": ".webp",
+        }
+        path = (
+            folder
+            / "pictures"
+            / "cat"
+            / f"1{endings.get(content[:2], chance.choice(['.tif', '.ppm']))}"
+        )
         path.write_bytes(content)
         try:
             return read_folders(folder / "pictures", image_size=4)
@@ -275,7 +322,11 @@ def watch(run: Callable[[bytes], object], content: bytes, canary: Path) -> str:
         run(content)
         told = "loaded"
     except WorldlineError as error:
-        told = "refused" if len(str(error)) < 2000 else f"FIND: a message of {len(str(error))} characters"
+        told = (
+            "refused"
+            if len(str(error)) < 2000
+            else f"FIND: a message of {len(str(error))} characters"
+        )
     except BaseException:
         told = f"FIND: {traceback.format_exc()}"
     finally:
@@ -315,7 +366,8 @@ def fuzz(options: argparse.Namespace, folder: Path) -> int:
     for (name, told), count in sorted(counts.items()):
         print(f"{name:12} {told:8} {count:8,}")
     print(
-        f"{sum(counts.values()):,} files in {time.monotonic() - start:.0f} s, seed {options.seed}: {len(kept)} kinds of finds"
+        f"{sum(counts.values()):,} files in {time.monotonic() - start:.0f} s, seed "
+        f"{options.seed}: {len(kept)} kinds of finds"
     )
     return len(kept)
 
@@ -333,7 +385,9 @@ def with_atheris(name: str, folder: Path, seconds: float) -> None:
         if told.startswith("FIND"):
             raise RuntimeError(told)
 
-    atheris.Setup([sys.argv[0], f"-max_total_time={seconds:.0f}", "-max_len=20000", str(corpus)], once)
+    atheris.Setup(
+        [sys.argv[0], f"-max_total_time={seconds:.0f}", "-max_len=20000", str(corpus)], once
+    )
     atheris.Fuzz()
 
 
@@ -342,11 +396,15 @@ def late(_signal: int, _frame: object) -> None:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
     parser.add_argument("--seconds", type=float, default=60)
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--only", default="", help="formats, separated by commas")
-    parser.add_argument("--finds", type=Path, default=Path(tempfile.gettempdir()) / "worldline-finds")
+    parser.add_argument(
+        "--finds", type=Path, default=Path(tempfile.gettempdir()) / "worldline-finds"
+    )
     parser.add_argument("--atheris", metavar="FORMAT")
     options = parser.parse_args()
     options.finds.mkdir(parents=True, exist_ok=True)

@@ -1,4 +1,5 @@
-"""Fuzz ``check_model``: hostile models of every kind must become checks that warn, never an exception.
+"""Fuzz ``check_model``: hostile models of every kind must become checks that warn, never an
+exception.
 
     python fuzz/models.py --seconds 600 --seed 0
 
@@ -113,11 +114,33 @@ def random_model(dice: random.Random, width: int) -> Any:
     case = dice.random()
     if case < 0.08:
         return dice.choice(
-            [None, 3, "model", [], nn.Linear, torch.zeros(3), lambda: None, lambda x: x, object(), torch.nn]
+            [
+                None,
+                3,
+                "model",
+                [],
+                nn.Linear,
+                torch.zeros(3),
+                lambda: None,
+                lambda x: x,
+                object(),
+                torch.nn,
+            ]
         )
     if case < 0.16:
         return Stubborn(
-            dice.choice(["eval", "modules", "parameters", "named_modules", "training", "forward", "children", "train"])
+            dice.choice(
+                [
+                    "eval",
+                    "modules",
+                    "parameters",
+                    "named_modules",
+                    "training",
+                    "forward",
+                    "children",
+                    "train",
+                ]
+            )
         )
     parts: list[nn.Module] = []
     if dice.random() < 0.8:
@@ -126,7 +149,11 @@ def random_model(dice: random.Random, width: int) -> Any:
         kind = dice.random()
         if kind < 0.35:
             parts.append(
-                Hostile(dice.choice(list(MISDEEDS)), dice.choice([1.0, 1.0, 0.3, 0.05]), dice.randrange(2**31))
+                Hostile(
+                    dice.choice(list(MISDEEDS)),
+                    dice.choice([1.0, 1.0, 0.3, 0.05]),
+                    dice.randrange(2**31),
+                )
             )
         else:
             out = dice.choice([1, 2, 3, 10])
@@ -154,7 +181,19 @@ def random_inputs(dice: random.Random) -> tuple[Any, Any, tuple[float, float], i
     case = dice.random()
     if case < 0.3:
         x = dice.choice(
-            [x * torch.nan, x / 0, x.long(), x - 5, x * 255, x.half(), x.double(), None, [1, 2], x.sum(), x.flatten()]
+            [
+                x * torch.nan,
+                x / 0,
+                x.long(),
+                x - 5,
+                x * 255,
+                x.half(),
+                x.double(),
+                None,
+                [1, 2],
+                x.sum(),
+                x.flatten(),
+            ]
         )
     if 0.3 < case < 0.5:
         y = dice.choice(
@@ -171,7 +210,9 @@ def random_inputs(dice: random.Random) -> tuple[Any, Any, tuple[float, float], i
                 y.int(),
             ]
         )
-    bounds = dice.choice([(0.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-1.0, 1.0), (1.0, 0.0), (0.0, 0.0)])
+    bounds = dice.choice(
+        [(0.0, 1.0), (0.0, 1.0), (0.0, 255.0), (-1.0, 1.0), (1.0, 0.0), (0.0, 0.0)]
+    )
     return x, y, bounds, x[0].numel() if isinstance(x, Tensor) and x.ndim > 1 and len(x) else 4
 
 
@@ -188,7 +229,9 @@ def once(seed: int) -> str | None:
         torch.get_num_threads(),
     )
     before = x.clone() if isinstance(x, Tensor) else None
-    modes = [module.training for module in model.modules()] if type(model) is nn.Sequential else None
+    modes = (
+        [module.training for module in model.modules()] if type(model) is nn.Sequential else None
+    )
     try:
         report = wl.check_model(model, x, y, bounds=bounds)
     except BaseException as error:

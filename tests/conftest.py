@@ -38,10 +38,13 @@ def cnn() -> torch.nn.Module:
     return zoo.load("cnn")
 
 
-BROWSER = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+BROWSER = (
+    shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
+)
 DRIVER = shutil.which("chromedriver")
 FLAGS = (
-    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run --disable-background-networking "
+    "--headless=new --no-sandbox --disable-gpu --disable-quic --no-first-run "
+    "--disable-background-networking "
     "--disable-component-update --disable-sync --window-size=1200,1000"
 )
 
@@ -54,19 +57,32 @@ class Browser(webdriver.Chrome):
         self.get_log("browser")
         self.get_log("performance")
         self.get(path.resolve().as_uri())
-        WebDriverWait(self, 30).until(lambda it: it.execute_script("return document.body.dataset.ready") == "true")
+        WebDriverWait(self, 30).until(
+            lambda it: it.execute_script("return document.body.dataset.ready") == "true"
+        )
         events = (json.loads(entry["message"])["message"] for entry in self.get_log("performance"))
-        return [event["params"]["request"]["url"] for event in events if event["method"] == "Network.requestWillBeSent"]
+        return [
+            event["params"]["request"]["url"]
+            for event in events
+            if event["method"] == "Network.requestWillBeSent"
+        ]
 
     def complaints(self) -> list[str]:
         """Warnings and errors of the page since they were last asked for."""
-        return [entry["message"] for entry in self.get_log("browser") if entry["level"] in ("SEVERE", "WARNING")]
+        return [
+            entry["message"]
+            for entry in self.get_log("browser")
+            if entry["level"] in ("SEVERE", "WARNING")
+        ]
 
 
 @pytest.fixture(scope="session")
 def browser() -> Iterator[Browser]:
     if not (BROWSER and DRIVER) and not os.environ.get("WORLDLINE_REQUIRE_BROWSER"):
-        pytest.skip("no Chromium with chromedriver on this machine (Debian: apt-get install chromium chromium-driver)")
+        pytest.skip(
+            "no Chromium with chromedriver on this machine (Debian: apt-get install chromium "
+            "chromium-driver)"
+        )
     options = webdriver.ChromeOptions()
     options.binary_location = BROWSER or "chromium"
     for flag in FLAGS.split():

@@ -1,4 +1,6 @@
-"""APGD, Square Attack and the adapters: against the paper, its authors' code, their laws and their messages."""
+"""APGD, Square Attack and the adapters: against the paper, its authors' code, their laws and their
+messages.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import Tensor, nn
 
-from worldline.attacks import APGD, PGD, AutoAttack, Iterate, Square, WorstCase, named_norm, strong_attack
+from worldline.attacks import (
+    APGD,
+    PGD,
+    AutoAttack,
+    Iterate,
+    Square,
+    WorstCase,
+    named_norm,
+    strong_attack,
+)
 from worldline.attacks.apgd import checkpoints
 from worldline.attacks.losses import dlr, targeted_dlr
 from worldline.errors import BoundsError, ModelError, ShapeError, UsageError
@@ -30,7 +41,9 @@ def batch(digits) -> tuple[Tensor, Tensor]:
 def slow_apgd(
     model, x: Tensor, y: int, start: Tensor, *, epsilon: float, norm: str, loss: str, steps: int
 ) -> list[Tensor]:
-    """Algorithm 1 of Croce and Hein (2020) for one sample, line by line; returns every iterate that is evaluated."""
+    """Algorithm 1 of Croce and Hein (2020) for one sample, line by line; returns every iterate that
+    is evaluated.
+    """
 
     def f(point: Tensor) -> tuple[float, Tensor]:
         point = point.detach().requires_grad_(True)
@@ -90,19 +103,32 @@ def slow_apgd(
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("loss", ["ce", "dlr"])
 def test_every_step_is_that_of_the_paper(norm, loss, batch) -> None:
-    """In float64 the two agree to rounding; 1e-9 leaves room for thirty steps of a smooth network."""
+    """In float64 the two agree to rounding; 1e-9 leaves room for thirty steps of a smooth
+    network.
+    """
     torch.manual_seed(0)
     model = nn.Sequential(nn.Flatten(), nn.Linear(64, 24), nn.Tanh(), nn.Linear(24, 10)).double()
     x = batch[0][:6].double()
     y = model(x).argmax(1)
     start = x + named_norm(norm).random(x, EPSILON[norm], torch.Generator().manual_seed(3))
     seen: list[Tensor] = []
-    APGD(epsilon=EPSILON[norm], norm=norm, loss=loss, steps=30, callback=lambda it: seen.append(it.x.clone()))(
-        model, x, y, start=start
-    )
+    APGD(
+        epsilon=EPSILON[norm],
+        norm=norm,
+        loss=loss,
+        steps=30,
+        callback=lambda it: seen.append(it.x.clone()),
+    )(model, x, y, start=start)
     for row in range(6):
         expected = slow_apgd(
-            model, x[row], int(y[row]), start[row], epsilon=EPSILON[norm], norm=norm, loss=loss, steps=30
+            model,
+            x[row],
+            int(y[row]),
+            start[row],
+            epsilon=EPSILON[norm],
+            norm=norm,
+            loss=loss,
+            steps=30,
         )
         ours = torch.stack([point[row] for point in seen])
         torch.testing.assert_close(ours, torch.stack(expected), rtol=0, atol=1e-9)
@@ -118,15 +144,25 @@ def test_checkpoints_are_those_of_the_paper() -> None:
 @pytest.mark.oracle
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("loss", ["ce", "dlr"])
-def test_from_the_same_start_the_authors_code_finds_the_same(norm, loss, mlp: nn.Module, digits) -> None:
-    """Iterates differ by rounding, which ReLU kinks and ties at a checkpoint magnify: one sample may end otherwise."""
+def test_from_the_same_start_the_authors_code_finds_the_same(
+    norm, loss, mlp: nn.Module, digits
+) -> None:
+    """Iterates differ by rounding, which ReLU kinks and ties at a checkpoint magnify: one sample
+    may end otherwise.
+    """
     from pyautoattack.autopgd_base import APGDAttack
 
     x, y = digits.x[:200], digits.y[:200]
     keep = mlp(x).argmax(1) == y
     x, y = x[keep], y[keep]
     theirs = APGDAttack(
-        mlp, n_iter=100, norm={"linf": "Linf", "l2": "L2"}[norm], eps=EPSILON[norm], loss=loss, seed=5, device="cpu"
+        mlp,
+        n_iter=100,
+        norm={"linf": "Linf", "l2": "L2"}[norm],
+        eps=EPSILON[norm],
+        loss=loss,
+        seed=5,
+        device="cpu",
     )
     with torch.random.fork_rng():
         expected = theirs.perturb(x, y)
@@ -141,7 +177,11 @@ def test_from_the_same_start_the_authors_code_finds_the_same(norm, loss, mlp: nn
 
 @pytest.mark.oracle
 def test_losses_equal_their_formulas() -> None:
-    z, y, t = torch.randn(50, 7, dtype=torch.float64), torch.randint(7, (50,)), torch.randint(7, (50,))
+    z, y, t = (
+        torch.randn(50, 7, dtype=torch.float64),
+        torch.randint(7, (50,)),
+        torch.randint(7, (50,)),
+    )
     for row in range(50):
         ranked = z[row].sort(descending=True).values
         rest = torch.cat([z[row, : y[row]], z[row, y[row] + 1 :]])
@@ -165,7 +205,9 @@ def test_the_dlr_loss_sees_no_scale_and_no_shift(scale: float, shift: float, see
 @pytest.mark.law
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 @pytest.mark.parametrize("kind", ["apgd", "targets", "square"])
-def test_results_stay_in_the_ball_are_reproducible_and_draw_nothing_global(norm, kind, mlp: nn.Module, batch) -> None:
+def test_results_stay_in_the_ball_are_reproducible_and_draw_nothing_global(
+    norm, kind, mlp: nn.Module, batch
+) -> None:
     x, y = batch
     attack = {
         "apgd": APGD(epsilon=EPSILON[norm], norm=norm, steps=12, restarts=2, seed=3),
@@ -230,7 +272,11 @@ def test_targeted_apgd_reaches_its_target(mlp: nn.Module, batch) -> None:
 @pytest.mark.law
 def test_the_worst_case_is_the_union_of_the_attacks(mlp: nn.Module, batch) -> None:
     x, y = batch
-    attacks = [PGD(epsilon=0.05, steps=3), Square(epsilon=0.07, queries=60), PGD(epsilon=0.09, steps=10)]
+    attacks = [
+        PGD(epsilon=0.05, steps=3),
+        Square(epsilon=0.07, queries=60),
+        PGD(epsilon=0.09, steps=10),
+    ]
     found = WorstCase(attacks, batch_size=20)(mlp, x, y)
     wrong = mlp(x).argmax(1) != y
     assert torch.equal(found.found_by == -2, wrong)
@@ -243,7 +289,9 @@ def test_the_worst_case_is_the_union_of_the_attacks(mlp: nn.Module, batch) -> No
 
 
 @pytest.mark.law
-def test_square_attack_needs_no_gradients_and_fools_where_they_are_rounded_away(mlp: nn.Module, batch) -> None:
+def test_square_attack_needs_no_gradients_and_fools_where_they_are_rounded_away(
+    mlp: nn.Module, batch
+) -> None:
     x, y = batch
     with torch.no_grad():
         calls = []
@@ -254,7 +302,10 @@ def test_square_attack_needs_no_gradients_and_fools_where_they_are_rounded_away(
 
         found = Square(epsilon=0.15, queries=150)(rounded, x, y)
     assert not any(calls)
-    assert int(found.success.sum()) > int(PGD(epsilon=0.15, steps=20)(rounded, x, y).success.sum()) + 10
+    assert (
+        int(found.success.sum())
+        > int(PGD(epsilon=0.15, steps=20)(rounded, x, y).success.sum()) + 10
+    )
     assert int((found.first_success >= 0).sum()) == int(found.success.sum())
     flat = nn.Sequential(nn.Unflatten(1, (1, 8, 8)), mlp)
     assert int(Square(epsilon=0.15, queries=150)(flat, x.flatten(1), y).success.sum()) > 20
@@ -276,7 +327,11 @@ def test_autoattack_is_a_quiet_guest(bounds, mlp: nn.Module, batch, capfd, caplo
 
     model = Moved().train()
     epsilon = 0.1 * (high - low)
-    state, traced, level = torch.random.get_rng_state(), sys.gettrace(), logging.getLogger("auto-attack").level
+    state, traced, level = (
+        torch.random.get_rng_state(),
+        sys.gettrace(),
+        logging.getLogger("auto-attack").level,
+    )
     found = AutoAttack(epsilon=epsilon, bounds=bounds)(model, low + (high - low) * x, y)
     assert torch.equal(state, torch.random.get_rng_state())
     assert (sys.gettrace(), logging.getLogger("auto-attack").level) == (traced, level)
@@ -300,7 +355,10 @@ def test_what_cannot_be_is_said(mlp: nn.Module, batch, monkeypatch) -> None:
         (lambda: APGD(epsilon=0.1, loss="hinge"), "Unknown loss 'hinge'; choose one of ce, dlr"),
         (lambda: APGD(epsilon=0.1, rho=1.0), r"rho is a share of steps in \(0, 1\); got 1.0"),
         (lambda: APGD(epsilon=0.1, targets=-1), "how many classes to aim at, 0 for none; got -1"),
-        (lambda: APGD(epsilon=0.1, targeted=True, loss="dlr"), "give the labels as y, and how many classes"),
+        (
+            lambda: APGD(epsilon=0.1, targeted=True, loss="dlr"),
+            "give the labels as y, and how many classes",
+        ),
         (lambda: Square(epsilon=0.1, queries=0), "queries must be at least 1; got 0"),
         (lambda: Square(epsilon=0.1, share=0.0), r"share of the pixels in \(0, 1\]; got 0.0"),
         (lambda: Square(epsilon=-1), "epsilon must be a finite number ≥ 0"),
@@ -313,16 +371,20 @@ def test_what_cannot_be_is_said(mlp: nn.Module, batch, monkeypatch) -> None:
     with pytest.raises(BoundsError, match="low < high"):
         Square(epsilon=0.1, bounds=(1, 0))
     with pytest.raises(
-        ModelError, match=r"targeted DLR loss needs at least 4 classes; the model has 3\. Use loss='ce'"
+        ModelError,
+        match=r"targeted DLR loss needs at least 4 classes; the model has 3\. Use loss='ce'",
     ):
         APGD(epsilon=0.1, loss="dlr", targets=9, steps=2)(three, x, y % 3)
     with pytest.raises(ModelError, match="The DLR loss needs at least 3 classes; the model has 2"):
-        APGD(epsilon=0.1, loss="dlr", steps=2)(nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), x, y % 2)
+        APGD(epsilon=0.1, loss="dlr", steps=2)(
+            nn.Sequential(nn.Flatten(), nn.Linear(64, 2)), x, y % 2
+        )
     assert [attack.loss for attack in strong_attack(epsilon=0.1, classes=3).attacks] == ["ce", "ce"]
     with pytest.raises(ShapeError, match=r"takes pictures \(N, C, H, W\); got \(48, 64\)"):
         AutoAttack(epsilon=0.1)(mlp, x.flatten(1), y)
     monkeypatch.setitem(sys.modules, "pyautoattack", None)
     with pytest.raises(
-        ModelError, match=r"pyautoattack, which is not installed: pip install 'worldline\[autoattack\]'"
+        ModelError,
+        match=r"pyautoattack, which is not installed: pip install 'worldline\[autoattack\]'",
     ):
         AutoAttack(epsilon=0.1)(mlp, x, y)

@@ -24,10 +24,14 @@ def batch(digits) -> tuple[Tensor, Tensor]:
     return digits.x[:64], digits.y[:64]
 
 
-def foolbox_twin(attack, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, start: Tensor | None) -> Tensor:
+def foolbox_twin(
+    attack, model: nn.Module, x: Tensor, y: Tensor, epsilon: float, start: Tensor | None
+) -> Tensor:
     if start is not None:
         attack.get_random_start = lambda x0, epsilon: type(x0)(start)
-    found: Tensor = attack(foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu"), x, y, epsilons=epsilon)[1]
+    found: Tensor = attack(
+        foolbox.PyTorchModel(model, bounds=(0, 1), device="cpu"), x, y, epsilons=epsilon
+    )[1]
     return found.detach()
 
 
@@ -36,9 +40,15 @@ def foolbox_twin(attack, model: nn.Module, x: Tensor, y: Tensor, epsilon: float,
 @pytest.mark.parametrize("random_start", [False, True])
 @pytest.mark.parametrize("targeted", [False, True])
 @pytest.mark.parametrize("name", ["mlp", "cnn"])
-@pytest.mark.parametrize(("dtype", "steps", "tolerance"), [(torch.float32, 5, 1e-6), (torch.float64, 10, 1e-12)])
-def test_pgd_equals_foolbox(norm, random_start, targeted, name, dtype, steps, tolerance, batch) -> None:
-    """In float32 the two differ by rounding alone, which grows where a ReLU is at its kink: in one sample of twenty at most."""
+@pytest.mark.parametrize(
+    ("dtype", "steps", "tolerance"), [(torch.float32, 5, 1e-6), (torch.float64, 10, 1e-12)]
+)
+def test_pgd_equals_foolbox(
+    norm, random_start, targeted, name, dtype, steps, tolerance, batch
+) -> None:
+    """In float32 the two differ by rounding alone, which grows where a ReLU is at its kink: in one
+    sample of twenty at most.
+    """
     x, y = batch[0].to(dtype), batch[1]
     model = wl.zoo.load(name).to(dtype)
     epsilon, size = (0.15, 0.02) if norm == "linf" else (1.0, 0.15)
@@ -47,7 +57,13 @@ def test_pgd_equals_foolbox(norm, random_start, targeted, name, dtype, steps, to
         start = x + named_norm(norm).random(x, epsilon, torch.Generator().manual_seed(7))
     labels = (y + 1) % 10 if targeted else y
     ours = PGD(
-        epsilon=epsilon, norm=norm, steps=steps, step_size=size, random_start=False, targeted=targeted, keep="last"
+        epsilon=epsilon,
+        norm=norm,
+        steps=steps,
+        step_size=size,
+        random_start=False,
+        targeted=targeted,
+        keep="last",
     )(model, x, labels, start=start)
     theirs = {"linf": foolbox.attacks.LinfPGD, "l2": foolbox.attacks.L2PGD}[norm]
     attack = theirs(abs_stepsize=size, steps=steps, random_start=random_start)
@@ -65,14 +81,23 @@ def test_fgsm_equals_foolbox(norm, batch) -> None:
     x, y = batch
     model, epsilon = wl.zoo.load("mlp"), 0.1 if norm == "linf" else 0.8
     ours = FGSM(epsilon=epsilon, norm=norm)(model, x, y).x
-    attack = {"linf": foolbox.attacks.LinfFastGradientAttack, "l2": foolbox.attacks.L2FastGradientAttack}[norm]()
-    torch.testing.assert_close(ours, foolbox_twin(attack, model, x, y, epsilon, None), rtol=0, atol=1e-6)
+    attack = {
+        "linf": foolbox.attacks.LinfFastGradientAttack,
+        "l2": foolbox.attacks.L2FastGradientAttack,
+    }[norm]()
+    torch.testing.assert_close(
+        ours, foolbox_twin(attack, model, x, y, epsilon, None), rtol=0, atol=1e-6
+    )
 
 
 @pytest.mark.law
 @pytest.mark.parametrize("norm", ["linf", "l2"])
-@given(epsilon=st.floats(1e-4, 3.0), seed=st.integers(0, 2**31), scale=st.sampled_from([1.0, 255.0]))
-def test_projection_stays_inside_and_is_idempotent(norm, epsilon: float, seed: int, scale: float) -> None:
+@given(
+    epsilon=st.floats(1e-4, 3.0), seed=st.integers(0, 2**31), scale=st.sampled_from([1.0, 255.0])
+)
+def test_projection_stays_inside_and_is_idempotent(
+    norm, epsilon: float, seed: int, scale: float
+) -> None:
     generator = torch.Generator().manual_seed(seed)
     center = scale * torch.rand(8, 3, 4, generator=generator)
     bounds, epsilon = (0.0, scale), scale * epsilon
@@ -140,7 +165,9 @@ def test_callback_sees_every_iterate_and_best_is_the_best_of_them(mlp: nn.Module
         points.append(iterate.x.clone())
 
     found = PGD(epsilon=0.05, steps=6, restarts=2, callback=watch)(mlp, x, y)
-    assert [(iterate.restart, iterate.step) for iterate in seen] == [(r, s) for r in range(2) for s in range(7)]
+    assert [(iterate.restart, iterate.step) for iterate in seen] == [
+        (r, s) for r in range(2) for s in range(7)
+    ]
     losses = torch.stack([iterate.loss for iterate in seen]).double()
     wrong = torch.stack([iterate.logits.argmax(1) != y for iterate in seen])
     assert torch.equal(found.success, wrong.any(0))
@@ -182,7 +209,10 @@ def test_noise_twin_has_the_same_norm_in_every_lp(seed: int) -> None:
     adversarial = clean + 0.1 * (torch.rand(clean.shape, generator=generator) - 0.5)
     noise = noise_twin(clean, adversarial, generator=generator)
     for p in (1.0, 2.0, 3.0, torch.inf):
-        sizes = [torch.linalg.vector_norm((twin - clean).flatten(1), p, dim=1) for twin in (noise, adversarial)]
+        sizes = [
+            torch.linalg.vector_norm((twin - clean).flatten(1), p, dim=1)
+            for twin in (noise, adversarial)
+        ]
         torch.testing.assert_close(sizes[0], sizes[1], rtol=1e-4, atol=1e-6)
     assert not torch.equal(noise, adversarial)
     clipped = noise_twin(clean, adversarial, bounds=(0.5, 0.52), generator=generator)
@@ -194,9 +224,9 @@ def test_any_callable_is_an_attack(mlp: nn.Module, batch) -> None:
     x, y = batch
 
     def by_foolbox(model: nn.Module, x: Tensor, y: Tensor) -> object:
-        return foolbox.attacks.LinfPGD(steps=3)(foolbox.PyTorchModel(model, (0, 1), device="cpu"), x, y, epsilons=0.1)[
-            1:
-        ]
+        return foolbox.attacks.LinfPGD(steps=3)(
+            foolbox.PyTorchModel(model, (0, 1), device="cpu"), x, y, epsilons=0.1
+        )[1:]
 
     assert adversarial_twin(by_foolbox, mlp, x, y).shape == x.shape
     assert all(parameter.grad is None for parameter in mlp.parameters())
@@ -207,14 +237,20 @@ def test_any_callable_is_an_attack(mlp: nn.Module, batch) -> None:
 @pytest.mark.parametrize(
     ("attack", "error", "words"),
     [
-        (lambda m, x, y: x[:3], ShapeError, r"must return inputs of shape \(64, 1, 8, 8\).*returned \(3, 1, 8, 8\)"),
+        (
+            lambda m, x, y: x[:3],
+            ShapeError,
+            r"must return inputs of shape \(64, 1, 8, 8\).*returned \(3, 1, 8, 8\)",
+        ),
         (lambda m, x, y: x * torch.nan, BoundsError, "returned NaN or infinite"),
         (lambda m, x, y: "done", ShapeError, "it returned str"),
         (lambda m, x, y: 1 / 0 if False else [].pop(), IndexError, "pop from empty"),
         (lambda m, x, y: int("three"), ModelError, "raised ValueError: invalid literal"),
     ],
 )
-def test_broken_attacks_are_named(attack, error: type[Exception], words: str, mlp: nn.Module, batch) -> None:
+def test_broken_attacks_are_named(
+    attack, error: type[Exception], words: str, mlp: nn.Module, batch
+) -> None:
     with pytest.raises(error, match=words):
         adversarial_twin(attack, mlp, *batch)
 
@@ -245,7 +281,13 @@ def test_inputs_that_do_not_fit(mlp: nn.Module, batch) -> None:
     x, y = batch
     attack = PGD(epsilon=0.1, steps=2)
     for inputs, labels, model, error, words in (
-        (x * 2, y, mlp, BoundsError, r"Input range \[0, 2\] is outside bounds \(0, 1\); pass the bounds"),
+        (
+            x * 2,
+            y,
+            mlp,
+            BoundsError,
+            r"Input range \[0, 2\] is outside bounds \(0, 1\); pass the bounds",
+        ),
         (
             x.index_fill(0, torch.tensor([5]), torch.nan),
             y,
@@ -259,7 +301,13 @@ def test_inputs_that_do_not_fit(mlp: nn.Module, batch) -> None:
         (x, nn.functional.one_hot(y, 10), mlp, LabelError, r"one-hot. Pass y\.argmax\(1\)"),
         (x, y.float(), mlp, LabelError, r"integer tensor \(N,\); got \(64,\) torch.float32"),
         (x, y + 5, mlp, LabelError, "must lie in 0…9, as the model has 10 outputs; got 5…14"),
-        (x, y, TupleModel(), ModelError, r"must return logits.*returned tuple.*self\.model\(x\)\[0\]"),
+        (
+            x,
+            y,
+            TupleModel(),
+            ModelError,
+            r"must return logits.*returned tuple.*self\.model\(x\)\[0\]",
+        ),
         (x, y, nn.Flatten(0), ModelError, r"for 64 inputs it returned \(4096,\)"),
     ):
         with pytest.raises(error, match=words):

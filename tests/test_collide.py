@@ -1,4 +1,6 @@
-"""Collisions made to order: closed cases, laws of the loop, scale and plausibility, invariance, messages."""
+"""Collisions made to order: closed cases, laws of the loop, scale and plausibility, invariance,
+messages.
+"""
 
 from __future__ import annotations
 
@@ -22,7 +24,9 @@ def reference(digits) -> tuple[Tensor, Tensor]:
 def pairs(digits) -> tuple[Tensor, Tensor]:
     """Inputs and strangers of another class."""
     x, y = digits.x[:48], digits.y[:48]
-    other = torch.tensor([int((digits.y[100:] != label).nonzero()[i]) + 100 for i, label in enumerate(y)])
+    other = torch.tensor(
+        [int((digits.y[100:] != label).nonzero()[i]) + 100 for i, label in enumerate(y)]
+    )
     return x, digits.x[other]
 
 
@@ -50,7 +54,9 @@ def blind() -> tuple[nn.Module, Tensor, Tensor]:
 @pytest.mark.law
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_blind_model_is_fooled_completely(norm, blind) -> None:
-    """Features that ignore half the input can be matched exactly, and the free coordinates stay where they were."""
+    """Features that ignore half the input can be matched exactly, and the free coordinates stay
+    where they were.
+    """
     model, x, y = blind
     made = entangle(model, x[:8], x[8:16], "look", reference=(x, y), norm=norm, steps=400)
     assert bool(made.success.all())
@@ -59,7 +65,9 @@ def test_a_blind_model_is_fooled_completely(norm, blind) -> None:
     torch.testing.assert_close(made.x[:, :3], x[8:16, :3], atol=0.02, rtol=0)
     assert float(made.rapidity.min()) > 3
     assert not made.narrow
-    torch.testing.assert_close(made.input_distance, torch.linalg.vector_norm(made.x - x[8:16], dim=1).double())
+    torch.testing.assert_close(
+        made.input_distance, torch.linalg.vector_norm(made.x - x[8:16], dim=1).double()
+    )
 
 
 @pytest.mark.law
@@ -102,9 +110,13 @@ def test_the_best_iterate_is_kept_inside_ball_and_bounds(
     # against features computed apart
     both = wl.trace.collect(mlp, torch.cat((made.x, stranger)), ["relu2"])["relu2"].double()
     seen = both - wl.trace.collect(mlp, reference[0], ["relu2"])["relu2"].double().mean(0)
-    torch.testing.assert_close(made.rapidity, wl.rapidity(seen[:48], seen[48:]), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        made.rapidity, wl.rapidity(seen[:48], seen[48:]), rtol=1e-4, atol=1e-4
+    )
     aim = sign * seen[48:]
-    torch.testing.assert_close(made.distance, torch.linalg.vector_norm(seen[:48] - aim, dim=1), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        made.distance, torch.linalg.vector_norm(seen[:48] - aim, dim=1), rtol=1e-4, atol=1e-4
+    )
     assert torch.equal(made.prediction, mlp(made.x).argmax(1))
     assert torch.equal(made.stranger_prediction, mlp(stranger).argmax(1))
     again = entangle(
@@ -136,7 +148,9 @@ def test_a_later_worse_iterate_does_not_replace_a_better_one(
 def test_inside_the_step_is_level_and_outside_it_goes_back(blind) -> None:
     model, x, y = blind
     layer = wl.trace.one_layer(model, x, "look")
-    scale = measure_scale(model, layer, (x, y), frame="centered", bounds=(0.0, 1.0), batch_size=100, seed=0)
+    scale = measure_scale(
+        model, layer, (x, y), frame="centered", bounds=(0.0, 1.0), batch_size=100, seed=0
+    )
     run = _Run(model, layer, scale, 0.1, 1.0, "l2", (0.0, 1.0), 10, 0.05)
     generator = torch.Generator().manual_seed(0)
     moved, slope = torch.randn(2, 6, 6, generator=generator)
@@ -151,7 +165,9 @@ def test_inside_the_step_is_level_and_outside_it_goes_back(blind) -> None:
 
 
 @pytest.mark.law
-def test_more_room_meets_more_and_predictions_follow(mlp: nn.Module, pairs: tuple[Tensor, Tensor], reference) -> None:
+def test_more_room_meets_more_and_predictions_follow(
+    mlp: nn.Module, pairs: tuple[Tensor, Tensor], reference
+) -> None:
     x, stranger = pairs
     made = {
         epsilon: entangle(mlp, x, stranger, "relu2", reference=reference, epsilon=epsilon, steps=60)
@@ -168,7 +184,9 @@ def test_more_room_meets_more_and_predictions_follow(mlp: nn.Module, pairs: tupl
 
 
 @pytest.mark.law
-def test_separation_leaves_the_own_features_and_noise_does_not(mlp: nn.Module, digits, reference) -> None:
+def test_separation_leaves_the_own_features_and_noise_does_not(
+    mlp: nn.Module, digits, reference
+) -> None:
     x = digits.x[:48]
     parted = separate(mlp, x, "relu2", reference=reference, epsilon=0.15, steps=20)
     assert parted.sign == 0
@@ -182,22 +200,29 @@ def test_separation_leaves_the_own_features_and_noise_does_not(mlp: nn.Module, d
 
 
 @pytest.mark.oracle
-def test_scale_and_shares_by_counting(mlp: nn.Module, digits, reference, pairs: tuple[Tensor, Tensor]) -> None:
+def test_scale_and_shares_by_counting(
+    mlp: nn.Module, digits, reference, pairs: tuple[Tensor, Tensor]
+) -> None:
     x, y = reference
     layer = wl.trace.one_layer(mlp, x, "relu2")
-    scale = measure_scale(mlp, layer, reference, frame="centered", bounds=(0.0, 1.0), batch_size=100, seed=0)
+    scale = measure_scale(
+        mlp, layer, reference, frame="centered", bounds=(0.0, 1.0), batch_size=100, seed=0
+    )
     features = wl.trace.collect(mlp, x, ["relu2"])["relu2"].double()
     apart = torch.cdist(features, features)
     same = (y[:, None] == y) & ~torch.eye(len(y), dtype=torch.bool)
     other = ~torch.eye(len(y), dtype=torch.bool)
     for values, population in ((scale.same_class, apart[same]), (scale.random, apart[other])):
         for level in (0.1, 0.5, 0.9):
-            assert float((population <= values.quantile(level)).double().mean()) == pytest.approx(level, abs=0.04)
+            assert float((population <= values.quantile(level)).double().mean()) == pytest.approx(
+                level, abs=0.04
+            )
     assert float(scale.same_class.min()) > 0  # nobody is paired with itself
     pixels = torch.cdist(x.flatten(1).double(), x.flatten(1).double()).fill_diagonal_(torch.inf)
     assert scale.usual_nearest == pytest.approx(float(pixels.amin(1).median()), rel=0.02)
     torch.testing.assert_close(
-        nearest(digits.x[:5], x), torch.cdist(digits.x[:5].flatten(1).double(), x.flatten(1).double()).amin(1)
+        nearest(digits.x[:5], x),
+        torch.cdist(digits.x[:5].flatten(1).double(), x.flatten(1).double()).amin(1),
     )
     made = entangle(mlp, *pairs, "relu2", reference=reference, epsilon=0.1, steps=5)
     expected = (made.scale.same_class < made.distance[:, None]).double().mean(1)
@@ -206,13 +231,17 @@ def test_scale_and_shares_by_counting(mlp: nn.Module, digits, reference, pairs: 
 
 
 @pytest.mark.law
-def test_narrow_layers_are_flagged_and_models_without_logits_work(mlp: nn.Module, pairs, reference) -> None:
+def test_narrow_layers_are_flagged_and_models_without_logits_work(
+    mlp: nn.Module, pairs, reference
+) -> None:
     assert entangle(mlp, *pairs, "logits", reference=reference, steps=2).narrow
     assert not entangle(mlp, *pairs, "relu2", reference=reference, steps=2).narrow
     features = nn.Sequential(nn.Flatten(), nn.Linear(64, 80), nn.Unflatten(1, (8, 10)))
     made = entangle(features, *pairs, "1", reference=reference, steps=2)
     assert set(made.prediction.tolist()) == {-1}
-    assert bool(invariance(features, pairs[0], "1", reference=reference, steps=2).same_prediction.all())
+    assert bool(
+        invariance(features, pairs[0], "1", reference=reference, steps=2).same_prediction.all()
+    )
 
 
 @pytest.mark.law
@@ -230,7 +259,9 @@ def test_the_model_and_the_random_state_are_left_alone(blind) -> None:
     assert torch.equal(torch.random.get_rng_state(), state)
     assert all(torch.equal(value, before[name]) for name, value in model.state_dict().items())
     assert all(module.training and not module._forward_hooks for module in model.modules())
-    assert all(parameter.grad is None and parameter.requires_grad for parameter in model.parameters())
+    assert all(
+        parameter.grad is None and parameter.requires_grad for parameter in model.parameters()
+    )
     with wl.trace.reading(model, first.layer) as read:  # before the in-place ReLU, not after it
         assert float(read(x)[0].detach().min()) < 0
     with pytest.raises(ZeroDivisionError), wl.trace.reading(model, first.layer):
@@ -244,18 +275,41 @@ def test_collisions_that_cannot_be(mlp: nn.Module, pairs: tuple[Tensor, Tensor],
     for options, error, words in (
         ({"sign": 0}, UsageError, r"sign must be \+1.*or -1.*got 0"),
         ({"objective": "beauty"}, UsageError, "Unknown objective 'beauty'"),
-        ({"stranger": stranger[1:]}, ShapeError, r"one stranger: \(48, 1, 8, 8\) inputs, \(47, 1, 8, 8\) strangers"),
+        (
+            {"stranger": stranger[1:]},
+            ShapeError,
+            r"one stranger: \(48, 1, 8, 8\) inputs, \(47, 1, 8, 8\) strangers",
+        ),
         ({"stranger": 2 * stranger}, BoundsError, "outside bounds"),
-        ({"epsilon": -0.1}, UsageError, "epsilon must be a finite number ≥ 0 in input units, or None"),
-        ({"steps": 0}, UsageError, "steps must be at least 1 and step_size positive; got 0 and None"),
+        (
+            {"epsilon": -0.1},
+            UsageError,
+            "epsilon must be a finite number ≥ 0 in input units, or None",
+        ),
+        (
+            {"steps": 0},
+            UsageError,
+            "steps must be at least 1 and step_size positive; got 0 and None",
+        ),
         ({"layer": "relu*"}, LayerError, r"matches 2: relu1, relu2"),
         ({"norm": "l1"}, UsageError, "Unknown norm 'l1'"),
-        ({"reference": (x, torch.arange(48))}, LabelError, "No class of the reference has two samples"),
+        (
+            {"reference": (x, torch.arange(48))},
+            LabelError,
+            "No class of the reference has two samples",
+        ),
         ({"reference": (x[:1], torch.zeros(1).long())}, ShapeError, "at least two samples; got 1"),
     ):
         with pytest.raises(error, match=words):
             entangle(
-                **{"model": mlp, "x": x, "stranger": stranger, "layer": "relu2", "reference": reference, **options}
+                **{
+                    "model": mlp,
+                    "x": x,
+                    "stranger": stranger,
+                    "layer": "relu2",
+                    "reference": reference,
+                    **options,
+                }
             )
     with pytest.raises(UsageError, match=r"tolerance must be positive.*got 0"):
         invariance(mlp, x, reference=reference, tolerance=0)

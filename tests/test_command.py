@@ -48,7 +48,8 @@ def here(tmp_path, monkeypatch) -> Path:
         from helper import WIDTH
 
         def build():
-            return nn.Sequential(nn.Flatten(), nn.Linear(64, WIDTH), nn.ReLU(), nn.Linear(WIDTH, 10))
+            return nn.Sequential(nn.Flatten(), nn.Linear(64, WIDTH), nn.ReLU(), nn.Linear(WIDTH,
+            10))
 
         def pair():
             class Pair(nn.Module):
@@ -79,7 +80,9 @@ def here(tmp_path, monkeypatch) -> Path:
     np.savez(tmp_path / "data.npz", x=data.x[:200].numpy(), y=data.y[:200].numpy())
     trained = wl.zoo.load("mlp")
     torch.manual_seed(0)
-    model = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10))
+    model = torch.nn.Sequential(
+        torch.nn.Flatten(), torch.nn.Linear(64, 32), torch.nn.ReLU(), torch.nn.Linear(32, 10)
+    )
     save_file(model.state_dict(), tmp_path / "w.safetensors")
     torch.save({"state_dict": model.state_dict()}, tmp_path / "w.pt")
     save_file(trained.state_dict(), tmp_path / "other.safetensors")
@@ -87,7 +90,17 @@ def here(tmp_path, monkeypatch) -> Path:
 
 
 SUMMARY_KEYS = [
-    *("schema", "model", "data", "epsilon", "norm", "attack", "samples", "clean_accuracy", "adversarial_accuracy"),
+    *(
+        "schema",
+        "model",
+        "data",
+        "epsilon",
+        "norm",
+        "attack",
+        "samples",
+        "clean_accuracy",
+        "adversarial_accuracy",
+    ),
     *("noise_accuracy", "swap_layer", "layers", "proper_depth", "report"),
 ]
 
@@ -100,14 +113,27 @@ def test_explore_writes_what_it_says(finished: Path) -> None:
     assert Path(document["report"]) == finished / "report.html"
     assert set(SUMMARY_KEYS) <= set(document)
     assert document["samples"] == 600
-    assert document["adversarial_accuracy"] < document["noise_accuracy"] <= document["clean_accuracy"]
+    assert (
+        document["adversarial_accuracy"] < document["noise_accuracy"] <= document["clean_accuracy"]
+    )
     assert set(document["swap_layer"]) == {"name", "index", "interval"}
     assert [layer["index"] for layer in document["layers"]] == [0, 1, 2, 3]
     for layer in document["layers"]:
         assert {"index", "name", "width", "swapped_share", "rapidity"} <= set(layer)
         for name in ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wrong"):
-            assert layer["rapidity"][name]["q10"] <= layer["rapidity"][name]["median"] <= layer["rapidity"][name]["q90"]
-    files = {"config.toml", "summary.json", "layers.parquet", "samples.parquet", "pairs.parquet", "twins.safetensors"}
+            assert (
+                layer["rapidity"][name]["q10"]
+                <= layer["rapidity"][name]["median"]
+                <= layer["rapidity"][name]["q90"]
+            )
+    files = {
+        "config.toml",
+        "summary.json",
+        "layers.parquet",
+        "samples.parquet",
+        "pairs.parquet",
+        "twins.safetensors",
+    }
     assert files | {"report.html"} <= {path.name for path in finished.iterdir()}
     assert not list(finished.glob(".*")) + list(finished.glob("shards"))
 
@@ -126,7 +152,10 @@ def test_the_tables_agree_with_the_summary(finished: Path) -> None:
     phi = pairs["adversarial_clean"].to_numpy().reshape(600, 4)
     for row, layer in zip(layers, summary["layers"], strict=True):
         median = np.median(phi[fooled, row["index"]])
-        assert row["rapidity_adversarial_clean_median"] == layer["rapidity"]["adversarial_clean"]["median"]
+        assert (
+            row["rapidity_adversarial_clean_median"]
+            == layer["rapidity"]["adversarial_clean"]["median"]
+        )
         assert median == pytest.approx(layer["rapidity"]["adversarial_clean"]["median"])
     twins = load_file(finished / "twins.safetensors")
     assert float((twins["adversarial"] - twins["clean"]).abs().max()) <= 0.15 + 1e-6
@@ -135,10 +164,14 @@ def test_the_tables_agree_with_the_summary(finished: Path) -> None:
 
 
 @pytest.mark.end_to_end
-def test_the_resolved_configuration_runs_again_to_the_same_numbers(finished: Path, tmp_path: Path) -> None:
+def test_the_resolved_configuration_runs_again_to_the_same_numbers(
+    finished: Path, tmp_path: Path
+) -> None:
     config = tomllib.loads((finished / "config.toml").read_text())["explore"]
     assert (config["model"], config["eps"], config["steps"]) == ("mlp", "0.15", 10)
-    result = run("explore", "--config", finished / "config.toml", "--out", tmp_path / "again", "--json")
+    result = run(
+        "explore", "--config", finished / "config.toml", "--out", tmp_path / "again", "--json"
+    )
     again, first = json.loads(result.stdout), json.loads((finished / "stdout.json").read_text())
     assert {**again, "report": ""} == {**first, "report": ""}
 
@@ -172,12 +205,28 @@ def test_own_model_weights_data_and_attack(here: Path) -> None:
     assert 100 <= document["samples"] <= 105  # every second sample of each class is the reference
     assert Path("runs/nets-data-1/report.html").is_file()
     again = run(
-        "explore", "--model", "nets:build", "--weights", "w.pt", "--data", "data.npz", "--attack", "nets.py:away"
+        "explore",
+        "--model",
+        "nets:build",
+        "--weights",
+        "w.pt",
+        "--data",
+        "data.npz",
+        "--attack",
+        "nets.py:away",
     )
     assert again.exit_code == 0, again.output
     assert "Warning: " in again.stderr
     strict = run(
-        "explore", "--model", "nets:build", "--data", "data.npz", "--attack", "nets.py:away", "--strict", "--quiet"
+        "explore",
+        "--model",
+        "nets:build",
+        "--data",
+        "data.npz",
+        "--attack",
+        "nets.py:away",
+        "--strict",
+        "--quiet",
     )
     assert strict.exit_code == 4
 
@@ -186,7 +235,11 @@ BAD = [
     (["--model", "cn"], 3, "no model 'cn'. Did you mean 'cnn'?"),
     (["--model", "missing.py:build"], 3, "no file 'missing.py'"),
     (["--model", "nets.py:nothing"], 3, "nets.py has no 'nothing'; it has"),
-    (["--model", "nets.py:explodes"], 3, "factory nets.py:explodes raised RuntimeError: no licence"),
+    (
+        ["--model", "nets.py:explodes"],
+        3,
+        "factory nets.py:explodes raised RuntimeError: no licence",
+    ),
     (["--model", "nets.py:needs_argument"], 3, "called without arguments"),
     (["--model", "nets.py:returns_number"], 3, "must return an nn.Module; it returned int"),
     (["--model", "nets.py:constant"], 3, "is a int, not a factory"),
@@ -273,7 +326,9 @@ def test_bad_input_is_one_sentence_and_an_exit_code(
     assert "Traceback" not in result.output
     assert result.stdout == ""
     assert not (bad_files / "runs").exists()
-    assert before == {path: path.stat().st_mtime_ns for path in bad_files.iterdir() if path.is_file()}
+    assert before == {
+        path: path.stat().st_mtime_ns for path in bad_files.iterdir() if path.is_file()
+    }
 
 
 @pytest.mark.message
@@ -342,7 +397,9 @@ def test_interrupted_keeps_what_was_finished_and_resumes(here: Path) -> None:
     assert tomllib.loads((here / "run" / "config.toml").read_text())["explore"]["samples"] == 80
     stamp = shard.stat().st_mtime_ns
     (here / "fast").touch()
-    done = subprocess.run([*command, "--resume", "--json"], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [*command, "--resume", "--json"], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert json.loads(done.stdout)["samples"] == 80
     assert stamp
@@ -352,9 +409,12 @@ def test_interrupted_keeps_what_was_finished_and_resumes(here: Path) -> None:
 @pytest.mark.end_to_end
 def test_help_does_not_import_torch() -> None:
     program = (
-        "import sys; from worldline.cli import commands; commands(['--help'], standalone_mode=False); "
+        "import sys; from worldline.cli import commands; commands(['--help'], "
+        "standalone_mode=False); "
         "sys.exit('torch' in sys.modules)"
     )
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "explore" in done.stdout

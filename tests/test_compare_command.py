@@ -32,7 +32,9 @@ def measured(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("compare") / "run"
     result = run(*FOUR, *QUICK, "--measure", "--out", out, "--json")
     assert result.exit_code == 0, result.output
-    assert {**json.loads(result.stdout), "report": "report.html"} == json.loads((out / "summary.json").read_text())
+    assert {**json.loads(result.stdout), "report": "report.html"} == json.loads(
+        (out / "summary.json").read_text()
+    )
     return out
 
 
@@ -78,7 +80,10 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         """)
     )
     torch.manual_seed(0)
-    save_file(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).state_dict(), tmp_path / "w.safetensors")
+    save_file(
+        torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10)).state_dict(),
+        tmp_path / "w.safetensors",
+    )
     data = wl.zoo.digits()
     np.savez(tmp_path / "few.npz", x=data.x[:40].numpy(), y=data.y[:40].numpy())
     return tmp_path
@@ -93,12 +98,18 @@ def test_the_summary_holds_prediction_measurement_and_judgement(measured: Path) 
     assert np.array(summary["predicted_interval"]).shape == (4, 4, 2)
     judged = summary["judge"]
     assert {"within_target", "double_centred", "interval", "p", "rivals"} <= set(judged)
-    assert judged["interval"]["within_target"][0] <= judged["within_target"] <= judged["interval"]["within_target"][1]
+    assert (
+        judged["interval"]["within_target"][0]
+        <= judged["within_target"]
+        <= judged["interval"]["within_target"][1]
+    )
     assert "gradient_cosine" in judged["rivals"]
     assert sorted(summary["order"]) == [0, 1, 2, 3]
     assert len(summary["tree"]) == 3
     assert {it["name"] for it in summary["surrogates"]["mlp"]} == set(FOUR) - {"mlp"}
-    assert summary["surrogates"]["linear"][0]["name"] == "linear@1"  # the same shape and data: its nearest stand-in
+    assert (
+        summary["surrogates"]["linear"][0]["name"] == "linear@1"
+    )  # the same shape and data: its nearest stand-in
 
 
 @pytest.mark.end_to_end
@@ -122,12 +133,17 @@ def test_the_configuration_runs_again_to_the_same_numbers(measured: Path, tmp_pa
     config = measured / "config.toml"
     assert tomllib.loads(config.read_text())["compare"]["measure"] is True
     assert run("--config", config, "--out", tmp_path / "again", "--quiet").exit_code == 0
-    again, first = (json.loads((folder / "summary.json").read_text()) for folder in (tmp_path / "again", measured))
+    again, first = (
+        json.loads((folder / "summary.json").read_text())
+        for folder in (tmp_path / "again", measured)
+    )
     assert again == first
 
 
 @pytest.mark.end_to_end
-def test_without_measure_nothing_is_attacked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_measure_nothing_is_attacked(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def attacked(*_: object, **__: object) -> None:
         raise AssertionError("something was attacked")
 
@@ -155,20 +171,31 @@ def test_the_page_of_a_comparison(browser, measured: Path) -> None:
     text = browser.find_element(By.TAG_NAME, "main").text
     for sentence in wl.runs.comparison_findings(summary):
         assert sentence in text
-    assert len(browser.find_elements(By.CSS_SELECTOR, "svg.tree text")) == len(summary["models"]) + 3  # and a scale
+    assert (
+        len(browser.find_elements(By.CSS_SELECTOR, "svg.tree text")) == len(summary["models"]) + 3
+    )  # and a scale
     heats = browser.execute_script(
-        "return [...document.querySelectorAll('table.heat')].map((it) => [...it.querySelectorAll('td')].map((it) => it.textContent))"
+        "return [...document.querySelectorAll('table.heat')].map((it) => "
+        "[...it.querySelectorAll('td')].map((it) => it.textContent))"
     )
-    for place, key in enumerate(("similarity", "predicted", "measured", "same_mistake", "noise_rate")):
-        cells = [summary[key][row][column] for row in summary["order"] for column in summary["order"]]
-        assert heats[place] == ["–" if it is None else f"{it:.2f}".replace("0.", ".", 1) for it in cells], key
+    for place, key in enumerate(
+        ("similarity", "predicted", "measured", "same_mistake", "noise_rate")
+    ):
+        cells = [
+            summary[key][row][column] for row in summary["order"] for column in summary["order"]
+        ]
+        assert heats[place] == [
+            "–" if it is None else f"{it:.2f}".replace("0.", ".", 1) for it in cells
+        ], key
 
 
 @pytest.mark.end_to_end
 def test_hostile_model_names_are_text(browser, measured: Path, tmp_path: Path) -> None:
     hostile = '</script><img src=x onerror="document.title=1"><b>'
     copy = RunFolder(tmp_path / "hostile")
-    summary = json.loads((measured / "summary.json").read_text().replace('"mlp"', json.dumps(hostile)))
+    summary = json.loads(
+        (measured / "summary.json").read_text().replace('"mlp"', json.dumps(hostile))
+    )
     copy.write_json("summary.json", summary)
     requested = browser.open(wl.report.write_report(copy))
     assert all(url.startswith(("file:", "data:")) for url in requested)
@@ -179,7 +206,13 @@ def test_hostile_model_names_are_text(browser, measured: Path, tmp_path: Path) -
 @pytest.mark.end_to_end
 def test_a_measurement_that_was_stopped_goes_on(tmp_path: Path) -> None:
     config = CompareConfig(
-        models=("linear", "mlp"), measure=True, samples=60, steps=3, probed_samples=20, probes=16, eps="0.1"
+        models=("linear", "mlp"),
+        measure=True,
+        samples=60,
+        steps=3,
+        probed_samples=20,
+        probes=16,
+        eps="0.1",
     )
     attacked: list[str] = []
 
@@ -194,13 +227,21 @@ def test_a_measurement_that_was_stopped_goes_on(tmp_path: Path) -> None:
     assert len(kept) == 1
     wl.runs.compare(config, tmp_path / "run", resume=True)
     whole = wl.runs.compare(config, tmp_path / "other")
-    assert (tmp_path / "run" / "summary.json").read_text() == (whole.path / "summary.json").read_text()
+    assert (tmp_path / "run" / "summary.json").read_text() == (
+        whole.path / "summary.json"
+    ).read_text()
     assert not (tmp_path / "run" / "sources").exists()
 
 
 @pytest.mark.end_to_end
 def test_own_models_and_one_that_drops_out(here: Path) -> None:
-    own = ("linear", "nets.py:build@w.safetensors", "nets.py:soft", "nets.py:explodes", "nets.py:no_gradient")
+    own = (
+        "linear",
+        "nets.py:build@w.safetensors",
+        "nets.py:soft",
+        "nets.py:explodes",
+        "nets.py:no_gradient",
+    )
     result = run(*own, *QUICK, "--measure", "--out", "mixed")
     assert result.exit_code == 0, result.output
     summary = json.loads(Path("mixed/summary.json").read_text())
@@ -235,8 +276,12 @@ BAD = [
 
 
 @pytest.mark.message
-@pytest.mark.parametrize(("arguments", "code", "words"), BAD, ids=[" ".join(row[0]) or "none" for row in BAD])
-def test_bad_input_is_one_sentence_and_an_exit_code(arguments: list[str], code: int, words: str, here: Path) -> None:
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"), BAD, ids=[" ".join(row[0]) or "none" for row in BAD]
+)
+def test_bad_input_is_one_sentence_and_an_exit_code(
+    arguments: list[str], code: int, words: str, here: Path
+) -> None:
     result = run(*arguments)
     assert result.exit_code == code, result.output
     assert words in result.stderr

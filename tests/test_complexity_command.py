@@ -32,7 +32,9 @@ def found(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("complexity") / "run"
     result = run("mlp", "mlp-adv", *QUICK, "--eps", "0.1", "--steps", "5", "--out", out, "--json")
     assert result.exit_code == 0, result.output
-    assert {**json.loads(result.stdout), "report": "report.html"} == json.loads((out / "summary.json").read_text())
+    assert {**json.loads(result.stdout), "report": "report.html"} == json.loads(
+        (out / "summary.json").read_text()
+    )
     return out
 
 
@@ -47,13 +49,19 @@ def test_the_summary_and_the_tables_say_the_same(found: Path, summary: dict) -> 
     assert layers.schema.metadata[b"worldline_schema"] == b"worldline.complexity/1"
     told = [(it["model"], layer["name"]) for it in summary["models"] for layer in it["layers"]]
     assert list(zip(layers["model"].to_pylist(), layers["name"].to_pylist(), strict=True)) == told
-    medians = [layer["rapidity"]["noise"]["median"] for it in summary["models"] for layer in it["layers"]]
+    medians = [
+        layer["rapidity"]["noise"]["median"] for it in summary["models"] for layer in it["layers"]
+    ]
     assert layers["rapidity_noise_median"].to_pylist() == medians
     limits = pq.read_table(found / "limits.parquet")
     assert limits.num_rows == sum(len(it["limits"]) for it in summary["models"])
     samples = pq.read_table(found / "samples.parquet").to_pydict()
     for it in summary["models"]:
-        radii = [r for name, r in zip(samples["model"], samples["radius_linf"], strict=True) if name == it["model"]]
+        radii = [
+            r
+            for name, r in zip(samples["model"], samples["radius_linf"], strict=True)
+            if name == it["model"]
+        ]
         assert len(radii) == 120
         assert it["fragility"]["most_fragile"] == list(np.argsort(radii, kind="stable")[:10])
 
@@ -76,7 +84,9 @@ def test_no_layer_breaks_its_speed_limit(summary: dict) -> None:
     for it in summary["models"]:
         for limit in it["limits"]:
             for kind in it["pairs"]:
-                assert 0 <= limit["share"][kind]["median"] <= limit["share"][kind]["q90"] <= 1 + 1e-6
+                assert (
+                    0 <= limit["share"][kind]["median"] <= limit["share"][kind]["q90"] <= 1 + 1e-6
+                )
 
 
 @pytest.mark.law
@@ -99,7 +109,9 @@ def document(name: str, value: float, half: float) -> dict:
 
 @pytest.mark.law
 @given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 0.2))
-def test_models_are_told_apart_only_where_their_intervals_leave_a_gap(one: float, two: float, half: float) -> None:
+def test_models_are_told_apart_only_where_their_intervals_leave_a_gap(
+    one: float, two: float, half: float
+) -> None:
     models = [document("a", one, half), document("b", two, half)]
     ranking = [0, 1] if one >= two else [1, 0]
     sentence = complexity_findings({"models": models, "ranking": ranking})[0]
@@ -109,10 +121,15 @@ def test_models_are_told_apart_only_where_their_intervals_leave_a_gap(one: float
 
 
 @pytest.mark.end_to_end
-def test_the_configuration_runs_again_to_the_same_numbers(found: Path, summary: dict, tmp_path: Path) -> None:
+def test_the_configuration_runs_again_to_the_same_numbers(
+    found: Path, summary: dict, tmp_path: Path
+) -> None:
     config = tomllib.loads((found / "config.toml").read_text())["complexity"]
     assert (config["models"], config["eps"], config["sigma"]) == (["mlp", "mlp-adv"], "0.1", "0.1")
-    assert run("--config", found / "config.toml", "--out", tmp_path / "again", "--quiet").exit_code == 0
+    assert (
+        run("--config", found / "config.toml", "--out", tmp_path / "again", "--quiet").exit_code
+        == 0
+    )
     assert json.loads((tmp_path / "again" / "summary.json").read_text()) == summary
 
 
@@ -127,8 +144,12 @@ def test_the_page_of_complexity(browser, found: Path, summary: dict) -> None:
         assert sentence in text
     for it in summary["models"]:
         place = summary["models"].index(it)
-        bars = browser.find_elements(By.CSS_SELECTOR, f"[aria-labelledby='model{place}-boosts-title'] svg rect")
-        assert len(bars) == 2 * (len(it["layers"]) + 1)  # noise and strangers; the output stands again at the end
+        bars = browser.find_elements(
+            By.CSS_SELECTOR, f"[aria-labelledby='model{place}-boosts-title'] svg rect"
+        )
+        assert len(bars) == 2 * (
+            len(it["layers"]) + 1
+        )  # noise and strangers; the output stands again at the end
     rows = browser.find_elements(By.CSS_SELECTOR, "[aria-labelledby='ranking-title'] tbody tr")
     assert [row.text.split()[0] for row in rows] == ["mlp", "mlp-adv"]
 
@@ -153,7 +174,9 @@ def test_the_axes_hold_the_numbers_of_the_run(found: Path, summary: dict) -> Non
         shares[: len(first["limits"])], [it["share"]["noise"]["median"] for it in first["limits"]]
     )
     points = np.asarray(wl.plot.fragility_ranking(run_folder).lines[0].get_xdata(), dtype=float)
-    expected = [summary["models"][place]["fragility"]["changed"]["value"] for place in summary["ranking"]]
+    expected = [
+        summary["models"][place]["fragility"]["changed"]["value"] for place in summary["ranking"]
+    ]
     np.testing.assert_allclose(points, expected)
 
 
@@ -164,7 +187,8 @@ STRANGE = """
     class Squares(nn.Module):
         def forward(self, x):
             x = x.flatten(1)
-            return torch.stack([x[:, :32].square().sum(1), x[:, 32:].square().sum(1)], 1).repeat(1, 5)
+            return torch.stack([x[:, :32].square().sum(1), x[:, 32:].square().sum(1)], 1).repeat(1,
+            5)
 
     def squares():
         return Squares()
@@ -194,7 +218,9 @@ def test_a_model_without_linear_layers_has_a_page_that_says_so(tmp_path: Path) -
         (("mlp", "--layers", "conv9"), 3, "No layer matches 'conv9'"),
     ],
 )
-def test_bad_input_is_refused_in_words(arguments: tuple[str, ...], code: int, words: str, tmp_path: Path) -> None:
+def test_bad_input_is_refused_in_words(
+    arguments: tuple[str, ...], code: int, words: str, tmp_path: Path
+) -> None:
     result = run(*arguments, "--out", tmp_path / "run")
     assert result.exit_code == code, result.output
     assert words in result.stderr
@@ -209,12 +235,16 @@ def test_figures_of_another_run_are_refused(tmp_path: Path, found: Path) -> None
         wl.plot.boost_waterfall(other)
     with pytest.raises(wl.errors.UsageError, match="no model 'vit' in this run: name mlp, mlp-adv"):
         wl.plot.boost_waterfall(RunFolder(found), model="vit")
-    with pytest.raises(wl.errors.UsageError, match="no pairs of kind 'twins': name one of noise, strangers"):
+    with pytest.raises(
+        wl.errors.UsageError, match="no pairs of kind 'twins': name one of noise, strangers"
+    ):
         wl.plot.boost_waterfall(RunFolder(found), kind="twins")
 
 
 @pytest.mark.end_to_end
-def test_an_infinite_rapidity_leaves_a_gap_and_no_number(found: Path, summary: dict, tmp_path: Path) -> None:
+def test_an_infinite_rapidity_leaves_a_gap_and_no_number(
+    found: Path, summary: dict, tmp_path: Path
+) -> None:
     changed = copy.deepcopy(summary)
     last = changed["models"][0]["layers"][-1]["rapidity"]["noise"]
     last |= {"median": None, "interval": None, "status": "infinite"}

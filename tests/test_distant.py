@@ -1,4 +1,6 @@
-"""The story of distant pairs: planted collisions, laws of its figures, what is left out, and messages."""
+"""The story of distant pairs: planted collisions, laws of its figures, what is left out, and
+messages.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,9 @@ def test_found_pairs_are_the_most_entangled_far_pairs_of_different_labels(
     seen = torch.nn.functional.normalize(features - features.mean(0), dim=1)
     value = torch.atanh(seen @ seen.T)
     apart = torch.cdist(
-        digits.x.flatten(1).double(), digits.x.flatten(1).double(), compute_mode="donot_use_mm_for_euclid_dist"
+        digits.x.flatten(1).double(),
+        digits.x.flatten(1).double(),
+        compute_mode="donot_use_mm_for_euclid_dist",
     )
     allowed = (digits.y[:, None] != digits.y) & (apart >= story.least_distance)
     best = value.masked_fill(~allowed, 0).triu(1).flatten().sort(descending=True).values
@@ -54,7 +58,10 @@ def test_worldlines_and_class_map_against_collected_features(
     assert story.classes is not None
     assert torch.equal(story.classes.classes, torch.arange(10))
     assert torch.equal(story.classes.median, story.classes.median.transpose(0, 1))
-    assert bool((story.classes.q10 <= story.classes.median).all() & (story.classes.median <= story.classes.q90).all())
+    assert bool(
+        (story.classes.q10 <= story.classes.median).all()
+        & (story.classes.median <= story.classes.q90).all()
+    )
     # a trained network holds a class together more than it holds two apart ones together
     own = story.classes.median.diagonal().T[:, story.index]
     assert float(own.min()) > float(story.far[1, story.index])
@@ -73,14 +80,18 @@ def test_shares_ranks_and_nulls_are_consistent(story: wl.explain.DistantStory) -
         assert bool((side.meets <= story.index).all())
     assert story.null is not None
     assert bool((story.null.merged >= story.null.merged_kth).all())
-    assert float(story.null.merged[0]) != float(story.null.merged[1])  # each network has weights of its own
+    assert float(story.null.merged[0]) != float(
+        story.null.merged[1]
+    )  # each network has weights of its own
     # the input does not depend on the weights
     torch.testing.assert_close(story.merged.worldline[:, 0], story.merged.untrained_worldline[:, 0])
     assert story.counts.pairs < 600 * 599 // 2
 
 
 class Planted(nn.Module):
-    """Reads coordinates 0–2; where the last coordinate is large, ``merge`` maps the input to one fixed direction."""
+    """Reads coordinates 0–2; where the last coordinate is large, ``merge`` maps the input to one
+    fixed direction.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -98,7 +109,9 @@ class Merger(nn.Module):
         return (1 - marked) * x + marked * torch.tensor([0.0, 0, 0, 9, 9, 0])
 
     def reset_parameters(self) -> None:
-        """There is nothing to reset: a null cannot take the plant away, and the story must say so."""
+        """There is nothing to reset: a null cannot take the plant away, and the story must say
+        so.
+        """
 
 
 @pytest.fixture(scope="module")
@@ -136,14 +149,23 @@ def test_copies_dead_and_constant_features_are_counted(planted) -> None:
     story = wl.explain.distant(model, x, y, layer="hidden", k=3, nulls=0)
     counts = story.counts
     assert (counts.copies, counts.copies_disagree) == (3, 2)
-    assert (counts.dead, counts.constant) == (1, 0)  # the merged samples are zero in the first, and not 4 in the second
+    assert (counts.dead, counts.constant) == (
+        1,
+        0,
+    )  # the merged samples are zero in the first, and not 4 in the second
     plain = torch.arange(90)[(torch.arange(90) != 4) & (torch.arange(90) != 8)]
-    story = wl.explain.distant(model, x[plain], y[plain], layer="hidden", k=3, nulls=0, input_quantile=0.0)
+    story = wl.explain.distant(
+        model, x[plain], y[plain], layer="hidden", k=3, nulls=0, input_quantile=0.0
+    )
     assert (story.counts.dead, story.counts.constant) == (1, 1)
     assert any(
-        "3 pairs of identical inputs were left out (2 of them with different labels)" in it for it in story.notes
+        "3 pairs of identical inputs were left out (2 of them with different labels)" in it
+        for it in story.notes
     )
-    assert any("1 of the layer's 6 features are zero for all samples, 1 another constant" in it for it in story.notes)
+    assert any(
+        "1 of the layer's 6 features are zero for all samples, 1 another constant" in it
+        for it in story.notes
+    )
     assert float(story.merged.input_distance.min()) > 0
     assert story.null is None
     assert story.merged.family_p is None
@@ -153,7 +175,8 @@ def test_copies_dead_and_constant_features_are_counted(planted) -> None:
 def test_same_seed_same_story_and_the_model_is_untouched(mlp: nn.Module, digits) -> None:
     before = {name: value.clone() for name, value in mlp.state_dict().items()}
     stories = [
-        wl.explain.distant(mlp, digits.x[:200], digits.y[:200], k=4, nulls=1, block=block) for block in (1024, 33)
+        wl.explain.distant(mlp, digits.x[:200], digits.y[:200], k=4, nulls=1, block=block)
+        for block in (1024, 33)
     ]
     for name in ("first", "second", "rapidity", "matched_p", "untrained_rank", "worldline"):
         assert torch.equal(getattr(stories[0].merged, name), getattr(stories[1].merged, name))
@@ -172,7 +195,9 @@ def test_a_store_and_own_input_features_can_be_handed_in(mlp: nn.Module, digits,
     own = wl.explain.distant(mlp, x, y, k=5, nulls=0, inputs=10 * x.flatten(1))
     torch.testing.assert_close(own.merged.input_distance, 10 * plain.merged.input_distance)
     assert torch.equal(own.merged.first, plain.merged.first)
-    with pytest.raises(ShapeError, match=r"store must be a floating tensor \(150, 128\) for layer 'relu2'"):
+    with pytest.raises(
+        ShapeError, match=r"store must be a floating tensor \(150, 128\) for layer 'relu2'"
+    ):
         wl.explain.distant(mlp, x, y, k=5, store=torch.empty(150, 64))
 
 
@@ -189,15 +214,21 @@ def test_matched_p_and_rank_by_counting() -> None:
             centre = int((known < at).sum())
             start = min(max(centre - 500, 0), len(known) - 1000)
             expected = (1 + int((sign * theirs[start : start + 1000] >= sign * mine).sum())) / 1001
-            got = pool.matched_p(torch.tensor([mine]).double(), torch.tensor([at]).double(), value, sign)
+            got = pool.matched_p(
+                torch.tensor([mine]).double(), torch.tensor([at]).double(), value, sign
+            )
             assert float(got) == pytest.approx(expected)
             rank = pool.rank(torch.tensor([mine]).double(), value, sign)
-            assert float(rank) == pytest.approx(float((sign * theirs >= sign * mine).double().mean()))
+            assert float(rank) == pytest.approx(
+                float((sign * theirs >= sign * mine).double().mean())
+            )
 
 
 @pytest.mark.law
 def test_meeting_for_good() -> None:
-    flags = torch.tensor([[0, 1, 1, 1, 0], [1, 0, 1, 1, 1], [1, 1, 1, 0, 1], [1, 1, 1, 1, 1]]).bool()
+    flags = torch.tensor(
+        [[0, 1, 1, 1, 0], [1, 0, 1, 1, 1], [1, 1, 1, 0, 1], [1, 1, 1, 1, 1]]
+    ).bool()
     assert _for_good(flags, 3).tolist() == [1, 2, -1, 0]
 
 
@@ -211,7 +242,9 @@ def test_traced_pairs_equal_collected_ones(cnn: nn.Module, digits) -> None:
     for index, layer in enumerate(layers):
         seen = features[layer.name].double()
         seen = seen - seen.mean(0)
-        torch.testing.assert_close(value[:, index], wl.rapidity(seen[first], seen[second]), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            value[:, index], wl.rapidity(seen[first], seen[second]), rtol=1e-4, atol=1e-5
+        )
     raw = wl.trace.fit_frames(cnn, digits.x, layers, "raw")
     assert raw[0] == Frame("raw")
 
@@ -222,11 +255,15 @@ def test_results_are_plain(story: wl.explain.DistantStory) -> None:
         assert dataclasses.is_dataclass(part)
         for field in dataclasses.fields(part):
             value = getattr(part, field.name)
-            assert not isinstance(value, Tensor) or (value.device.type == "cpu" and not value.requires_grad)
+            assert not isinstance(value, Tensor) or (
+                value.device.type == "cpu" and not value.requires_grad
+            )
 
 
 class Odd(nn.Module):
-    """A module that returns a mean over the batch, one that breaks, one that collapses, one that never runs."""
+    """A module that returns a mean over the batch, one that breaks, one that collapses, one that
+    never runs.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -289,7 +326,14 @@ def test_what_cannot_be_searched(mlp: nn.Module, digits) -> None:
             ModelError,
             r"'broken' returned NaN or infinity for \d+ of 60 samples, first sample",
         ),
-        (odd, x, y, {"layer": "flat"}, ModelError, "'flat' returned the same 2 features for all 60 samples"),
+        (
+            odd,
+            x,
+            y,
+            {"layer": "flat"},
+            ModelError,
+            "'flat' returned the same 2 features for all 60 samples",
+        ),
         (
             mlp,
             few,
@@ -298,14 +342,42 @@ def test_what_cannot_be_searched(mlp: nn.Module, digits) -> None:
             UsageError,
             r"k must be between 1 and the \d+ pairs that 20 samples have.*got 191",
         ),
-        (mlp, few, labels * 0 + 3, {}, LabelError, "All 20 samples have the label 3.*different_labels=False"),
+        (
+            mlp,
+            few,
+            labels * 0 + 3,
+            {},
+            LabelError,
+            "All 20 samples have the label 3.*different_labels=False",
+        ),
         (mlp, few, labels + 9, {}, LabelError, "0…9"),
         (mlp, few * torch.nan, labels, {}, BoundsError, "20 samples hold NaN"),
-        (mlp, few, labels, {"input_quantile": 1.0}, UsageError, r"input_quantile must be in \[0, 1\).*got 1.0"),
+        (
+            mlp,
+            few,
+            labels,
+            {"input_quantile": 1.0},
+            UsageError,
+            r"input_quantile must be in \[0, 1\).*got 1.0",
+        ),
         (mlp, few, labels, {"nulls": -1}, UsageError, "nulls must be 0 or more"),
         (mlp, few, labels, {"frame": "black"}, UsageError, "Unknown frame"),
-        (mlp, few, labels, {"inputs": few[1:]}, ShapeError, "one row for each sample: 20 samples, 19 rows"),
-        (mlp, few[:1].repeat(20, 1, 1, 1), labels, {}, ShapeError, "Every eligible pair is a pair of identical inputs"),
+        (
+            mlp,
+            few,
+            labels,
+            {"inputs": few[1:]},
+            ShapeError,
+            "one row for each sample: 20 samples, 19 rows",
+        ),
+        (
+            mlp,
+            few[:1].repeat(20, 1, 1, 1),
+            labels,
+            {},
+            ShapeError,
+            "Every eligible pair is a pair of identical inputs",
+        ),
     ):
         with pytest.raises(error, match=words):
             wl.explain.distant(model, inputs, classes, **{"k": 2, **options})
@@ -314,7 +386,9 @@ def test_what_cannot_be_searched(mlp: nn.Module, digits) -> None:
 @pytest.mark.law
 def test_one_class_and_plain_callables(mlp: nn.Module, digits) -> None:
     few = digits.x[:20]
-    one = wl.explain.distant(mlp, few, torch.zeros(20).long(), different_labels=False, k=190, input_quantile=0.9)
+    one = wl.explain.distant(
+        mlp, few, torch.zeros(20).long(), different_labels=False, k=190, input_quantile=0.9
+    )
     assert one.counts.pairs == 190
     assert 0 < len(one.merged) + len(one.opposed) <= 20
     assert any("k = 190 were asked for" in note for note in one.notes)

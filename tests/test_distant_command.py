@@ -30,9 +30,13 @@ def run(*arguments: str | Path) -> Result:
 @pytest.fixture(scope="module")
 def found(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("distant") / "run"
-    result = run(*QUICK, "--make", "3", "5", "--eps", "0.3", "--steps", "60", "--out", out, "--json")
+    result = run(
+        *QUICK, "--make", "3", "5", "--eps", "0.3", "--steps", "60", "--out", out, "--json"
+    )
     assert result.exit_code == 0, result.output
-    assert {**json.loads(result.stdout), "report": "report.html"} == json.loads((out / "summary.json").read_text())
+    assert {**json.loads(result.stdout), "report": "report.html"} == json.loads(
+        (out / "summary.json").read_text()
+    )
     return out
 
 
@@ -42,10 +46,15 @@ def test_the_summary_and_the_tables_say_the_same(found: Path) -> None:
     assert [len(summary[side]) for side in ("merged", "opposed")] == [5, 5]
     pairs = pq.read_table(found / "pairs.parquet").to_pylist()
     lines = pq.read_table(found / "worldlines.parquet")
-    assert pq.read_table(found / "pairs.parquet").schema.metadata[b"worldline_schema"] == b"worldline.distant/1"
+    assert (
+        pq.read_table(found / "pairs.parquet").schema.metadata[b"worldline_schema"]
+        == b"worldline.distant/1"
+    )
     layers = len(summary["layers"])
     worldlines = lines["rapidity"].to_numpy().reshape(-1, layers)
-    for row, (stored, told) in enumerate(zip(pairs, [*summary["merged"], *summary["opposed"]], strict=True)):
+    for row, (stored, told) in enumerate(
+        zip(pairs, [*summary["merged"], *summary["opposed"]], strict=True)
+    ):
         assert [stored["first"], stored["second"]] == told["samples"]
         assert [stored["first_label"], stored["second_label"]] == told["labels"]
         assert stored["first_label"] != stored["second_label"]
@@ -53,7 +62,9 @@ def test_the_summary_and_the_tables_say_the_same(found: Path) -> None:
         assert stored["input_distance"] >= summary["least_distance"]
         np.testing.assert_allclose(worldlines[row], told["worldline"])
         assert worldlines[row][summary["layer_index"]] == pytest.approx(told["rapidity"])
-    assert [row["rapidity"] for row in pairs[:5]] == sorted((row["rapidity"] for row in pairs[:5]), reverse=True)
+    assert [row["rapidity"] for row in pairs[:5]] == sorted(
+        (row["rapidity"] for row in pairs[:5]), reverse=True
+    )
     assert [row["rapidity"] for row in pairs[5:]] == sorted(row["rapidity"] for row in pairs[5:])
     classes = pq.read_table(found / "classes.parquet")
     assert classes.num_rows == 10 * 10 * layers
@@ -72,8 +83,13 @@ def test_the_found_pairs_are_the_most_entangled_of_all(found: Path) -> None:
     far = (x[first] - x[second]).flatten(1).double().norm(dim=1) >= summary["least_distance"] - 1e-6
     eligible = far & (y[first] != y[second])
     phi = wl.rapidity(features[first[eligible]], features[second[eligible]])
-    for side, expected in (("merged", phi.topk(5).values), ("opposed", phi.topk(5, largest=False).values)):
-        np.testing.assert_allclose([pair["rapidity"] for pair in summary[side]], expected, atol=1e-4)
+    for side, expected in (
+        ("merged", phi.topk(5).values),
+        ("opposed", phi.topk(5, largest=False).values),
+    ):
+        np.testing.assert_allclose(
+            [pair["rapidity"] for pair in summary[side]], expected, atol=1e-4
+        )
 
 
 @pytest.mark.end_to_end
@@ -92,9 +108,19 @@ def test_the_made_pair_keeps_its_budget(found: Path) -> None:
 @pytest.mark.end_to_end
 def test_the_configuration_runs_again_to_the_same_numbers(found: Path, tmp_path: Path) -> None:
     config = tomllib.loads((found / "config.toml").read_text())["distant"]
-    assert (config["model"], config["make"], config["eps"], config["nulls"]) == ("mlp", [3, 5], "0.3", 2)
-    assert run("--config", found / "config.toml", "--out", tmp_path / "again", "--quiet").exit_code == 0
-    again, first = (json.loads((folder / "summary.json").read_text()) for folder in (tmp_path / "again", found))
+    assert (config["model"], config["make"], config["eps"], config["nulls"]) == (
+        "mlp",
+        [3, 5],
+        "0.3",
+        2,
+    )
+    assert (
+        run("--config", found / "config.toml", "--out", tmp_path / "again", "--quiet").exit_code
+        == 0
+    )
+    again, first = (
+        json.loads((folder / "summary.json").read_text()) for folder in (tmp_path / "again", found)
+    )
     assert again == first
 
 
@@ -110,8 +136,12 @@ def test_the_page_of_distant_pairs(browser, found: Path) -> None:
     for sentence in wl.runs.distant_findings(summary):
         assert sentence in text
     assert len(browser.find_elements(By.CSS_SELECTOR, ".card")) == 10
-    assert len(browser.find_elements(By.CSS_SELECTOR, ".card svg polyline")) == 20  # trained and untrained
-    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert (
+        len(browser.find_elements(By.CSS_SELECTOR, ".card svg polyline")) == 20
+    )  # trained and untrained
+    assert browser.execute_script(
+        "return document.documentElement.scrollWidth <= window.innerWidth"
+    )
     select = Select(browser.find_element(By.ID, "choose-layer"))
     assert select.first_selected_option.text == summary["layer"]
     script = "return [...document.querySelectorAll('#classes td')].map((it) => it.textContent)"
@@ -128,7 +158,13 @@ def test_hostile_names_are_text(browser, found: Path, tmp_path: Path) -> None:
     hostile = '</script><img src=x onerror="document.title=1"><b>'
     copy = RunFolder(tmp_path / "hostile")
     summary = json.loads((found / "summary.json").read_text())
-    summary |= {"model": hostile, "data": hostile, "layer": hostile, "notes": [hostile], "class_names": [hostile] * 10}
+    summary |= {
+        "model": hostile,
+        "data": hostile,
+        "layer": hostile,
+        "notes": [hostile],
+        "class_names": [hostile] * 10,
+    }
     summary["layers"][0]["name"] = hostile
     copy.write_json("summary.json", summary)
     copy.write_bytes("inputs.safetensors", (found / "inputs.safetensors").read_bytes())
@@ -165,7 +201,10 @@ def test_bad_input_is_one_sentence_and_an_exit_code(
     monkeypatch.chdir(tmp_path)
     data = wl.zoo.digits()
     same = data.x[:1].expand(60, -1, -1, -1)
-    reference = {"reference_x": data.reference_x[:50].numpy(), "reference_y": data.reference_y[:50].numpy()}
+    reference = {
+        "reference_x": data.reference_x[:50].numpy(),
+        "reference_y": data.reference_y[:50].numpy(),
+    }
     np.savez("one.npz", x=data.x[:60].numpy(), y=np.zeros(60, dtype=int), **reference)
     np.savez("copies.npz", x=same.numpy(), y=data.y[:60].numpy(), **reference)
     Path("bad.toml").write_text(
@@ -183,11 +222,24 @@ def test_bad_input_is_one_sentence_and_an_exit_code(
 
 
 @pytest.mark.end_to_end
-def test_without_nulls_and_with_images_of_no_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_without_nulls_and_with_images_of_no_names(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(tmp_path)
     data = wl.zoo.digits()
     np.savez("mine.npz", x=data.x[:120].numpy(), y=data.y[:120].numpy())
-    result = run("--model", "linear", "--layer", "logits", "--data", "mine.npz", "--nulls", "0", "--out", "run")
+    result = run(
+        "--model",
+        "linear",
+        "--layer",
+        "logits",
+        "--data",
+        "mine.npz",
+        "--nulls",
+        "0",
+        "--out",
+        "run",
+    )
     assert result.exit_code == 0, result.output
     summary = json.loads(Path("run/summary.json").read_text())
     assert summary["untrained"] is None

@@ -29,7 +29,9 @@ def everything(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("encode") / "all"
     result = run("all", "--out", out, "--json")
     assert result.exit_code == 0, result.output
-    assert {**json.loads(result.stdout), "report": "report.html"} == json.loads((out / "summary.json").read_text())
+    assert {**json.loads(result.stdout), "report": "report.html"} == json.loads(
+        (out / "summary.json").read_text()
+    )
     return out
 
 
@@ -50,27 +52,48 @@ def test_all_experiments_store_what_they_found(everything: Path) -> None:
         picture = np.asarray(Image.open(everything / it["figure"]).convert("L"))
         assert picture.shape[1] > 1000
         assert picture.std() > 5  # something is drawn
-    applies = {name for it in summary["experiments"] for name, control in it["controls"].items() if control["applies"]}
+    applies = {
+        name
+        for it in summary["experiments"]
+        for name, control in it["controls"].items()
+        if control["applies"]
+    }
     assert set(CONTROLS) <= applies
 
 
 @pytest.mark.end_to_end
 def test_published_settings_are_the_defaults(everything: Path) -> None:
     config = tomllib.loads((everything / "config.toml").read_text())
-    published = {name: (it.get("candidates"), it.get("width"), it.get("depth")) for name, it in config.items()}
+    published = {
+        name: (it.get("candidates"), it.get("width"), it.get("depth"))
+        for name, it in config.items()
+    }
     assert published["dilation"] == (10, 2, 20)
     assert published["contraction"] == (100, 2, 50)
     assert published["path3d"] == (5, 3, 200)
     assert published["collapse"] == (16384, 256, 10)
     assert published["pairs"] == (20, 10, 1)
-    assert (config["dilation"]["pairs"], config["contraction"]["pairs"], config["collapse"]["vectors"]) == (
-        50,
-        50,
-        5000,
-    )
-    assert (config["image"]["depth"], config["image"]["strength"], config["reconcile"]["depth"]) == (100, 100.0, 185)
-    assert [pq.read_table(everything / f"{name}.parquet").num_rows for name in ("image", "reconcile")] == [2500, 2500]
-    assert np.unique(pq.read_table(everything / "collapse.parquet")["depth"]).tolist() == [0, 2, 4, 6, 8, 10]
+    assert (
+        config["dilation"]["pairs"],
+        config["contraction"]["pairs"],
+        config["collapse"]["vectors"],
+    ) == (50, 50, 5000)
+    assert (
+        config["image"]["depth"],
+        config["image"]["strength"],
+        config["reconcile"]["depth"],
+    ) == (100, 100.0, 185)
+    assert [
+        pq.read_table(everything / f"{name}.parquet").num_rows for name in ("image", "reconcile")
+    ] == [2500, 2500]
+    assert np.unique(pq.read_table(everything / "collapse.parquet")["depth"]).tolist() == [
+        0,
+        2,
+        4,
+        6,
+        8,
+        10,
+    ]
 
 
 @pytest.mark.end_to_end
@@ -97,13 +120,17 @@ def test_the_page_of_all_experiments(browser, everything: Path) -> None:
     for picture in browser.find_elements(By.CSS_SELECTOR, "img.plot"):
         assert browser.execute_script("return arguments[0].naturalWidth", picture) > 1000
         assert picture.get_attribute("alt")
-    assert browser.execute_script("return document.documentElement.scrollWidth <= window.innerWidth")
+    assert browser.execute_script(
+        "return document.documentElement.scrollWidth <= window.innerWidth"
+    )
 
 
 @pytest.mark.end_to_end
 def test_one_experiment_and_its_report_again(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    result = run("dilation", "--candidates", "1000000000000", "--depth", "5", "--pairs", "7", "--out", out)
+    result = run(
+        "dilation", "--candidates", "1000000000000", "--depth", "5", "--pairs", "7", "--out", out
+    )
     assert result.exit_code == 0, result.output
     assert "Control, no selection: Plain Gaussian layers" in result.stdout
     assert f"Report: {out / 'report.html'}" in result.stdout
@@ -113,7 +140,14 @@ def test_one_experiment_and_its_report_again(tmp_path: Path) -> None:
     )
     assert {"measured", "predicted", "standard_error", "controls", "verdict"} <= set(summary)
     assert sorted(path.name for path in out.iterdir()) == [
-        *("config.toml", "dilation.json", "dilation.parquet", "dilation.png", "report.html", "summary.json"),
+        *(
+            "config.toml",
+            "dilation.json",
+            "dilation.parquet",
+            "dilation.png",
+            "report.html",
+            "summary.json",
+        )
     ]
     before = (out / "report.html").read_text()
     (out / "report.html").unlink()
@@ -125,7 +159,10 @@ def test_one_experiment_and_its_report_again(tmp_path: Path) -> None:
 
 @pytest.mark.end_to_end
 def test_the_command_in_the_report_runs_to_the_same_numbers(tmp_path: Path) -> None:
-    assert run("flip", "--depth", "3", "--seed", "5", "--out", tmp_path / "one", "--quiet").exit_code == 0
+    assert (
+        run("flip", "--depth", "3", "--seed", "5", "--out", tmp_path / "one", "--quiet").exit_code
+        == 0
+    )
     one = json.loads((tmp_path / "one" / "summary.json").read_text())
     assert run(*one["command"].split()[2:], "--out", tmp_path / "two", "--quiet").exit_code == 0
     assert json.loads((tmp_path / "two" / "summary.json").read_text()) == one
@@ -214,7 +251,11 @@ def test_bad_input_is_one_sentence_and_an_exit_code(
     np.savez("few.npz", a=ones[:5], b=ones[:5])
     np.savez("zero.npz", a=0 * ones, b=ones)
     np.save("array.npy", ones)
-    for name, mode, size in (("colour", "RGB", (8, 8)), ("large", "L", (300, 20)), ("grey", "L", (8, 8))):
+    for name, mode, size in (
+        ("colour", "RGB", (8, 8)),
+        ("large", "L", (300, 20)),
+        ("grey", "L", (8, 8)),
+    ):
         Image.new(mode, size).save(f"{name}.png")
     result = run(*arguments)
     assert result.exit_code == code, result.output

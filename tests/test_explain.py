@@ -18,12 +18,16 @@ from worldline.explain.twins import _first_for_good
 @pytest.fixture(scope="module")
 def story(mlp: nn.Module, digits) -> wl.explain.TwinStory:
     found = wl.attacks.PGD(epsilon=0.15)(mlp, digits.x, digits.y)
-    return wl.explain.twins(mlp, digits.x, found.x, digits.y, reference=(digits.reference_x, digits.reference_y))
+    return wl.explain.twins(
+        mlp, digits.x, found.x, digits.y, reference=(digits.reference_x, digits.reference_y)
+    )
 
 
 @pytest.mark.law
 def test_the_story_of_a_real_model(story: wl.explain.TwinStory) -> None:
-    """The regularities that THEORY 5 reports: twins are lost with depth, noise is not, and most change sides."""
+    """The regularities that THEORY 5 reports: twins are lost with depth, noise is not, and most
+    change sides.
+    """
     shares = [layer.swapped.value for layer in story.layers]
     assert shares[0] < 0.5 < shares[-1]
     assert story.swap_layer is not None
@@ -46,16 +50,24 @@ def test_summaries_against_numpy(story: wl.explain.TwinStory) -> None:
             np.testing.assert_allclose([summary.q10, summary.median, summary.q90], expected)
             assert summary.interval[0] <= summary.median <= summary.interval[1]
             assert summary.count == int(story.fooled.sum())
-        swapped = story.trace.rapidity["adversarial_wrong"] > story.trace.rapidity["adversarial_true"]
-        assert layer.swapped.value == pytest.approx(float(swapped[story.fooled, index].double().mean()))
+        swapped = (
+            story.trace.rapidity["adversarial_wrong"] > story.trace.rapidity["adversarial_true"]
+        )
+        assert layer.swapped.value == pytest.approx(
+            float(swapped[story.fooled, index].double().mean())
+        )
         if index:
             step = {
-                name: np.diff(story.trace.rapidity[name][story.fooled].numpy(), axis=1)[:, index - 1]
+                name: np.diff(story.trace.rapidity[name][story.fooled].numpy(), axis=1)[
+                    :, index - 1
+                ]
                 for name in ("adversarial_clean", "noise_clean")
             }
             excess = np.median(step["adversarial_clean"] - step["noise_clean"])
             assert layer.excess_boost.median == pytest.approx(excess)
-    depth = np.sqrt(1 - np.tanh(story.trace.rapidity["adversarial_clean"][story.fooled].numpy()) ** 2).sum(1)
+    depth = np.sqrt(
+        1 - np.tanh(story.trace.rapidity["adversarial_clean"][story.fooled].numpy()) ** 2
+    ).sum(1)
     assert story.proper_depth["adversarial_clean"].median == pytest.approx(float(np.median(depth)))
 
 
@@ -67,7 +79,9 @@ def test_the_input_does_not_depend_on_the_weights(story: wl.explain.TwinStory) -
 
 
 class Planted(nn.Module):
-    """Two classes by the sign of the first coordinate; ``late`` copies the sign into the other coordinates."""
+    """Two classes by the sign of the first coordinate; ``late`` copies the sign into the other
+    coordinates.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,7 +98,9 @@ class Planted(nn.Module):
 
 @pytest.mark.law
 def test_a_planted_swap_is_found_where_it_was_planted() -> None:
-    """The attack flips the small first coordinate: at the input the others still say the true class, after ``late`` not."""
+    """The attack flips the small first coordinate: at the input the others still say the true
+    class, after ``late`` not.
+    """
     generator = torch.Generator().manual_seed(0)
     y = torch.arange(200) % 2
     sign = (1 - 2.0 * y)[:, None]
@@ -94,7 +110,11 @@ def test_a_planted_swap_is_found_where_it_was_planted() -> None:
     story = wl.explain.twins(Planted(), x, adversarial, y, bounds=(-2, 2), layers=["*"])
     assert [layer.layer.name for layer in story.layers] == ["input", "late", "logits"]
     assert [layer.swapped.value for layer in story.layers] == [0.0, 1.0, 1.0]
-    assert (story.swap_layer.name, story.swap_layer.index, story.swap_layer.interval) == ("late", 1, (1, 1))
+    assert (story.swap_layer.name, story.swap_layer.index, story.swap_layer.interval) == (
+        "late",
+        1,
+        (1, 1),
+    )
     assert set(story.sample_swap.tolist()) == {1}
     assert len(story.fooled) == 100
     assert bool(story.fooled.all())
@@ -181,7 +201,9 @@ def test_bootstrap_interval_covers_the_truth_about_as_often_as_it_says() -> None
 @pytest.mark.oracle
 @pytest.mark.parametrize("count", [2, 31, 60])
 def test_bootstrap_medians_against_plain_resampling(count: int) -> None:
-    """Both are distributions over the values themselves; 40,000 resamples settle which of them the quantiles are."""
+    """Both are distributions over the values themselves; 40,000 resamples settle which of them the
+    quantiles are.
+    """
     values = torch.randn(count, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     rows = np.random.default_rng(1).integers(0, count, (40_000, count))
     slow = np.quantile(np.median(values.numpy()[rows], axis=1), (0.025, 0.975))
@@ -199,7 +221,9 @@ def test_bootstrap_shares_against_resampling() -> None:
 @pytest.mark.message
 def test_messages(mlp: nn.Module, digits) -> None:
     x, y = digits.x[:40], digits.y[:40]
-    with pytest.raises(ShapeError, match=r"one twin: \(40, 1, 8, 8\) inputs, \(39, 1, 8, 8\) twins"):
+    with pytest.raises(
+        ShapeError, match=r"one twin: \(40, 1, 8, 8\) inputs, \(39, 1, 8, 8\) twins"
+    ):
         wl.explain.twins(mlp, x, x[1:], y)
     with pytest.raises(LabelError, match="0…9"):
         wl.explain.twins(mlp, x, x, y + 9)

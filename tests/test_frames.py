@@ -51,7 +51,9 @@ def test_centered_frame_is_translation_invariant_and_raw_is_not() -> None:
     shift = torch.full((6,), 40.0, dtype=torch.float64)
     a, b = x[:50], x[50:100]
     here, there = fitted(x, 64).frame("centered"), fitted(x + shift, 64).frame("centered")
-    torch.testing.assert_close(wl.rapidity(here(a), here(b)), wl.rapidity(there(a + shift), there(b + shift)))
+    torch.testing.assert_close(
+        wl.rapidity(here(a), here(b)), wl.rapidity(there(a + shift), there(b + shift))
+    )
     raw = fitted(x, 64).frame("raw")
     assert torch.equal(raw(a), a)
     assert (wl.rapidity(a + shift, b + shift) > wl.rapidity(a, b)).all()
@@ -70,7 +72,9 @@ def test_shrinkage_is_scikit_learns_oas(samples: int) -> None:
     x = data(samples=samples)
     frame = fitted(x, 7).frame("whitened")
     expected = torch.from_numpy(OAS().fit(x.numpy()).covariance_)
-    torch.testing.assert_close(torch.linalg.inv(frame.map @ frame.map), expected, rtol=1e-8, atol=1e-8)
+    torch.testing.assert_close(
+        torch.linalg.inv(frame.map @ frame.map), expected, rtol=1e-8, atol=1e-8
+    )
 
 
 @pytest.mark.law
@@ -81,7 +85,9 @@ def test_constant_features_can_be_whitened() -> None:
 
 @pytest.mark.message
 def test_messages() -> None:
-    with pytest.raises(UsageError, match="Unknown frame 'white'; choose one of raw, centered, whitened"):
+    with pytest.raises(
+        UsageError, match="Unknown frame 'white'; choose one of raw, centered, whitened"
+    ):
         Moments(2).frame("white")
     with pytest.raises(UsageError, match="needs reference samples; none have been seen"):
         Moments(2).frame("centered")

@@ -28,7 +28,9 @@ def pairs(seed: int, samples: int = 20, width: int = 7) -> tuple[Tensor, Tensor]
 
 
 def at_angle(theta: float, width: int = 5, seed: int = 0) -> tuple[Tensor, Tensor]:
-    """Two float64 vectors of different lengths at about this angle, and nothing aligned with an axis."""
+    """Two float64 vectors of different lengths at about this angle, and nothing aligned with an
+    axis.
+    """
     generator = torch.Generator().manual_seed(seed)
     frame = torch.linalg.qr(torch.randn(width, width, generator=generator, dtype=torch.float64)).Q
     a = 3.7 * frame[:, 0]
@@ -42,7 +44,9 @@ def exact_rapidity(a: Tensor, b: Tensor) -> mpmath.mpf:
         x = [mpmath.mpf(value) for value in a.flatten().tolist()]
         y = [mpmath.mpf(value) for value in b.flatten().tolist()]
         dot = mpmath.fsum(p * q for p, q in zip(x, y, strict=True))
-        lengths = mpmath.sqrt(mpmath.fsum(p * p for p in x)) * mpmath.sqrt(mpmath.fsum(q * q for q in y))
+        lengths = mpmath.sqrt(mpmath.fsum(p * p for p in x)) * mpmath.sqrt(
+            mpmath.fsum(q * q for q in y)
+        )
         return mpmath.atanh(dot / lengths)
 
 
@@ -54,15 +58,23 @@ def test_quantities_are_one_function_of_the_angle(seed: int) -> None:
     torch.testing.assert_close(wl.correlation(a, b), theta.cos(), atol=1e-14, rtol=0)
     torch.testing.assert_close(wl.rapidity(a, b), theta.cos().atanh(), atol=1e-12, rtol=1e-12)
     torch.testing.assert_close(wl.lorentz_factor(a, b), 1 / theta.sin(), atol=0, rtol=1e-12)
-    torch.testing.assert_close(wl.lorentz_factor(a, b), wl.rapidity(a, b).cosh(), atol=0, rtol=1e-12)
-    torch.testing.assert_close(wl.entanglement(a, b), -0.5 * torch.log1p(-(theta.cos() ** 2)), atol=1e-13, rtol=1e-12)
-    torch.testing.assert_close(wl.entanglement(a, b), wl.lorentz_factor(a, b).log(), atol=1e-13, rtol=1e-12)
+    torch.testing.assert_close(
+        wl.lorentz_factor(a, b), wl.rapidity(a, b).cosh(), atol=0, rtol=1e-12
+    )
+    torch.testing.assert_close(
+        wl.entanglement(a, b), -0.5 * torch.log1p(-(theta.cos() ** 2)), atol=1e-13, rtol=1e-12
+    )
+    torch.testing.assert_close(
+        wl.entanglement(a, b), wl.lorentz_factor(a, b).log(), atol=1e-13, rtol=1e-12
+    )
 
 
 @pytest.mark.law
 @pytest.mark.parametrize("quantity", QUANTITIES)
 @given(seeds, st.floats(1e-100, 1e100), st.floats(1e-100, 1e100))
-def test_invariant_to_rotation_scale_and_order(quantity, seed: int, scale_a: float, scale_b: float) -> None:
+def test_invariant_to_rotation_scale_and_order(
+    quantity, seed: int, scale_a: float, scale_b: float
+) -> None:
     a, b = pairs(seed)
     rotation = torch.linalg.qr(pairs(seed + 1, 7)[0]).Q
     value = quantity(a, b)
@@ -84,7 +96,9 @@ def test_rapidity_is_odd_and_entanglement_even(seed: int) -> None:
 @pytest.mark.law
 def test_entanglement_is_the_information_between_two_readings() -> None:
     a, b = at_angle(0.7)
-    weights = torch.randn(400_000, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+    weights = torch.randn(
+        400_000, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    )
     observed = np.corrcoef((weights @ a[0]).numpy(), (weights @ b[0]).numpy())[0, 1]
     information = -0.5 * math.log1p(-(observed**2))
     # the standard error of ρ is (1−ρ²)/√n, and dE/dρ = ρ/(1−ρ²): four of them
@@ -94,7 +108,9 @@ def test_entanglement_is_the_information_between_two_readings() -> None:
 @pytest.mark.law
 def test_sampling_error_of_rapidity() -> None:
     a, b = torch.randn(2, 20_000, 64, generator=torch.Generator().manual_seed(0))
-    expected = 1 / math.sqrt(64 - 2)  # the mean is known to be zero: one degree of freedom more than D − 3
+    expected = 1 / math.sqrt(
+        64 - 2
+    )  # the mean is known to be zero: one degree of freedom more than D − 3
     assert abs(float(wl.rapidity(a, b).std()) / expected - 1) < 0.03
 
 
@@ -128,7 +144,9 @@ def test_rapidity_of_displacement_against_mpmath(exponent: int, seed: int) -> No
         x = [mpmath.mpf(value) for value in a[0].tolist()]
         y = [p + mpmath.mpf(value) for p, value in zip(x, d[0].tolist(), strict=True)]
         dot = mpmath.fsum(p * q for p, q in zip(x, y, strict=True))
-        exact = mpmath.atanh(dot / mpmath.sqrt(mpmath.fsum(p * p for p in x) * mpmath.fsum(q * q for q in y)))
+        exact = mpmath.atanh(
+            dot / mpmath.sqrt(mpmath.fsum(p * p for p in x) * mpmath.fsum(q * q for q in y))
+        )
     error = abs(mpmath.mpf(float(wl.rapidity_of_displacement(a, d))) - exact)
     assert error <= (1e-10 if abs(exact) < 1e-3 else 1e-10 * abs(exact))
 
@@ -137,7 +155,9 @@ def test_rapidity_of_displacement_against_mpmath(exponent: int, seed: int) -> No
 def test_displacement_that_turns_a_vector_round() -> None:
     a = torch.tensor([[1.0, 2.0]], dtype=torch.float64)
     d = torch.tensor([[-3.0, -6.0 + 1e-5]], dtype=torch.float64)
-    torch.testing.assert_close(wl.rapidity_of_displacement(a, d), wl.rapidity(a, a + d), rtol=1e-9, atol=0)
+    torch.testing.assert_close(
+        wl.rapidity_of_displacement(a, d), wl.rapidity(a, a + d), rtol=1e-9, atol=0
+    )
     assert wl.rapidity_of_displacement(a, torch.zeros_like(a)).item() == math.inf
 
 
@@ -167,25 +187,36 @@ def test_undefined_pairs_have_a_status_and_are_never_silent(quantity, bad: float
     with pytest.warns(UndefinedPairWarning, match=r"2 of 4 pairs .* \(rows 1, 2\); .*pair_status"):
         value = quantity(a, b)
     assert torch.isnan(value).tolist() == [False, True, True, False]
-    assert wl.pair_status(a, b).tolist() == [PairStatus.OK, PairStatus.ZERO, PairStatus.NONFINITE, PairStatus.OK]
+    assert wl.pair_status(a, b).tolist() == [
+        PairStatus.OK,
+        PairStatus.ZERO,
+        PairStatus.NONFINITE,
+        PairStatus.OK,
+    ]
 
 
 @pytest.mark.law
 @pytest.mark.parametrize("quantity", QUANTITIES)
-@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float16, 2e-3), (torch.bfloat16, 2e-2), (torch.float32, 1e-5)])
+@pytest.mark.parametrize(
+    ("dtype", "tolerance"), [(torch.float16, 2e-3), (torch.bfloat16, 2e-2), (torch.float32, 1e-5)]
+)
 def test_every_dtype_is_kept(quantity, dtype: torch.dtype, tolerance: float) -> None:
     a, b = pairs(3)
     a, b = a.to(dtype), b.to(dtype)
     value = quantity(a, b)
     assert value.dtype == dtype
-    torch.testing.assert_close(value.double(), quantity(a.double(), b.double()), rtol=tolerance, atol=tolerance)
+    torch.testing.assert_close(
+        value.double(), quantity(a.double(), b.double()), rtol=tolerance, atol=tolerance
+    )
 
 
 @pytest.mark.law
 @pytest.mark.parametrize("quantity", QUANTITIES)
 def test_extreme_lengths_do_not_overflow(quantity) -> None:
     a, b = pairs(4)
-    torch.testing.assert_close(quantity(1e300 * a, 1e-300 * b), quantity(a, b), rtol=1e-12, atol=1e-13)
+    torch.testing.assert_close(
+        quantity(1e300 * a, 1e-300 * b), quantity(a, b), rtol=1e-12, atol=1e-13
+    )
 
 
 @pytest.mark.law
@@ -202,7 +233,11 @@ def test_differentiable_where_smooth(quantity) -> None:
         (torch.ones(3), torch.ones(3), r"shape \(N, D\); got \(3,\) torch.float32"),
         (torch.ones(3, 2), torch.ones(2, 2), r"one shape.*\(3, 2\).*\(2, 2\)"),
         (torch.ones(3, 2).long(), torch.ones(3, 2), r"floating.*int64.*x\.float\(\)"),
-        (torch.ones(3, 2), torch.ones(3, 2).double(), r"one shape, dtype and device.*float32.*float64"),
+        (
+            torch.ones(3, 2),
+            torch.ones(3, 2).double(),
+            r"one shape, dtype and device.*float32.*float64",
+        ),
         (torch.ones(3, 0), torch.ones(3, 0), r"at least one coordinate"),
     ],
 )

@@ -1,4 +1,6 @@
-"""Canonical correlations, their information and nulls, and CKA: against slow formulas, laws and messages."""
+"""Canonical correlations, their information and nulls, and CKA: against slow formulas, laws and
+messages.
+"""
 
 from __future__ import annotations
 
@@ -44,7 +46,9 @@ def slow_cka(a: Tensor, b: Tensor) -> float:
     def hsic(k: Tensor, other: Tensor) -> Tensor:
         n, one = len(k), torch.ones(len(k), 1, dtype=torch.float64)
         k, other = k - k.diag().diag(), other - other.diag().diag()
-        terms = (k @ other).trace() + (one.T @ k @ one) * (one.T @ other @ one) / ((n - 1) * (n - 2))
+        terms = (k @ other).trace() + (one.T @ k @ one) * (one.T @ other @ one) / (
+            (n - 1) * (n - 2)
+        )
         return (terms - 2 / (n - 2) * (one.T @ k @ other @ one)) / (n * (n - 3))
 
     k, other = a @ a.T, b @ b.T
@@ -61,7 +65,10 @@ def test_canonical_correlations_equal_the_eigenvalue_problem() -> None:
     a, b = related()
     torch.testing.assert_close(canonical_correlations(a, b, shrink=False), slow_correlations(a, b))
     torch.testing.assert_close(
-        entanglement_spectrum(a, b, shrink=False), torch.atanh(slow_correlations(a, b)), rtol=1e-9, atol=1e-9
+        entanglement_spectrum(a, b, shrink=False),
+        torch.atanh(slow_correlations(a, b)),
+        rtol=1e-9,
+        atol=1e-9,
     )
 
 
@@ -73,7 +80,9 @@ def test_unshrunk_correlations_do_not_see_invertible_maps_and_shrunk_ones_no_rot
         canonical_correlations(mixed, b, shrink=False), canonical_correlations(a, b, shrink=False)
     )
     rotation = torch.linalg.qr(normal(5, 5, seed=8))[0]
-    torch.testing.assert_close(canonical_correlations(2 * a @ rotation + 1, b), canonical_correlations(a, b))
+    torch.testing.assert_close(
+        canonical_correlations(2 * a @ rotation + 1, b), canonical_correlations(a, b)
+    )
     assert (canonical_correlations(a, b) < canonical_correlations(a, b, shrink=False)).all()
     assert float(canonical_correlations(a, a).max()) < 1
 
@@ -91,8 +100,14 @@ def test_information_is_that_of_the_covariances() -> None:
     """½ ln(|Σaa||Σbb|/|Σ|), from log-determinants."""
     a, b = related()
     together = torch.cat([a, b], 1)
-    half = 0.5 * (torch.logdet(torch.cov(a.T)) + torch.logdet(torch.cov(b.T)) - torch.logdet(torch.cov(together.T)))
-    assert gaussian_information(canonical_correlations(a, b, shrink=False)) == pytest.approx(float(half), rel=1e-9)
+    half = 0.5 * (
+        torch.logdet(torch.cov(a.T))
+        + torch.logdet(torch.cov(b.T))
+        - torch.logdet(torch.cov(together.T))
+    )
+    assert gaussian_information(canonical_correlations(a, b, shrink=False)) == pytest.approx(
+        float(half), rel=1e-9
+    )
 
 
 @pytest.mark.law
@@ -106,7 +121,9 @@ def test_the_null_is_exact(samples: int, p: int, q: int) -> None:
     )  # fmt: skip
     error = float(found.std()) / math.sqrt(len(found))
     assert abs(float(found.mean()) - independent_information(samples, p, q)) < 4 * error
-    assert independent_information(samples, p, q) == pytest.approx(independent_information(samples, q, p), rel=1e-12)
+    assert independent_information(samples, p, q) == pytest.approx(
+        independent_information(samples, q, p), rel=1e-12
+    )
 
 
 @pytest.mark.law
@@ -115,7 +132,9 @@ def test_permutation_null_finds_what_is_there_and_nothing_else() -> None:
     assert permutation_null(a, b, shuffles=99).p == 0.01
     found = permutation_null(a, normal(60, 3, seed=9), shuffles=99, shrink=False)
     assert found.p > 0.05
-    assert found.null_mean == pytest.approx(independent_information(60, 5, 3), abs=4 * found.null_sd / 99**0.5)
+    assert found.null_mean == pytest.approx(
+        independent_information(60, 5, 3), abs=4 * found.null_sd / 99**0.5
+    )
 
 
 @pytest.mark.oracle
@@ -146,7 +165,9 @@ def test_cka_in_float32_survives_a_large_mean() -> None:
     """Without removing the batch mean first the error is about 1e-2."""
     a, b = related(100, 20, 10)
     shifted = (a + 100).float(), (b - 100).float()
-    assert cka(*shifted) == pytest.approx(cka(a, b), abs=2e-4)  # rounding of the inputs themselves at 100
+    assert cka(*shifted) == pytest.approx(
+        cka(a, b), abs=2e-4
+    )  # rounding of the inputs themselves at 100
     assert cka(a.float(), b.float()) == pytest.approx(cka(a, b), abs=1e-6)
 
 

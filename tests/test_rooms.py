@@ -37,13 +37,17 @@ SOURCE = Path(worldline.__file__).parent
 
 
 def imported_rooms(path: Path) -> set[str]:
-    """Rooms that a file imports, also inside functions; ``from worldline import x`` counts as room x."""
+    """Rooms that a file imports, also inside functions; ``from worldline import x`` counts as room
+    x.
+    """
     rooms = set()
     for node in ast.walk(ast.parse(path.read_text("utf-8"))):
         if isinstance(node, ast.Import):
             rooms |= {name.name for name in node.names}
         elif isinstance(node, ast.ImportFrom) and node.module == "worldline":
-            rooms |= {f"worldline.{name.name}" for name in node.names if not name.name.startswith("__")}
+            rooms |= {
+                f"worldline.{name.name}" for name in node.names if not name.name.startswith("__")
+            }
         elif isinstance(node, ast.ImportFrom):
             rooms.add(node.module or "")
     return {name.split(".")[1] for name in rooms if name.startswith("worldline.")}
@@ -71,23 +75,44 @@ def test_public_names_are_sorted_and_there() -> None:
         names = list(module.__all__)
         # constants, then classes, then functions, each sorted: the order of the linter
         kinds = [
-            0 if name.isupper() and len(name) > 1 and not name.isdigit() else 1 if name[0].isupper() else 2
+            0
+            if name.isupper() and len(name) > 1 and not name.isdigit()
+            else 1
+            if name[0].isupper()
+            else 2
             for name in names
         ]
-        assert kinds == sorted(kinds) or names == sorted(names), f"{module.__name__}.__all__ is not sorted"
+        assert kinds == sorted(kinds) or names == sorted(names), (
+            f"{module.__name__}.__all__ is not sorted"
+        )
         missing = [name for name in names if not hasattr(module, name)]
         assert not missing, f"{module.__name__} promises {missing}"
 
 
 @pytest.mark.law
 def test_compute_never_prints_plots_or_touches_files() -> None:
-    for room in ("geometry", "encoder", "nullmodel", "trace", "attacks", "checks", "explain", "compare", "inputs.py"):
+    for room in (
+        "geometry",
+        "encoder",
+        "nullmodel",
+        "trace",
+        "attacks",
+        "checks",
+        "explain",
+        "compare",
+        "inputs.py",
+    ):
         paths = [SOURCE / room] if room.endswith(".py") else list((SOURCE / room).glob("*.py"))
         for path in paths:
             tree = ast.parse(path.read_text("utf-8"))
             names = {node.id for node in ast.walk(tree) if isinstance(node, ast.Name)}
             modules = {node.module for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)}
-            modules |= {name.name for node in ast.walk(tree) if isinstance(node, ast.Import) for name in node.names}
+            modules |= {
+                name.name
+                for node in ast.walk(tree)
+                if isinstance(node, ast.Import)
+                for name in node.names
+            }
             assert not names & {"print", "open"}, path
             assert not modules & {"pathlib", "os", "rich", "bokeh", "matplotlib.pyplot"}, path
 
@@ -121,7 +146,9 @@ sys.exit(failed > 0 or tried < 50)
 
 @pytest.mark.law
 def test_examples_run_with_shapes_and_types_enforced() -> None:
-    done = subprocess.run([sys.executable, "-c", EXAMPLES], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", EXAMPLES], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stdout[-3000:] + done.stderr[-3000:]
 
 
@@ -144,5 +171,9 @@ def test_every_public_function_has_an_example() -> None:
         module = importlib.import_module(f"worldline.{room}")
         for name in module.__all__:
             thing = getattr(module, name)
-            if callable(thing) and not isinstance(thing, type) and thing.__module__.startswith("worldline"):
+            if (
+                callable(thing)
+                and not isinstance(thing, type)
+                and thing.__module__.startswith("worldline")
+            ):
                 assert ">>>" in (thing.__doc__ or ""), f"{room}.{name} has no example"

@@ -1,4 +1,6 @@
-"""The exact search of pairs: against a double loop, for any tiles, with ties, conditions and degenerate features."""
+"""The exact search of pairs: against a double loop, for any tiles, with ties, conditions and
+degenerate features.
+"""
 
 from __future__ import annotations
 
@@ -30,7 +32,9 @@ def slow(
     least: float = 0.0,
     groups: Tensor | None = None,
 ) -> dict[int, list[tuple[float, int, int]]]:
-    """By the definition: every pair in float64, conditions, sign, and order by −|φ|, first, second index."""
+    """By the definition: every pair in float64, conditions, sign, and order by −|φ|, first, second
+    index.
+    """
     seen = View(features, frame).exact(torch.arange(len(features)))
     found: dict[int, list[tuple[float, int, int]]] = {1: [], -1: []}
     for i in range(len(features)):
@@ -54,7 +58,10 @@ def slow(
 def listed(found: TopPairs) -> dict[int, list[tuple[float, int, int]]]:
     return {
         sign: [
-            (-abs(v), i, j) for v, i, j in zip(it.rapidity.tolist(), it.first.tolist(), it.second.tolist(), strict=True)
+            (-abs(v), i, j)
+            for v, i, j in zip(
+                it.rapidity.tolist(), it.first.tolist(), it.second.tolist(), strict=True
+            )
         ]
         for sign, it in ((1, found.merged), (-1, found.opposed))
     }
@@ -63,7 +70,9 @@ def listed(found: TopPairs) -> dict[int, list[tuple[float, int, int]]]:
 @pytest.mark.oracle
 @given(data=st.data())
 def test_search_equals_the_double_loop_for_any_tiles(data: st.DataObject) -> None:
-    """Small integers, so that ties, copies, opposite and zero vectors are common; normal numbers beside them."""
+    """Small integers, so that ties, copies, opposite and zero vectors are common; normal numbers
+    beside them.
+    """
     size, width = data.draw(st.integers(2, 20)), data.draw(st.integers(1, 4))
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**31)))
     integers = data.draw(st.booleans())
@@ -71,7 +80,11 @@ def test_search_equals_the_double_loop_for_any_tiles(data: st.DataObject) -> Non
     if not integers:
         features = torch.randn(size, width, generator=generator)
     labels = torch.randint(0, 3, (size,), generator=generator) if data.draw(st.booleans()) else None
-    inputs = torch.randint(0, 3, (size, 2), generator=generator).float() if data.draw(st.booleans()) else None
+    inputs = (
+        torch.randint(0, 3, (size, 2), generator=generator).float()
+        if data.draw(st.booleans())
+        else None
+    )
     groups = torch.randint(0, 9, (size,), generator=generator) if data.draw(st.booleans()) else None
     least = data.draw(st.sampled_from([0.0, 1.0, 2.0, 2.5]))
     pairs = count_pairs(size, labels)
@@ -82,24 +95,42 @@ def test_search_equals_the_double_loop_for_any_tiles(data: st.DataObject) -> Non
     if frame is None and integers:
         frame = Frame("centered", origin=torch.full((width,), 0.5, dtype=torch.float64))
     expected = slow(features, k, frame or centered(features), labels, inputs, least, groups)
-    options = {"frame": frame, "labels": labels, "inputs": inputs, "least_distance": least, "groups": groups}
+    options = {
+        "frame": frame,
+        "labels": labels,
+        "inputs": inputs,
+        "least_distance": least,
+        "groups": groups,
+    }
     for block in {1, data.draw(st.integers(2, 25)), 1024}:
         found = top_pairs(features, k, block=block, **options)
         assert listed(found) == expected
         strongest = found.strongest(k)
-        assert listed(TopPairs(strongest, strongest, 0, strongest.first))[1] == sorted(expected[1] + expected[-1])[:k]
+        assert (
+            listed(TopPairs(strongest, strongest, 0, strongest.first))[1]
+            == sorted(expected[1] + expected[-1])[:k]
+        )
 
 
 @pytest.mark.law
 @pytest.mark.parametrize(
     ("name", "dtype"),
-    [("raw", torch.float32), ("centered", torch.float64), ("centered", torch.float16), ("whitened", torch.float32)],
+    [
+        ("raw", torch.float32),
+        ("centered", torch.float64),
+        ("centered", torch.float16),
+        ("whitened", torch.float32),
+    ],
 )
 def test_answer_does_not_depend_on_the_tiles(name, dtype) -> None:
-    """Clustered features by class, where most early thresholds are wrong, and far pairs alone, which drops most of the best."""
+    """Clustered features by class, where most early thresholds are wrong, and far pairs alone,
+    which drops most of the best.
+    """
     generator = torch.Generator().manual_seed(1)
     labels = torch.randint(5, (500,), generator=generator)
-    features = torch.randn(500, 24, generator=generator) + torch.randn(5, 24, generator=generator)[labels]
+    features = (
+        torch.randn(500, 24, generator=generator) + torch.randn(5, 24, generator=generator)[labels]
+    )
     inputs = features[:, :6] + 0.5 * torch.randn(500, 6, generator=generator)
     features = features.to(dtype)
     moments = Moments(24, scatter=True)
@@ -107,16 +138,28 @@ def test_answer_does_not_depend_on_the_tiles(name, dtype) -> None:
     frame = moments.frame(name)
     least = float(torch.pdist(inputs[:300]).quantile(0.7))
     answers = [
-        top_pairs(features, 200, frame=frame, labels=labels, inputs=inputs, least_distance=least, block=block)
+        top_pairs(
+            features,
+            200,
+            frame=frame,
+            labels=labels,
+            inputs=inputs,
+            least_distance=least,
+            block=block,
+        )
         for block in (1024, 200, 97)
     ]
     for answer in answers[1:]:
         assert listed(answer) == listed(answers[0])
-        torch.testing.assert_close(answer.merged.distance, answers[0].merged.distance, rtol=0, atol=0)
+        torch.testing.assert_close(
+            answer.merged.distance, answers[0].merged.distance, rtol=0, atol=0
+        )
     assert len(answers[0].merged) == len(answers[0].opposed) == 200
     assert float(answers[0].merged.distance.min()) >= least
     expected = slow(features[:40], 40, frame, labels[:40], inputs[:40], least)
-    small = top_pairs(features[:40], 40, frame=frame, labels=labels[:40], inputs=inputs[:40], least_distance=least)
+    small = top_pairs(
+        features[:40], 40, frame=frame, labels=labels[:40], inputs=inputs[:40], least_distance=least
+    )
     assert listed(small) == expected
 
 
@@ -156,7 +199,9 @@ def test_coarser_products_do_not_change_the_answer() -> None:
 
 @pytest.mark.law
 def test_collapsed_features_give_the_first_pairs() -> None:
-    """All directions equal: every pair is at +∞, ties go by index, also where more tie than can wait."""
+    """All directions equal: every pair is at +∞, ties go by index, also where more tie than can
+    wait.
+    """
     features = torch.ones(300, 3) * torch.arange(1, 301)[:, None]
     found = top_pairs(features, 5, frame=Frame("raw"), block=64)
     assert found.merged.rapidity.tolist() == [torch.inf] * 5
@@ -204,10 +249,16 @@ def test_random_pairs_are_uniform_over_the_eligible_ones() -> None:
     counts = torch.zeros(6, 6)
     for seed in range(2000):
         first, second = random_pairs(6, labels, 5, torch.Generator().manual_seed(seed))
-        counts.index_put_((torch.minimum(first, second), torch.maximum(first, second)), torch.ones(5), accumulate=True)
+        counts.index_put_(
+            (torch.minimum(first, second), torch.maximum(first, second)),
+            torch.ones(5),
+            accumulate=True,
+        )
     eligible = counts[counts > 0]
     assert len(eligible) == count_pairs(6, labels)
-    assert float((eligible - 10_000 / len(eligible)).abs().max()) < 5 * (10_000 / len(eligible)) ** 0.5
+    assert (
+        float((eligible - 10_000 / len(eligible)).abs().max()) < 5 * (10_000 / len(eligible)) ** 0.5
+    )
     everyone = random_pairs(6, labels, 15, torch.Generator())
     assert len(everyone[0]) == count_pairs(6, labels)
     first, second = random_pairs(50, None, 100, torch.Generator().manual_seed(0))
@@ -241,8 +292,16 @@ def test_searches_that_cannot_be() -> None:
         ({"k": 0}, UsageError, "at least 1; got 0"),
         ({"k": 1, "labels": torch.ones(10).long()}, LabelError, "All 10 samples have the label 1"),
         ({"k": 1, "labels": torch.ones(9).long()}, LabelError, "10 samples, 9 labels"),
-        ({"k": 1, "inputs": torch.ones(9, 2)}, ShapeError, "one row of inputs for each sample: 10 samples, 9 rows"),
-        ({"k": 1, "features": torch.ones(10)}, ShapeError, r"floating tensor \(N, D\); got \(10,\)"),
+        (
+            {"k": 1, "inputs": torch.ones(9, 2)},
+            ShapeError,
+            "one row of inputs for each sample: 10 samples, 9 rows",
+        ),
+        (
+            {"k": 1, "features": torch.ones(10)},
+            ShapeError,
+            r"floating tensor \(N, D\); got \(10,\)",
+        ),
         ({"k": 1, "features": torch.ones(1, 3)}, ShapeError, "two samples"),
         (
             {"k": 1, "features": features.index_fill(0, torch.tensor([4, 7]), torch.nan)},
@@ -266,7 +325,9 @@ def test_faiss_is_asked_for_in_words(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_faiss_finds_what_the_exact_search_finds() -> None:
     generator = torch.Generator().manual_seed(0)
     labels = torch.randint(4, (800,), generator=generator)
-    features = torch.randn(800, 8, generator=generator) + torch.randn(4, 8, generator=generator)[labels]
+    features = (
+        torch.randn(800, 8, generator=generator) + torch.randn(4, 8, generator=generator)[labels]
+    )
     inputs = torch.rand(800, 3, generator=generator)
     options = {"labels": labels, "inputs": inputs, "least_distance": 0.5}
     exact = top_pairs(features, 30, **options)

@@ -27,7 +27,9 @@ def test_plane_coordinates_rebuild_the_pair(seed: int) -> None:
     a, b = normal(2, 10, 6, seed=seed)
     basis, coordinates = spacetime.plane(a, b)
     torch.testing.assert_close(basis @ coordinates, torch.stack((a, b), -1))
-    torch.testing.assert_close(basis.transpose(1, 2) @ basis, torch.eye(2, dtype=torch.float64).expand(10, 2, 2))
+    torch.testing.assert_close(
+        basis.transpose(1, 2) @ basis, torch.eye(2, dtype=torch.float64).expand(10, 2, 2)
+    )
 
 
 @pytest.mark.law
@@ -81,7 +83,9 @@ def test_a_layer_moves_the_event_by_its_lorentz_matrix(seed: int) -> None:
 @pytest.mark.law
 def test_speed_limit_holds_for_200_000_pairs_and_is_reached() -> None:
     generator = torch.Generator().manual_seed(0)
-    layer, a, b = (torch.randn(200_000, 2, 2, generator=generator, dtype=torch.float64) for _ in range(3))
+    layer, a, b = (
+        torch.randn(200_000, 2, 2, generator=generator, dtype=torch.float64) for _ in range(3)
+    )
     a, b = a[:, 0], b[:, 0]
     before = wl.rapidity(a, b)
     after = wl.rapidity((layer @ a[..., None]).squeeze(-1), (layer @ b[..., None]).squeeze(-1))
@@ -108,7 +112,9 @@ def test_layer_boost_bounds_the_change_of_rapidity(seed: int) -> None:
 
 @pytest.mark.law
 def test_signs_are_kept_by_the_limit() -> None:
-    """A layer that turns a correlated pair into an anti-correlated one uses the sum of both rapidities."""
+    """A layer that turns a correlated pair into an anti-correlated one uses the sum of both
+    rapidities.
+    """
     weight = torch.diag(torch.tensor([1.0, 10.0], dtype=torch.float64))
     a = torch.tensor([[1.0, 0.3]], dtype=torch.float64)
     b = torch.tensor([[1.0, -0.3]], dtype=torch.float64)
@@ -119,8 +125,12 @@ def test_signs_are_kept_by_the_limit() -> None:
 
 @pytest.mark.law
 def test_speed_limit_of_known_layers() -> None:
-    assert spacetime.speed_limit(torch.diag(torch.tensor([4.0, 2.0, 1.0]))) == pytest.approx(math.log(4))
-    assert spacetime.speed_limit(torch.linalg.qr(normal(6, 6, seed=0)).Q) == pytest.approx(0, abs=1e-12)
+    assert spacetime.speed_limit(torch.diag(torch.tensor([4.0, 2.0, 1.0]))) == pytest.approx(
+        math.log(4)
+    )
+    assert spacetime.speed_limit(torch.linalg.qr(normal(6, 6, seed=0)).Q) == pytest.approx(
+        0, abs=1e-12
+    )
     assert spacetime.speed_limit(torch.ones(3, 3)) == math.inf
     assert spacetime.speed_limit(torch.ones(2, 3)) == math.inf
 

@@ -28,12 +28,16 @@ def test_models_are_accurate_and_adversarial_training_helps(name: str, digits) -
     if name.endswith("-adv"):
         attack = wl.attacks.PGD(epsilon=0.15)
         plain = wl.zoo.load(name.removesuffix("-adv"))
-        robust, fragile = (attack(m, digits.x, digits.y).success.float().mean() for m in (model, plain))
+        robust, fragile = (
+            attack(m, digits.x, digits.y).success.float().mean() for m in (model, plain)
+        )
         assert robust < fragile - 0.3
 
 
 @pytest.mark.law
-def test_training_is_deterministic_cached_by_content_and_survives_a_broken_cache(monkeypatch, tmp_path) -> None:
+def test_training_is_deterministic_cached_by_content_and_survives_a_broken_cache(
+    monkeypatch, tmp_path
+) -> None:
     monkeypatch.setenv("WORLDLINE_CACHE", str(tmp_path))
     state = torch.get_rng_state()
     epochs: list[int] = []

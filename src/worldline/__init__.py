@@ -86,7 +86,9 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'worldline' has no attribute {name!r}")
     if name in _ROOMS:
         return import_module(f"worldline.{name}")
-    return getattr(import_module("worldline.checks" if name == "check_model" else "worldline.geometry"), name)
+    return getattr(
+        import_module("worldline.checks" if name == "check_model" else "worldline.geometry"), name
+    )
 
 
 def __dir__() -> list[str]:

@@ -1,4 +1,6 @@
-"""A result as a notebook shows it: a sentence and a short table, escaped, without style or script."""
+"""A result as a notebook shows it: a sentence and a short table, escaped, without style or
+script.
+"""
 
 from __future__ import annotations
 

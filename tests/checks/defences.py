@@ -91,12 +91,16 @@ class Median(nn.Module):
         self.model = model
 
     def forward(self, x: Tensor) -> Tensor:
-        windows = nn.functional.unfold(nn.functional.pad(x.detach(), (1, 1, 1, 1), mode="replicate"), 3)
+        windows = nn.functional.unfold(
+            nn.functional.pad(x.detach(), (1, 1, 1, 1), mode="replicate"), 3
+        )
         return self.model(windows.median(1).values.view_as(x))
 
 
 class Steep(nn.Module):
-    """Sigmoids that are steep at test time: most have no slope in float32 (Nayebi and Ganguli 2017)."""
+    """Sigmoids that are steep at test time: most have no slope in float32 (Nayebi and Ganguli
+    2017).
+    """
 
     def __init__(self, gain: float = 1.0) -> None:
         super().__init__()
@@ -106,8 +110,12 @@ class Steep(nn.Module):
         return torch.sigmoid(self.gain * x)
 
 
-def fitted(model: nn.Module, data: Data, *, temperature: float = 1.0, epochs: int = 30, seed: int = 0) -> nn.Module:
-    """Trained on the reference digits in a second or two; the cross-entropy at a temperature, as in distillation."""
+def fitted(
+    model: nn.Module, data: Data, *, temperature: float = 1.0, epochs: int = 30, seed: int = 0
+) -> nn.Module:
+    """Trained on the reference digits in a second or two; the cross-entropy at a temperature, as in
+    distillation.
+    """
     generator = torch.Generator().manual_seed(seed)
     optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
     steep = [module for module in model.modules() if isinstance(module, Steep)]
@@ -115,7 +123,9 @@ def fitted(model: nn.Module, data: Data, *, temperature: float = 1.0, epochs: in
         for module in steep:
             module.gain = 1 + 39 * epoch / (epochs - 1)
         for rows in torch.randperm(len(data.reference_x), generator=generator).split(64):
-            loss = nn.functional.cross_entropy(model(data.reference_x[rows]) / temperature, data.reference_y[rows])
+            loss = nn.functional.cross_entropy(
+                model(data.reference_x[rows]) / temperature, data.reference_y[rows]
+            )
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
@@ -126,7 +136,9 @@ def fitted(model: nn.Module, data: Data, *, temperature: float = 1.0, epochs: in
 
 
 def perceptron(*front: nn.Module, width: int = 64, act: type[nn.Module] = nn.ReLU) -> nn.Module:
-    return nn.Sequential(*front, nn.Linear(width, 64), act(), nn.Linear(64, 64), act(), nn.Linear(64, 10))
+    return nn.Sequential(
+        *front, nn.Linear(width, 64), act(), nn.Linear(64, 64), act(), nn.Linear(64, 10)
+    )
 
 
 def broken(data: Data, seed: int = 0) -> dict[str, nn.Module]:
@@ -138,7 +150,9 @@ def broken(data: Data, seed: int = 0) -> dict[str, nn.Module]:
             "rounded inputs": Rounded(base),
             "thermometer": fitted(perceptron(Thermometer(), width=512), data, seed=seed),
             "saturated logits": Scaled(base),
-            "distilled": fitted(perceptron(nn.Flatten()), data, temperature=100.0, epochs=40, seed=seed),
+            "distilled": fitted(
+                perceptron(nn.Flatten()), data, temperature=100.0, epochs=40, seed=seed
+            ),
             "noise": Noisy(base),
             "random resizing": Resized(base),
             "jpeg": Jpeg(base),

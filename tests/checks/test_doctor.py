@@ -31,7 +31,18 @@ def run(*arguments: str | Path) -> Result:
 @pytest.fixture(scope="module")
 def finished(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("runs") / "mlp"
-    result = run("doctor", "mlp", "--samples", "60", "--steps", "30", "--attack-selftest", "--out", out, "--json")
+    result = run(
+        "doctor",
+        "mlp",
+        "--samples",
+        "60",
+        "--steps",
+        "30",
+        "--attack-selftest",
+        "--out",
+        out,
+        "--json",
+    )
     assert result.exit_code == 0, result.output
     (out / "stdout.json").write_text(result.stdout)
     return out
@@ -51,12 +62,20 @@ def test_doctor_writes_what_it_says(finished: Path) -> None:
     assert len(set(table["name"].to_pylist())) == len(table)
     assert set(table["about"].to_pylist()) == {"model", "evaluation", "attack"}
     worst = [row["accuracy"] for row in stored["worst_case"]]
-    assert [row["attack"] for row in stored["worst_case"]] == ["none", "APGD-30 (CE)", "APGD-30 (targeted DLR)"]
+    assert [row["attack"] for row in stored["worst_case"]] == [
+        "none",
+        "APGD-30 (CE)",
+        "APGD-30 (targeted DLR)",
+    ]
     assert worst == sorted(worst, reverse=True)
     assert worst[0] == stored["clean_accuracy"]
     assert worst[-1] == stored["adversarial_accuracy"] < stored["noise_accuracy"]
     assert stored["trustworthy"]
-    assert stored["selftest"]["planted"] >= stored["selftest"]["found"] > stored["selftest"]["found_at_random"]
+    assert (
+        stored["selftest"]["planted"]
+        >= stored["selftest"]["found"]
+        > stored["selftest"]["found_at_random"]
+    )
     curve = stored["curve"]
     assert {"norm", "attack", "samples", "chance", "points"} == set(curve)
     assert curve["points"][-1]["accuracy"] <= curve["chance"]
@@ -68,12 +87,21 @@ def test_doctor_writes_what_it_says(finished: Path) -> None:
 @pytest.mark.end_to_end
 def test_the_configuration_runs_again_to_the_same_numbers(tmp_path: Path) -> None:
     first = run("doctor", "--model", "linear", *QUICK, "--out", tmp_path / "a", "--json")
-    assert tomllib.loads((tmp_path / "a" / "config.toml").read_text())["doctor"]["attack"] == "strong"
-    again = run("doctor", "--config", tmp_path / "a" / "config.toml", "--out", tmp_path / "b", "--json")
+    assert (
+        tomllib.loads((tmp_path / "a" / "config.toml").read_text())["doctor"]["attack"] == "strong"
+    )
+    again = run(
+        "doctor", "--config", tmp_path / "a" / "config.toml", "--out", tmp_path / "b", "--json"
+    )
     documents = [{**json.loads(result.stdout), "report": ""} for result in (first, again)]
     assert documents[0] == documents[1]
     stamp = (tmp_path / "a" / "summary.json").stat().st_mtime_ns
-    assert run("doctor", "--model", "linear", *QUICK, "--out", tmp_path / "a", "--resume", "--quiet").exit_code == 0
+    assert (
+        run(
+            "doctor", "--model", "linear", *QUICK, "--out", tmp_path / "a", "--resume", "--quiet"
+        ).exit_code
+        == 0
+    )
     assert (tmp_path / "a" / "summary.json").stat().st_mtime_ns == stamp
 
 
@@ -129,21 +157,61 @@ def test_the_words_on_the_terminal_and_the_exit_code(here: Path) -> None:
     ):
         assert words in broken.stdout, words
     assert "Warning: gradient: 100.0% of the inputs have a gradient that is zero" in broken.stderr
-    good = run("doctor", "linear", "--samples", "20", "--steps", "20", "--thorough", "--strict", "--out", "good")
+    good = run(
+        "doctor",
+        "linear",
+        "--samples",
+        "20",
+        "--steps",
+        "20",
+        "--thorough",
+        "--strict",
+        "--out",
+        "good",
+    )
     assert good.exit_code == 0, good.output
-    for words in ("APGD-100 (DLR)", "Square (5,000 queries)", "AutoAttack", "None of 24 checks warns"):
+    for words in (
+        "APGD-100 (DLR)",
+        "Square (5,000 queries)",
+        "AutoAttack",
+        "None of 24 checks warns",
+    ):
         assert words in good.stdout, words
     assert good.stderr == ""
 
 
 @pytest.mark.end_to_end
 def test_two_classes_and_an_attack_of_ones_own(here: Path) -> None:
-    two = run("doctor", "nets.py:two", "--data", "two.npz", "--samples", "20", "--steps", "5", "--norm", "l2", "--json")
+    two = run(
+        "doctor",
+        "nets.py:two",
+        "--data",
+        "two.npz",
+        "--samples",
+        "20",
+        "--steps",
+        "5",
+        "--norm",
+        "l2",
+        "--json",
+    )
     assert two.exit_code == 0, two.output
     summary = json.loads(two.stdout)
-    assert [row["attack"] for row in summary["worst_case"]][1:] == ["APGD-5 (CE)", "APGD-5 (targeted CE)"]
+    assert [row["attack"] for row in summary["worst_case"]][1:] == [
+        "APGD-5 (CE)",
+        "APGD-5 (targeted CE)",
+    ]
     idle = json.loads(
-        run("doctor", "linear", "--samples", "20", "--attack", "nets.py:idle", "--attack-selftest", "--json").stdout
+        run(
+            "doctor",
+            "linear",
+            "--samples",
+            "20",
+            "--attack",
+            "nets.py:idle",
+            "--attack-selftest",
+            "--json",
+        ).stdout
     )
     status = {check["name"]: check["status"] for check in idle["checks"]}
     assert (status["noise"], status["fgsm"], status["planted"]) == ("warned", "warned", "warned")
@@ -151,7 +219,11 @@ def test_two_classes_and_an_attack_of_ones_own(here: Path) -> None:
 
 
 BAD = [
-    (["--attack", "cw"], 2, "--attack is strong, pgd, fgsm, package.module:callable or file.py:callable; got 'cw'"),
+    (
+        ["--attack", "cw"],
+        2,
+        "--attack is strong, pgd, fgsm, package.module:callable or file.py:callable; got 'cw'",
+    ),
     (["mlp", "--model", "cnn"], 2, "Name the model once"),
     (["--eps", "0"], 2, "--eps must be positive"),
     (["nets.py:exits"], 3, "code that was loaded ended the program (SystemExit: 5)"),
@@ -164,7 +236,9 @@ BAD = [
 
 @pytest.mark.message
 @pytest.mark.parametrize(("arguments", "code", "words"), BAD, ids=[" ".join(row[0]) for row in BAD])
-def test_bad_input_is_one_sentence_and_an_exit_code(arguments: list[str], code: int, words: str, here: Path) -> None:
+def test_bad_input_is_one_sentence_and_an_exit_code(
+    arguments: list[str], code: int, words: str, here: Path
+) -> None:
     result = run("doctor", *arguments)
     assert result.exit_code == code, result.output
     assert words in result.stderr

@@ -1,4 +1,6 @@
-"""Is the evaluation trustworthy? Known broken defences are flagged, each by the right check; honest models are not."""
+"""Is the evaluation trustworthy? Known broken defences are flagged, each by the right check; honest
+models are not.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,15 @@ from torch import Tensor, nn
 
 import worldline as wl
 from worldline.attacks import FGSM, PGD, Square, WorstCase, noise_twin, strong_attack
-from worldline.checks import Check, Curve, CurvePoint, accuracy_curve, check_evaluation, fit_standin, plant_and_attack
+from worldline.checks import (
+    Check,
+    Curve,
+    CurvePoint,
+    accuracy_curve,
+    check_evaluation,
+    fit_standin,
+    plant_and_attack,
+)
 from worldline.checks.curve import wilson
 from worldline.errors import UsageError
 
@@ -24,7 +34,13 @@ SLOW = ("cnn", "cnn-adv", "vit")
 
 
 def examine(
-    model: nn.Module, digits, *, attack=None, epsilon: float = EPSILON, norm: str = "linf", samples: int = SAMPLES
+    model: nn.Module,
+    digits,
+    *,
+    attack=None,
+    epsilon: float = EPSILON,
+    norm: str = "linf",
+    samples: int = SAMPLES,
 ) -> dict[str, Check]:
     """Every check, as ``worldline doctor`` runs them, on fewer samples."""
     x, y = digits.x[:samples], digits.y[:samples]
@@ -44,7 +60,18 @@ def warned(checks: dict[str, Check]) -> set[str]:
 
 
 NAMES = [
-    *("deterministic", "logits", "gradient", "ball", "rounding", "chance", "noise", "fgsm", "steps", "curve"),
+    *(
+        "deterministic",
+        "logits",
+        "gradient",
+        "ball",
+        "rounding",
+        "chance",
+        "noise",
+        "fgsm",
+        "steps",
+        "curve",
+    ),
     *("unbounded", "restarts", "gradient-free", "transfer"),
 ]
 
@@ -77,11 +104,15 @@ def test_a_broken_defence_is_flagged_by_the_right_checks(name: str, broken, digi
     assert warned(checks) >= BROKEN[name]
     for check in checks.values():
         assert check.source
-        assert check.status == "not applicable" or (check.value is not None and check.threshold is not None)
+        assert check.status == "not applicable" or (
+            check.value is not None and check.threshold is not None
+        )
 
 
 @pytest.mark.law
-@pytest.mark.parametrize(("name", "seed"), [*((name, 0) for name in wl.zoo.names()), ("linear", 1), ("mlp", 1)])
+@pytest.mark.parametrize(
+    ("name", "seed"), [*((name, 0) for name in wl.zoo.names()), ("linear", 1), ("mlp", 1)]
+)
 def test_no_model_of_the_zoo_is_flagged(name: str, seed: int, digits) -> None:
     model = wl.zoo.load(name, seed=seed)
     assert warned(examine(model, digits, samples=FEW if name in SLOW else SAMPLES)) == set()
@@ -96,13 +127,20 @@ def test_nothing_is_flagged_in_l2_either(mlp: nn.Module, digits) -> None:
 @pytest.mark.law
 def test_broken_attacks_on_an_honest_model_are_flagged(mlp: nn.Module, digits) -> None:
     few = PGD(epsilon=EPSILON, steps=2, step_size=0.01, random_start=False)
-    assert {"steps", "gradient-free", "transfer", "fgsm"} <= warned(examine(mlp, digits, attack=few))
+    assert {"steps", "gradient-free", "transfer", "fgsm"} <= warned(
+        examine(mlp, digits, attack=few)
+    )
     x, y = digits.x[:SAMPLES], digits.y[:SAMPLES]
     good = strong_attack(epsilon=EPSILON, classes=10, steps=20)
 
     def flagged(model: nn.Module, twin: Tensor) -> set[str]:
         noise = noise_twin(x, twin, generator=torch.Generator().manual_seed(0))
-        return warned({c.name: c for c in check_evaluation(model, x, noise, twin, y, attack=good, epsilon=EPSILON)})
+        return warned(
+            {
+                c.name: c
+                for c in check_evaluation(model, x, noise, twin, y, attack=good, epsilon=EPSILON)
+            }
+        )
 
     assert flagged(mlp, good(mlp, x, y).x) == set()
     assert {"noise", "fgsm"} <= flagged(mlp, x)
@@ -110,7 +148,8 @@ def test_broken_attacks_on_an_honest_model_are_flagged(mlp: nn.Module, digits) -
     assert "ball" in flagged(mlp, x - 0.1)
     found = good(mlp, x, y).x
     assert "rounding" in flagged(
-        lambda z: mlp(z) * (z * 255 - (z * 255).round()).abs().amax((1, 2, 3))[:, None].gt(1e-3), found
+        lambda z: mlp(z) * (z * 255 - (z * 255).round()).abs().amax((1, 2, 3))[:, None].gt(1e-3),
+        found,
     )
     upside_down = nn.Sequential(mlp, Turned())
     assert "chance" in flagged(upside_down, good(upside_down, x, y).x)
@@ -130,7 +169,9 @@ def test_a_check_that_cannot_run_says_so(mlp: nn.Module, digits) -> None:
     def away(model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
         return (x + 0.1).clamp(0, 1)
 
-    checks = check_evaluation(mlp, x, x, away(mlp, x, y), y, attack=away, epsilon=0.1, thorough=True, queries=5)
+    checks = check_evaluation(
+        mlp, x, x, away(mlp, x, y), y, attack=away, epsilon=0.1, thorough=True, queries=5
+    )
     idle = {check.name: check.sentence for check in checks if check.status == "not applicable"}
     assert set(idle) == {"steps", "restarts", "curve", "unbounded", "transfer"}
     assert "Only the steps of PGD and APGD can be doubled" in idle["steps"]
@@ -138,7 +179,9 @@ def test_a_check_that_cannot_run_says_so(mlp: nn.Module, digits) -> None:
     doubled = check_evaluation(mlp, x, x, x, y, attack=FGSM(epsilon=0.1), epsilon=0.1)
     assert {c.name for c in doubled if c.status == "not applicable"} >= {"fgsm", "steps"}
     mixed = WorstCase([away, PGD(epsilon=0.1, steps=2)])
-    status = {c.name: c.status for c in check_evaluation(mlp, x, x, x, y, attack=mixed, epsilon=0.1)}
+    status = {
+        c.name: c.status for c in check_evaluation(mlp, x, x, x, y, attack=mixed, epsilon=0.1)
+    }
     assert status["steps"] == "warned"
 
 
@@ -151,7 +194,9 @@ def test_what_the_model_raises_becomes_a_check_that_quotes_it(mlp: nn.Module, di
             raise KeyError("no gradients here")
         return mlp(z)
 
-    checks = {c.name: c for c in check_evaluation(moody, x, x, x, y, attack=PGD(epsilon=0.1), epsilon=0.1)}
+    checks = {
+        c.name: c for c in check_evaluation(moody, x, x, x, y, attack=PGD(epsilon=0.1), epsilon=0.1)
+    }
     assert checks["gradient"].status == "warned"
     assert "KeyError was raised: 'no gradients here'" in checks["gradient"].sentence
 
@@ -172,8 +217,13 @@ def test_the_curve_is_what_the_attack_finds_at_each_radius(mlp: nn.Module, digit
     assert curve.chance == pytest.approx(float(y.bincount().max()) / 100)
     stubborn = accuracy_curve(lambda z: mlp(z.round()), x, y, attack=PGD(epsilon=0.3, steps=2))
     assert stubborn.points[-1].epsilon == 1.0
-    assert accuracy_curve(mlp, x, y, attack=FGSM(epsilon=0.1), epsilons=(0.05,)).points[0].epsilon == 0.05
-    whole = accuracy_curve(lambda z: mlp(z.round()), x, y, attack=PGD(epsilon=1.0, norm="l2", steps=1)).points[-1]
+    assert (
+        accuracy_curve(mlp, x, y, attack=FGSM(epsilon=0.1), epsilons=(0.05,)).points[0].epsilon
+        == 0.05
+    )
+    whole = accuracy_curve(
+        lambda z: mlp(z.round()), x, y, attack=PGD(epsilon=1.0, norm="l2", steps=1)
+    ).points[-1]
     assert whole.epsilon == pytest.approx(8.0)  # the diagonal of 64 pixels
 
 
@@ -182,9 +232,13 @@ def test_a_curve_that_rises_or_ends_above_chance_is_flagged(mlp: nn.Module, digi
     x, y = digits.x[:40], digits.y[:40]
 
     def status(*accuracy: float) -> tuple[str, str]:
-        points = tuple(CurvePoint(0.1 * i, value, (0.0, 1.0), 1.0) for i, value in enumerate(accuracy))
+        points = tuple(
+            CurvePoint(0.1 * i, value, (0.0, 1.0), 1.0) for i, value in enumerate(accuracy)
+        )
         curve = Curve("linf", "PGD-9", 40, 0.1, points)
-        checks = check_evaluation(mlp, x, x, x, y, attack=PGD(epsilon=0.1), epsilon=0.1, curve=curve)
+        checks = check_evaluation(
+            mlp, x, x, x, y, attack=PGD(epsilon=0.1), epsilon=0.1, curve=curve
+        )
         found = {check.name: check.status for check in checks}
         return found["curve"], found["unbounded"]
 
@@ -198,15 +252,21 @@ def test_wilson_solves_its_equation() -> None:
     for hits, trials in ((0, 10), (3, 10), (10, 10), (500, 1000)):
         for end in wilson(hits, trials):
             if 0 < end < 1:
-                assert (hits / trials - end) ** 2 == pytest.approx(1.959964**2 * end * (1 - end) / trials, rel=1e-9)
+                assert (hits / trials - end) ** 2 == pytest.approx(
+                    1.959964**2 * end * (1 - end) / trials, rel=1e-9
+                )
 
 
 @pytest.mark.law
-def test_planted_examples_are_there_and_good_attacks_find_them(mlp: nn.Module, broken, digits) -> None:
+def test_planted_examples_are_there_and_good_attacks_find_them(
+    mlp: nn.Module, broken, digits
+) -> None:
     right = digits.x[mlp(digits.x).argmax(1) == digits.y]
 
     def rate(model: nn.Module, attack, samples: int = 12) -> tuple[float, Check]:
-        found = plant_and_attack(model, right, attack=attack, epsilon=EPSILON, samples=samples, inner=249)
+        found = plant_and_attack(
+            model, right, attack=attack, epsilon=EPSILON, samples=samples, inner=249
+        )
         assert int(found.planted.sum()) == samples
         assert int(found.random.sum()) <= samples // 4
         return int(found.found.sum()) / samples, found.check

@@ -29,7 +29,9 @@ class Does(nn.Module):
         return self.bend(self, x)
 
 
-def check(model: object, x: Tensor | None = None, y: Tensor | None = None, **options) -> dict[str, wl.checks.Check]:
+def check(
+    model: object, x: Tensor | None = None, y: Tensor | None = None, **options
+) -> dict[str, wl.checks.Check]:
     x = torch.rand(30, 6, generator=torch.Generator().manual_seed(0)) if x is None else x
     return {it.name: it for it in wl.check_model(model, x, y, **options).checks}
 
@@ -56,7 +58,8 @@ BENT = {  # what the model does → the checks that must warn, words that must b
     "nan": (lambda m, x: m.layer(x) / 0 * 0, {"finite", "gradient"}, "NaN or infinite outputs"),
     "detached": (lambda m, x: m.layer(x).detach(), {"gradient"}, "zero, not finite or missing"),
     "probabilities": (lambda m, x: m.layer(x).softmax(1), {"logits"}, "look like probabilities"),
-    "rounded": (lambda m, x: (4 * m.layer(x)).round() / 4, {"rounded", "gradient"}, "rounded or quantised"),
+    "rounded": (lambda m, x: (4 * m.layer(x)).round() / 4, {"rounded", "gradient"}, "rounded or "
+                                                                                    "quantised"),
     "half": (lambda m, x: m.layer(x).half(), {"precision"}, "float16 (3 digits)"),
     "two logits": (lambda m, x: (m.layer(x), -m.layer(x)), {"runs"}, "that could be them"),
     "none": (lambda m, x: None, {"runs"}, "it returned NoneType"),
@@ -72,11 +75,24 @@ def test_what_a_strange_model_does_is_named(kind: str) -> None:
     bend, names, words = BENT[kind]
     found = check(Does(bend))
     assert warns(found) >= names
-    assert any(words in found[name].sentence for name in names), [found[name].sentence for name in names]
+    assert any(words in found[name].sentence for name in names), [
+        found[name].sentence for name in names
+    ]
     good = check(Does(lambda m, x: m.layer(x)))
     assert warns(good) == set()
     assert list(good) == [
-        *("inputs", "runs", "finite", "unchanged", "traceable", "deterministic", "batch", "mode", "gradient", "logits"),
+        *(
+            "inputs",
+            "runs",
+            "finite",
+            "unchanged",
+            "traceable",
+            "deterministic",
+            "batch",
+            "mode",
+            "gradient",
+            "logits",
+        ),
         *("rounded", "precision", "bounds", "chance"),
     ]
 
@@ -152,7 +168,9 @@ def fuzz():
 
 @pytest.mark.law
 @pytest.mark.filterwarnings("ignore")
-@pytest.mark.parametrize("seed", [784, 1890, 2241])  # wrote into the inputs through a check that did not copy them
+@pytest.mark.parametrize(
+    "seed", [784, 1890, 2241]
+)  # wrote into the inputs through a check that did not copy them
 def test_what_the_fuzzer_found_stays_fixed(seed: int, fuzz) -> None:
     assert fuzz.once(seed) is None
 

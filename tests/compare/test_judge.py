@@ -8,7 +8,13 @@ import torch
 from scipy.stats import rankdata, spearmanr
 
 import worldline as wl
-from worldline.compare.statistics import double_centred, mantel, ranks, standard_double, standard_within
+from worldline.compare.statistics import (
+    double_centred,
+    mantel,
+    ranks,
+    standard_double,
+    standard_within,
+)
 from worldline.errors import ShapeError, UsageError
 
 ONES = np.ones(9)
@@ -36,10 +42,14 @@ def test_statistics_equal_spearman_also_of_resampled_models() -> None:
     slow = np.mean([spearmanr(np.delete(a[:, t], t), np.delete(b[:, t], t))[0] for t in range(9)])
     assert (standard_within(a, ONES) * standard_within(b, ONES)).sum() == pytest.approx(slow)
     rest = [double_centred(it, ONES)[OFF] for it in (a, b)]
-    assert (standard_double(a, ONES) * standard_double(b, ONES)).sum() == pytest.approx(spearmanr(*rest)[0])
+    assert (standard_double(a, ONES) * standard_double(b, ONES)).sum() == pytest.approx(
+        spearmanr(*rest)[0]
+    )
     drawn = np.random.default_rng(2).integers(0, 9, 9)
     weights = np.bincount(drawn, minlength=9).astype(float)
-    slow = np.mean([spearmanr(*(it[[s for s in drawn if s != t], t] for it in (a, b)))[0] for t in drawn])
+    slow = np.mean(
+        [spearmanr(*(it[[s for s in drawn if s != t], t] for it in (a, b)))[0] for t in drawn]
+    )
     assert (standard_within(a, weights) * standard_within(b, weights)).sum() == pytest.approx(slow)
 
 
@@ -74,7 +84,9 @@ def test_partial_equals_regression_of_ranks() -> None:
 @pytest.mark.law
 def test_a_perfect_score_is_one_and_its_rivals_are_behind() -> None:
     a, b = (torch.from_numpy(it) for it in tables())
-    found = wl.compare.judge(a.exp(), a, baselines={"noisy": b, "source": torch.arange(9.0)}, resamples=100)
+    found = wl.compare.judge(
+        a.exp(), a, baselines={"noisy": b, "source": torch.arange(9.0)}, resamples=100
+    )
     assert found.predicted.within_target.value == pytest.approx(1)
     assert found.predicted.double_centred.value < 1  # exp is monotone, but not after row effects
     assert found.predicted.within_target.p == 0.001
@@ -109,7 +121,10 @@ def test_intervals_cover_what_more_models_show() -> None:
         few = generator.choice(60, 15, replace=False)
         pick = np.ix_(few, few)
         found = wl.compare.judge(
-            torch.from_numpy(score[pick]), torch.from_numpy(truth[pick]), resamples=100, permutations=1
+            torch.from_numpy(score[pick]),
+            torch.from_numpy(truth[pick]),
+            resamples=100,
+            permutations=1,
         )
         low, high = found.predicted.within_target.interval
         hits += low <= value <= high
@@ -124,8 +139,12 @@ def test_leave_one_group_out_never_sees_the_groups_it_predicts() -> None:
     first = wl.compare.leave_one_group_out({"score": score}, truth, groups)
     for rows in (slice(0, 2), slice(6, 8)):
         spoiled = truth.clone()
-        spoiled[rows] += 100 * torch.randn(2, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-        spoiled[:, rows] += 100 * torch.randn(8, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
+        spoiled[rows] += 100 * torch.randn(
+            2, 8, generator=torch.Generator().manual_seed(0), dtype=torch.float64
+        )
+        spoiled[:, rows] += 100 * torch.randn(
+            8, 2, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+        )
         again = wl.compare.leave_one_group_out({"score": score}, spoiled, groups)
         torch.testing.assert_close(again[rows], first[rows])
         torch.testing.assert_close(again[:, rows], first[:, rows])
@@ -135,13 +154,19 @@ def test_leave_one_group_out_never_sees_the_groups_it_predicts() -> None:
 @pytest.mark.message
 def test_messages() -> None:
     good = torch.rand(5, 5)
-    with pytest.raises(ShapeError, match=r"predicted must be \(5, 5\), one row a source.* got \(4, 4\)"):
+    with pytest.raises(
+        ShapeError, match=r"predicted must be \(5, 5\), one row a source.* got \(4, 4\)"
+    ):
         wl.compare.judge(torch.rand(4, 4), good)
-    with pytest.raises(UsageError, match="At least four models are needed to judge a prediction; got 3"):
+    with pytest.raises(
+        UsageError, match="At least four models are needed to judge a prediction; got 3"
+    ):
         wl.compare.judge(torch.rand(3, 3), torch.rand(3, 3))
     broken = good.clone()
     broken[2, 1] = torch.nan
-    with pytest.raises(ShapeError, match=r"measured must be finite off the diagonal; rows \[2\] are not"):
+    with pytest.raises(
+        ShapeError, match=r"measured must be finite off the diagonal; rows \[2\] are not"
+    ):
         wl.compare.judge(good, broken)
     with pytest.raises(UsageError, match="got 5 labels of 2 groups"):
         wl.compare.leave_one_group_out({"a": good}, good, list("aabbb"))

@@ -9,7 +9,12 @@ from torch import Tensor, nn
 import worldline as wl
 from worldline.compare import Loader, SourceResult
 from worldline.errors import ModelError
-from worldline.geometry.population import canonical_correlations, cka, gaussian_information, independent_information
+from worldline.geometry.population import (
+    canonical_correlations,
+    cka,
+    gaussian_information,
+    independent_information,
+)
 
 ATTACK = wl.attacks.PGD(epsilon=0.15, steps=5)
 
@@ -35,7 +40,9 @@ def test_rates_equal_a_loop_over_pairs(models, data, measured) -> None:
                 for answers, mine in zip(seen, own, strict=True)
             ]
             assert float(measured.rate[row, column]) == pytest.approx(float(lost[0] - lost[1]))
-            assert float(measured.same_mistake[row, column]) == pytest.approx(float(same[0] - same[1]))
+            assert float(measured.same_mistake[row, column]) == pytest.approx(
+                float(same[0] - same[1])
+            )
             low, high = measured.interval[row, column].tolist()
             assert low <= float(measured.rate[row, column]) + 1e-6
             assert high >= float(measured.rate[row, column]) - 1e-6
@@ -64,8 +71,14 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(models, data, measured) 
     again = wl.compare.measure(models, *data, attack, done=kept)
     assert len(attacked) == 3
     assert torch.equal(again.rate, measured.rate)
-    wrong = {"first-0": SourceResult("first-0", tuple(models), torch.zeros(6, 5).long(), torch.zeros(6, 5).long())}
-    with pytest.raises(wl.errors.UsageError, match="6 targets and 5 samples; this run has 6 and 60"):
+    wrong = {
+        "first-0": SourceResult(
+            "first-0", tuple(models), torch.zeros(6, 5).long(), torch.zeros(6, 5).long()
+        )
+    }
+    with pytest.raises(
+        wl.errors.UsageError, match="6 targets and 5 samples; this run has 6 and 60"
+    ):
         wl.compare.measure(models, *data, ATTACK, done=wrong)
 
 
@@ -83,7 +96,10 @@ def test_black_boxes_can_be_targets_and_a_failure_keeps_the_others(models, data,
 
     hard = {"labels": lambda x: models["first-0"](x).argmax(1), **models}
     found = wl.compare.measure(
-        hard, *data, lambda model, x, y: x if model is hard["labels"] else ATTACK(model, x, y), classes=3
+        hard,
+        *data,
+        lambda model, x, y: x if model is hard["labels"] else ATTACK(model, x, y),
+        classes=3,
     )
     assert torch.equal(found.rate[1:, 0], measured.rate[:, 0])
     assert torch.equal(found.rate[1:, 1:], measured.rate)
@@ -124,7 +140,9 @@ def test_baselines_equal_their_formulas(models, data) -> None:
     one, two = models["first-0"], models["second-1"]
     row, column = 0, 4
     with torch.no_grad():
-        logits = [model(x).double() - model(x).double().mean(1, keepdim=True) for model in (one, two)]
+        logits = [
+            model(x).double() - model(x).double().mean(1, keepdim=True) for model in (one, two)
+        ]
         features = [model[1](model[0](x)).double() for model in (one, two)]
     assert float(found.logit_cka[row, column]) == pytest.approx(cka(*logits), abs=1e-5)
     assert found.feature_cka is not None
@@ -141,13 +159,17 @@ def test_baselines_equal_their_formulas(models, data) -> None:
     assert found.gradient_cosine is not None
     assert float(found.gradient_cosine[row, column]) == pytest.approx(float(cosine), abs=1e-6)
     assert found.gradient_norm is not None
-    assert float(found.gradient_norm[row]) == pytest.approx(float(gradients[0].norm(dim=1).mean()), rel=1e-5)
+    assert float(found.gradient_norm[row]) == pytest.approx(
+        float(gradients[0].norm(dim=1).mean()), rel=1e-5
+    )
     assert float(found.agreement[row, column]) == pytest.approx(
         float((one(x).argmax(1) == two(x).argmax(1)).float().mean())
     )
     assert found.accuracy is not None
     assert found.layers == ("1",) * 6
-    assert all(parameter.grad is None for model in models.values() for parameter in model.parameters())
+    assert all(
+        parameter.grad is None for model in models.values() for parameter in model.parameters()
+    )
 
 
 @pytest.mark.law
@@ -174,6 +196,7 @@ def test_fewer_than_two_left(models, data) -> None:
         raise RuntimeError("no")
 
     with pytest.raises(
-        ModelError, match=r"Fewer than two models are left to compare\. 'broken': Model 'broken' refused"
+        ModelError,
+        match=r"Fewer than two models are left to compare\. 'broken': Model 'broken' refused",
     ):
         wl.compare.measure({"a": models["first-0"], "broken": broken}, *data, ATTACK)

@@ -18,13 +18,17 @@ X = torch.rand(40, 8, generator=torch.Generator().manual_seed(0))
 def test_models_that_do_not_fit_together() -> None:
     three, four = nn.Linear(8, 3), nn.Linear(8, 4)
     with pytest.raises(
-        ModelError, match="Model 'b' has 4 classes where the models before it have 3; compare models of the"
+        ModelError,
+        match="Model 'b' has 4 classes where the models before it have 3; compare models of the",
     ):
         wl.compare.predict({"a": three, "b": four}, X)
     with pytest.raises(ModelError, match="'b' has 4 classes"):
         wl.compare.baselines({"a": three, "b": four}, X)
     found = wl.compare.predict({"a": three, "b": three, "wide": nn.Linear(9, 3)}, X)
-    assert "Model 'wide' refused inputs (40, 8) torch.float32: RuntimeError" in found.failures[0].reason
+    assert (
+        "Model 'wide' refused inputs (40, 8) torch.float32: RuntimeError"
+        in found.failures[0].reason
+    )
     assert "All models must take the same inputs" in found.failures[0].reason
 
 
@@ -33,7 +37,8 @@ def test_classes_in_another_order(models, data) -> None:
     order = torch.tensor([1, 2, 0])
     turned = {**models, "turned": lambda x: models["first-0"](x)[:, order]}
     with pytest.raises(
-        LabelError, match=r"Model 'turned' agrees with model 'first-0' on \d+% of the samples, and on \d+%"
+        LabelError,
+        match=r"Model 'turned' agrees with model 'first-0' on \d+% of the samples, and on \d+%",
     ):
         wl.compare.predict(turned, data[0], scouts=7)
     with pytest.raises(LabelError, match="Model 'turned' agrees with the labels on"):
@@ -48,9 +53,15 @@ def test_classes_in_another_order(models, data) -> None:
             lambda x: (x[:, :3], x[:, 3:6]),
             r"Model 'odd': The model must .* with 2 tensors that could be them: tuple\[0\]",
         ),
-        (lambda x: x[:, :1], r"K ≥ 2 classes, or integer labels \(N,\); for \d+ inputs it returned \(\d+, 1\)"),
+        (
+            lambda x: x[:, :1],
+            r"K ≥ 2 classes, or integer labels \(N,\); for \d+ inputs it returned \(\d+, 1\)",
+        ),
         (lambda x: torch.full((len(x), 3), torch.nan), "returned NaN or infinite scores"),
-        (lambda x: torch.ones(len(x), 3), r"gives the same answer to all \d+ inputs; check its weights"),
+        (
+            lambda x: torch.ones(len(x), 3),
+            r"gives the same answer to all \d+ inputs; check its weights",
+        ),
         (lambda x: torch.full((len(x),), 7), "returned labels 7…7; the number of classes is 3"),
     ],
 )
@@ -64,7 +75,9 @@ def test_outputs_that_say_nothing(output, words) -> None:
 @pytest.mark.message
 def test_inputs_and_options() -> None:
     models = {"a": nn.Linear(8, 3), "b": nn.Linear(8, 3)}
-    with pytest.raises(ShapeError, match="At least 30 samples are needed to compare models; got 29"):
+    with pytest.raises(
+        ShapeError, match="At least 30 samples are needed to compare models; got 29"
+    ):
         wl.compare.predict(models, X[:29])
     with pytest.raises(BoundsError, match="outside bounds"):
         wl.compare.predict(models, X + 1)
@@ -72,7 +85,9 @@ def test_inputs_and_options() -> None:
         wl.compare.predict({"a": models["a"]}, X)
     with pytest.raises(UsageError, match="mapping of names to models; got list"):
         wl.compare.predict([models["a"]], X)  # type: ignore[arg-type]
-    with pytest.raises(UsageError, match=r"Model 'b' must be callable, or a wl.compare.Loader .* got str"):
+    with pytest.raises(
+        UsageError, match=r"Model 'b' must be callable, or a wl.compare.Loader .* got str"
+    ):
         wl.compare.predict({"a": models["a"], "b": "b.pt"}, X)  # type: ignore[dict-item]
     with pytest.raises(UsageError, match="epsilon must be a positive number"):
         wl.compare.predict(models, X, epsilon=0)
@@ -84,7 +99,8 @@ def test_inputs_and_options() -> None:
         wl.compare.predict(models, X, norm="l1")  # type: ignore[arg-type]
     labels = {name: (lambda x, model=model: model(x).argmax(1)) for name, model in models.items()}
     with pytest.raises(
-        ModelError, match="number of classes is unknown: put a model with scores first, or pass classes="
+        ModelError,
+        match="number of classes is unknown: put a model with scores first, or pass classes=",
     ):
         wl.compare.predict(labels, X)
     found = wl.compare.predict(models, X)
@@ -105,4 +121,7 @@ def test_a_loader_that_raises_is_named() -> None:
 
     models = {"a": nn.Linear(8, 3), "b": nn.Linear(8, 3), "gone": wl.compare.Loader(load)}
     found = wl.compare.predict(models, X)
-    assert found.failures[0].reason == "The loader of model 'gone' raised FileNotFoundError: weights.safetensors."
+    assert (
+        found.failures[0].reason
+        == "The loader of model 'gone' raised FileNotFoundError: weights.safetensors."
+    )

@@ -25,11 +25,15 @@ def test_models_that_read_the_same_features_share_blind_spots(models, data, norm
     for target in range(6):
         same, other = HALVES[:, target] & OFF[:, target], ~HALVES[:, target]
         assert float(found.score[same, target].min()) > float(found.score[other, target].max())
-        assert float(found.similarity[same, target].min()) > float(found.similarity[other, target].max())
+        assert float(found.similarity[same, target].min()) > float(
+            found.similarity[other, target].max()
+        )
     assert (found.interval[..., 0] <= found.score).all()
     assert (found.score <= found.interval[..., 1]).all()
     torch.testing.assert_close(found.similarity, found.similarity.T)
-    torch.testing.assert_close(found.similarity.diagonal(), torch.ones(6, dtype=torch.float64), rtol=0, atol=1e-5)
+    torch.testing.assert_close(
+        found.similarity.diagonal(), torch.ones(6, dtype=torch.float64), rtol=0, atol=1e-5
+    )
 
 
 @pytest.mark.law
@@ -43,11 +47,15 @@ def test_the_same_call_gives_the_same_numbers_whatever_the_batches(models, data)
 
 
 @pytest.mark.law
-def test_offsets_of_the_logits_do_not_matter_and_probabilities_stand_for_logits(models, data) -> None:
+def test_offsets_of_the_logits_do_not_matter_and_probabilities_stand_for_logits(
+    models, data
+) -> None:
     plain = wl.compare.predict(models, data[0])
     name = "first-1"
     shifted = {**models, name: lambda x: models[name](x) + 5 * x.sum(1, keepdim=True)}
-    torch.testing.assert_close(wl.compare.predict(shifted, data[0]).score, plain.score, rtol=0, atol=1e-4)
+    torch.testing.assert_close(
+        wl.compare.predict(shifted, data[0]).score, plain.score, rtol=0, atol=1e-4
+    )
     soft = wl.compare.predict({**models, name: lambda x: models[name](x).softmax(1)}, data[0])
     torch.testing.assert_close(soft.score, plain.score, rtol=0, atol=1e-4)
     assert soft.kinds[1] == "probabilities"
@@ -87,7 +95,9 @@ def test_loaders_come_one_at_a_time_and_are_dropped(data) -> None:
     wl.compare.predict(entries, data[0], scouts=2, tick=lambda *step: seen.append(step))
     assert len(most) == 6  # two scouts, four probed
     assert max(most) == 0
-    assert seen == [("scouts", 1, 2), ("scouts", 2, 2)] + [("probes", number, 4) for number in range(1, 5)]
+    assert seen == [("scouts", 1, 2), ("scouts", 2, 2)] + [
+        ("probes", number, 4) for number in range(1, 5)
+    ]
 
 
 @pytest.mark.law
@@ -105,7 +115,10 @@ def test_models_are_left_as_they_were_and_probes_stay_inside(data) -> None:
             return self.last(self.norm(x))
 
     models = {"a": Watch().train(), "b": Watch().train()}
-    before = {name: {key: value.clone() for key, value in model.state_dict().items()} for name, model in models.items()}
+    before = {
+        name: {key: value.clone() for key, value in model.state_dict().items()}
+        for name, model in models.items()
+    }
     state = torch.get_rng_state()
     wl.compare.predict(models, data[0], size=0.5)
     assert min(lowest) == 0
@@ -113,7 +126,9 @@ def test_models_are_left_as_they_were_and_probes_stay_inside(data) -> None:
     assert torch.equal(torch.get_rng_state(), state)
     for name, model in models.items():
         assert model.training
-        assert all(torch.equal(value, before[name][key]) for key, value in model.state_dict().items())
+        assert all(
+            torch.equal(value, before[name][key]) for key, value in model.state_dict().items()
+        )
 
 
 @pytest.mark.law
@@ -136,7 +151,15 @@ def test_a_model_that_fails_midway_is_named_and_the_others_are_kept(models, data
 @pytest.mark.law
 def test_probes_are_orthogonal_signs_and_samples_are_the_ambiguous_ones() -> None:
     x = torch.full((10, 1, 4, 4), 0.5)
-    probes = make_probes(x, torch.zeros(3).long(), torch.tensor([1, 4, 7]), probes=16, size=0.2, bounds=(0, 1), seed=0)
+    probes = make_probes(
+        x,
+        torch.zeros(3).long(),
+        torch.tensor([1, 4, 7]),
+        probes=16,
+        size=0.2,
+        bounds=(0, 1),
+        seed=0,
+    )
     for signs in probes.signs.float():
         torch.testing.assert_close(signs @ signs.T, 16 * torch.eye(16))
     torch.testing.assert_close(probes.x.view(3, 16, 16), 0.5 + 0.2 * probes.signs.float())
@@ -181,7 +204,9 @@ def test_the_reduction_equals_its_formula_sample_by_sample() -> None:
             total = 0.0
             for sample in range(4):
                 crossed, own = push(source, target, sample), push(target, target, sample)
-                z = clean[target][sample] + 1.5 * (share * crossed + (1 - share) * alignment[source, target] * own)
+                z = clean[target][sample] + 1.5 * (
+                    share * crossed + (1 - share) * alignment[source, target] * own
+                )
                 label = int(labels[sample])
                 margin = max(float(z[k]) for k in range(3) if k != label) - float(z[label])
                 total += float(torch.sigmoid(torch.tensor(margin) / margins[target])) / 4
@@ -191,7 +216,9 @@ def test_the_reduction_equals_its_formula_sample_by_sample() -> None:
 @pytest.mark.law
 def test_surrogates_and_ensembles(models, data) -> None:
     names = list(models)
-    ranked = wl.compare.surrogate(models[names[0]], {name: models[name] for name in names[1:]}, data[0])
+    ranked = wl.compare.surrogate(
+        models[names[0]], {name: models[name] for name in names[1:]}, data[0]
+    )
     assert {it.name for it in ranked[:2]} == set(names[1:3])
     assert ranked[0].share > ranked[-1].share
     assert ranked[0].interval[0] <= ranked[0].score <= ranked[0].interval[1]

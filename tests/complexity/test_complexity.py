@@ -1,4 +1,6 @@
-"""The whole of :func:`wl.explain.complexity`: laws, planted truths, and what it says of models that lack something."""
+"""The whole of :func:`wl.explain.complexity`: laws, planted truths, and what it says of models that
+lack something.
+"""
 
 from __future__ import annotations
 
@@ -25,7 +27,9 @@ def found(mlp: nn.Module, digits) -> wl.explain.Complexity:
 
 @pytest.mark.law
 def test_what_it_says_of_a_real_model(found: wl.explain.Complexity) -> None:
-    """The regularities of THEORY 5: adversarial twins are driven apart, noise of the same norm is not, each beside its null."""
+    """The regularities of THEORY 5: adversarial twins are driven apart, noise of the same norm is
+    not, each beside its null.
+    """
     assert [it.layer.name for it in found.layers] == ["input", "relu1", "relu2", "logits"]
     assert [it.layer.name for it in found.limits] == ["hidden1", "hidden2", "logits"]
     assert found.total_boost["adversarial"].median > 0 > found.total_boost["matched_noise"].median
@@ -37,7 +41,11 @@ def test_what_it_says_of_a_real_model(found: wl.explain.Complexity) -> None:
         for kind in KINDS:
             assert 0 <= it.share[kind].median <= it.share[kind].q90 <= 1
             assert it.untrained_share[kind].count
-    assert found.proper_depth["noise"].median < found.proper_depth["adversarial"].median < len(found.layers)
+    assert (
+        found.proper_depth["noise"].median
+        < found.proper_depth["adversarial"].median
+        < len(found.layers)
+    )
     assert found.pairs["noise"] == 120
     assert all(it.status == "measured" for it in found.known)
     assert all(it.untrained is not None for it in found.known)
@@ -54,7 +62,9 @@ def test_boosts_of_a_pair_add_up_to_its_total(mlp: nn.Module, digits) -> None:
 
 @pytest.mark.law
 def test_an_orthogonal_network_boosts_nothing_and_its_proper_depth_is_exact() -> None:
-    """Centred on the samples, θ stays what it is at the input: the boosts are 0 and the proper depth is (layers) · sin θ."""
+    """Centred on the samples, θ stays what it is at the input: the boosts are 0 and the proper
+    depth is (layers) · sin θ.
+    """
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8))
     for layer in model:
@@ -71,7 +81,9 @@ def test_an_orthogonal_network_boosts_nothing_and_its_proper_depth_is_exact() ->
     assert found.limits[0].limit["noise"].q90 < 1e-5
     only = wl.explain.complexity(model, x[:2], null=False)
     angle = 1 / math.cosh(only.layers[0].rapidity["strangers"].median)
-    assert only.proper_depth["strangers"].median == pytest.approx(len(only.layers) * angle, abs=1e-3)
+    assert only.proper_depth["strangers"].median == pytest.approx(
+        len(only.layers) * angle, abs=1e-3
+    )
     assert phi.count == depth.count
 
 
@@ -99,7 +111,12 @@ def test_the_result_has_no_nan_and_turns_into_json(found: wl.explain.Complexity)
 @pytest.mark.law
 def test_the_model_is_left_as_it_was(digits) -> None:
     model = nn.Sequential(
-        nn.Flatten(), nn.Linear(64, 16), nn.BatchNorm1d(16), nn.Dropout(), nn.ReLU(), nn.Linear(16, 10)
+        nn.Flatten(),
+        nn.Linear(64, 16),
+        nn.BatchNorm1d(16),
+        nn.Dropout(),
+        nn.ReLU(),
+        nn.Linear(16, 10),
     ).train()
     model[1].weight.requires_grad_(False)
     model[5].bias.grad = torch.ones(10)
@@ -203,11 +220,16 @@ def test_medians_against_rapidities_computed_here(mlp: nn.Module, digits) -> Non
     noise = (x + 0.2 * torch.randn(x.shape, generator=torch.Generator().manual_seed(0))).clamp(0, 1)
     clean, twin = (wl.trace.collect(mlp, it) for it in (x, noise))
     phi = [
-        wl.rapidity((clean[name] - clean[name].mean(0)).double(), (twin[name] - clean[name].mean(0)).double()).numpy()
+        wl.rapidity(
+            (clean[name] - clean[name].mean(0)).double(),
+            (twin[name] - clean[name].mean(0)).double(),
+        ).numpy()
         for name in clean
     ]
     for place, layer in enumerate(found.layers[1:], start=1):
-        assert layer.boost["noise"].median == pytest.approx(float(np.median(phi[place - 1] - phi[place])), abs=1e-4)
+        assert layer.boost["noise"].median == pytest.approx(
+            float(np.median(phi[place - 1] - phi[place])), abs=1e-4
+        )
     assert found.proper_depth["noise"].median == pytest.approx(
         float(np.median(sum(1 / np.cosh(it) for it in phi))), abs=1e-4
     )

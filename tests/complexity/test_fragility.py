@@ -40,7 +40,9 @@ class Changed(nn.Module):
 
 @pytest.mark.law
 @pytest.mark.parametrize("probe", PROBES)
-def test_two_forward_passes_a_sample_no_gradient_and_nothing_else(probe, mlp: nn.Module, digits) -> None:
+def test_two_forward_passes_a_sample_no_gradient_and_nothing_else(
+    probe, mlp: nn.Module, digits
+) -> None:
     rows: list[int] = []
     found = wl.explain.fragility(Counting(mlp, rows.append), digits.x[:100], probe=probe)
     assert sum(rows) == 200
@@ -55,7 +57,10 @@ def test_a_shift_and_a_scale_of_all_logits_change_nothing(probe, mlp: nn.Module,
     one = wl.explain.fragility(mlp, x, probe=probe)
     two = wl.explain.fragility(Changed(mlp, 4.0, 16.0), x, probe=probe)
     assert one.changed == two.changed
-    for norm in ("l2", "linf"):  # float32 logits, differences of which keep about five digits beside the shift
+    for norm in (
+        "l2",
+        "linf",
+    ):  # float32 logits, differences of which keep about five digits beside the shift
         torch.testing.assert_close(one.radius[norm], two.radius[norm], rtol=2e-3, atol=1e-4)
     assert one.tail[0] == pytest.approx(two.tail[0], rel=1e-3)
 
@@ -63,7 +68,10 @@ def test_a_shift_and_a_scale_of_all_logits_change_nothing(probe, mlp: nn.Module,
 @pytest.mark.law
 @pytest.mark.parametrize("probe", PROBES)
 def test_the_hardened_model_is_less_fragile(probe, digits) -> None:
-    plain, hardened = (wl.explain.fragility(wl.zoo.load(name), digits.x, probe=probe) for name in ("mlp", "mlp-adv"))
+    plain, hardened = (
+        wl.explain.fragility(wl.zoo.load(name), digits.x, probe=probe)
+        for name in ("mlp", "mlp-adv")
+    )
     assert hardened.changed.interval[1] < plain.changed.value
     assert hardened.changed.interval[0] <= hardened.changed.value <= hardened.changed.interval[1]
     if probe == "noise":
@@ -73,7 +81,9 @@ def test_the_hardened_model_is_less_fragile(probe, digits) -> None:
 
 @pytest.mark.oracle
 def test_radii_of_a_linear_model_are_its_distances() -> None:
-    """Two classes and a hyperplane: the radius of the aimed probe is the distance along its step, never under the true one."""
+    """Two classes and a hyperplane: the radius of the aimed probe is the distance along its step,
+    never under the true one.
+    """
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(300, 6, generator=generator)
     normal = torch.tensor([3.0, -2.0, 1.0, 0.5, -1.0, 2.0])
@@ -89,7 +99,9 @@ def test_radii_of_a_linear_model_are_its_distances() -> None:
     assert steep.all()
     noise = wl.explain.fragility(model, x, sigma=0.02)
     assert spearmanr(noise.radius["l2"], distance)[0] > 0.999
-    assert float((noise.radius["l2"] / distance).median()) == pytest.approx(1, abs=0.15)  # slope from 300 draws
+    assert float((noise.radius["l2"] / distance).median()) == pytest.approx(
+        1, abs=0.15
+    )  # slope from 300 draws
 
 
 @pytest.mark.oracle
@@ -101,13 +113,17 @@ def test_the_aim_is_the_gradient_of_the_kernel_regression() -> None:
     squared = torch.cdist(x, x) ** 2
     scale = squared[~torch.eye(40, dtype=torch.bool)].median()
     answers = logits - logits.mean(1, keepdim=True)
-    weights = torch.linalg.solve(torch.exp(-squared / scale) + 0.1 * torch.eye(40), answers - answers.mean(0))
+    weights = torch.linalg.solve(
+        torch.exp(-squared / scale) + 0.1 * torch.eye(40), answers - answers.mean(0)
+    )
     point = x.clone().requires_grad_(True)
     fitted = torch.exp(-(torch.cdist(point, x) ** 2) / scale) @ weights
     label = logits.argmax(1, keepdim=True)
     loss = fitted.gather(1, 1 - label) - fitted.gather(1, label)
     gradient = torch.autograd.grad(loss.sum(), point)[0]
-    torch.testing.assert_close(direction, nn.functional.normalize(gradient, dim=1), rtol=1e-6, atol=1e-8)
+    torch.testing.assert_close(
+        direction, nn.functional.normalize(gradient, dim=1), rtol=1e-6, atol=1e-8
+    )
 
 
 @pytest.mark.oracle
@@ -119,7 +135,9 @@ def test_intervals_against_a_plain_bootstrap(mlp: nn.Module, digits) -> None:
     assert found.changed.value == pytest.approx(changed.mean())
     rows = np.random.default_rng(5).integers(0, len(changed), (4000, len(changed)))
     expected = np.quantile(changed[rows].mean(1), (0.025, 0.975))
-    np.testing.assert_allclose(found.changed.interval, expected, atol=0.006)  # of 4,000 resamples: about 0.002 each
+    np.testing.assert_allclose(
+        found.changed.interval, expected, atol=0.006
+    )  # of 4,000 resamples: about 0.002 each
     origin = ((plus + minus) / 2).double().mean(0)
     phi = wl.rapidity(plus.double() - origin, minus.double() - origin).sort().values
     assert found.tail[0] == pytest.approx(float(phi[59]))
@@ -131,7 +149,10 @@ def test_intervals_against_a_plain_bootstrap(mlp: nn.Module, digits) -> None:
 
 @pytest.mark.law
 def test_calibration_finds_a_planted_line_and_predicts_with_an_interval(digits) -> None:
-    found = [wl.explain.fragility(wl.zoo.load(name), digits.x[:200]) for name in ("linear", "mlp", "mlp-adv", "cnn")]
+    found = [
+        wl.explain.fragility(wl.zoo.load(name), digits.x[:200])
+        for name in ("linear", "mlp", "mlp-adv", "cnn")
+    ]
     kept = np.array([1 - it.changed.value for it in found])
     pulled = np.log((kept + 0.01) / (1 - kept + 0.01))
     accuracy = (1.02 / (1 + np.exp(-(2 * pulled - 1))) - 0.01).tolist()
@@ -145,10 +166,14 @@ def test_calibration_finds_a_planted_line_and_predicts_with_an_interval(digits) 
     apart = [value + sign for sign in (0.15, 0.0, -0.15) for value in accuracy]
     noisy = wl.explain.calibrate(found * 3, np.clip(apart, 0, 1).tolist(), 0.1)
     assert noisy.spread > 0.05
-    middle = min(found, key=lambda it: abs(noisy.predict(it).value - 0.5))  # far from the ends, where intervals are cut
+    middle = min(
+        found, key=lambda it: abs(noisy.predict(it).value - 0.5)
+    )  # far from the ends, where intervals are cut
     wide, still = noisy.predict(middle), learnt.predict(middle)
     within = still.interval[1] - still.interval[0]
-    assert wide.interval[1] - wide.interval[0] > max(within, 2.5 * noisy.spread)  # 2 × 1.96 of it, where nothing is cut
+    assert wide.interval[1] - wide.interval[0] > max(
+        within, 2.5 * noisy.spread
+    )  # 2 × 1.96 of it, where nothing is cut
 
 
 @pytest.mark.message
@@ -157,10 +182,17 @@ def test_it_says_that_it_is_no_bound_and_when_outputs_saturate(mlp: nn.Module, d
     assert wl.explain.fragility(mlp, x).notes[0] == wl.explain.NOT_A_BOUND
     assert "not a bound" in wl.explain.NOT_A_BOUND
     hard = nn.Sequential(mlp, nn.Threshold(1e9, 0.0))  # every output is zero
-    assert any("outputs did not move at all: they saturate" in note for note in wl.explain.fragility(hard, x).notes)
+    assert any(
+        "outputs did not move at all: they saturate" in note
+        for note in wl.explain.fragility(hard, x).notes
+    )
     assert any("predicted as class 0" in note for note in wl.explain.fragility(hard, x).notes)
-    assert any("pass a larger sigma" in note for note in wl.explain.fragility(mlp, x, sigma=1e-4).notes)
-    loud = wl.explain.fragility(Changed(nn.Sequential(nn.Flatten(), nn.Linear(64, 500)), 1, 0), x, sigma=1e4)
+    assert any(
+        "pass a larger sigma" in note for note in wl.explain.fragility(mlp, x, sigma=1e-4).notes
+    )
+    loud = wl.explain.fragility(
+        Changed(nn.Sequential(nn.Flatten(), nn.Linear(64, 500)), 1, 0), x, sigma=1e4
+    )
     assert any("pass a smaller sigma" in note for note in loud.notes)
 
 
@@ -180,5 +212,7 @@ def test_what_does_not_fit_is_refused(mlp: nn.Module, digits) -> None:
     with pytest.raises(UsageError, match="one probe at one sigma"):
         wl.explain.calibrate([found, found, found, aimed], [0.5] * 4, 0.1)
     learnt = wl.explain.calibrate([found] * 4, [0.5] * 4, 0.1)
-    with pytest.raises(UsageError, match="calibration is for probe 'noise'; the fragility is of 'aimed'"):
+    with pytest.raises(
+        UsageError, match="calibration is for probe 'noise'; the fragility is of 'aimed'"
+    ):
         learnt.predict(aimed)

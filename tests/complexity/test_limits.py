@@ -9,7 +9,13 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import worldline as wl
-from worldline.explain.measures.limits import find_linear, limit_use, linear_origins, triangle, triangle_boost
+from worldline.explain.measures.limits import (
+    find_linear,
+    limit_use,
+    linear_origins,
+    triangle,
+    triangle_boost,
+)
 from worldline.explain.measures.operators import linear_part, spectral_norm, top_singular_values
 from worldline.geometry import spacetime
 
@@ -49,7 +55,9 @@ def layer(request: pytest.FixtureRequest) -> tuple[nn.Module, tuple[int, ...]]:
 def test_spectral_norm_is_the_largest_singular_value_of_the_dense_operator(layer) -> None:
     module, shape = layer
     exact = float(torch.linalg.svdvals(dense(module, shape))[0])
-    assert spectral_norm(module, shape, steps=60) == pytest.approx(exact, rel=1e-9)  # Krylov space of the whole input
+    assert spectral_norm(module, shape, steps=60) == pytest.approx(
+        exact, rel=1e-9
+    )  # Krylov space of the whole input
     assert exact * (1 - 1e-3) <= spectral_norm(module, shape) <= exact * (1 + 1e-12)
 
 
@@ -68,7 +76,9 @@ def test_restriction_and_limit_against_the_dense_singular_values(layer) -> None:
         basis = torch.linalg.qr(torch.stack((a, b), 1)).Q
         sigma = torch.linalg.svdvals(matrix @ basis)
         assert float(use.limit[row]) == pytest.approx(float((sigma[0] / sigma[1]).log()), rel=1e-8)
-        assert float(use.rapidity_in[row]) == pytest.approx(float(wl.rapidity(a[None], b[None])), rel=1e-8, abs=1e-10)
+        assert float(use.rapidity_in[row]) == pytest.approx(
+            float(wl.rapidity(a[None], b[None])), rel=1e-8, abs=1e-10
+        )
         after = wl.rapidity((matrix @ a)[None], (matrix @ b)[None])
         assert float(use.rapidity_out[row]) == pytest.approx(float(after), rel=1e-8, abs=1e-10)
 
@@ -89,12 +99,16 @@ def test_the_speed_limit_is_never_exceeded(seed: int, inputs: int, outputs: int)
         known = torch.isfinite(use.limit)
         assert (change[known] <= use.limit[known] * (1 + 1e-9) + 1e-9).all()
         shares = use.share[~use.share.isnan()]
-        assert ((shares >= 0) & (shares <= 1 + 1e-6)).all()  # of a limit near 0 the quotient keeps fewer digits
+        assert (
+            (shares >= 0) & (shares <= 1 + 1e-6)
+        ).all()  # of a limit near 0 the quotient keeps fewer digits
 
 
 @pytest.mark.law
 def test_the_bias_is_gone_seen_from_the_means() -> None:
-    """φ_out of the layer's restriction is the rapidity of the layer's true outputs seen from their mean."""
+    """φ_out of the layer's restriction is the rapidity of the layer's true outputs seen from their
+    mean.
+    """
     torch.manual_seed(0)
     model = nn.Linear(6, 4).double()
     model.bias.data.fill_(5.0)
@@ -103,7 +117,9 @@ def test_the_bias_is_gone_seen_from_the_means() -> None:
     (use,) = limit_use(model, first, second, layers, linear_origins(model, first, layers))
     with torch.no_grad():
         a, b = model(first), model(second)
-    torch.testing.assert_close(use.rapidity_out, wl.rapidity(a - a.mean(0), b - a.mean(0)), rtol=1e-9, atol=1e-9)
+    torch.testing.assert_close(
+        use.rapidity_out, wl.rapidity(a - a.mean(0), b - a.mean(0)), rtol=1e-9, atol=1e-9
+    )
 
 
 @pytest.mark.law
@@ -119,14 +135,18 @@ def test_an_isometry_uses_nothing_and_a_pair_can_use_all() -> None:
     stretch = nn.Linear(2, 2, bias=False).double()
     stretch.weight.data = torch.diag(torch.tensor([2.0, 1.0], dtype=torch.float64))
     a, b = (torch.tensor([[1.0, sign]], dtype=torch.float64) for sign in (1.0, -1.0))
-    (use,) = limit_use(stretch, a, b, find_linear(stretch, a), [torch.zeros(2, dtype=torch.float64)])
+    (use,) = limit_use(
+        stretch, a, b, find_linear(stretch, a), [torch.zeros(2, dtype=torch.float64)]
+    )
     assert float(use.share) == pytest.approx(1.0)
 
 
 @pytest.mark.law
 def test_pairs_without_a_plane_and_collapsing_layers_have_a_status_not_a_number() -> None:
     model = nn.Linear(3, 2, bias=False).double()
-    model.weight.data = torch.tensor([[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]], dtype=torch.float64)  # rank one
+    model.weight.data = torch.tensor(
+        [[1.0, 0.0, 0.0], [2.0, 0.0, 0.0]], dtype=torch.float64
+    )  # rank one
     a = normal(4, 3, seed=0)
     layers, origin = find_linear(model, a), [torch.zeros(3, dtype=torch.float64)]
     (parallel,) = limit_use(model, a, 2 * a, layers, origin)
@@ -143,8 +163,12 @@ def test_two_by_two_helpers_against_torch() -> None:
     basis, inside = triangle(a, d)
     torch.testing.assert_close(torch.einsum("kpd,pkj->pdj", basis, inside), torch.stack((a, d), 2))
     gram = torch.einsum("kpd,lpd->pkl", basis, basis)
-    torch.testing.assert_close(gram, torch.eye(2, dtype=torch.float64).expand(50, 2, 2), atol=1e-14, rtol=0)
-    torch.testing.assert_close(triangle_boost(inside), spacetime.boost_rapidity(inside), rtol=1e-10, atol=1e-12)
+    torch.testing.assert_close(
+        gram, torch.eye(2, dtype=torch.float64).expand(50, 2, 2), atol=1e-14, rtol=0
+    )
+    torch.testing.assert_close(
+        triangle_boost(inside), spacetime.boost_rapidity(inside), rtol=1e-10, atol=1e-12
+    )
 
 
 @pytest.mark.oracle

@@ -12,7 +12,13 @@ from torch import Tensor, nn
 
 import worldline as wl
 from worldline.explain.measures.dimension import dimension, participation_ratio, two_nn
-from worldline.explain.measures.known import activation_flips, parameters, path_norm, sharpness, spectral_norms
+from worldline.explain.measures.known import (
+    activation_flips,
+    parameters,
+    path_norm,
+    sharpness,
+    spectral_norms,
+)
 from worldline.explain.measures.limits import find_linear
 
 
@@ -22,7 +28,9 @@ def small(*, bias: bool = True) -> nn.Sequential:
 
 
 def inputs(rows: int, *shape: int, seed: int = 0) -> Tensor:
-    return torch.rand(rows, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.rand(
+        rows, *shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64
+    )
 
 
 @pytest.mark.law
@@ -32,7 +40,9 @@ def test_a_linear_network_has_the_spectrum_of_its_product() -> None:
     product = model[2].weight @ model[1].weight @ model[0].weight
     found = wl.explain.jacobian_spectrum(model, inputs(3, 6))
     assert found.complete
-    torch.testing.assert_close(found.singular_values, torch.linalg.svdvals(product.detach()).expand(3, 5))
+    torch.testing.assert_close(
+        found.singular_values, torch.linalg.svdvals(product.detach()).expand(3, 5)
+    )
     torch.testing.assert_close(found.exponents, found.singular_values.log() / found.depth)
     torch.testing.assert_close(found.norm, product.detach().norm().expand(3))
 
@@ -40,7 +50,9 @@ def test_a_linear_network_has_the_spectrum_of_its_product() -> None:
 @pytest.mark.oracle
 def test_lanczos_spectrum_against_the_dense_jacobian() -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Conv2d(1, 6, 3, padding=1), nn.GELU(), nn.Flatten(), nn.Linear(216, 80)).double()
+    model = nn.Sequential(
+        nn.Conv2d(1, 6, 3, padding=1), nn.GELU(), nn.Flatten(), nn.Linear(216, 80)
+    ).double()
     x = inputs(4, 1, 6, 6)
     found = wl.explain.jacobian_spectrum(model, x, top=5, steps=36)
     assert not found.complete
@@ -52,7 +64,9 @@ def test_lanczos_spectrum_against_the_dense_jacobian() -> None:
 
 
 @pytest.mark.law
-def test_a_spectrum_can_be_of_any_layer_and_leaves_the_model_as_it_was(mlp: nn.Module, digits) -> None:
+def test_a_spectrum_can_be_of_any_layer_and_leaves_the_model_as_it_was(
+    mlp: nn.Module, digits
+) -> None:
     before = {name: value.clone() for name, value in mlp.state_dict().items()}
     found = wl.explain.jacobian_spectrum(mlp, digits.x[:3], layer="relu1", top=4)
     assert found.layer.name == "relu1"
@@ -65,8 +79,12 @@ def test_a_spectrum_can_be_of_any_layer_and_leaves_the_model_as_it_was(mlp: nn.M
 def test_path_norm_is_the_sum_over_all_paths() -> None:
     model = small()
     w1, b1, w2, b2 = (it.detach().abs() for it in model.parameters())
-    total = sum(float(w2[k, j] * w1[j, i]) for i, j, k in itertools.product(range(4), range(5), range(3)))
-    total += sum(float(w2[k, j] * b1[j]) for j, k in itertools.product(range(5), range(3))) + float(b2.sum())
+    total = sum(
+        float(w2[k, j] * w1[j, i]) for i, j, k in itertools.product(range(4), range(5), range(3))
+    )
+    total += sum(float(w2[k, j] * b1[j]) for j, k in itertools.product(range(5), range(3))) + float(
+        b2.sum()
+    )
     value, status = path_norm(model, inputs(1, 4))
     assert status == "measured"
     assert value == pytest.approx(math.log(total))
@@ -74,7 +92,9 @@ def test_path_norm_is_the_sum_over_all_paths() -> None:
 
 @pytest.mark.law
 def test_path_norm_folds_batch_normalisation() -> None:
-    """A network with batch normalisation and the same network with it multiplied into the weights have one path norm."""
+    """A network with batch normalisation and the same network with it multiplied into the weights
+    have one path norm.
+    """
     torch.manual_seed(0)
     norm = nn.BatchNorm1d(5).double()
     norm.running_mean.normal_()
@@ -109,7 +129,9 @@ def test_sharpness_is_the_largest_eigenvalue_of_the_explicit_hessian() -> None:
 
     def loss(flat: Tensor) -> Tensor:
         parts = flat.split([shape.numel() for shape in shapes])
-        values = {name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)}
+        values = {
+            name: part.view(shape) for name, part, shape in zip(names, parts, shapes, strict=True)
+        }
         return nn.functional.cross_entropy(torch.func.functional_call(model, values, (x,)), y)
 
     flat = torch.cat([it.detach().flatten() for it in model.parameters()])
@@ -126,8 +148,12 @@ def test_activation_flips_against_a_loop() -> None:
     counted, status = activation_flips(model, first, second, points=9, batch_size=20)
     assert status == "measured"
     for row in range(7):
-        signs = torch.stack([model[0](first[row] + t / 8 * (second[row] - first[row])) > 0 for t in range(9)])
-        assert float(counted[row]) == pytest.approx(float((signs[1:] != signs[:-1]).double().sum()) / 5)
+        signs = torch.stack(
+            [model[0](first[row] + t / 8 * (second[row] - first[row])) > 0 for t in range(9)]
+        )
+        assert float(counted[row]) == pytest.approx(
+            float((signs[1:] != signs[:-1]).double().sum()) / 5
+        )
     none, status = activation_flips(nn.Linear(4, 3).double(), first, second)
     assert none is None
     assert "no activation modules" in status
@@ -152,7 +178,9 @@ def test_participation_ratio_of_known_clouds() -> None:
     assert participation_ratio(orthonormal)[0] == pytest.approx(12)
     wide = torch.randn(15, 400, generator=generator).double()
     values = torch.linalg.eigvalsh(torch.cov(wide.T, correction=0)).clamp(min=0)
-    assert participation_ratio(wide)[0] == pytest.approx(float(values.sum() ** 2 / (values**2).sum()))
+    assert participation_ratio(wide)[0] == pytest.approx(
+        float(values.sum() ** 2 / (values**2).sum())
+    )
 
 
 @pytest.mark.law
@@ -168,15 +196,21 @@ def test_two_nn_of_a_plane_in_many_dimensions() -> None:
 
 @pytest.mark.oracle
 def test_two_nn_against_its_formula() -> None:
-    """Least squares through the origin of −ln(1 − F) on ln μ, the largest tenth of μ left out (Facco et al. 2017)."""
-    cloud = torch.randn(80, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64).numpy()
+    """Least squares through the origin of −ln(1 − F) on ln μ, the largest tenth of μ left out
+    (Facco et al. 2017).
+    """
+    cloud = torch.randn(
+        80, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64
+    ).numpy()
     ratios = []
     for row in cloud:
         first, second = np.sort(np.linalg.norm(cloud - row, axis=1))[1:3]
         ratios.append(second / first)
     logs = np.log(np.sort(ratios))[:72]
     height = -np.log(1 - np.arange(1, 73) / 80)
-    assert two_nn(torch.from_numpy(cloud))[0] == pytest.approx(np.linalg.lstsq(logs[:, None], height, rcond=None)[0][0])
+    assert two_nn(torch.from_numpy(cloud))[0] == pytest.approx(
+        np.linalg.lstsq(logs[:, None], height, rcond=None)[0][0]
+    )
 
 
 @pytest.mark.message

@@ -22,14 +22,24 @@ from worldline.encoder import (
     sign_kept_probability,
 )
 from worldline.encoder.carrier import carry_bits, recover_bits
-from worldline.geometry.bell import CLASSICAL_BOUND, TSIRELSON_BOUND, bell_value, chsh, sign_correlation
+from worldline.geometry.bell import (
+    CLASSICAL_BOUND,
+    TSIRELSON_BOUND,
+    bell_value,
+    chsh,
+    sign_correlation,
+)
 
 
 def signs_kept(selection: Selection, depth: int, *, phi: float, count: int) -> torch.Tensor:
-    """One, where the sign of the correlation is kept by encoders that were really drawn, else zero."""
+    """One, where the sign of the correlation is kept by encoders that were really drawn, else
+    zero.
+    """
     a = torch.tensor([1.0, 0, 0], dtype=torch.float64)
     b = torch.tensor([math.tanh(phi), 1 / math.cosh(phi), 0], dtype=torch.float64)
-    encoder = Encoder(width=selection.width, candidates=selection.candidates, depth=depth, rule=selection.rule)
+    encoder = Encoder(
+        width=selection.width, candidates=selection.candidates, depth=depth, rule=selection.rule
+    )
     path = encode_together(encoder, torch.stack((a, b)).expand(count, 2, 3), seed=11)
     last = path.directions[-1]
     return ((last[:, 0] * last[:, 1]).sum(-1) > 0).double()
@@ -64,9 +74,12 @@ def test_sign_kept_of_one_neuron_against_high_precision(n: int) -> None:
     with mpmath.workdps(20):
         density = lambda y: 2 * n * mpmath.npdf(y) * mpmath.erf(y / mpmath.sqrt(2)) ** (n - 1)  # noqa: E731
         for phi in (1e-4, 0.2, 2.0):
-            law = sign_kept_probability(torch.tensor([phi], dtype=torch.float64), Selection(candidates=n, width=1), 1)
+            law = sign_kept_probability(
+                torch.tensor([phi], dtype=torch.float64), Selection(candidates=n, width=1), 1
+            )
             exact = mpmath.quad(
-                lambda y, s=phi: density(y) * mpmath.ncdf(y * mpmath.sinh(s)), [0, 0.5, 1, 2, 3, 4, 5, 6, 9]
+                lambda y, s=phi: density(y) * mpmath.ncdf(y * mpmath.sinh(s)),
+                [0, 0.5, 1, 2, 3, 4, 5, 6, 9],
             )
             assert float(law.value) == pytest.approx(float(exact), abs=1e-10)
 
@@ -80,7 +93,9 @@ def test_sign_kept_of_unrelated_features(share: float, lowest: float, highest: f
     """k = D = 256, ten layers: about 88, 84, 73 and 59 in a hundred."""
     selection = Selection(candidates=round(256 / share), width=256)
     pairs = torch.randn(2000, 2, 256, generator=torch.Generator().manual_seed(0))
-    last = encode_together(Encoder(width=256, candidates=selection.candidates, depth=10), pairs, seed=1).directions[-1]
+    last = encode_together(
+        Encoder(width=256, candidates=selection.candidates, depth=10), pairs, seed=1
+    ).directions[-1]
     phi = wl.rapidity(pairs[:, 0], pairs[:, 1]).double()
     kept = ((last[:, 0] * last[:, 1]).sum(-1).sign() == phi.sign()).double()
     law = float(sign_kept_probability(phi, selection, 10, samples=500).value.mean())
@@ -101,8 +116,12 @@ def test_sign_kept_of_unrelated_features(share: float, lowest: float, highest: f
         (9, 3, "most_negative", 18, 40),
     ],
 )
-def test_singular_values_part_at_the_rapidity_rate(n: int, k: int, rule: str, early: int, late: int) -> None:
-    """Between depths deep enough for the limit and not so deep that float64 (36 nats) cuts the tail off."""
+def test_singular_values_part_at_the_rapidity_rate(
+    n: int, k: int, rule: str, early: int, late: int
+) -> None:
+    """Between depths deep enough for the limit and not so deep that float64 (36 nats) cuts the tail
+    off.
+    """
     selection = Selection(candidates=n, width=k, rule=rule)
     x = torch.randn(600, k, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
     fitted = Encoder(width=k, candidates=n, depth=late, rule=rule).fit(x, seed=1)
@@ -121,7 +140,9 @@ def test_singular_values_part_at_the_rapidity_rate(n: int, k: int, rule: str, ea
 
 @pytest.mark.law
 def test_in_the_limit_one_bit_of_another_feature_is_left() -> None:
-    fitted = Encoder(width=8, candidates=200, depth=20).fit(torch.ones(12, dtype=torch.float64), seed=0)
+    fitted = Encoder(width=8, candidates=200, depth=20).fit(
+        torch.ones(12, dtype=torch.float64), seed=0
+    )
     others = torch.randn(200, 12, dtype=torch.float64, generator=torch.Generator().manual_seed(1))
     limit = rank_one(fitted.compose().matrix)
     assert float(limit.share) > 1 - 1e-12
@@ -132,13 +153,16 @@ def test_in_the_limit_one_bit_of_another_feature_is_left() -> None:
 
 @pytest.mark.law
 @pytest.mark.parametrize(
-    ("n", "k"), [(1000, 1000), (1000, 800), (1000, 586), (1000, 300), (1000, 50), (10, 2), (10**12, 100)]
+    ("n", "k"),
+    [(1000, 1000), (1000, 800), (1000, 586), (1000, 300), (1000, 50), (10, 2), (10**12, 100)],
 )
 def test_bell_value_of_the_encoder(n: int, k: int) -> None:
     selection = Selection(candidates=n, width=k)
     test = bell_test(selection, trials=400, seed=3)
     assert test.expected == expected_bell_value(selection)
-    assert abs(test.value - test.expected) < 3 * test.standard_error + 1e-6  # no spread at all at S = 4
+    assert (
+        abs(test.value - test.expected) < 3 * test.standard_error + 1e-6
+    )  # no spread at all at S = 4
     assert test.expected == pytest.approx(bell_value(k / n), abs=2 / n + 1e-9)
     assert float(chsh(test.correlations)) == pytest.approx(test.value)
     angles = torch.tensor([math.pi / 4, 3 * math.pi / 4])
@@ -171,9 +195,13 @@ def test_sign_correlation_against_its_defining_average(share: float) -> None:
         for degrees in (3, 30, 45, 80, 120, 175):
             theta = mpmath.radians(degrees)
             width = abs(mpmath.tan(theta))
-            points = sorted({tau, tau + 14, *(tau + s * width for s in (0.3, 1, 3) if s * width < 14)})
+            points = sorted(
+                {tau, tau + 14, *(tau + s * width for s in (0.3, 1, 3) if s * width < 14)}
+            )
             exact = mpmath.quad(
-                lambda g, t=theta: 2 / share * mpmath.npdf(g) * mpmath.erf(g * mpmath.cot(t) / mpmath.sqrt(2)),
+                lambda g, t=theta: (
+                    2 / share * mpmath.npdf(g) * mpmath.erf(g * mpmath.cot(t) / mpmath.sqrt(2))
+                ),
                 points,
             )
             ours = sign_correlation(torch.tensor([float(theta)], dtype=torch.float64), share)
@@ -183,7 +211,9 @@ def test_sign_correlation_against_its_defining_average(share: float) -> None:
 @pytest.mark.law
 @pytest.mark.parametrize("depth", [2, 20, 40, 60, 80])
 def test_a_grey_message_arrives_and_is_overheard_as_well(depth: int) -> None:
-    """Both errors fall as 2α e^{−φ}/√k, φ = φ₁ + r L: the same line for the receiver and the eavesdropper."""
+    """Both errors fall as 2α e^{−φ}/√k, φ = φ₁ + r L: the same line for the receiver and the
+    eavesdropper.
+    """
     generator = torch.Generator().manual_seed(0)
     sender, receiver = torch.randn(2, 300, dtype=torch.float64, generator=generator)
     message = torch.rand(400, dtype=torch.float64, generator=generator)
@@ -196,7 +226,9 @@ def test_a_grey_message_arrives_and_is_overheard_as_well(depth: int) -> None:
             continue
         log_error = sum(map(math.log, errors)) / 5
         start = 0.5 * math.log(1 / 400)  # φ of unrelated features, about 1/√k, at its scale
-        expected = math.log(2 * 100 / math.sqrt(400)) - start - rapidity_rate(encoder.selection) * depth
+        expected = (
+            math.log(2 * 100 / math.sqrt(400)) - start - rapidity_rate(encoder.selection) * depth
+        )
         assert abs(log_error - expected) < 3
 
 
@@ -213,6 +245,10 @@ def test_bits_arrive_with_the_share_of_differing_signs_and_the_pilot_turns_them(
     assert torch.equal(recover_bits(carry_bits(message, u), -u, pilot=bool(message[0])), message)
     assert torch.equal(recover_bits(carry_bits(message, u), -u), ~message)
     near = u + 0.3 * torch.randn(900, generator=generator)
-    wrong = (recover_bits(carry_bits(message, u), near, pilot=bool(message[0])) != message).double().mean()
+    wrong = (
+        (recover_bits(carry_bits(message, u), near, pilot=bool(message[0])) != message)
+        .double()
+        .mean()
+    )
     theta = float(wl.angle(u[None], near[None]))
     assert abs(float(wrong) - theta / math.pi) < 3 * math.sqrt(theta / math.pi / 900)

@@ -23,7 +23,9 @@ def features(*shape: int, seed: int = 0) -> torch.Tensor:
     return torch.randn(*shape, dtype=torch.float64, generator=torch.Generator().manual_seed(seed))
 
 
-def statistics(encoder: Encoder, x: torch.Tensor, others: torch.Tensor, seed: int) -> dict[str, torch.Tensor]:
+def statistics(
+    encoder: Encoder, x: torch.Tensor, others: torch.Tensor, seed: int
+) -> dict[str, torch.Tensor]:
     """Many one-number summaries of each of P encoders: weights, readings, paths."""
     fitted = encoder.fit(x, seed=seed)
     path = fitted.transform(others)
@@ -49,10 +51,14 @@ def statistics(encoder: Encoder, x: torch.Tensor, others: torch.Tensor, seed: in
 
 @pytest.mark.oracle
 @pytest.mark.parametrize(("n", "k", "depth", "rule"), SETTINGS)
-def test_exact_sampler_has_the_distribution_of_the_literal_one(n: int, k: int, depth: int, rule: str) -> None:
+def test_exact_sampler_has_the_distribution_of_the_literal_one(
+    n: int, k: int, depth: int, rule: str
+) -> None:
     x, others = features(2500, 5), features(2500, 2, 5, seed=1)
     exact = statistics(Encoder(width=k, candidates=n, depth=depth, rule=rule), x, others, 2)
-    literal = statistics(Encoder(width=k, candidates=n, depth=depth, rule=rule, sampler="literal"), x, others, 3)
+    literal = statistics(
+        Encoder(width=k, candidates=n, depth=depth, rule=rule, sampler="literal"), x, others, 3
+    )
     p = {name: stats.ks_2samp(exact[name].numpy(), literal[name].numpy()).pvalue for name in exact}
     assert min(p.values()) > 1e-3, p
     for name, value in exact.items():
@@ -62,11 +68,16 @@ def test_exact_sampler_has_the_distribution_of_the_literal_one(n: int, k: int, d
 
 @pytest.mark.oracle
 @pytest.mark.parametrize(("n", "k", "depth", "rule"), SETTINGS)
-def test_together_has_the_distribution_of_fit_and_transform(n: int, k: int, depth: int, rule: str) -> None:
+def test_together_has_the_distribution_of_fit_and_transform(
+    n: int, k: int, depth: int, rule: str
+) -> None:
     """M = 4 features of D = 3: more features than dimensions, and fewer after a layer of k > 4."""
     encoder = Encoder(width=k, candidates=n, depth=depth, rule=rule)
     x = features(2500, 4, 3)
-    together, fitted = encode_together(encoder, x, seed=5), encoder.fit(x[:, 0], seed=6).transform(x)
+    together, fitted = (
+        encode_together(encoder, x, seed=5),
+        encoder.fit(x[:, 0], seed=6).transform(x),
+    )
 
     def summaries(path):
         last = path.directions[-1]
@@ -95,7 +106,9 @@ def test_together_has_the_distribution_of_fit_and_transform(n: int, k: int, dept
 @pytest.mark.law
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 @pytest.mark.parametrize(("n", "k", "depth", "rule"), SETTINGS)
-def test_weights_map_the_feature_along_its_path(n: int, k: int, depth: int, rule: str, dtype: torch.dtype) -> None:
+def test_weights_map_the_feature_along_its_path(
+    n: int, k: int, depth: int, rule: str, dtype: torch.dtype
+) -> None:
     x, others = features(9).to(dtype), features(4, 9, seed=1).to(dtype)
     fitted = Encoder(width=k, candidates=n, depth=depth, rule=rule, normalise=False).fit(x, seed=1)
     tolerance = 30 * torch.finfo(dtype).eps
@@ -104,7 +117,9 @@ def test_weights_map_the_feature_along_its_path(n: int, k: int, depth: int, rule
     for layer, weight in enumerate(fitted.weights(), 1):
         assert weight.shape == (k, 9 if layer == 1 else k)
         literal = literal @ weight.T
-        assert torch.allclose(fitted.path.directions[layer], own.directions[layer][0], atol=tolerance)
+        assert torch.allclose(
+            fitted.path.directions[layer], own.directions[layer][0], atol=tolerance
+        )
         scale = literal.norm(dim=1, keepdim=True)
         assert torch.allclose(path.features(layer) / scale, literal / scale, atol=10 * tolerance)
     composed = fitted.compose()
@@ -132,8 +147,12 @@ def test_streamed_weights_are_the_held_ones() -> None:
     held = Encoder(width=16, candidates=100, depth=6).fit(x, seed=8)
     streamed = Encoder(width=16, candidates=100, depth=6, memory=1).fit(x, seed=8)
     for _ in range(2):  # and again
-        assert all(torch.equal(a, b) for a, b in zip(held.weights(), streamed.weights(), strict=True))
-    assert torch.equal(held.transform(others).directions[-1], streamed.transform(others).directions[-1])
+        assert all(
+            torch.equal(a, b) for a, b in zip(held.weights(), streamed.weights(), strict=True)
+        )
+    assert torch.equal(
+        held.transform(others).directions[-1], streamed.transform(others).directions[-1]
+    )
     assert streamed._kept is None
     assert held._kept is not None
 
@@ -169,7 +188,9 @@ def test_depth_1000_without_normalisation_carries_its_scale(dtype: torch.dtype) 
     assert float(path.log_norms[-1].min()) > 1000  # e^1000 fits no dtype
     assert torch.isfinite(fitted.compose().log_scale)
     assert torch.isfinite(path.features(5)).all()
-    with pytest.raises(BoundsError, match=r"Features of layer 1000 have lengths up to e\^\d+, more than"):
+    with pytest.raises(
+        BoundsError, match=r"Features of layer 1000 have lengths up to e\^\d+, more than"
+    ):
         path.features(1000)
 
 
@@ -181,7 +202,9 @@ def test_the_length_of_the_feature_does_not_matter(scale: float) -> None:
     small = encoder.fit(x * scale).transform(others * scale)
     plain = encoder.fit(x).transform(others)
     assert torch.allclose(small.directions[-1], plain.directions[-1], atol=1e-12)
-    assert torch.allclose(small.log_norms - plain.log_norms, torch.full_like(plain.log_norms, math.log(scale)))
+    assert torch.allclose(
+        small.log_norms - plain.log_norms, torch.full_like(plain.log_norms, math.log(scale))
+    )
 
 
 @pytest.mark.law
@@ -214,12 +237,16 @@ def test_layers_are_independent_of_data_drawn_with_the_same_seed() -> None:
     """Equal seeds for data and encoder must not feed both from one stream."""
     for seed in range(5):
         x = torch.randn(1, 40, generator=torch.Generator().manual_seed(seed))
-        weight = next(Encoder(width=1, candidates=1, depth=1, rule="none").fit(x[0], seed=seed).weights())
+        weight = next(
+            Encoder(width=1, candidates=1, depth=1, rule="none").fit(x[0], seed=seed).weights()
+        )
         assert abs(float(wl.correlation(weight - (weight @ x.T) / (x @ x.T) * x, x))) < 1e-5
         drawn = torch.randn(40, generator=torch.Generator().manual_seed(seed))
         assert abs(float(wl.correlation(weight, drawn[None]))) < 0.5
         message = torch.zeros(30)
-        told = reconcile_grey(Encoder(width=30, candidates=40, depth=1), x[0], x[0].flip(0), message, seed=seed)
+        told = reconcile_grey(
+            Encoder(width=30, candidates=40, depth=1), x[0], x[0].flip(0), message, seed=seed
+        )
         assert told.overheard_error > 1e-2  # the eavesdropper's vector is not the sender's
 
 
@@ -228,7 +255,9 @@ def test_the_published_claims_with_their_published_settings() -> None:
     """Distant features end parallel or anti-parallel, and so do unseen ones."""
     pairs = features(50, 2, 512)
     for n, k, depth in ((10, 2, 20), (100, 2, 50)):
-        last = encode_together(Encoder(width=k, candidates=n, depth=depth), pairs, seed=1).directions[-1]
+        last = encode_together(
+            Encoder(width=k, candidates=n, depth=depth), pairs, seed=1
+        ).directions[-1]
         cosine = (last[:, 0] * last[:, 1]).sum(-1)
         assert (cosine.abs() > 1 - 1e-6).all()
         assert 10 < int((cosine > 0).sum()) < 40  # both signs

@@ -1,4 +1,6 @@
-"""The published experiments: their laws at published and at other settings, and what they refuse."""
+"""The published experiments: their laws at published and at other settings, and what they
+refuse.
+"""
 
 from __future__ import annotations
 
@@ -54,9 +56,14 @@ SETTINGS = [
 
 @pytest.mark.law
 @pytest.mark.parametrize(("name", "settings"), SETTINGS)
-def test_every_number_is_within_four_errors_of_its_law(name: str, settings: dict[str, object]) -> None:
+def test_every_number_is_within_four_errors_of_its_law(
+    name: str, settings: dict[str, object]
+) -> None:
     outcome = run(name, **settings)
-    numbers = [*outcome.measurements, *(it.evidence for it in outcome.controls.values() if it.evidence)]
+    numbers = [
+        *outcome.measurements,
+        *(it.evidence for it in outcome.controls.values() if it.evidence),
+    ]
     assert [it for it in numbers if not it.agrees] == []
     assert set(CONTROLS) <= set(outcome.controls)
     assert outcome.verdict.startswith("Measured as the law says.")
@@ -66,7 +73,9 @@ def test_every_number_is_within_four_errors_of_its_law(name: str, settings: dict
 
 
 @pytest.mark.law
-@pytest.mark.parametrize(("name", "what"), [("dilation", "rapidity"), ("flip", "share"), ("bell", "S at")])
+@pytest.mark.parametrize(
+    ("name", "what"), [("dilation", "rapidity"), ("flip", "share"), ("bell", "S at")]
+)
 def test_a_wrong_law_is_noticed(name: str, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(walks, "rapidity_rate", lambda selection: 1.6)
     monkeypatch.setattr("worldline.encoder.experiments.flip.sign_kept_probability", _too_likely)
@@ -86,9 +95,14 @@ def _too_likely(rapidity: torch.Tensor, *_: object, **__: object) -> object:
 
 @pytest.mark.law
 def test_errors_are_honest_over_seeds() -> None:
-    """Deviations over seeds have a variance near one: neither the law nor the standard error is off."""
+    """Deviations over seeds have a variance near one: neither the law nor the standard error is
+    off.
+    """
     deviations = torch.tensor(
-        [[it.deviation for it in run("dilation", seed=seed, pairs=30).measurements] for seed in range(40)]
+        [
+            [it.deviation for it in run("dilation", seed=seed, pairs=30).measurements]
+            for seed in range(40)
+        ]
     )
     assert bool((deviations.mean(0).abs() < 3.5 / math.sqrt(40)).all())
     assert bool((deviations.var(0) < 2.0).all())
@@ -110,7 +124,9 @@ def test_the_same_seed_gives_the_same_numbers_and_another_does_not() -> None:
 def test_the_receiver_reads_the_picture_and_so_does_the_eavesdropper() -> None:
     for name, depth in (("image", 60), ("reconcile", 200)):
         table = run(name, candidates=800, depth=depth).table
-        expected = PICTURE.double().flatten() if name == "image" else PICTURE.flatten() > PICTURE.median()
+        expected = (
+            PICTURE.double().flatten() if name == "image" else PICTURE.flatten() > PICTURE.median()
+        )
         assert torch.equal(table["message"], expected)
         for reader in ("received", "overheard"):
             torch.testing.assert_close(table[reader], table["message"], atol=1e-6, rtol=0)
@@ -121,16 +137,25 @@ def test_the_receiver_reads_the_picture_and_so_does_the_eavesdropper() -> None:
 @pytest.mark.parametrize(("n", "k"), [(1000, 100), (50, 20), (7, 7), (30, 1)])
 def test_mean_reading_against_many_draws(n: int, k: int) -> None:
     selection = Selection(candidates=n, width=k, rule="most_negative")
-    draws = torch.randn(4000, n, dtype=torch.float64, generator=make_generator(5)).sort(-1).values[:, :k].mean(-1)
+    draws = (
+        torch.randn(4000, n, dtype=torch.float64, generator=make_generator(5))
+        .sort(-1)
+        .values[:, :k]
+        .mean(-1)
+    )
     error = float(draws.std()) / math.sqrt(len(draws))
     assert abs(float(draws.mean()) - reading_length(selection).mean_reading) < 4 * error
 
 
 @pytest.mark.oracle
 def test_roc_area_against_all_pairs_counted() -> None:
-    matched, unmatched = torch.randn(2, 60, dtype=torch.float64, generator=make_generator(1)).round(decimals=1)
+    matched, unmatched = torch.randn(2, 60, dtype=torch.float64, generator=make_generator(1)).round(
+        decimals=1
+    )
     wins = (matched[:, None] > unmatched).double() + 0.5 * (matched[:, None] == unmatched).double()
-    assert _area(torch.stack((matched, unmatched), 1), False)[0] == pytest.approx(float(wins.mean()), abs=1e-12)
+    assert _area(torch.stack((matched, unmatched), 1), False)[0] == pytest.approx(
+        float(wins.mean()), abs=1e-12
+    )
 
 
 @pytest.mark.law
@@ -160,7 +185,12 @@ BAD = [
     ("dilation", {"depth": 0}, UsageError, ("depth", "at least 1")),
     ("dilation", {"dimension": 0}, UsageError, ("dimension", "at least 1")),
     ("contraction", {"pairs": 0}, UsageError, ("pairs", "at least 1")),
-    ("contraction", {"candidates": 10**6, "width": 10**5, "depth": 10**3}, UsageError, ("GiB", "Lower the width")),
+    (
+        "contraction",
+        {"candidates": 10**6, "width": 10**5, "depth": 10**3},
+        UsageError,
+        ("GiB", "Lower the width"),
+    ),
     ("path3d", {"width": 4, "candidates": 9}, UsageError, ("must be 3", "4")),
     ("spacetime", {"width": 3}, UsageError, ("must be 2", "3")),
     ("spacetime", {"speed": 0.0}, UsageError, ("--speed", "positive", "0.0")),

@@ -42,19 +42,25 @@ def after_one_literal_layer(selection: Selection, *, phi: float, count: int) -> 
 
 
 def within(sample: torch.Tensor, expected: float, sigmas: float = 3.0) -> bool:
-    return abs(float(sample.mean()) - expected) < sigmas * float(sample.std()) / math.sqrt(len(sample))
+    return abs(float(sample.mean()) - expected) < sigmas * float(sample.std()) / math.sqrt(
+        len(sample)
+    )
 
 
 @pytest.mark.law
 @pytest.mark.parametrize("phi", [0.0, 0.4, -3.0])
 @pytest.mark.parametrize("rule", ["largest", "most_negative"])
 @pytest.mark.parametrize(("n", "k"), SETTINGS)
-def test_one_step_law_is_what_the_literal_machine_does(n: int, k: int, rule: str, phi: float) -> None:
+def test_one_step_law_is_what_the_literal_machine_does(
+    n: int, k: int, rule: str, phi: float
+) -> None:
     count = 3000
     selection = Selection(candidates=n, width=k, rule=rule)
     drawn = after_one_literal_layer(selection, phi=phi, count=count)
     law = one_step(
-        torch.full((count,), phi, dtype=torch.float64), selection, generator=torch.Generator().manual_seed(3)
+        torch.full((count,), phi, dtype=torch.float64),
+        selection,
+        generator=torch.Generator().manual_seed(3),
     )
     assert stats.ks_2samp(drawn.numpy(), law.numpy()).pvalue > 1e-3
     difference = float(drawn.mean() - law.mean())
@@ -73,7 +79,9 @@ def test_moments_of_one_step(n: int, k: int, phi: float) -> None:
         assert within(s, float(moments.mean))
         assert within(s**2, float(moments.second))
     else:
-        assert float(s.mean()) == pytest.approx(float(moments.mean), abs=0.05 + 0.03 * abs(float(moments.mean)))
+        assert float(s.mean()) == pytest.approx(
+            float(moments.mean), abs=0.05 + 0.03 * abs(float(moments.mean))
+        )
     assert torch.isnan(one_step_moments(start[:1], Selection(candidates=9, width=2)).mean).all()
 
 
@@ -85,21 +93,34 @@ def test_rapidity_grows_linearly_at_its_rate(n: int, k: int, rule: str) -> None:
     selection = Selection(candidates=n, width=k, rule=rule)
     gain = rapidity_gain(selection)
     count = 20_000 if k < 20 else 1500
-    walk = rapidity_walk(torch.full((count,), 30.0), selection, 5, generator=torch.Generator().manual_seed(9))
+    walk = rapidity_walk(
+        torch.full((count,), 30.0), selection, 5, generator=torch.Generator().manual_seed(9)
+    )
     grown = walk[5] - walk[0]
     assert within(grown, 5 * gain.mean)
     assert within((grown - 5 * gain.mean) ** 2, 5 * gain.variance, sigmas=3.5)
 
 
 @pytest.mark.law
-@pytest.mark.parametrize(("n", "k"), [(10, 2), (100, 2), (40, 10), (512, 256), (2048, 256), (20, 20)])
+@pytest.mark.parametrize(
+    ("n", "k"), [(10, 2), (100, 2), (40, 10), (512, 256), (2048, 256), (20, 20)]
+)
 def test_rate_of_encoders_that_were_drawn(n: int, k: int) -> None:
-    """Vectors in float64, from 4 nats up: the rate is the literal machine's, not only the recursion's."""
+    """Vectors in float64, from 4 nats up: the rate is the literal machine's, not only the
+    recursion's.
+    """
     count = 4000 if k < 100 else 150
     x = pairs_at(4.0, count, k, torch.Generator().manual_seed(5))
     path = encode_together(Encoder(width=k, candidates=n, depth=4), x, seed=6)
-    phi = torch.stack([wl.rapidity(path.directions[layer][:, 0], path.directions[layer][:, 1]) for layer in (2, 4)])
-    assert within((phi[1] - phi[0]) / 2, rapidity_rate(Selection(candidates=n, width=k)), sigmas=3.0)
+    phi = torch.stack(
+        [
+            wl.rapidity(path.directions[layer][:, 0], path.directions[layer][:, 1])
+            for layer in (2, 4)
+        ]
+    )
+    assert within(
+        (phi[1] - phi[0]) / 2, rapidity_rate(Selection(candidates=n, width=k)), sigmas=3.0
+    )
 
 
 @pytest.mark.law
@@ -151,15 +172,21 @@ def test_the_ends_of_rapidity() -> None:
     assert torch.equal(one_step(infinite, selection, generator=generator), infinite)
     far = one_step(torch.full((2000,), 5000.0, dtype=torch.float64), selection, generator=generator)
     assert within(far - 5000, rapidity_rate(selection))
-    alone = one_step(torch.zeros(50, dtype=torch.float64), Selection(candidates=10, width=1), generator=generator)
+    alone = one_step(
+        torch.zeros(50, dtype=torch.float64), Selection(candidates=10, width=1), generator=generator
+    )
     assert alone.isinf().all()
     assert (alone > 0).any()
     assert (alone < 0).any()
     assert math.isinf(rapidity_rate(Selection(candidates=10, width=1)))
     turned = one_step(
-        torch.full((4000,), -1.0, dtype=torch.float64), selection, generator=torch.Generator().manual_seed(1)
+        torch.full((4000,), -1.0, dtype=torch.float64),
+        selection,
+        generator=torch.Generator().manual_seed(1),
     )
     same = one_step(
-        torch.full((4000,), 1.0, dtype=torch.float64), selection, generator=torch.Generator().manual_seed(2)
+        torch.full((4000,), 1.0, dtype=torch.float64),
+        selection,
+        generator=torch.Generator().manual_seed(2),
     )
     assert stats.ks_2samp((-turned).numpy(), same.numpy()).pvalue > 1e-3

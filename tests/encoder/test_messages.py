@@ -77,7 +77,11 @@ CASES: dict[str, tuple[Callable[[], object], type[WorldlineError], str]] = {
         UsageError,
         "memory (bytes) must be at least 1; got 0",
     ),
-    "D = 0": (lambda: ENCODER.fit(torch.empty(0)), ShapeError, "with D ≥ 1; got (0,) torch.float32 on cpu"),
+    "D = 0": (
+        lambda: ENCODER.fit(torch.empty(0)),
+        ShapeError,
+        "with D ≥ 1; got (0,) torch.float32 on cpu",
+    ),
     "P = 0": (lambda: ENCODER.fit(torch.empty(0, 4)), ShapeError, "got (0, 4) torch.float32"),
     "integers": (
         lambda: ENCODER.fit(torch.ones(3, dtype=torch.int64)),
@@ -96,7 +100,11 @@ CASES: dict[str, tuple[Callable[[], object], type[WorldlineError], str]] = {
         BoundsError,
         "It is a zero feature: it has no direction to fit an encoder to",
     ),
-    "zero row": (lambda: ENCODER.fit(torch.stack((X, 0 * X))), BoundsError, "Row 1 is a zero feature"),
+    "zero row": (
+        lambda: ENCODER.fit(torch.stack((X, 0 * X))),
+        BoundsError,
+        "Row 1 is a zero feature",
+    ),
     "NaN": (
         lambda: ENCODER.fit(X / 0 * 0),
         BoundsError,
@@ -111,7 +119,8 @@ CASES: dict[str, tuple[Callable[[], object], type[WorldlineError], str]] = {
     "width of features": (
         lambda: ENCODER.fit(X).transform(torch.ones(5, 4)),
         ShapeError,
-        "Features must be (N, 3) torch.float32 on cpu, as the fitted feature; got (5, 4) torch.float32",
+        "Features must be (N, 3) torch.float32 on cpu, as the fitted feature; got (5, 4) "
+        "torch.float32",
     ),
     "dtype of features": (
         lambda: ENCODER.fit(X).transform(torch.ones(5, 3).double()),
@@ -134,7 +143,11 @@ CASES: dict[str, tuple[Callable[[], object], type[WorldlineError], str]] = {
         LayerError,
         "numbers from 0 (the input) to 3, at least one; got [4]",
     ),
-    "no layer": (lambda: ENCODER.fit(X).transform(X[None], layers=[]), LayerError, "at least one; got []"),
+    "no layer": (
+        lambda: ENCODER.fit(X).transform(X[None], layers=[]),
+        LayerError,
+        "at least one; got []",
+    ),
     "layer not held": (
         lambda: ENCODER.fit(X).transform(X[None], layers=[1, 3]).features(2),
         LayerError,
@@ -161,7 +174,9 @@ CASES: dict[str, tuple[Callable[[], object], type[WorldlineError], str]] = {
         "6 of 6 values of features",
     ),
     "together literal": (
-        lambda: encode_together(Encoder(width=2, candidates=4, depth=3, sampler="literal"), torch.ones(1, 2, 3)),
+        lambda: encode_together(
+            Encoder(width=2, candidates=4, depth=3, sampler="literal"), torch.ones(1, 2, 3)
+        ),
         UsageError,
         "encode_together has no literal sampler",
     ),
@@ -216,7 +231,11 @@ CASES: dict[str, tuple[Callable[[], object], type[WorldlineError], str]] = {
         ShapeError,
         "angle must be a floating tensor (N,); got (2, 2)",
     ),
-    "chsh": (lambda: chsh(torch.ones(3)), ShapeError, "CHSH takes correlations (…, 2, 2); got (3,)"),
+    "chsh": (
+        lambda: chsh(torch.ones(3)),
+        ShapeError,
+        "CHSH takes correlations (…, 2, 2); got (3,)",
+    ),
     "message": (
         lambda: carry_grey(torch.ones(3), torch.ones(4), strength=1.0),
         ShapeError,

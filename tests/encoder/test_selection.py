@@ -9,7 +9,17 @@ from scipy import stats
 
 from worldline.encoder import Selection, reading_length
 
-SETTINGS = [(1, 1), (2, 1), (5, 3), (10, 2), (10, 10), (40, 10), (100, 99), (512, 256), (16384, 256)]
+SETTINGS = [
+    (1, 1),
+    (2, 1),
+    (5, 3),
+    (10, 2),
+    (10, 10),
+    (40, 10),
+    (100, 99),
+    (512, 256),
+    (16384, 256),
+]
 ENORMOUS = [(10**6, 1), (10**9, 16), (10**12, 2), (10**12, 256)]
 
 
@@ -30,7 +40,9 @@ def literal(selection: Selection, count: int, generator: torch.Generator) -> tor
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("rule", ["largest", "most_negative", "none"])
-@pytest.mark.parametrize(("n", "k"), [(1, 1), (2, 1), (5, 3), (12, 12), (40, 10), (100, 99), (300, 30)])
+@pytest.mark.parametrize(
+    ("n", "k"), [(1, 1), (2, 1), (5, 3), (12, 12), (40, 10), (100, 99), (300, 30)]
+)
 def test_readings_have_the_distribution_of_keeping_k_of_n(n: int, k: int, rule: str) -> None:
     generator = torch.Generator().manual_seed(n + k)
     selection = Selection(candidates=n, width=k, rule=rule)
@@ -44,8 +56,13 @@ def test_readings_have_the_distribution_of_keeping_k_of_n(n: int, k: int, rule: 
         "spread": lambda y: y.abs().amax(1) - y.abs().amin(1),
         "first and last together": lambda y: y[:, 0] * y[:, -1],
     }
-    p = {name: stats.ks_2samp(f(exact).numpy(), f(drawn).numpy()).pvalue for name, f in statistics.items()}
-    assert min(p.values()) > 1e-3, p  # 147 comparisons, fixed seeds: one below 1e-3 is a 14 % event, as drawn none is
+    p = {
+        name: stats.ks_2samp(f(exact).numpy(), f(drawn).numpy()).pvalue
+        for name, f in statistics.items()
+    }
+    assert min(p.values()) > 1e-3, (
+        p
+    )  # 147 comparisons, fixed seeds: one below 1e-3 is a 14 % event, as drawn none is
 
 
 @pytest.mark.law
@@ -54,12 +71,16 @@ def test_readings_have_the_distribution_of_keeping_k_of_n(n: int, k: int, rule: 
 def test_length_of_the_readings_has_the_moments_of_its_law(n: int, k: int, rule: str) -> None:
     selection = Selection(candidates=n, width=k, rule=rule)
     law = reading_length(selection)
-    y = selection.draw(20_000 if k < 50 else 2000, generator=torch.Generator().manual_seed(7)).norm(dim=1)
+    y = selection.draw(20_000 if k < 50 else 2000, generator=torch.Generator().manual_seed(7)).norm(
+        dim=1
+    )
     assert within(y, law.mean)
     assert within(y**2, law.mean_square)
     assert within(y.log(), law.log_mean)
     assert within((y.log() - law.log_mean) ** 2, law.log_variance)
-    assert within(torch.exp(-(y**2) / k), float(law.laplace(torch.tensor([1 / k], dtype=torch.float64))))
+    assert within(
+        torch.exp(-(y**2) / k), float(law.laplace(torch.tensor([1 / k], dtype=torch.float64)))
+    )
 
 
 @pytest.mark.oracle

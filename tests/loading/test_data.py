@@ -1,4 +1,6 @@
-"""Data from outside: archives, folders of pictures, datasets; and what a few seconds of spoilt files do."""
+"""Data from outside: archives, folders of pictures, datasets; and what a few seconds of spoilt
+files do.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,9 @@ def draw(folder: Path, digits, names: tuple[str, ...], *, start: int = 0) -> Pat
         (folder / name).mkdir(parents=True)
         rows = (digits.y == label).nonzero().flatten()[start : start + 6]
         for number, x in enumerate(digits.x[rows]):
-            Image.fromarray((x[0] * 255).round().byte().numpy()).save(folder / name / f"{number}.png")
+            Image.fromarray((x[0] * 255).round().byte().numpy()).save(
+                folder / name / f"{number}.png"
+            )
     return folder
 
 
@@ -43,7 +47,9 @@ def test_folder_becomes_data_with_class_names(digits, tmp_path: Path) -> None:
     assert data.x.shape == data.reference_x.shape == (9, 1, 8, 8)
     assert data.y[:3].tolist() == [0, 1, 2], "the first samples are of all classes"
     one = digits.x[digits.y == 1][0]
-    torch.testing.assert_close(data.x[0], one, rtol=0, atol=0.5 / 255)  # pixels were rounded to bytes
+    torch.testing.assert_close(
+        data.x[0], one, rtol=0, atol=0.5 / 255
+    )  # pixels were rounded to bytes
 
 
 @pytest.mark.law
@@ -70,7 +76,9 @@ def test_pictures_are_resized_and_cut_at_their_centre(tmp_path: Path) -> None:
     found = read_folders(tmp_path, image_size=10)
     assert found.x.shape == (3, 3, 10, 10)
     middle = found.x[0, :, :, 1:-1]  # at the edge the filter sees the neighbours
-    torch.testing.assert_close(middle, torch.tensor([10, 100, 200]).view(3, 1, 1).expand(3, 10, 8) / 255)
+    torch.testing.assert_close(
+        middle, torch.tensor([10, 100, 200]).view(3, 1, 1).expand(3, 10, 8) / 255
+    )
 
 
 @pytest.mark.message
@@ -79,7 +87,9 @@ def test_folders_that_cannot_be_used_are_told(digits, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds 0 subfolders; one for each of at least two classes"):
         load_data(str(tmp_path / "empty"))
     draw(tmp_path / "p", digits, ("a", "b"))
-    with pytest.raises(DataError, match=r"12 pictures of 8×8 need 3.07 kB as float32, more than the 1 kB"):
+    with pytest.raises(
+        DataError, match=r"12 pictures of 8×8 need 3.07 kB as float32, more than the 1 kB"
+    ):
         load_data(str(tmp_path / "p"), limit=1000)
     (tmp_path / "p" / "c").mkdir()
     with pytest.raises(DataError, match=r"The class 'c' in .* has no pictures"):
@@ -151,8 +161,16 @@ def test_dataset_becomes_data(name: str, spec: str) -> None:
         ("Raises", DataError, "Item 4 of .*Raises raised OSError: disk full"),
         ("Stream", DataError, "Make an IterableDataset a list first"),
         ("uneven", DataError, r"Item 1 of .* has x of shape \(4,\), item 0 of \(3,\)"),
-        ("hot", LabelError, r"y of item 0 of .* must be a class number from 0; it is Tensor of shape \(2,\)"),
-        ("words", DataError, "x of item 0 of .* must be a tensor or an array of numbers; it is str 'a'"),
+        (
+            "hot",
+            LabelError,
+            r"y of item 0 of .* must be a class number from 0; it is Tensor of shape \(2,\)",
+        ),
+        (
+            "words",
+            DataError,
+            "x of item 0 of .* must be a tensor or an array of numbers; it is str 'a'",
+        ),
         ("three", DataError, r"Item 0 of .* must be a pair \(x, y\); it is tuple"),
         ("huge", DataError, "4 samples of shape .* need 16 GB as float32, more than the 1 GB"),
         ("none", DataError, "is empty"),
@@ -160,7 +178,9 @@ def test_dataset_becomes_data(name: str, spec: str) -> None:
         ("missing", DataError, "has no 'missing'; it has"),
     ],
 )
-def test_dataset_that_does_not_fit_says_which_item(name: str, kind: type[InputError], words: str, spec: str) -> None:
+def test_dataset_that_does_not_fit_says_which_item(
+    name: str, kind: type[InputError], words: str, spec: str
+) -> None:
     with pytest.raises(kind, match=words):
         read_dataset(spec + name, limit=10**9)
 
@@ -168,7 +188,10 @@ def test_dataset_that_does_not_fit_says_which_item(name: str, kind: type[InputEr
 @pytest.mark.message
 def test_limits_are_told_in_numbers(tmp_path: Path) -> None:
     np.savez(tmp_path / "d.npz", x=np.zeros((100, 10)), y=np.zeros(100, dtype=np.int64))
-    with pytest.raises(DataError, match=r"The arrays x, y in d.npz need 13.2 kB, more than the 10 kB that may be used"):
+    with pytest.raises(
+        DataError,
+        match=r"The arrays x, y in d.npz need 13.2 kB, more than the 10 kB that may be used",
+    ):
         load_data(str(tmp_path / "d.npz"), limit=10_000)
 
 
@@ -209,14 +232,20 @@ def _pt() -> bytes:
     return buffer.getvalue()
 
 
-GOOD: dict[str, bytes] = {"f.npz": _npz(), "f.pt": _pt(), "f.safetensors": save({"w": torch.ones(3)})}
+GOOD: dict[str, bytes] = {
+    "f.npz": _npz(),
+    "f.pt": _pt(),
+    "f.safetensors": save({"w": torch.ones(3)}),
+}
 
 
 @pytest.mark.law
 @settings(max_examples=150)
 @given(
     st.sampled_from(sorted(GOOD)),
-    st.lists(st.tuples(st.floats(0, 1), st.binary(max_size=9), st.integers(0, 9)), min_size=1, max_size=4),
+    st.lists(
+        st.tuples(st.floats(0, 1), st.binary(max_size=9), st.integers(0, 9)), min_size=1, max_size=4
+    ),
 )
 def test_a_spoilt_file_is_loaded_or_refused_in_a_sentence(
     tmp_path_factory, name: str, changes: list[tuple[float, bytes, int]]

@@ -1,4 +1,6 @@
-"""Files made to harm: none runs anything, none eats memory, and each gets a sentence that names it."""
+"""Files made to harm: none runs anything, none eats memory, and each gets a sentence that names
+it.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,9 @@ from worldline.loading.exported import clean_archive
 from worldline.loading.sandbox import tried_in_child
 
 SPARE = 768 * 2**20
-"""Bytes that a hostile file may take beyond what the process has: what it declares is 1 GB or more in every case."""
+"""Bytes that a hostile file may take beyond what the process has: what it declares is 1 GB or more
+in every case.
+"""
 
 
 class Bomb:
@@ -59,7 +63,9 @@ def exported(tmp_path_factory) -> Path:
     """A harmless archive of torch.export, to be spoilt."""
     path = tmp_path_factory.mktemp("exported") / "good.pt2"
     batch = torch.export.Dim("batch", min=1)
-    torch.export.save(torch.export.export(net(), (torch.rand(2, 4),), dynamic_shapes=({0: batch},)), path)
+    torch.export.save(
+        torch.export.export(net(), (torch.rand(2, 4),), dynamic_shapes=({0: batch},)), path
+    )
     return path
 
 
@@ -77,8 +83,14 @@ def little_memory() -> Iterator[None]:
 
 def refused(kind: str, path: str, folder: Path) -> str:
     """Load it as that kind; give the sentence, after looking for the canary."""
-    (folder / "nets.py").write_text("from torch import nn\ndef build():\n    return nn.Linear(2, 2)\n")
-    ways = {"data": load_data, "model": load_model, "weights": partial(load_model, f"{folder}/nets.py:build")}
+    (folder / "nets.py").write_text(
+        "from torch import nn\ndef build():\n    return nn.Linear(2, 2)\n"
+    )
+    ways = {
+        "data": load_data,
+        "model": load_model,
+        "weights": partial(load_model, f"{folder}/nets.py:build"),
+    }
     with pytest.raises(InputError) as caught:
         ways[kind](path)
     assert not canary(folder).exists(), "something was executed"
@@ -203,7 +215,9 @@ def named(name: str) -> Callable[[Path], str]:
 # ---- weights
 
 
-def safetensors_with(header: bytes, *, length: int | None = None, content: bytes = b"\0" * 16) -> Callable[[Path], str]:
+def safetensors_with(
+    header: bytes, *, length: int | None = None, content: bytes = b"\0" * 16
+) -> Callable[[Path], str]:
     def make(folder: Path) -> str:
         size = len(header) if length is None else length
         (folder / "bad.safetensors").write_bytes(struct.pack("<Q", size) + header + content)
@@ -241,7 +255,9 @@ def script(folder: Path) -> str:
 
 
 def pt_declaring(count: int) -> Callable[[Path], str]:
-    """A state dict whose storage of three numbers is declared as more: torch would read beyond it."""
+    """A state dict whose storage of three numbers is declared as more: torch would read beyond
+    it.
+    """
 
     def make(folder: Path) -> str:
         path, content = whole_pt(folder), {}
@@ -327,13 +343,17 @@ def legacy_weights(content: dict[str, bytes], folder: Path) -> None:
 def size(text: str) -> Edit:
     def change(document: Any, folder: Path) -> None:
         meta = document["graph_module"]["graph"]["tensor_values"]["input"]
-        meta["sizes"][0] = {"as_expr": {"expr_str": text.format(canary(folder)), "hint": {"as_int": 2}}}
+        meta["sizes"][0] = {
+            "as_expr": {"expr_str": text.format(canary(folder)), "hint": {"as_int": 2}}
+        }
 
     return in_json(MODEL, change)
 
 
 def in_graph(change: Callable[[Any, Path], None]) -> Edit:
-    return in_json(MODEL, lambda document, folder: change(document["graph_module"]["graph"], folder))
+    return in_json(
+        MODEL, lambda document, folder: change(document["graph_module"]["graph"], folder)
+    )
 
 
 def rename(graph: Any, folder: Path) -> None:
@@ -355,11 +375,17 @@ EXPORTED: dict[str, tuple[Edit, str]] = {
     "TorchScript code": (member("code/__torch__.py"), "more than a plain exported program"),
     "way out": (member("../evil"), "leads out of the archive"),
     "symbolic size runs": (size("__import__('os').system('touch {}')"), "more than arithmetic"),
-    "symbolic size escapes": (size("().__class__.__base__.__subclasses__()"), "more than arithmetic"),
+    "symbolic size escapes": (
+        size("().__class__.__base__.__subclasses__()"),
+        "more than arithmetic",
+    ),
     "symbolic size in a name": (size('Symbol("s0\').__class__")'), "more than arithmetic"),
     "symbolic size is a power": (size("9**9**9**9"), "more than arithmetic"),
     "symbolic size without end": (size("+".join(["1"] * 5000)), "more than arithmetic"),
-    "operator of torch": (in_graph(lambda it, _: it["nodes"][0].update(target="torch.hub.load")), "torch.hub.load"),
+    "operator of torch": (
+        in_graph(lambda it, _: it["nodes"][0].update(target="torch.hub.load")),
+        "torch.hub.load",
+    ),
     "operator on files": (
         in_graph(lambda it, _: it["nodes"][0].update(target="torch.ops.aten.from_file.default")),
         "from_file",
@@ -369,20 +395,29 @@ EXPORTED: dict[str, tuple[Edit, str]] = {
         "_operator.attrgetter",
     ),
     "name that is code": (in_graph(rename), "no plain name"),
-    "name of two words": (in_graph(lambda it, _: it["nodes"][0].update(name="x, y")), "no plain name"),
+    "name of two words": (
+        in_graph(lambda it, _: it["nodes"][0].update(name="x, y")),
+        "no plain name",
+    ),
     "subgraph": (
         in_graph(lambda it, _: it["nodes"][0]["inputs"][0].update(arg={"as_graph": {"name": "g"}})),
         "as_graph",
     ),
     "absurd weight": (
         in_json(
-            WEIGHTS, lambda it, _: first(it)["tensor_meta"].update(sizes=[{"as_int": 10**9}], strides=[{"as_int": 1}])
+            WEIGHTS,
+            lambda it, _: first(it)["tensor_meta"].update(
+                sizes=[{"as_int": 10**9}], strides=[{"as_int": 1}]
+            ),
         ),
         "bytes are there",
     ),
     "weight of stride 0": (
         in_json(
-            WEIGHTS, lambda it, _: first(it)["tensor_meta"].update(sizes=[{"as_int": 10**9}], strides=[{"as_int": 0}])
+            WEIGHTS,
+            lambda it, _: first(it)["tensor_meta"].update(
+                sizes=[{"as_int": 10**9}], strides=[{"as_int": 0}]
+            ),
         ),
         "bytes are there",
     ),
@@ -398,7 +433,8 @@ EXPORTED: dict[str, tuple[Edit, str]] = {
         in_json(
             MODEL,
             lambda it, _: it["graph_module"]["module_call_graph"][0]["signature"].update(
-                in_spec='[1, {"type": "collections.defaultdict", "context": "{}", "children_spec": []}]'
+                in_spec='[1, {"type": "collections.defaultdict", "context": "{}", '
+                '"children_spec": []}]'
             ),
         ),
         "nests its inputs",
@@ -411,8 +447,13 @@ EXPORTED: dict[str, tuple[Edit, str]] = {
 # ---- ONNX
 
 
-def onnx_model(*, weight: TensorProto | None = None, nodes: list[Any] | None = None) -> onnx.ModelProto:
-    x, y = (helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", side]) for name, side in (("x", 4), ("y", 3)))
+def onnx_model(
+    *, weight: TensorProto | None = None, nodes: list[Any] | None = None
+) -> onnx.ModelProto:
+    x, y = (
+        helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", side])
+        for name, side in (("x", 4), ("y", 3))
+    )
     weight = weight or numpy_helper.from_array(np.ones((4, 3), np.float32), "w")
     nodes = nodes or [helper.make_node("MatMul", ["x", "w"], ["y"])]
     graph = helper.make_graph(nodes, "g", [x], [y], [weight])
@@ -532,8 +573,16 @@ HOSTILE: dict[str, Case] = {
     "npz of 10^18 numbers": ("data", npz_with(npy("(1000000000000000000,)")), "bytes, but"),
     "npz of negative shape": ("data", npz_with(npy("(-1, 8)")), "impossible shape"),
     "npz of overflowing shape": ("data", npz_with(npy("(4294967296, 4294967296)")), "bytes, but"),
-    "npz of an absurd dtype": ("data", npz_with(npy("(1,)", descr="|V99999999999")), "x in bad.npz"),
-    "npz with a header of code": ("data", npz_with(npy("__import__('os').getcwd()")), "no readable npy header"),
+    "npz of an absurd dtype": (
+        "data",
+        npz_with(npy("(1,)", descr="|V99999999999")),
+        "x in bad.npz",
+    ),
+    "npz with a header of code": (
+        "data",
+        npz_with(npy("__import__('os').getcwd()")),
+        "no readable npy header",
+    ),
     "npz with a header without end": (
         "data",
         npz_with(b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + b"("),
@@ -549,21 +598,41 @@ HOSTILE: dict[str, Case] = {
     "null byte": ("data", named("a\0b.npz"), "cannot be opened"),
     "long name of a model": ("model", named(LONG + ".pt2"), "cannot be opened"),
     "null byte in a model": ("model", named("a\0b.onnx"), "cannot be opened"),
-    "safetensors of 10^18": ("weights", safetensors_with(b"{}", length=10**18), "its header is declared as"),
+    "safetensors of 10^18": (
+        "weights",
+        safetensors_with(b"{}", length=10**18),
+        "its header is declared as",
+    ),
     "safetensors beyond its end": (
         "weights",
-        safetensors_with(b'{"w":{"dtype":"F32","shape":[1000000000],"data_offsets":[0,4000000000]}}'),
+        safetensors_with(
+            b'{"w":{"dtype":"F32","shape":[1000000000],"data_offsets":[0,4000000000]}}'
+        ),
         "which the file does not have",
     ),
     "safetensors of wrong size": (
         "weights",
-        safetensors_with(b'{"w":{"dtype":"F32","shape":[99999999999,99999999999],"data_offsets":[0,16]}}'),
+        safetensors_with(
+            b'{"w":{"dtype":"F32","shape":[99999999999,99999999999],"data_offsets":[0,16]}}'
+        ),
         "which the file does not have",
     ),
-    "safetensors nested": ("weights", safetensors_with(b'{"a":' * 50_000), "no readable safetensors header"),
-    "safetensors cut": ("weights", shortened(whole_safetensors, "cut.safetensors"), "cut.safetensors"),
+    "safetensors nested": (
+        "weights",
+        safetensors_with(b'{"a":' * 50_000),
+        "no readable safetensors header",
+    ),
+    "safetensors cut": (
+        "weights",
+        shortened(whole_safetensors, "cut.safetensors"),
+        "cut.safetensors",
+    ),
     "safetensors empty": ("weights", empty("empty.safetensors"), "no whole safetensors file"),
-    "safetensors of wrong magic": ("weights", wrong_magic("elf.safetensors"), "no whole safetensors file"),
+    "safetensors of wrong magic": (
+        "weights",
+        wrong_magic("elf.safetensors"),
+        "no whole safetensors file",
+    ),
     "pt with a pickle": ("weights", pickled("bomb.pt"), "bomb.pt cannot be read"),
     "pt as a bare pickle": ("weights", pickled("bare.pt", bare=True), "a bare pickle"),
     "pt declaring much": ("weights", pt_declaring(2**30), "bytes for the storage"),
@@ -574,22 +643,46 @@ HOSTILE: dict[str, Case] = {
     "pt pipe": ("weights", pipe("pipe.pt"), "a pipe"),
     "TorchScript as weights": ("weights", script, "TorchScript archive"),
     "module with a pickle": ("model", pickled("bomb.pt"), "add --unsafe-pickle"),
-    "module as a bare pickle": ("model", pickled("bomb.pkl", bare=True), "safetensors.torch.save_file"),
+    "module as a bare pickle": (
+        "model",
+        pickled("bomb.pkl", bare=True),
+        "safetensors.torch.save_file",
+    ),
     "TorchScript as a model": ("model", script, "TorchScript archive, whose code is run"),
     "pt2 that is a pickle": ("model", pickled("bomb.pt2"), "pickled objects"),
-    "pt2 that is a bare pickle": ("model", pickled("bare.pt2", bare=True), "bare.pt2 cannot be read"),
+    "pt2 that is a bare pickle": (
+        "model",
+        pickled("bare.pt2", bare=True),
+        "bare.pt2 cannot be read",
+    ),
     "pt2 empty": ("model", empty("empty.pt2"), "empty.pt2 cannot be read"),
     "pt2 of wrong magic": ("model", wrong_magic("elf.pt2"), "elf.pt2 cannot be read"),
     "pt2 pipe": ("model", pipe("pipe.pt2"), "a pipe"),
-    "ONNX of 10^12 numbers": ("model", onnx_with(weight=tensor([10**6, 10**6], raw_data=b"\0" * 16)), "16 are there"),
-    "ONNX of negative shape": ("model", onnx_with(weight=tensor([-1, 3], raw_data=b"\0" * 16)), "impossible shape"),
-    "ONNX of overflowing shape": ("model", onnx_with(weight=tensor([2**62, 4], raw_data=b"")), "0 are there"),
+    "ONNX of 10^12 numbers": (
+        "model",
+        onnx_with(weight=tensor([10**6, 10**6], raw_data=b"\0" * 16)),
+        "16 are there",
+    ),
+    "ONNX of negative shape": (
+        "model",
+        onnx_with(weight=tensor([-1, 3], raw_data=b"\0" * 16)),
+        "impossible shape",
+    ),
+    "ONNX of overflowing shape": (
+        "model",
+        onnx_with(weight=tensor([2**62, 4], raw_data=b"")),
+        "0 are there",
+    ),
     "ONNX data up the tree": (
         "model",
         onnx_with(weight=external(location="../../etc/passwd")),
         "outside the model's folder",
     ),
-    "ONNX data at a root": ("model", onnx_with(weight=external(location="/etc/passwd")), "outside the model's folder"),
+    "ONNX data at a root": (
+        "model",
+        onnx_with(weight=external(location="/etc/passwd")),
+        "outside the model's folder",
+    ),
     "ONNX data by a link": ("model", onnx_link, "leads out of"),
     "ONNX data beyond the end": (
         "model",
@@ -604,7 +697,12 @@ HOSTILE: dict[str, Case] = {
     ),
     "ONNX control flow": (
         "model",
-        onnx_with(nodes=[helper.make_node("NonZero", ["x"], ["i"]), helper.make_node("Cast", ["i"], ["y"], to=1)]),
+        onnx_with(
+            nodes=[
+                helper.make_node("NonZero", ["x"], ["i"]),
+                helper.make_node("Cast", ["i"], ["y"], to=1),
+            ]
+        ),
         "not supported. Supported are: Abs, Add",
     ),
     "ONNX empty": ("model", empty("empty.onnx"), "empty.onnx"),
@@ -622,7 +720,11 @@ HOSTILE: dict[str, Case] = {
         huggingface(lambda it: it.update(auto_map={"AutoModel": "evil.Model"})),
         "Python code of its own",
     ),
-    "hf of 10^12 layers": ("model", huggingface(lambda it: it.update(num_hidden_layers=10**12)), "which no model has"),
+    "hf of 10^12 layers": (
+        "model",
+        huggingface(lambda it: it.update(num_hidden_layers=10**12)),
+        "which no model has",
+    ),
     "hf larger than its weights": (
         "model",
         huggingface(lambda it: it.update(hidden_size=65536, num_hidden_layers=4)),
@@ -645,7 +747,9 @@ def test_hostile_file_gets_a_sentence_and_nothing_else(name: str, tmp_path: Path
 
 @pytest.mark.message
 @pytest.mark.parametrize("name", EXPORTED)
-def test_hostile_exported_program_gets_a_sentence_and_nothing_else(name: str, tmp_path: Path, exported: Path) -> None:
+def test_hostile_exported_program_gets_a_sentence_and_nothing_else(
+    name: str, tmp_path: Path, exported: Path
+) -> None:
     edit, words = EXPORTED[name]
     sentence = refused("model", spoilt(edit)(exported, tmp_path), tmp_path)
     assert words in sentence, sentence
@@ -662,16 +766,21 @@ def test_a_cut_archive_is_told(tmp_path: Path, exported: Path) -> None:
 def test_guards_and_example_inputs_are_left_out(tmp_path: Path, exported: Path) -> None:
     def edit(content: dict[str, bytes], folder: Path) -> None:
         content["data/sample_inputs/model.pt"] = pickle.dumps(Bomb(canary(folder)))
-        in_json(MODEL, lambda it, _: it.update(guards_code=[f"__import__('os').system('touch {canary(folder)}')"]))(
-            content, folder
-        )
+        in_json(
+            MODEL,
+            lambda it, _: it.update(
+                guards_code=[f"__import__('os').system('touch {canary(folder)}')"]
+            ),
+        )(content, folder)
 
     content, _ = clean_archive(Path(spoilt(edit)(exported, tmp_path)))
     assert b"canary" not in content
 
 
 @pytest.mark.oracle
-def test_the_same_archive_does_run_its_pickle_where_torch_opens_it(tmp_path: Path, exported: Path) -> None:
+def test_the_same_archive_does_run_its_pickle_where_torch_opens_it(
+    tmp_path: Path, exported: Path
+) -> None:
     """That the corpus is dangerous, not that torch is wrong: it says so itself."""
     resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
     path = spoilt(size("__import__('os').system('touch {}')"))(exported, tmp_path)
@@ -681,7 +790,9 @@ def test_the_same_archive_does_run_its_pickle_where_torch_opens_it(tmp_path: Pat
 
 
 @pytest.mark.law
-def test_the_child_ends_where_a_file_gets_through_to_its_pickle(tmp_path: Path, exported: Path) -> None:
+def test_the_child_ends_where_a_file_gets_through_to_its_pickle(
+    tmp_path: Path, exported: Path
+) -> None:
     """The second net, without the first: the child gets an archive that was not checked."""
     resource.setrlimit(resource.RLIMIT_AS, (resource.getrlimit(resource.RLIMIT_AS)[1],) * 2)
     path = spoilt(use_pickle)(exported, tmp_path)

@@ -37,14 +37,18 @@ def without_child(monkeypatch) -> None:
 
 
 @pytest.mark.oracle
-def test_exported_program_is_the_model_with_gradients_and_layers(archive: Path, cnn, digits) -> None:
+def test_exported_program_is_the_model_with_gradients_and_layers(
+    archive: Path, cnn, digits
+) -> None:
     loaded = load_model(str(archive))
     grads = []
     for model in (cnn, loaded):
         x = digits.x[:20].clone().requires_grad_()
         logits = model(x)
         grads.append((logits, *torch.autograd.grad(logits.logsumexp(1).sum(), x)))
-    torch.testing.assert_close(grads[0], grads[1], rtol=0, atol=0)  # the same operators in the same order
+    torch.testing.assert_close(
+        grads[0], grads[1], rtol=0, atol=0
+    )  # the same operators in the same order
     default = [layer for layer in find_layers(loaded, digits.x[:2]) if layer.default]
     kinds = [layer.kind for layer in find_layers(cnn, digits.x[:2]) if layer.default]
     assert [layer.kind for layer in default] == [*kinds[:-1], "Operation"]
@@ -54,7 +58,14 @@ def test_exported_program_is_the_model_with_gradients_and_layers(archive: Path, 
 def test_written_anew_holds_no_pickle_no_guard_and_no_foreign_text(archive: Path) -> None:
     content, shape = clean_archive(archive)
     assert shape == (None, 1, 8, 8)
-    for word in (b"stack_trace", b"GLOBAL", b"ctorch", b"csrc", b"archive/data.pkl", str(archive.parent).encode()):
+    for word in (
+        b"stack_trace",
+        b"GLOBAL",
+        b"ctorch",
+        b"csrc",
+        b"archive/data.pkl",
+        str(archive.parent).encode(),
+    ):
         assert word not in content
     assert b'"guards_code": []' in content
 
@@ -64,19 +75,23 @@ def test_written_anew_holds_no_pickle_no_guard_and_no_foreign_text(archive: Path
 def test_what_torch_exports_of_the_zoo_passes_the_check(name: str, tmp_path: Path, digits) -> None:
     batch = torch.export.Dim("batch", min=1)
     torch.export.save(
-        torch.export.export(wl.zoo.load(name), (digits.x[:2],), dynamic_shapes=({0: batch},)), tmp_path / "m.pt2"
+        torch.export.export(wl.zoo.load(name), (digits.x[:2],), dynamic_shapes=({0: batch},)),
+        tmp_path / "m.pt2",
     )
     assert clean_archive(tmp_path / "m.pt2")[1][0] is None
 
 
 @pytest.mark.message
 def test_a_fixed_batch_size_is_told(without_child, tmp_path: Path) -> None:
-    torch.export.save(torch.export.export(nn.Linear(4, 2).eval(), (torch.rand(3, 4),)), tmp_path / "m.pt2")
+    torch.export.save(
+        torch.export.export(nn.Linear(4, 2).eval(), (torch.rand(3, 4),)), tmp_path / "m.pt2"
+    )
     model = load_model(str(tmp_path / "m.pt2"))
     assert model(torch.ones(3, 4)).shape == (3, 2)
     with pytest.raises(
         ShapeError,
-        match=r"batches of exactly 3; 2 inputs came. Export it with a dynamic batch dimension: torch.export.export",
+        match=r"batches of exactly 3; 2 inputs came. Export it with a dynamic batch dimension: "
+        r"torch.export.export",
     ):
         model(torch.ones(2, 4))
 
@@ -88,7 +103,9 @@ def test_a_program_that_takes_too_much_is_stopped_in_the_child(tmp_path: Path) -
             return x + torch.zeros(30, 10**5, 1000).sum()
 
     torch.export.save(torch.export.export(Wide(), (torch.rand(2, 4),)), tmp_path / "m.pt2")
-    with pytest.raises(ModelError, match=r"m.pt2 was opened in a child process first, and failed there: .*memory"):
+    with pytest.raises(
+        ModelError, match=r"m.pt2 was opened in a child process first, and failed there: .*memory"
+    ):
         load_model(str(tmp_path / "m.pt2"))
 
 
@@ -114,7 +131,9 @@ def test_the_hook_ends_the_process_before_it_writes_connects_or_starts_anything(
 ) -> None:
     child = Path(sys.modules["worldline.loading.sandbox"].__file__ or "").with_name("child.py")
     canary = tmp_path / "canary"
-    hooked = f"import runpy, sys, socket; sys.addaudithook(runpy.run_path({str(child)!r})['forbid'])"
+    hooked = (
+        f"import runpy, sys, socket; sys.addaudithook(runpy.run_path({str(child)!r})['forbid'])"
+    )
     text = f"{hooked}; {code.format(canary)}; print('went on')"
     done = subprocess.run([sys.executable, "-c", text], capture_output=True, text=True, check=False)
     assert (done.returncode, "went on" in done.stdout, canary.exists()) == (9, False, False)
@@ -171,11 +190,18 @@ def folders(tmp_path_factory) -> Path:
     mean, std = [0.5, 0.4, 0.3], [0.2, 0.3, 0.4]
     processor()(do_resize=False, image_mean=mean, image_std=std).save_pretrained(place / "vit")
     resnet = ResNetConfig(
-        embedding_size=4, hidden_sizes=[4, 8], depths=[1, 1], num_labels=3, layer_type="basic", num_channels=1
+        embedding_size=4,
+        hidden_sizes=[4, 8],
+        depths=[1, 1],
+        num_labels=3,
+        layer_type="basic",
+        num_channels=1,
     )
     ResNetForImageClassification(resnet).save_pretrained(place / "resnet")
     sizes = {"vocab_size": 30, "num_labels": 3}
-    bert = BertConfig(**sizes, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8)
+    bert = BertConfig(
+        **sizes, hidden_size=8, num_hidden_layers=2, num_attention_heads=2, intermediate_size=8
+    )
     BertForSequenceClassification(bert).save_pretrained(place / "bert")
     DistilBertForSequenceClassification(
         DistilBertConfig(**sizes, dim=8, n_layers=1, n_heads=2, hidden_dim=8)
@@ -187,19 +213,25 @@ def folders(tmp_path_factory) -> Path:
 def test_image_classifier_holds_the_preprocessing(folders: Path) -> None:
     from transformers import ViTForImageClassification
 
-    pixels = torch.randint(0, 256, (2, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0))
+    pixels = torch.randint(
+        0, 256, (2, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
     prepared = processor().from_pretrained(folders / "vit")(
         list(pixels.numpy()), input_data_format="channels_first", return_tensors="pt"
     )
     with torch.no_grad():
-        expected = ViTForImageClassification.from_pretrained(folders / "vit").eval()(**prepared).logits
+        expected = (
+            ViTForImageClassification.from_pretrained(folders / "vit").eval()(**prepared).logits
+        )
         for bounds, x in (
             ((0.0, 1.0), pixels / 255),
             ((0.0, 255.0), pixels.float()),
             ((-1.0, 1.0), pixels / 127.5 - 1),
         ):
             model = load_model(f"hf:{folders / 'vit'}", bounds=bounds)
-            torch.testing.assert_close(model(x), expected, rtol=1e-4, atol=1e-5)  # float32 through two blocks
+            torch.testing.assert_close(
+                model(x), expected, rtol=1e-4, atol=1e-5
+            )  # float32 through two blocks
 
 
 @pytest.mark.law
@@ -228,17 +260,15 @@ def test_text_classifier_takes_embeddings_and_their_mask(name: str, folders: Pat
     assert gradient[..., :-1].abs().sum() > 0
     assert not gradient[..., -1].any(), "the mask is attacked"
     with pytest.raises(ShapeError, match=r"must lie in 0…29; got 1…30"):
-        model.embed(
-            torch.tensor([[1, 30]]),
-            torch.ones(1, 2),
-        )
+        model.embed(torch.tensor([[1, 30]]), torch.ones(1, 2))
 
 
 @pytest.mark.law
 def test_attack_and_tracing_work_on_embeddings(folders: Path) -> None:
     model = load_model(f"hf:{folders / 'bert'}")
     x = model.embed(
-        torch.randint(1, 30, (12, 5), generator=torch.Generator().manual_seed(1)), torch.ones(12, 5, dtype=torch.int64)
+        torch.randint(1, 30, (12, 5), generator=torch.Generator().manual_seed(1)),
+        torch.ones(12, 5, dtype=torch.int64),
     )
     y = model(x).argmax(1)
     low, high = model.bounds
@@ -272,7 +302,17 @@ def test_missing_weights_are_told_and_not_drawn(folders: Path, tmp_path: Path) -
 
 @pytest.mark.end_to_end
 def test_explore_takes_an_exported_program(without_child, archive: Path, tmp_path: Path) -> None:
-    options = ["--model", archive, "--samples", "40", "--steps", "3", "--json", "--out", tmp_path / "run"]
+    options = [
+        "--model",
+        archive,
+        "--samples",
+        "40",
+        "--steps",
+        "3",
+        "--json",
+        "--out",
+        tmp_path / "run",
+    ]
     result = CliRunner().invoke(commands, ["explore", *map(str, options)])
     assert result.exit_code == 0, result.output
     summary = json.loads(result.stdout)
@@ -283,8 +323,21 @@ def test_explore_takes_an_exported_program(without_child, archive: Path, tmp_pat
 @pytest.mark.end_to_end
 def test_unsafe_pickle_is_an_option_of_the_command(cnn, tmp_path: Path) -> None:
     torch.save(cnn, tmp_path / "cnn.pt")
-    options = ["--model", tmp_path / "cnn.pt", "--samples", "20", "--steps", "2", "--quiet", "--out", tmp_path / "run"]
+    options = [
+        "--model",
+        tmp_path / "cnn.pt",
+        "--samples",
+        "20",
+        "--steps",
+        "2",
+        "--quiet",
+        "--out",
+        tmp_path / "run",
+    ]
     refused = CliRunner().invoke(commands, ["explore", *map(str, options)])
     assert refused.exit_code == 3
     assert "add --unsafe-pickle" in refused.stderr
-    assert CliRunner().invoke(commands, ["explore", "--unsafe-pickle", *map(str, options)]).exit_code == 0
+    assert (
+        CliRunner().invoke(commands, ["explore", "--unsafe-pickle", *map(str, options)]).exit_code
+        == 0
+    )

@@ -22,7 +22,9 @@ NAMES = ["erf", "gelu", "gelu_tanh", "leaky_relu", "linear", "relu", "sign", "ta
 WHOLE = {
     "erf": mpmath.erf,
     "gelu": lambda x: x * mpmath.ncdf(x),
-    "gelu_tanh": lambda x: x / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + 0.044715 * x**3))),
+    "gelu_tanh": lambda x: (
+        x / 2 * (1 + mpmath.tanh(mpmath.sqrt(2 / mpmath.pi) * (x + 0.044715 * x**3)))
+    ),
     "tanh": mpmath.tanh,
 }
 
@@ -37,7 +39,11 @@ def dense_kernel(activation: Activation, qa: float, qb: float, c: float) -> floa
     weight = torch.exp(-(z**2) / 2)
     weight = weight / weight.sum()
     s, d = math.sqrt((1 + c) / 2) * z[:, None], math.sqrt((1 - c) / 2) * z
-    return float(weight @ (activation(math.sqrt(qa) * (s + d)) * activation(math.sqrt(qb) * (s - d))) @ weight)
+    return float(
+        weight
+        @ (activation(math.sqrt(qa) * (s + d)) * activation(math.sqrt(qb) * (s - d)))
+        @ weight
+    )
 
 
 @pytest.mark.oracle
@@ -57,7 +63,10 @@ def dense_kernel(activation: Activation, qa: float, qb: float, c: float) -> floa
 def test_kernels_against_a_dense_grid(name: str, qa: float, qb: float, c: float) -> None:
     activation = Activation(name, slope=0.2)
     scale = math.sqrt(float(activation.variance(numbers(qa)) * activation.variance(numbers(qb))))
-    error = abs(float(activation.kernel(numbers(qa), numbers(qb), numbers(c))) - dense_kernel(activation, qa, qb, c))
+    error = abs(
+        float(activation.kernel(numbers(qa), numbers(qb), numbers(c)))
+        - dense_kernel(activation, qa, qb, c)
+    )
     smooth = name in ("erf", "gelu", "gelu_tanh", "linear", "tanh")
     coarse = 2e-2 if name == "sign" else 3e-3  # the dense grid at a jump or a kink
     assert error / scale < (1e-10 if smooth else coarse)
@@ -103,9 +112,13 @@ def test_variance_and_gain_against_high_precision(name: str, q: float) -> None:
 
 @pytest.mark.law
 @pytest.mark.parametrize("name", NAMES)
-@pytest.mark.parametrize(("sigma_w", "sigma_b", "q"), [(1.0, 0.0, 1.0), (2**0.5, 0.3, 0.5), (2.5, 0.1, 4.0)])
+@pytest.mark.parametrize(
+    ("sigma_w", "sigma_b", "q"), [(1.0, 0.0, 1.0), (2**0.5, 0.3, 0.5), (2.5, 0.1, 4.0)]
+)
 def test_maps_against_random_neurons(name: str, sigma_w: float, sigma_b: float, q: float) -> None:
-    """A layer of random neurons: pre-activations of its input are drawn, and averaged, 400,000 of them."""
+    """A layer of random neurons: pre-activations of its input are drawn, and averaged, 400,000 of
+    them.
+    """
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(2, 400_000, dtype=torch.float64, generator=generator)
     phi = Activation(name)
@@ -138,7 +151,10 @@ def test_correlation_maps_keep_the_ends_and_grow(name: str) -> None:
 @pytest.mark.parametrize("name", ["relu", "leaky_relu", "linear"])
 def test_homogeneous_maps_do_not_depend_on_the_variance(name: str) -> None:
     rho = torch.linspace(-1, 1, 21, dtype=torch.float64)
-    maps = [correlation_map(rho, name, sigma_w=s, variance=q) for s, q in ((1.0, 1.0), (3.0, 1e-6), (0.1, 1e6))]
+    maps = [
+        correlation_map(rho, name, sigma_w=s, variance=q)
+        for s, q in ((1.0, 1.0), (3.0, 1e-6), (0.1, 1e6))
+    ]
     assert torch.allclose(maps[0], maps[1], atol=1e-12)
     assert torch.allclose(maps[0], maps[2], atol=1e-12)
 
@@ -170,7 +186,9 @@ def test_relu_angle_falls_as_three_pi_over_depth() -> None:
         ("gelu_tanh", 1.5, 0.1),
     ],
 )
-def test_fixed_points_are_where_the_iterated_maps_end(name: str, sigma_w: float, sigma_b: float) -> None:
+def test_fixed_points_are_where_the_iterated_maps_end(
+    name: str, sigma_w: float, sigma_b: float
+) -> None:
     field = mean_field(name, sigma_w=sigma_w, sigma_b=sigma_b)
     q, rho = numbers(1.0), numbers(0.6)
     for _ in range(400):
@@ -185,21 +203,29 @@ def test_fixed_points_are_where_the_iterated_maps_end(name: str, sigma_w: float,
         assert -1 / math.log(gaps[-1] / gaps[-2]) == pytest.approx(field.depth_scale, rel=0.02)
     else:
         early = max(i for i, gap in enumerate(gaps) if gap > 1e-7)
-        assert -1 / math.log(gaps[early] / gaps[early - 1]) == pytest.approx(field.depth_scale, rel=0.05)
+        assert -1 / math.log(gaps[early] / gaps[early - 1]) == pytest.approx(
+            field.depth_scale, rel=0.05
+        )
 
 
 @pytest.mark.law
-@pytest.mark.parametrize(("name", "sigma_w"), [("tanh", 1.0), ("erf", math.sqrt(math.pi) / 2), ("relu", math.sqrt(2))])
+@pytest.mark.parametrize(
+    ("name", "sigma_w"), [("tanh", 1.0), ("erf", math.sqrt(math.pi) / 2), ("relu", math.sqrt(2))]
+)
 def test_critical_points_of_the_literature(name: str, sigma_w: float) -> None:
     assert mean_field(name, sigma_w=sigma_w).phase == "critical"
     assert mean_field(name, sigma_w=0.99 * sigma_w).phase == "ordered"
-    assert mean_field(name, sigma_w=1.01 * sigma_w).phase == ("unbounded" if name == "relu" else "chaotic")
+    assert mean_field(name, sigma_w=1.01 * sigma_w).phase == (
+        "unbounded" if name == "relu" else "chaotic"
+    )
 
 
 @pytest.mark.law
 def test_the_critical_line_of_tanh_at_a_bias_of_a_twentieth() -> None:
     """Schoenholz et al. 2017 and its successors use (σ_w², σ_b²) = (1.76, 0.05)."""
-    assert mean_field("tanh", sigma_w=1.7603**0.5, sigma_b=0.05**0.5).chi == pytest.approx(1, abs=3e-4)
+    assert mean_field("tanh", sigma_w=1.7603**0.5, sigma_b=0.05**0.5).chi == pytest.approx(
+        1, abs=3e-4
+    )
 
 
 @pytest.mark.law
@@ -219,7 +245,9 @@ def test_where_variance_vanishes_or_grows_without_bound() -> None:
 
 
 @pytest.mark.law
-@pytest.mark.parametrize(("width", "variance"), [(1, None), (2, None), (3, 1.0), (5, None), (8, 0.3)])
+@pytest.mark.parametrize(
+    ("width", "variance"), [(1, None), (2, None), (3, 1.0), (5, None), (8, 0.3)]
+)
 def test_lyapunov_exponents_of_products_that_were_drawn(width: int, variance: float | None) -> None:
     """QR along 200 products of 60 matrices, the first ten left out."""
     generator = torch.Generator().manual_seed(width)
@@ -245,7 +273,11 @@ def test_lyapunov_exponents_of_products_that_were_drawn(width: int, variance: fl
             UsageError,
             "activation must be one of erf, gelu, gelu_tanh, leaky_relu",
         ),
-        (lambda: variance_map(numbers(-1.0), "relu"), BoundsError, "Variances must be finite and at least 0"),
+        (
+            lambda: variance_map(numbers(-1.0), "relu"),
+            BoundsError,
+            "Variances must be finite and at least 0",
+        ),
         (
             lambda: variance_map(numbers(1.0), "relu", sigma_w=0.0),
             UsageError,
@@ -261,7 +293,11 @@ def test_lyapunov_exponents_of_products_that_were_drawn(width: int, variance: fl
             BoundsError,
             "Correlations must lie in [−1, 1]; clamp rounding",
         ),
-        (lambda: correlation_map(numbers(math.nan), "relu"), BoundsError, "Correlations must lie in [−1, 1]"),
+        (
+            lambda: correlation_map(numbers(math.nan), "relu"),
+            BoundsError,
+            "Correlations must lie in [−1, 1]",
+        ),
         (
             lambda: correlation_map(numbers(0.1), "relu", variance=0.0),
             UsageError,
@@ -272,7 +308,11 @@ def test_lyapunov_exponents_of_products_that_were_drawn(width: int, variance: fl
             UsageError,
             "start must be positive and finite; got 0.0",
         ),
-        (lambda: lyapunov_exponents(0), UsageError, "width must be an integer of at least 1; got 0"),
+        (
+            lambda: lyapunov_exponents(0),
+            UsageError,
+            "width must be an integer of at least 1; got 0",
+        ),
         (
             lambda: lyapunov_exponents(2, variance=-1.0),
             UsageError,

@@ -16,16 +16,26 @@ from worldline.nullmodel import lyapunov_exponents, predict
 W = 512
 STACKS: dict[str, tuple[Callable[[], nn.Sequential], tuple[int, ...]]] = {
     "relu": (
-        lambda: nn.Sequential(nn.Linear(50, W), nn.ReLU(), nn.Linear(W, W), nn.ReLU(), nn.Linear(W, W)),
+        lambda: nn.Sequential(
+            nn.Linear(50, W), nn.ReLU(), nn.Linear(W, W), nn.ReLU(), nn.Linear(W, W)
+        ),
         (50,),
     ),
     "tanh": (lambda: nn.Sequential(nn.Linear(50, W), nn.Tanh(), nn.Linear(W, W), nn.Tanh()), (50,)),
     "gelu": (
-        lambda: nn.Sequential(nn.Linear(50, W), nn.GELU(), nn.Linear(W, W), nn.GELU(approximate="tanh")),
+        lambda: nn.Sequential(
+            nn.Linear(50, W), nn.GELU(), nn.Linear(W, W), nn.GELU(approximate="tanh")
+        ),
         (50,),
     ),
-    "leaky": (lambda: nn.Sequential(nn.Linear(50, W, bias=False), nn.LeakyReLU(0.3), nn.Linear(W, W)), (50,)),
-    "linear": (lambda: nn.Sequential(nn.Linear(50, W, bias=False), nn.Linear(W, W, bias=False)), (50,)),
+    "leaky": (
+        lambda: nn.Sequential(nn.Linear(50, W, bias=False), nn.LeakyReLU(0.3), nn.Linear(W, W)),
+        (50,),
+    ),
+    "linear": (
+        lambda: nn.Sequential(nn.Linear(50, W, bias=False), nn.Linear(W, W, bias=False)),
+        (50,),
+    ),
     "conv": (
         lambda: nn.Sequential(
             nn.Conv2d(3, 128, 3, padding=1),
@@ -51,7 +61,10 @@ STACKS: dict[str, tuple[Callable[[], nn.Sequential], tuple[int, ...]]] = {
         lambda: nn.Sequential(nn.Linear(20, W), nn.ReLU(), nn.Flatten(), nn.Linear(7 * W, W)),
         (7, 20),
     ),
-    "raw first": (lambda: nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Linear(50, W), nn.Identity()), (5, 10)),
+    "raw first": (
+        lambda: nn.Sequential(nn.Flatten(), nn.ReLU(), nn.Linear(50, W), nn.Identity()),
+        (5, 10),
+    ),
 }
 
 
@@ -94,7 +107,9 @@ def test_predictions_are_the_mean_of_networks_that_were_drawn(name: str) -> None
     ("init", "sigma_w", "sigma_b"),
     [("he", math.sqrt(2), 0.0), ((1.3, 0.4), 1.3, 0.4), ((0.5, 1.0), 0.5, 1.0)],
 )
-def test_other_initialisations(init: str | tuple[float, float], sigma_w: float, sigma_b: float) -> None:
+def test_other_initialisations(
+    init: str | tuple[float, float], sigma_w: float, sigma_b: float
+) -> None:
     net = nn.Sequential(nn.Linear(50, W), nn.Tanh(), nn.Linear(W, W)).double()
     a, b = pairs((50,))
     prediction = predict(net, a, b, init=init)
@@ -103,7 +118,9 @@ def test_other_initialisations(init: str | tuple[float, float], sigma_w: float, 
         with torch.no_grad():
             for layer in (net[0], net[2]):
                 layer.weight.normal_(0, sigma_w / math.sqrt(layer.in_features), generator=generator)
-                layer.bias.normal_(0, sigma_b, generator=generator) if sigma_b else layer.bias.zero_()
+                layer.bias.normal_(
+                    0, sigma_b, generator=generator
+                ) if sigma_b else layer.bias.zero_()
         drawn.append(correlations(net, a, b))
     error = torch.stack(drawn).std(0) / math.sqrt(24)
     assert ((torch.stack(drawn).mean(0) - prediction.correlation).abs() < 3.5 * error + 2 / W).all()
@@ -111,7 +128,9 @@ def test_other_initialisations(init: str | tuple[float, float], sigma_w: float, 
 
 @pytest.mark.law
 def test_identical_inputs_stay_identical_and_no_weights_are_read() -> None:
-    net = nn.Sequential(nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 3), nn.ReLU())
+    net = nn.Sequential(
+        nn.Linear(6, 4), nn.Tanh(), nn.Linear(4, 4), nn.GELU(), nn.Linear(4, 3), nn.ReLU()
+    )
     a = torch.randn(3, 6, generator=torch.Generator().manual_seed(0))
     assert (predict(net, a, a).rapidity == math.inf).all()
     before = predict(net, a, a.flip(0)).rapidity
@@ -122,7 +141,9 @@ def test_identical_inputs_stay_identical_and_no_weights_are_read() -> None:
 
 @pytest.mark.law
 def test_deep_linear_predictions_stand_still_where_finite_width_aligns() -> None:
-    """The limit of infinite width has rate 0; Newman's exponents say what width n adds: λ₁ − λ₂ ≈ 1/(2n)."""
+    """The limit of infinite width has rate 0; Newman's exponents say what width n adds: λ₁ − λ₂ ≈
+    1/(2n).
+    """
     net = nn.Sequential(*[nn.Linear(16, 16, bias=False) for _ in range(4)])
     a, b = torch.eye(16)[:1], torch.eye(16)[:1] + 0.1 * torch.eye(16)[1:2]
     rapidity = predict(net, a, b).rapidity
@@ -219,10 +240,14 @@ def test_other_messages() -> None:
     net = nn.Linear(4, 4)
     with pytest.raises(
         ShapeError,
-        match=re.escape("two floating batches (N, …) of one shape; got (2, 4) torch.float32 and (2, 5)"),
+        match=re.escape(
+            "two floating batches (N, …) of one shape; got (2, 4) torch.float32 and (2, 5)"
+        ),
     ):
         predict(net, _ones(4), _ones(5))
     with pytest.raises(UsageError, match="init must be 'reset', 'he' or"):
         predict(net, _ones(4), _ones(4), init="xavier")
-    with pytest.raises(UsageError, match=re.escape("init as numbers is (sigma_w > 0, sigma_b ≥ 0); got (0.0, 1.0)")):
+    with pytest.raises(
+        UsageError, match=re.escape("init as numbers is (sigma_w > 0, sigma_b ≥ 0); got (0.0, 1.0)")
+    ):
         predict(net, _ones(4), _ones(4), init=(0.0, 1.0))

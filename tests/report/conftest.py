@@ -37,8 +37,8 @@ MEANS = """
 import torch, worldline as wl
 def build():
     data = wl.zoo.digits()
-    means = torch.stack([data.reference_x[data.reference_y == label].flatten(1).mean(0) for label in range(10)])
-    logits = torch.nn.Linear(64, 10)
+    means = torch.stack([data.reference_x[data.reference_y == label].flatten(1).mean(0) for label in
+    range(10)]) logits = torch.nn.Linear(64, 10)
     logits.weight.data, logits.bias.data = 4 * means, -2 * means.square().sum(1)
     return torch.nn.Sequential(torch.nn.Flatten(), logits)
 """
@@ -54,7 +54,9 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 @pytest.fixture(scope="session")
 def other(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    """Another model under the very same attack: the nearest class mean, which is less fragile and needs no training."""
+    """Another model under the very same attack: the nearest class mean, which is less fragile and
+    needs no training.
+    """
     folder = tmp_path_factory.mktemp("report")
     (folder / "means.py").write_text(MEANS)
     return wl.runs.explore(ExploreConfig(model=f"{folder / 'means.py'}:build"), folder / "other")
@@ -69,14 +71,21 @@ def searched(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 @pytest.fixture(scope="session")
 def compared(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
     config = CompareConfig(
-        models=("linear", "mlp", "cnn", "mlp@1"), measure=True, samples=60, steps=3, probed_samples=20, probes=16
+        models=("linear", "mlp", "cnn", "mlp@1"),
+        measure=True,
+        samples=60,
+        steps=3,
+        probed_samples=20,
+        probes=16,
     )
     return wl.runs.compare(config, tmp_path_factory.mktemp("report") / "compare")
 
 
 @pytest.fixture(scope="session")
 def encoded(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return wl.runs.encode(EncodeConfig(name="dilation", settings={}), tmp_path_factory.mktemp("report") / "encode")
+    return wl.runs.encode(
+        EncodeConfig(name="dilation", settings={}), tmp_path_factory.mktemp("report") / "encode"
+    )
 
 
 @pytest.fixture(scope="session")
@@ -137,13 +146,16 @@ class Visitor:
 
     def _mouse(self, kind: str, selector: str, x: float, y: float) -> None:
         find = (
-            "const it = document.querySelector(arguments[0]); it.scrollIntoView({block: 'center', behavior: 'instant'});"
+            "const it = document.querySelector(arguments[0]); it.scrollIntoView({block: 'center', "
+            "behavior: 'instant'});"
             "const box = it.getBoundingClientRect(); return [box.x, box.y, box.width, box.height]"
         )
         left, top, width, height = self.run(find, selector)
         button = "none" if kind == "mouseMoved" else "left"
         event = {"type": kind, "x": left + x * width, "y": top + y * height, "button": button}
-        self.browser.execute_cdp_cmd("Input.dispatchMouseEvent", {**event, "clickCount": int(button == "left")})
+        self.browser.execute_cdp_cmd(
+            "Input.dispatchMouseEvent", {**event, "clickCount": int(button == "left")}
+        )
 
 
 @pytest.fixture

@@ -21,28 +21,37 @@ ARTIFACTS = Path(os.environ.get("WORLDLINE_ARTIFACTS", Path(__file__).parents[2]
 KINDS = ("explored", "searched", "compared", "encoded", "measured", "examined")
 FURTHEST = {"encoded-dark": 60.0}
 USUALLY = 14.0
-"""Of 255: mean difference of two blurred grey thumbnails. Measured: a serif font 0.4 to 0.7, a monospaced one 3 to 9, letters of 15
-pixels 2 to 12 (on the dark encoder page, whose white figures move with the text, up to 45); the other theme 150 and more, the heat maps
-or cards gone 10 to 22. The thin lines of the figures of an exploration weigh only 3.6: that they are drawn is tested one by one."""
+"""Of 255: mean difference of two blurred grey thumbnails. Measured: a serif font 0.4 to 0.7, a
+monospaced one 3 to 9, letters of 15 pixels 2 to 12 (on the dark encoder page, whose white figures
+move with the text, up to 45); the other theme 150 and more, the heat maps or cards gone 10 to 22.
+The thin lines of the figures of an exploration weigh only 3.6: that they are drawn is tested one by
+one.
+"""
 
 
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("theme", ["light", "dark"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_axe_finds_nothing_serious_and_the_page_looks_as_it_did(kind: str, theme: str, visitor, request) -> None:
+def test_axe_finds_nothing_serious_and_the_page_looks_as_it_did(
+    kind: str, theme: str, visitor, request
+) -> None:
     run = request.getfixturevalue(kind)
     page = run.path / "report.html"
     if not page.exists():
         wl.report.write_report(run)
     dark = {"name": "prefers-color-scheme", "value": theme}
-    visitor.browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"media": "screen", "features": [dark]})
+    visitor.browser.execute_cdp_cmd(
+        "Emulation.setEmulatedMedia", {"media": "screen", "features": [dark]}
+    )
     resize(visitor, 1200, 1400)
     visitor.open(page)
     assert visitor.browser.complaints() == []
     compare(f"{kind}-{theme}", visitor)
     if theme == "light":  # everything, with what is folded away, but for rows like those above
         visitor.run("for (const it of document.querySelectorAll('details')) it.open = true")
-        visitor.run("for (const it of document.querySelectorAll('tbody tr:nth-child(n+3)')) it.remove()")
+        visitor.run(
+            "for (const it of document.querySelectorAll('tbody tr:nth-child(n+3)')) it.remove()"
+        )
         assert serious(visitor, "{preload: false}") == []
     else:
         assert serious(visitor, "{preload: false, runOnly: ['color-contrast']}") == []
@@ -97,8 +106,12 @@ def serious(visitor, options: str) -> list[Any]:
 
 
 def compare(name: str, visitor) -> None:
-    """Keep the screenshot, and compare its thumbnail with the stored one; WORLDLINE_NEW_REFERENCES=1 stores it instead."""
-    shot = base64.b64decode(visitor.browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"])
+    """Keep the screenshot, and compare its thumbnail with the stored one;
+    WORLDLINE_NEW_REFERENCES=1 stores it instead.
+    """
+    shot = base64.b64decode(
+        visitor.browser.execute_cdp_cmd("Page.captureScreenshot", {"format": "png"})["data"]
+    )
     ARTIFACTS.mkdir(parents=True, exist_ok=True)
     (ARTIFACTS / f"{name}.png").write_bytes(shot)
     whole = Image.open(io.BytesIO(shot)).convert("L").filter(ImageFilter.GaussianBlur(24))

@@ -31,9 +31,22 @@ def page_data(page: str) -> dict:
 @pytest.mark.end_to_end
 def test_all_formats_say_the_same(explored, copy_of) -> None:
     run = copy_of(explored, curve=CURVE)
-    result = CliRunner().invoke(commands, ["report", str(run.path), "--format", "html,png,svg,md,json"])
+    result = CliRunner().invoke(
+        commands, ["report", str(run.path), "--format", "html,png,svg,md,json"]
+    )
     assert result.exit_code == 0, result.output
-    names = ("boosts", "classes", "curve", "flow", "limits", "map", "rapidity", "sides", "spacetime", "waterfall")
+    names = (
+        "boosts",
+        "classes",
+        "curve",
+        "flow",
+        "limits",
+        "map",
+        "rapidity",
+        "sides",
+        "spacetime",
+        "waterfall",
+    )
     assert sorted(path.name for path in (run.path / "figures").iterdir()) == [
         f"{name}.{end}" for name in names for end in ("png", "svg")
     ]
@@ -44,7 +57,9 @@ def test_all_formats_say_the_same(explored, copy_of) -> None:
     text = (run.path / "report.md").read_text()
     assert plain["title"] == page["headline"]
     assert plain["findings"] == page["findings"]
-    shared = {name: view for name, view in plain["views"].items() if not name.startswith("complexity ")}
+    shared = {
+        name: view for name, view in plain["views"].items() if not name.startswith("complexity ")
+    }
     assert shared == page["views"]
     assert len(plain["views"]) - len(shared) == 4
     for view in plain["views"].values():
@@ -73,23 +88,38 @@ def test_figures_have_the_numbers_of_the_page_and_of_the_summary(explored, copy_
     for pair, label in pairs.items():
         stored = [layer["rapidity"][pair]["median"] for layer in summary["layers"]]
         np.testing.assert_allclose(drawn[label], stored, rtol=1e-12)
-        np.testing.assert_allclose(drawn[label], page["bands"][pair]["median"], atol=1e-5)  # the page has five decimals
-        np.testing.assert_allclose(drawn[f"{label}, untrained"], page["untrained"][pair]["median"], atol=1e-5)
+        np.testing.assert_allclose(
+            drawn[label], page["bands"][pair]["median"], atol=1e-5
+        )  # the page has five decimals
+        np.testing.assert_allclose(
+            drawn[f"{label}, untrained"], page["untrained"][pair]["median"], atol=1e-5
+        )
     boosts = np.asarray(wl.plot.excess_boost(run).containers[0].lines[0].get_ydata(), float)
     np.testing.assert_allclose(boosts, [it[0] for it in page["boosts"][1:]])
     assert [-layer["excess_boost"]["median"] for layer in summary["layers"][1:]] == list(boosts)
-    steps = np.frombuffer(base64.b64decode(page["phi"]["adversarial_clean"]), "<i2").reshape(-1, layers) / 2000
+    steps = (
+        np.frombuffer(base64.b64decode(page["phi"]["adversarial_clean"]), "<i2").reshape(-1, layers)
+        / 2000
+    )
     points = wl.plot.sample_map(run, layer=2).get_lines()
     states = np.array(page["samples"]["state"])
     for state, line in enumerate(points[:3]):
-        np.testing.assert_allclose(line.get_xdata(), steps[states == state, 2], atol=3e-4)  # steps of 0.0005 nats
+        np.testing.assert_allclose(
+            line.get_xdata(), steps[states == state, 2], atol=3e-4
+        )  # steps of 0.0005 nats
     bars = wl.plot.class_flow(run, layer=1).patches
     flows = page["flows"][:12]
-    assert [bar.get_width() for bar in bars] == [it["count"] for it in flows] + [it["by"][1] for it in flows]
+    assert [bar.get_width() for bar in bars] == [it["count"] for it in flows] + [
+        it["by"][1] for it in flows
+    ]
     curve = wl.plot.accuracy_curve(run).containers[0].lines[0].get_ydata()
-    np.testing.assert_allclose(np.asarray(curve, float), [point["accuracy"] for point in CURVE["points"]])
+    np.testing.assert_allclose(
+        np.asarray(curve, float), [point["accuracy"] for point in CURVE["points"]]
+    )
     accuracy = wl.plot.class_accuracy(run).containers[2].lines[0].get_ydata()
-    np.testing.assert_allclose(np.asarray(accuracy, float), [it["adversarial"][0] for it in page["classes"]])
+    np.testing.assert_allclose(
+        np.asarray(accuracy, float), [it["adversarial"][0] for it in page["classes"]]
+    )
 
 
 @pytest.mark.end_to_end
@@ -147,7 +177,12 @@ def test_a_served_page_is_for_this_machine_alone(explored) -> None:
         assert status("/", f"127.0.0.1:{port}", "HEAD") == 200
         assert status("/", f"evil.example:{port}") == 403  # another name for this machine
         assert status("/", "127.0.0.1") == 403
-        for path in ("/summary.json", "/../config.toml", "/%2e%2e/config.toml", "/twins.safetensors"):
+        for path in (
+            "/summary.json",
+            "/../config.toml",
+            "/%2e%2e/config.toml",
+            "/twins.safetensors",
+        ):
             assert status(path, f"127.0.0.1:{port}") == 404
         assert status("/", f"127.0.0.1:{port}", "POST") == 501
 
@@ -174,8 +209,15 @@ def test_large_samples_are_thinned_vectors_become_sheets_and_sheets_keep_their_o
     assert picture_array(torch.rand(4, 5, 6)).shape == (11, 11)
     assert len(picture(torch.rand(1, 8, 8), (0, 1))) < 300
     four = torch.stack([torch.full((1, 2, 2), value) for value in (0.0, 0.2, 0.6, 1.0)])
-    with Image.open(__import__("io").BytesIO(base64.b64decode(sheet(four, (0, 1), 2).split(",")[1]))) as image:
-        assert [image.getpixel(place) for place in ((0, 0), (3, 1), (0, 2), (3, 3))] == [0, 51, 153, 255]
+    with Image.open(
+        __import__("io").BytesIO(base64.b64decode(sheet(four, (0, 1), 2).split(",")[1]))
+    ) as image:
+        assert [image.getpixel(place) for place in ((0, 0), (3, 1), (0, 2), (3, 3))] == [
+            0,
+            51,
+            153,
+            255,
+        ]
 
 
 @pytest.mark.law
@@ -183,7 +225,9 @@ def test_results_show_themselves_in_notebooks(explored, digits, mlp) -> None:
     x, y = digits.x[:60], digits.y[:60]
     story = wl.explain.twins(mlp, x, wl.attacks.FGSM(epsilon=0.15)(mlp, x, y).x, y)
     found = wl.explain.distant(mlp, x, y, nulls=0, k=3)
-    predicted = wl.compare.predict({"<b>": mlp, "linear": wl.zoo.load("linear")}, digits.x[:100], epsilon=0.15)
+    predicted = wl.compare.predict(
+        {"<b>": mlp, "linear": wl.zoo.load("linear")}, digits.x[:100], epsilon=0.15
+    )
     for result, words in (
         (story, "samples are fooled"),
         (found, "3 merged, 3 opposed"),

@@ -1,4 +1,6 @@
-"""Names from outside are text, whatever they hold; nothing of them runs, and they do not break the page."""
+"""Names from outside are text, whatever they hold; nothing of them runs, and they do not break the
+page.
+"""
 
 from __future__ import annotations
 
@@ -55,7 +57,9 @@ def test_a_tidy_name_is_short_printable_and_keeps_its_direction_to_itself(name: 
     assert len(shown) <= LONGEST_NAME + 2
     shown.encode("utf-8")
     inner = shown.removeprefix("\u2068").removesuffix("\u2069")
-    assert not re.search("[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", inner)
+    assert not re.search(
+        "[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069\ud800-\udfff]", inner
+    )
     plain = "plain name, 8×8 – “ReLU”"
     assert tidy_name(plain) == plain
 
@@ -68,7 +72,9 @@ def test_any_words_are_rendered_as_text(words: list[str]) -> None:
     view = View(title, sentence, basis, Table((head, "b"), ((cell, other),)))
     markup = fill_template("explore/sections/models.html.j2", side=view, models=[])
     empty = fill_template(
-        "explore/sections/models.html.j2", side=View("", "", "", Table(("", "b"), (("", ""),))), models=[]
+        "explore/sections/models.html.j2",
+        side=View("", "", "", Table(("", "b"), (("", ""),))),
+        models=[],
     )
     found, expected = Counter(), Counter()
     found.feed(markup)
@@ -83,9 +89,13 @@ def test_any_words_are_rendered_as_text(words: list[str]) -> None:
 
 
 @pytest.mark.end_to_end
-def test_hostile_names_are_shown_as_text_and_nothing_runs(visitor, explored, other, copy_of) -> None:
+def test_hostile_names_are_shown_as_text_and_nothing_runs(
+    visitor, explored, other, copy_of
+) -> None:
     summary = explored.read_json("summary.json")
-    layers = [{**layer, "name": name} for layer, name in zip(summary["layers"], HOSTILE[:5], strict=True)]
+    layers = [
+        {**layer, "name": name} for layer, name in zip(summary["layers"], HOSTILE[:5], strict=True)
+    ]
     run = copy_of(explored)
     changes = {
         "model": HOSTILE[0],
@@ -95,14 +105,19 @@ def test_hostile_names_are_shown_as_text_and_nothing_runs(visitor, explored, oth
         "notes": HOSTILE,
         "attack": HOSTILE[1] + ":x",
     }
-    changes["checks"] = [{**check, "sentence": HOSTILE[2], "source": HOSTILE[5]} for check in summary["checks"]]
-    (run.path / "summary.json").write_text(json.dumps({**summary, **changes}))  # a lone surrogate as an escape
+    changes["checks"] = [
+        {**check, "sentence": HOSTILE[2], "source": HOSTILE[5]} for check in summary["checks"]
+    ]
+    (run.path / "summary.json").write_text(
+        json.dumps({**summary, **changes})
+    )  # a lone surrogate as an escape
     requested = visitor.open(wl.report.write_report(run, beside=(other,)))
     check_harmless(visitor, requested)
     assert '</script><script>document.title="ran"</script>' in visitor.text("h1")
     for layer in range(5):
         visitor.run(
-            "const it = document.getElementById('choose-layer'); it.value = arguments[0]; it.dispatchEvent(new Event('change'))",
+            "const it = document.getElementById('choose-layer'); it.value = arguments[0]; "
+            "it.dispatchEvent(new Event('change'))",
             str(layer),
         )
     for _ in range(4):
@@ -124,7 +139,9 @@ def test_hostile_names_on_the_other_pages(kind: str, visitor, request, tmp_path:
         copy = RunFolder(tmp_path / str(place))
         text = (run.path / "summary.json").read_text()
         for known in ("mlp", "cnn", "digits", "relu1", "relu3"):
-            text = text.replace(f'"{known}"', json.dumps(name if known in ("mlp", "relu1") else f"{known}{name}"))
+            text = text.replace(
+                f'"{known}"', json.dumps(name if known in ("mlp", "relu1") else f"{known}{name}")
+            )
         copy.write_text("summary.json", text)
         if (run.path / "inputs.safetensors").exists():
             copy.write_bytes("inputs.safetensors", (run.path / "inputs.safetensors").read_bytes())
@@ -134,6 +151,11 @@ def test_hostile_names_on_the_other_pages(kind: str, visitor, request, tmp_path:
 def check_harmless(visitor, requested: list[str]) -> None:
     assert all(url.startswith(("file:", "data:")) for url in requested)
     assert visitor.browser.title.startswith("Worldline: ")
-    assert visitor.browser.find_elements("css selector", "img[src='x'], svg[onload], main script:not([type])") == []
+    assert (
+        visitor.browser.find_elements(
+            "css selector", "img[src='x'], svg[onload], main script:not([type])"
+        )
+        == []
+    )
     assert visitor.browser.complaints() == []
     assert visitor.run("return document.documentElement.scrollWidth <= innerWidth")

@@ -1,4 +1,6 @@
-"""The page of an exploration in headless Chromium: one choice for all views, nothing leaves, nothing fails."""
+"""The page of an exploration in headless Chromium: one choice for all views, nothing leaves,
+nothing fails.
+"""
 
 from __future__ import annotations
 
@@ -24,7 +26,9 @@ def page(explored: RunFolder) -> Path:
 
 
 def choice(visitor) -> dict[str, str]:
-    return dict(part.split("=") for part in visitor.run("return location.hash").removeprefix("#").split("&"))
+    return dict(
+        part.split("=") for part in visitor.run("return location.hash").removeprefix("#").split("&")
+    )
 
 
 @pytest.mark.end_to_end
@@ -52,13 +56,16 @@ def test_the_policy_would_stop_a_request_a_script_and_a_style(visitor, page: Pat
     visitor.open(page)
     visitor.run("""
         window.stopped = [];
-        document.addEventListener("securitypolicyviolation", (event) => window.stopped.push(event.effectiveDirective));
-        const image = new Image(); image.src = "http://127.0.0.1:9/x.png";
-        const script = document.createElement("script"); script.textContent = "window.ran = 1"; document.body.append(script);
-        const style = document.createElement("style"); style.textContent = "body { color: red }"; document.body.append(style);
-        fetch("http://127.0.0.1:9/").catch(() => {});
+        document.addEventListener("securitypolicyviolation", (event) =>
+        window.stopped.push(event.effectiveDirective)); const image = new Image(); image.src =
+        "http://127.0.0.1:9/x.png"; const script = document.createElement("script");
+        script.textContent = "window.ran = 1"; document.body.append(script); const style =
+        document.createElement("style"); style.textContent = "body { color: red }";
+        document.body.append(style); fetch("http://127.0.0.1:9/").catch(() => {});
     """)
-    WebDriverWait(visitor.browser, 10).until(lambda it: len(it.execute_script("return window.stopped")) >= 4)
+    WebDriverWait(visitor.browser, 10).until(
+        lambda it: len(it.execute_script("return window.stopped")) >= 4
+    )
     stopped = visitor.run("return window.stopped.map((it) => it.split('-elem')[0])")
     assert {"img-src", "connect-src", "script-src", "style-src"} <= set(stopped)
     assert visitor.run("return window.ran") is None
@@ -75,7 +82,11 @@ def test_every_view_has_a_finding_a_sentence_its_basis_its_table_and_a_way_into_
         assert sentence in text
     for name in FIGURES:
         assert (
-            visitor.run("return document.querySelectorAll(`#figure-${arguments[0]} svg.chart .marks`).length", name)
+            visitor.run(
+                "return document.querySelectorAll(`#figure-${arguments[0]} svg.chart "
+                ".marks`).length",
+                name,
+            )
             >= 1
         ), name
     for section in visitor.browser.find_elements("css selector", "main > section, .pair > section"):
@@ -104,7 +115,9 @@ def test_a_choice_made_in_one_view_moves_all_and_back_undoes_it(visitor, explore
     assert layers[-1] in visitor.text("#read-out")
     visitor.browser.back()
     WebDriverWait(visitor.browser, 5).until(
-        lambda it: it.execute_script("return document.getElementById('choose-layer').value") == before
+        lambda it: (
+            it.execute_script("return document.getElementById('choose-layer').value") == before
+        )
     )
     assert visitor.text("#map-title").startswith(f"At {layers[int(before)]}, ")
     visitor.click("#gallery-cards button", 3)
@@ -132,10 +145,16 @@ def test_the_worldlines_are_those_of_the_stored_pairs(visitor, explored, page) -
             "return [...document.querySelectorAll('#table-sample tbody tr')]"
             ".map((row) => [...row.cells].map((it) => it.textContent))"
         )
-        shown = np.array([[cell.replace("−", "-") for cell in row[1:]] for row in rows], dtype=float)
-        for place, name in enumerate(("noise_clean", "adversarial_clean", "clean_true", "clean_wrong")):
+        shown = np.array(
+            [[cell.replace("−", "-") for cell in row[1:]] for row in rows], dtype=float
+        )
+        for place, name in enumerate(
+            ("noise_clean", "adversarial_clean", "clean_true", "clean_wrong")
+        ):
             rho = np.tanh(pairs[name].to_numpy().reshape(-1, layers)[sample])
-            np.testing.assert_allclose(shown[:, 2 * place], rho, atol=1e-3)  # three decimals, steps of 0.0005 nats
+            np.testing.assert_allclose(
+                shown[:, 2 * place], rho, atol=1e-3
+            )  # three decimals, steps of 0.0005 nats
             proper = np.cumsum(np.sqrt(1 - rho**2))
             np.testing.assert_allclose(shown[:, 2 * place + 1], proper, atol=1e-2)  # two decimals
 
@@ -152,7 +171,10 @@ def test_keys_reach_every_figure_and_move_its_choice(visitor, page: Path) -> Non
     assert choice(visitor)["layer"] == "0"
     host.send_keys(Keys.ARROW_RIGHT)
     assert choice(visitor)["layer"] == "1"
-    told = "return document.getElementById(document.getElementById(arguments[0]).getAttribute('aria-activedescendant')).textContent"
+    told = (
+        "return "
+        "document.getElementById(document.getElementById(arguments[0]).getAttribute('aria-activedescendant')).textContent"
+    )
     assert visitor.run(told, "figure-boosts").startswith("relu1: ")
     steps = visitor.run("return history.length")
     points = visitor.browser.find_element("id", "figure-map")
@@ -164,30 +186,41 @@ def test_keys_reach_every_figure_and_move_its_choice(visitor, page: Path) -> Non
     assert f"Sample {after}," in visitor.run(told, "figure-map")
     assert f"Sample {after}," in visitor.text("#read-out")
     assert (
-        visitor.run("return document.querySelectorAll('#figure-map .tip:not([hidden]) canvas').length") == 4
+        visitor.run(
+            "return document.querySelectorAll('#figure-map .tip:not([hidden]) canvas').length"
+        )
+        == 4
     )  # on focus
-    assert visitor.run("return history.length") == steps  # walking leaves nothing to go back through
+    assert (
+        visitor.run("return history.length") == steps
+    )  # walking leaves nothing to go back through
     classes = visitor.browser.find_element("id", "figure-classes")
     classes.send_keys(Keys.END)
     assert visitor.text("#class-sentence").startswith("Class 9,")
 
 
 @pytest.mark.end_to_end
-def test_pointing_at_a_sample_shows_its_pictures_and_clicking_chooses_it(visitor, page: Path) -> None:
+def test_pointing_at_a_sample_shows_its_pictures_and_clicking_chooses_it(
+    visitor, page: Path
+) -> None:
     visitor.open(page)
     ring = visitor.run("""
-        document.getElementById("figure-map").scrollIntoView({block: "center", behavior: "instant"});
-        const ring = document.getElementById("map-ring").getBoundingClientRect();
+        document.getElementById("figure-map").scrollIntoView({block: "center", behavior:
+        "instant"}); const ring = document.getElementById("map-ring").getBoundingClientRect();
         const svg = document.querySelector("#figure-map svg.chart").getBoundingClientRect();
-        return [(ring.x + ring.width / 2 - svg.x) / svg.width, (ring.y + ring.height / 2 - svg.y) / svg.height]""")
+        return [(ring.x + ring.width / 2 - svg.x) / svg.width, (ring.y + ring.height / 2 - svg.y) /
+        svg.height]""")
     chosen = visitor.run("return document.getElementById('choose-sample').value")
     visitor.point_at("#figure-map svg.chart", *ring)
     tip = "#figure-map .tip:not([hidden])"
-    WebDriverWait(visitor.browser, 5).until(lambda it: it.find_elements("css selector", f"{tip} canvas"))
+    WebDriverWait(visitor.browser, 5).until(
+        lambda it: it.find_elements("css selector", f"{tip} canvas")
+    )
     assert visitor.text(f"{tip} p").startswith(f"Sample {chosen},")
     painted = (
         "return [...document.querySelectorAll(arguments[0])]"
-        ".map((it) => new Set(it.getContext('2d').getImageData(0, 0, it.width, it.height).data).size)"
+        ".map((it) => new Set(it.getContext('2d').getImageData(0, 0, it.width, "
+        "it.height).data).size)"
     )
     assert min(visitor.run(painted, f"{tip} canvas")) > 2
     visitor.click("#next-sample")
@@ -196,10 +229,14 @@ def test_pointing_at_a_sample_shows_its_pictures_and_clicking_chooses_it(visitor
 
 
 @pytest.mark.end_to_end
-def test_two_models_and_other_runs_share_one_page(visitor, explored, other, searched, compared, encoded) -> None:
+def test_two_models_and_other_runs_share_one_page(
+    visitor, explored, other, searched, compared, encoded
+) -> None:
     run = RunFolder(explored.path)
     page = explored.path / "with.html"
-    page.write_text(wl.report.render_report(run, beside=(other, searched, compared, encoded)), "utf-8")
+    page.write_text(
+        wl.report.render_report(run, beside=(other, searched, compared, encoded)), "utf-8"
+    )
     visitor.open(page)
     assert visitor.browser.complaints() == []
     ids = visitor.run("return [...document.querySelectorAll('[id]')].map((it) => it.id)")
@@ -209,10 +246,14 @@ def test_two_models_and_other_runs_share_one_page(visitor, explored, other, sear
     Select(visitor.browser.find_element("id", "choose-model")).select_by_index(1)
     assert "means.py:build is fooled" in visitor.text("h1")
     assert choice(visitor)["model"] == "1"
-    assert visitor.run("return document.getElementById('choose-layer').selectedOptions[0].text") == "input"  # by name
+    assert (
+        visitor.run("return document.getElementById('choose-layer').selectedOptions[0].text")
+        == "input"
+    )  # by name
     Select(visitor.browser.find_element("id", "choose-layer")).select_by_index(0)
     assert (
-        visitor.run("return document.querySelector('select[data-heat]').selectedOptions[0].text") == "input"
+        visitor.run("return document.querySelector('select[data-heat]').selectedOptions[0].text")
+        == "input"
     )  # goes along
     visitor.browser.back()
     WebDriverWait(visitor.browser, 5).until(
@@ -224,14 +265,29 @@ def test_two_models_and_other_runs_share_one_page(visitor, explored, other, sear
 def test_curve_and_complexity_are_there_where_the_run_has_them(visitor, explored, copy_of) -> None:
     bare = copy_of(explored, "bare", curve=None, complexity=None)
     visitor.open(wl.report.write_report(bare))
-    assert visitor.browser.find_elements("id", "curve") == visitor.browser.find_elements("id", "complexity") == []
+    assert (
+        visitor.browser.find_elements("id", "curve")
+        == visitor.browser.find_elements("id", "complexity")
+        == []
+    )
     visitor.open(wl.report.write_report(copy_of(explored, curve=CURVE), beside=(bare,)))
-    assert visitor.browser.find_element("id", "complexity").find_element("tag name", "svg").is_displayed()
+    assert (
+        visitor.browser.find_element("id", "complexity")
+        .find_element("tag name", "svg")
+        .is_displayed()
+    )
     assert visitor.text("#curve-title") == "Accuracy falls from 98% at ε = 0 to 0% at ε = 0.3"
-    assert len(visitor.browser.find_elements("css selector", "#figure-curve .whisker.adversarial")) == 3
+    assert (
+        len(visitor.browser.find_elements("css selector", "#figure-curve .whisker.adversarial"))
+        == 3
+    )
     Select(visitor.browser.find_element("id", "choose-model")).select_by_index(1)
     assert not visitor.browser.find_element("id", "curve").is_displayed()
-    assert not visitor.browser.find_element("id", "complexity").find_element("tag name", "svg").is_displayed()
+    assert (
+        not visitor.browser.find_element("id", "complexity")
+        .find_element("tag name", "svg")
+        .is_displayed()
+    )
     assert visitor.browser.complaints() == []
 
 

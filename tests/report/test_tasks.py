@@ -23,13 +23,16 @@ def test_is_my_model_worse_on_class_3(page, explored) -> None:
     box = page.run(
         "const svg = document.querySelector('#figure-classes svg.chart');"
         "const label = [...svg.querySelectorAll('text')].find((it) => it.textContent === '3');"
-        "const a = label.getBoundingClientRect(), b = svg.getBoundingClientRect(); return (a.x + a.width / 2 - b.x) / b.width"
+        "const a = label.getBoundingClientRect(), b = svg.getBoundingClientRect(); return (a.x + "
+        "a.width / 2 - b.x) / b.width"
     )
     page.click_at("#figure-classes svg.chart", box, 0.5)
     answer = page.text("#class-sentence")
     row = next(row for row in read_explored(explored).classes if row.label == 3)
     assert answer.startswith(f"Class 3, {row.right['clean'].count} samples: clean ")
-    verdict = {-1: "worse than", 0: "not told apart from", 1: "better than"}[row.apart("adversarial")]
+    verdict = {-1: "worse than", 0: "not told apart from", 1: "better than"}[
+        row.apart("adversarial")
+    ]
     assert f"under attack {row.right['adversarial'].value:.0%} right" in answer
     assert answer.endswith(f"{verdict} the other classes.")
     assert page.clicks == 2 <= MOST
@@ -66,8 +69,13 @@ def test_what_does_the_attack_change(page, explored) -> None:
     page.click(".jump a[href='#gallery']")
     twins = explored.read_tensors("twins.safetensors")
     fooled = read_explored(explored).fooled
-    changed = ((twins["adversarial"] - twins["clean"])[fooled].flatten(1).abs() > 1e-7).sum(1).median()
-    assert page.text("#gallery-title") == f"The attack changes {changed:.0f} of 64 entries of an input by at most 0.15"
+    changed = (
+        ((twins["adversarial"] - twins["clean"])[fooled].flatten(1).abs() > 1e-7).sum(1).median()
+    )
+    assert (
+        page.text("#gallery-title")
+        == f"The attack changes {changed:.0f} of 64 entries of an input by at most 0.15"
+    )
     page.click("#gallery-cards button", 2)
     assert " that the attack turned into a " in page.text("#sample-title")
     assert len(page.browser.find_elements("css selector", "#sample-pictures canvas")) == 4

@@ -1,4 +1,6 @@
-"""The page's words follow the numbers, and claim no difference that the intervals do not support."""
+"""The page's words follow the numbers, and claim no difference that the intervals do not
+support.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,10 @@ SHARES = st.floats(0, 1)
 @pytest.fixture(scope="module")
 def small(tmp_path_factory) -> Explored:
     return read_explored(
-        wl.runs.explore(ExploreConfig(model="mlp", samples=100, steps=5), tmp_path_factory.mktemp("words") / "run")
+        wl.runs.explore(
+            ExploreConfig(model="mlp", samples=100, steps=5),
+            tmp_path_factory.mktemp("words") / "run",
+        )
     )
 
 
@@ -60,7 +65,9 @@ def test_twins_are_lost_only_where_the_intervals_part(small: Explored, adversari
 
 @pytest.mark.law
 @given(values=st.lists(THREE, min_size=3, max_size=3))
-def test_a_layer_is_named_alone_only_where_its_interval_stands_apart(small: Explored, values) -> None:
+def test_a_layer_is_named_alone_only_where_its_interval_stands_apart(
+    small: Explored, values
+) -> None:
     layers = copy.deepcopy(small.summary["layers"])
     assume(len({middle for _, middle, _ in values}) == 3)
     for layer, (low, middle, high) in zip(layers[1:], values, strict=True):
@@ -78,16 +85,27 @@ def test_a_layer_is_named_alone_only_where_its_interval_stands_apart(small: Expl
     else:
         assert title.startswith(f"{name}, ")
         assert "drive the twins apart most" in title
-        assert any(f"drive them apart most, {name} by" in sentence for sentence in findings(data.summary))
+        assert any(
+            f"drive them apart most, {name} by" in sentence for sentence in findings(data.summary)
+        )
 
 
 @pytest.mark.law
 @given(last=PARTS, exists=st.booleans())
-def test_most_twins_change_sides_only_where_the_interval_lies_above_a_half(small: Explored, last, exists) -> None:
+def test_most_twins_change_sides_only_where_the_interval_lies_above_a_half(
+    small: Explored, last, exists
+) -> None:
     layers = copy.deepcopy(small.summary["layers"])
     low, middle, high = last
-    layers[-1] |= {"swapped_share": middle, "swapped": {"value": middle, "interval": [low, high], "count": 50}}
-    swap = {"name": layers[-1]["name"], "index": len(layers) - 1, "interval": [1, 2]} if exists else None
+    layers[-1] |= {
+        "swapped_share": middle,
+        "swapped": {"value": middle, "interval": [low, high], "count": 50},
+    }
+    swap = (
+        {"name": layers[-1]["name"], "index": len(layers) - 1, "interval": [1, 2]}
+        if exists
+        else None
+    )
     view = tell(changed(small, layers=layers, swap_layer=swap), CHANGE)["turn"]
     assert view.title.startswith("Most twins have") == (exists and low > 0.5)
     assert view.title.startswith("Most twins do not") == (not exists and high < 0.5)
@@ -110,7 +128,9 @@ def test_the_curve_falls_only_where_its_ends_part(small: Explored, first, last, 
 
 @pytest.mark.law
 @given(right=st.lists(st.integers(0, 40), min_size=2, max_size=5))
-def test_a_class_is_worse_only_where_its_interval_lies_below_the_others(small: Explored, right) -> None:
+def test_a_class_is_worse_only_where_its_interval_lies_below_the_others(
+    small: Explored, right
+) -> None:
     labels = np.repeat(np.arange(len(right)), 40)
     hit = np.concatenate([np.arange(40) < hits for hits in right])
     said = {twin: np.where(hit, labels, labels + 1) for twin in ("clean", "noise", "adversarial")}
@@ -139,7 +159,10 @@ def test_wilsons_interval_solves_its_equation(count: int, data) -> None:
     for end in part.interval:
         if 1e-9 < end < 1 - 1e-9:  # the ends of |p̂ − p| = z √(p(1 − p)/n)
             assert math.isclose(
-                abs(part.value - end), 1.959964 * math.sqrt(end * (1 - end) / count), rel_tol=1e-6, abs_tol=1e-9
+                abs(part.value - end),
+                1.959964 * math.sqrt(end * (1 - end) / count),
+                rel_tol=1e-6,
+                abs_tol=1e-9,
             )
     assert part.interval[0] <= part.value + 1e-12
     assert part.interval[1] >= part.value - 1e-12

@@ -23,7 +23,9 @@ WIDTH, DRAWS = 64, 3000
 
 
 def maps(seed: int) -> Tensor:
-    """Two features as networks have them: channels of smooth, non-negative maps, some channels much stronger. (2, D)."""
+    """Two features as networks have them: channels of smooth, non-negative maps, some channels much
+    stronger. (2, D).
+    """
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(2, 12, 16, 16, generator=generator)
     noise[1] = 0.6 * noise[0] + 0.8 * noise[1]
@@ -46,7 +48,10 @@ def blocks(x: Tensor, width: int) -> Tensor:
 def draws(x: Tensor, width: int = WIDTH) -> Tensor:
     """Sketches of both for many seeds, (draws, 2, m)."""
     return torch.stack(
-        [Sketch.draw(x.shape[1], width, torch.Generator().manual_seed(seed))(x) for seed in range(DRAWS)]
+        [
+            Sketch.draw(x.shape[1], width, torch.Generator().manual_seed(seed))(x)
+            for seed in range(DRAWS)
+        ]
     )
 
 
@@ -69,7 +74,9 @@ def test_inner_products_are_kept_on_average_with_the_variance_that_was_derived(m
     products = (sketched := draws(x))[:, 0].mul(sketched[:, 1]).sum(1)
     first, second = blocks(x, WIDTH)
     sizes, others, along = first.square().sum(1), second.square().sum(1), (first * second).sum(1)
-    variance = (sizes.sum() * others.sum() + along.sum() ** 2 - (sizes * others + along**2).sum()) / WIDTH
+    variance = (
+        sizes.sum() * others.sum() + along.sum() ** 2 - (sizes * others + along**2).sum()
+    ) / WIDTH
     error = math.sqrt(float(variance) / DRAWS)
     assert abs(float(products.mean() - x[0] @ x[1])) < 4 * error
     # the sample variance of 3,000 draws: about 4 % with tails a little heavier than normal
@@ -79,7 +86,9 @@ def test_inner_products_are_kept_on_average_with_the_variance_that_was_derived(m
 @pytest.mark.law
 @pytest.mark.parametrize("seed", range(3))
 def test_z_scores_of_projected_rapidities_have_mean_zero_and_variance_one(seed: int) -> None:
-    """At m = 256, to first order in 1/√m; the bound is the variance up to what stays within blocks."""
+    """At m = 256, to first order in 1/√m; the bound is the variance up to what stays within
+    blocks.
+    """
     width, x = 256, maps(seed)
     exact = float(wl.rapidity(x[:1], x[1:]))
     sketched = draws(x, width)
@@ -89,7 +98,9 @@ def test_z_scores_of_projected_rapidities_have_mean_zero_and_variance_one(seed: 
     first, second = blocks(unit, width)
     form = (first[:, :, None] * second[:, None] + second[:, :, None] * first[:, None]) / 2
     form -= rho / 2 * (first[:, :, None] * first[:, None] + second[:, :, None] * second[:, None])
-    share = 1 - 2 * float(form.square().sum()) / (1 - rho**2) ** 2  # of the variance, that is not within blocks
+    share = (
+        1 - 2 * float(form.square().sum()) / (1 - rho**2) ** 2
+    )  # of the variance, that is not within blocks
     assert 0.5 < share <= 1
     assert abs(float(scores.mean())) < 4 / math.sqrt(DRAWS) + 1 / math.sqrt(
         width
@@ -107,7 +118,13 @@ def test_projection_touches_class_means_alone_and_by_no_more_than_it_says(digits
 
     def trace(project_to: int | None, seed: int) -> wl.trace.TwinTrace:
         references = trace_reference(
-            model, digits.reference_x, digits.reference_y, layers, classes=10, project_to=project_to, seed=seed
+            model,
+            digits.reference_x,
+            digits.reference_y,
+            layers,
+            classes=10,
+            project_to=project_to,
+            seed=seed,
         )
         return trace_twins(model, x, noise, adversarial, y, references, layers)
 
@@ -119,16 +136,23 @@ def test_projection_touches_class_means_alone_and_by_no_more_than_it_says(digits
     for name, value in exact.rapidity.items():
         values = torch.stack([trace.rapidity[name] for trace in found])
         if name in ("adversarial_clean", "noise_clean"):
-            torch.testing.assert_close(values[0], value, rtol=1e-5, atol=0)  # the origin is summed in another order
+            torch.testing.assert_close(
+                values[0], value, rtol=1e-5, atol=0
+            )  # the origin is summed in another order
             continue
         torch.testing.assert_close(values[0][:, ~wide], value[:, ~wide])
         scores = (values - value)[:, :, wide] * math.sqrt(512)
-        assert 0.3 < float(scores.square().mean()) < 1.5  # 8 seeds, whose errors the samples of a layer share
+        assert (
+            0.3 < float(scores.square().mean()) < 1.5
+        )  # 8 seeds, whose errors the samples of a layer share
 
 
 @pytest.mark.law
 def test_a_plan_says_what_a_pass_takes_and_projects_only_where_it_must() -> None:
-    model, x = nn.Sequential(nn.Linear(100, 5000), nn.ReLU(inplace=True), nn.Linear(5000, 3)), torch.rand(4, 100)
+    model, x = (
+        nn.Sequential(nn.Linear(100, 5000), nn.ReLU(inplace=True), nn.Linear(5000, 3)),
+        torch.rand(4, 100),
+    )
     layers = find_layers(model, x)
     plan = plan_memory(model, x, layers, classes=100, memory=10**9)
     # of 4-byte numbers: the copy of the input, the wide value, and the visitor's copy of it
@@ -145,7 +169,8 @@ def test_too_little_memory_says_how_much_would_do() -> None:
     model, x = nn.Linear(1000, 1000), torch.rand(4, 1000)
     layers = find_layers(model, x)
     with pytest.raises(
-        UsageError, match=r"^1,000,000 bytes of memory are too few: .* twins take \d,\d{3},\d{3}\. Allow more"
+        UsageError,
+        match=r"^1,000,000 bytes of memory are too few: .* twins take \d,\d{3},\d{3}\. Allow more",
     ) as caught:
         plan_memory(model, x, layers, classes=10, memory=10**6)
     least = int(str(caught.value).split(" take ")[1].split(". ")[0].replace(",", ""))
@@ -153,15 +178,27 @@ def test_too_little_memory_says_how_much_would_do() -> None:
 
 
 @pytest.mark.message
-@pytest.mark.parametrize("text", ["2", "GB", "two GB", "-2GB", "0MB", "2XB", "1e9B", "2 G B", "nanGB", "9" * 40 + "GB"])
+@pytest.mark.parametrize(
+    "text", ["2", "GB", "two GB", "-2GB", "0MB", "2XB", "1e9B", "2 G B", "nanGB", "9" * 40 + "GB"]
+)
 def test_a_memory_that_is_no_size_is_refused(text: str) -> None:
-    with pytest.raises(UsageError, match=r"--memory must be a size with its unit, such as 2GB, 500MB or 1\.5GiB; got "):
+    with pytest.raises(
+        UsageError,
+        match=r"--memory must be a size with its unit, such as 2GB, 500MB or 1\.5GiB; got ",
+    ):
         ExploreConfig(memory=text)
 
 
 @pytest.mark.law
 def test_sizes_are_read_with_their_units() -> None:
-    sizes = {"2GB": 2 * 10**9, "500MB": 5 * 10**8, "1.5GiB": 3 * 2**29, " 64 kb ": 64_000, "1TiB": 2**40, "8B": 8}
+    sizes = {
+        "2GB": 2 * 10**9,
+        "500MB": 5 * 10**8,
+        "1.5GiB": 3 * 2**29,
+        " 64 kb ": 64_000,
+        "1TiB": 2**40,
+        "8B": 8,
+    }
     assert {text: parse_size(text, "--memory") for text in sizes} == sizes
     assert ExploreConfig().bytes_of_memory is None
 
@@ -169,7 +206,19 @@ def test_sizes_are_read_with_their_units() -> None:
 @pytest.mark.end_to_end
 def test_a_run_within_memory_says_what_it_did(tmp_path: Path) -> None:
     out = tmp_path / "run"
-    options = ["--model", "vit", "--samples", "60", "--steps", "3", "--tokens", "mean", "--memory", "8MB", "--json"]
+    options = [
+        "--model",
+        "vit",
+        "--samples",
+        "60",
+        "--steps",
+        "3",
+        "--tokens",
+        "mean",
+        "--memory",
+        "8MB",
+        "--json",
+    ]
     done = CliRunner().invoke(commands, ["explore", *options, "--layers", "*", "--out", str(out)])
     assert done.exit_code == 0, done.output
     summary = json.loads(done.stdout)
@@ -180,7 +229,15 @@ def test_a_run_within_memory_says_what_it_did(tmp_path: Path) -> None:
     assert blocks["logits"]["tokens"] is None
     assert any(f"batches of {summary['batch_size']} inputs" in note for note in summary["notes"])
     again = CliRunner().invoke(
-        commands, ["explore", "--config", str(out / "config.toml"), "--out", str(tmp_path / "again"), "--json"]
+        commands,
+        [
+            "explore",
+            "--config",
+            str(out / "config.toml"),
+            "--out",
+            str(tmp_path / "again"),
+            "--json",
+        ],
     )
     assert json.loads(again.stdout)["layers"] == summary["layers"]
     bad = CliRunner().invoke(commands, ["explore", "--memory", "lots"])
@@ -191,7 +248,11 @@ def test_a_run_within_memory_says_what_it_did(tmp_path: Path) -> None:
 class Wide(nn.Module):
     def __init__(self) -> None:
         super().__init__()
-        self.wide, self.act, self.pool = nn.Conv2d(3, 32, 3, padding=1), nn.ReLU(), nn.AdaptiveAvgPool2d(4)
+        self.wide, self.act, self.pool = (
+            nn.Conv2d(3, 32, 3, padding=1),
+            nn.ReLU(),
+            nn.AdaptiveAvgPool2d(4),
+        )
         self.head = nn.Linear(512, 50)
 
     def forward(self, x: Tensor) -> Tensor:
@@ -210,20 +271,24 @@ model, limit = module.Wide().eval(), int(sys.argv[2])
 x, y = torch.rand(100, 3, 64, 64), torch.arange(100) % 50
 def tell(x, memory):
     adversarial = (x + 0.03).clamp(max=1)
-    return wl.explain.twins(model, x, adversarial, y, reference=(x, y), layers=["*"], memory=memory, null=False, resamples=5)
+    return wl.explain.twins(model, x, adversarial, y, reference=(x, y), layers=["*"], memory=memory,
+    null=False, resamples=5)
 tell(x[:, :, :8, :8], limit)  # load what the libraries load at their first use
-def resident(kind): return int(open("/proc/self/status").read().split(kind + ":")[1].split()[0]) * 1024
-before = resident("VmRSS")
+def resident(kind): return int(open("/proc/self/status").read().split(kind + ":")[1].split()[0]) *
+1024 before = resident("VmRSS")
 story = tell(x, limit)
 print(story.plan, file=sys.stderr)
-print(resident("VmHWM") - before, story.plan.project_to, story.layers[1].projected_to, story.layers[1].standard_error)
+print(resident("VmHWM") - before, story.plan.project_to, story.layers[1].projected_to,
+story.layers[1].standard_error)
 """
 
 
 @pytest.mark.law
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
 def test_the_peak_stays_within_the_memory_that_was_allowed() -> None:
-    """Exact class means of the two wide layers would take 157 MB in float32 and float64, and a batch of 255 inputs 270 MB."""
+    """Exact class means of the two wide layers would take 157 MB in float32 and float64, and a
+    batch of 255 inputs 270 MB.
+    """
     limit = 100_000_000
     command = [sys.executable, "-c", PEAK, __file__, str(limit)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

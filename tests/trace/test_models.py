@@ -44,7 +44,15 @@ def plainly(net: Net, x: Tensor) -> dict[str, Tensor]:
     second = one @ weight["second.weight"].T + weight["second.bias"]
     two = (second + one).clamp(min=0)
     head = torch.cat((one, two), 1) @ weight["head.weight"].T + weight["head.bias"]
-    return {"input": x, "first": first, "norm": norm, "relu#0": one, "second": second, "relu#1": two, "head": head}
+    return {
+        "input": x,
+        "first": first,
+        "norm": norm,
+        "relu#0": one,
+        "second": second,
+        "relu#1": two,
+        "head": head,
+    }
 
 
 def net(seed: int = 0) -> Net:
@@ -56,10 +64,14 @@ def x_of(*shape: int) -> Tensor:
     return torch.randn(*shape, generator=torch.Generator().manual_seed(1))
 
 
-def assert_features(found: dict[str, Tensor], expected: dict[str, Tensor], *, rtol: float = 1e-4) -> None:
+def assert_features(
+    found: dict[str, Tensor], expected: dict[str, Tensor], *, rtol: float = 1e-4
+) -> None:
     assert list(found) == list(expected)
     for name, value in expected.items():  # float32 (or coarser) arithmetic of values of order one
-        torch.testing.assert_close(found[name].double(), value.flatten(1).double(), rtol=rtol, atol=rtol, msg=name)
+        torch.testing.assert_close(
+            found[name].double(), value.flatten(1).double(), rtol=rtol, atol=rtol, msg=name
+        )
 
 
 class Wrapped(nn.Module):
@@ -129,7 +141,10 @@ def test_wrapped_models_have_the_features_and_names_of_the_plain_one(shape: str)
 @pytest.mark.oracle
 def test_a_compiled_submodule_is_traced_under_its_own_name() -> None:
     model, x = net(), x_of(5, 6)
-    expected = {name if name == "input" else f"inner.{name}": value for name, value in plainly(model, x).items()}
+    expected = {
+        name if name == "input" else f"inner.{name}": value
+        for name, value in plainly(model, x).items()
+    }
     assert_features(collect(Wrapped(compiled(model)), x, ["*"]), expected)
 
 
@@ -167,15 +182,21 @@ def test_an_exported_model_is_followed_operation_by_operation() -> None:
 def test_an_exported_model_that_cannot_be_traced_says_what_to_export() -> None:
     model, x = net(), x_of(4, 6)
     fixed = torch.export.export(model.eval(), (x,)).module()
-    with pytest.raises(LayerError, match=r"does not take 3 inputs.*Export it with a free batch size: torch\.export"):
+    with pytest.raises(
+        LayerError, match=r"does not take 3 inputs.*Export it with a free batch size: torch\.export"
+    ):
         find_layers(fixed, x)
     training = torch.export.export(model.train(), (x,)).module()
-    with pytest.raises(ModelError, match=r"exported in training mode \(batch_norm is .*after model\.eval\(\)"):
+    with pytest.raises(
+        ModelError, match=r"exported in training mode \(batch_norm is .*after model\.eval\(\)"
+    ):
         find_layers(training, x)
 
 
 @pytest.mark.oracle
-@pytest.mark.parametrize("make", [torch.jit.script, lambda model: torch.jit.trace(model, torch.rand(2, 6))])
+@pytest.mark.parametrize(
+    "make", [torch.jit.script, lambda model: torch.jit.trace(model, torch.rand(2, 6))]
+)
 @pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_a_scripted_model_shows_its_input_and_output_and_says_why(make) -> None:
     model, x = net().eval(), x_of(5, 6)
@@ -184,7 +205,8 @@ def test_a_scripted_model_shows_its_input_and_output_and_says_why(make) -> None:
     assert_features(collect(scripted, x, ["*"]), {"input": x, "output": expected["head"]})
     assert "scripted, and PyTorch runs no hooks" in hidden_because(scripted)
     with pytest.raises(
-        LayerError, match=r"'first' cannot be seen, only the input and the output: the model is scripted"
+        LayerError,
+        match=r"'first' cannot be seen, only the input and the output: the model is scripted",
     ):
         collect(scripted, x, ["first"])
     inside = Wrapped(scripted)
@@ -215,7 +237,9 @@ def test_other_precisions_agree_within_their_rounding(dtype: torch.dtype) -> Non
 
 @pytest.mark.oracle
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
-def test_rapidities_of_half_precision_features_are_those_of_float64_arithmetic_on_them(dtype: torch.dtype) -> None:
+def test_rapidities_of_half_precision_features_are_those_of_float64_arithmetic_on_them(
+    dtype: torch.dtype,
+) -> None:
     model, x, y = net().to(dtype), x_of(12, 6).to(dtype), torch.arange(12) % 3
     noise, adversarial = x + 0.25, x - 0.25
     layers = find_layers(model, x)
@@ -227,7 +251,9 @@ def test_rapidities_of_half_precision_features_are_those_of_float64_arithmetic_o
         origin = clean.mean(0)
         exact = wl.rapidity_of_displacement(clean - origin, moved - clean)
         # float32 products of features that are exact in float32
-        torch.testing.assert_close(found.rapidity["adversarial_clean"][:, index], exact, rtol=1e-4, atol=1e-4)
+        torch.testing.assert_close(
+            found.rapidity["adversarial_clean"][:, index], exact, rtol=1e-4, atol=1e-4
+        )
 
 
 class Mixed(nn.Module):
@@ -246,13 +272,25 @@ def test_features_of_several_precisions_in_one_model() -> None:
     torch.manual_seed(0)
     model, x, y = Mixed(), x_of(9, 6), torch.arange(9) % 3
     story = wl.explain.twins(
-        model, x, x + 0.1, y, reference=(x, y), bounds=(-9, 9), layers=["*"], null=False, resamples=5
+        model,
+        x,
+        x + 0.1,
+        y,
+        reference=(x, y),
+        bounds=(-9, 9),
+        layers=["*"],
+        null=False,
+        resamples=5,
     )
     hidden = x.double() @ model.a.weight.T + model.a.bias
     moved = (x + 0.1).double() @ model.a.weight.T + model.a.bias
-    exact = wl.rapidity_of_displacement((hidden - hidden.mean(0)).detach(), (moved - hidden).detach())
+    exact = wl.rapidity_of_displacement(
+        (hidden - hidden.mean(0)).detach(), (moved - hidden).detach()
+    )
     place = [layer.layer.name for layer in story.layers].index("a")
-    torch.testing.assert_close(story.trace.rapidity["adversarial_clean"][:, place], exact, rtol=1e-6, atol=1e-6)
+    torch.testing.assert_close(
+        story.trace.rapidity["adversarial_clean"][:, place], exact, rtol=1e-6, atol=1e-6
+    )
 
 
 @pytest.mark.law
@@ -267,7 +305,9 @@ def test_channels_last_gives_the_same_numbers_and_stays(digits) -> None:
 
 
 class Sequence(nn.Module):
-    """Tokens second, as PyTorch's transformers have it by default: (T, N, D); as many tokens as a probe has samples."""
+    """Tokens second, as PyTorch's transformers have it by default: (T, N, D); as many tokens as a
+    probe has samples.
+    """
 
     def __init__(self, tokens: int = 2, batch_first: bool = False) -> None:
         super().__init__()
@@ -289,14 +329,20 @@ def test_the_dimension_that_counts_samples_is_found_wherever_it_is(tokens: int) 
     torch.manual_seed(0)
     first = Sequence(tokens, batch_first=True).eval()
     x = x_of(7, 4 * tokens)
-    found, expected = (collect(model, x, ["encoder*"], batch_size=tokens) for model in (second, first))
+    found, expected = (
+        collect(model, x, ["encoder*"], batch_size=tokens) for model in (second, first)
+    )
     assert "encoder.linear1" in expected
     assert_features(found, expected)
     with torch.no_grad():
-        attended = first.encoder.norm1(x.view(7, tokens, 4) + first.encoder.self_attn(*[x.view(7, tokens, 4)] * 3)[0])
+        attended = first.encoder.norm1(
+            x.view(7, tokens, 4) + first.encoder.self_attn(*[x.view(7, tokens, 4)] * 3)[0]
+        )
         known = first.encoder.linear1(attended)
     torch.testing.assert_close(found["encoder.linear1"], known.flatten(1))
-    narrow = collect(second, x, ["encoder.norm2"])  # the fused path of PyTorch would skip what is inside
+    narrow = collect(
+        second, x, ["encoder.norm2"]
+    )  # the fused path of PyTorch would skip what is inside
     torch.testing.assert_close(narrow["encoder.norm2"], expected["encoder.norm2"])
 
 
@@ -306,14 +352,23 @@ def test_tokens_are_flattened_or_reduced_as_stated() -> None:
     model, x = Sequence(5, batch_first=True).eval(), x_of(7, 20)
     with torch.no_grad():
         value = model.encoder(x.view(7, 5, 4))
-    for reduction, expected in (("flatten", value.flatten(1)), ("cls", value[:, 0]), ("mean", value.mean(1))):
-        torch.testing.assert_close(collect(model, x, ["encoder.norm2"], tokens=reduction)["encoder.norm2"], expected)
+    for reduction, expected in (
+        ("flatten", value.flatten(1)),
+        ("cls", value[:, 0]),
+        ("mean", value.mean(1)),
+    ):
+        torch.testing.assert_close(
+            collect(model, x, ["encoder.norm2"], tokens=reduction)["encoder.norm2"], expected
+        )
         layer = pick_layers(model, x, ["encoder.norm2"], tokens=reduction)[0]
         assert (layer.reduction, layer.width) == (reduction, expected.shape[1])
     each = collect(model, x, ["encoder.norm2@*"], tokens="token")
     assert_features(each, {f"encoder.norm2@{token}": value[:, token] for token in range(5)})
     assert pick_layers(model, x, ["head"])[0].reduction is None
-    with pytest.raises(UsageError, match="Unknown reduction of tokens 'max'; choose one of flatten, cls, mean, token"):
+    with pytest.raises(
+        UsageError,
+        match="Unknown reduction of tokens 'max'; choose one of flatten, cls, mean, token",
+    ):
         find_layers(model, x, tokens="max")
 
 
@@ -334,13 +389,19 @@ def test_attention_returns_a_pair_whose_values_are_the_layer() -> None:
     queries, keys, values = (
         (x @ part.T + bias).view(5, 3, 2, 2).transpose(1, 2)
         for part, bias in zip(
-            model.attention.in_proj_weight.chunk(3), model.attention.in_proj_bias.chunk(3), strict=True
+            model.attention.in_proj_weight.chunk(3),
+            model.attention.in_proj_bias.chunk(3),
+            strict=True,
         )
     )
     mixed = ((queries @ keys.mT / 2**0.5).softmax(-1) @ values).transpose(1, 2).reshape(5, 3, 4)
     expected = mixed @ model.attention.out_proj.weight.T + model.attention.out_proj.bias
-    torch.testing.assert_close(collect(model, x, ["attention"])["attention"], expected.detach().flatten(1))
-    story = wl.explain.twins(model, x, x + 0.1, torch.tensor([0, 1, 2, 0, 1]), bounds=(-9, 9), resamples=5)
+    torch.testing.assert_close(
+        collect(model, x, ["attention"])["attention"], expected.detach().flatten(1)
+    )
+    story = wl.explain.twins(
+        model, x, x + 0.1, torch.tensor([0, 1, 2, 0, 1]), bounds=(-9, 9), resamples=5
+    )
     assert story.layers[-1].layer.name == "head"
 
 
@@ -385,7 +446,9 @@ def test_logits_are_found_in_what_the_model_returns(kind: str) -> None:
     found = wl.attacks.PGD(epsilon=0.1, steps=2, bounds=(-9, 9))(model, x, y)
     expected = wl.attacks.PGD(epsilon=0.1, steps=2, bounds=(-9, 9))(model.body, x, y)
     assert torch.equal(found.x, expected.x)
-    story = wl.explain.twins(model, x, found.x, y, reference=(x, y), bounds=(-9, 9), null=False, resamples=5)
+    story = wl.explain.twins(
+        model, x, found.x, y, reference=(x, y), bounds=(-9, 9), null=False, resamples=5
+    )
     assert torch.equal(story.trace.predictions["clean"], model.body(x).argmax(1))
 
 
@@ -394,11 +457,14 @@ def test_outputs_without_clear_logits_are_listed() -> None:
     x = x_of(4, 6)
     several = Returns(lambda scores: {"main": scores, "auxiliary": scores + 1})
     words = (
-        r"dict with 2 tensors that could be them: dict\['main'\] \(4, 3\) torch\.float32, dict\['auxiliary'\] \(4, 3\)"
+        r"dict with 2 tensors that could be them: dict\['main'\] \(4, 3\) torch\.float32, "
+        r"dict\['auxiliary'\] \(4, 3\)"
     )
     with pytest.raises(ModelError, match=words):
         wl.attacks.predict(several, x)
-    with pytest.raises(ModelError, match=r"returned int with 0 tensors that could be them: no tensor"):
+    with pytest.raises(
+        ModelError, match=r"returned int with 0 tensors that could be them: no tensor"
+    ):
         wl.attacks.predict(Returns(lambda _scores: 3), x)
     with pytest.raises(ModelError, match=r"for 4 inputs it returned \(4,\) torch\.float32"):
         wl.attacks.predict(Returns(lambda scores: scores[:, 0]), x)
@@ -429,7 +495,8 @@ def test_further_inputs_are_bound_and_submodules_may_take_several() -> None:
     found = collect(bound, x, ["*"])
     assert_features(found, {"input": x, "join": joined, "head": model.head(joined).detach()})
     with pytest.raises(
-        ShapeError, match=r"one floating tensor.*got tuple\. Bind further inputs with functools\.partial"
+        ShapeError,
+        match=r"one floating tensor.*got tuple\. Bind further inputs with functools\.partial",
     ):
         find_layers(model, (x, mask))
 
@@ -459,14 +526,22 @@ def test_parametrised_weights_are_those_of_eval_mode_and_stay(kind: str) -> None
     for name, value in model.state_dict().items():
         assert torch.equal(value, before[name])
     story = wl.explain.twins(
-        model, x, x + 1, torch.arange(5) % 3, reference=(x, torch.arange(5) % 3), bounds=(-9, 9), resamples=5
+        model,
+        x,
+        x + 1,
+        torch.arange(5) % 3,
+        reference=(x, torch.arange(5) % 3),
+        bounds=(-9, 9),
+        resamples=5,
     )
     notes = " ".join(story.notes)  # the untrained network would silently keep the trained weight
     assert "keeps the trained values of 0" in notes or "cannot be copied" in notes
 
 
 class Odd(nn.Module):
-    """Called never, many times, under two names; integers, complex numbers, nothing, no width; its input overwritten."""
+    """Called never, many times, under two names; integers, complex numbers, nothing, no width; its
+    input overwritten.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -517,10 +592,18 @@ def test_odd_modules_are_left_out_or_read_right() -> None:
         head = model.head(two + waves.real.repeat(1, 2)[:, :6])
     assert_features(
         found,
-        {"input": x, "turn#0": one, "turn#1": two, "waves": torch.view_as_real(waves).flatten(1), "head": head},
+        {
+            "input": x,
+            "turn#0": one,
+            "turn#1": two,
+            "waves": torch.view_as_real(waves).flatten(1),
+            "head": head,
+        },
     )
     assert list(collect(model, x, ["steps.1"])) == ["turn#0", "turn#1"]
-    attacked = wl.attacks.PGD(epsilon=0.1, steps=2, bounds=(-9, 9))(model, x, torch.zeros(5, dtype=torch.long))
+    attacked = wl.attacks.PGD(epsilon=0.1, steps=2, bounds=(-9, 9))(
+        model, x, torch.zeros(5, dtype=torch.long)
+    )
     assert torch.equal(x, given)
     assert float((attacked.x - x).abs().max()) <= 0.1 + 1e-6
 
@@ -538,7 +621,10 @@ def test_odd_modules_are_left_out_or_read_right() -> None:
 )
 def test_a_module_that_is_no_layer_says_why(name: str, words: str) -> None:
     torch.manual_seed(0)
-    for ask in (lambda: collect(Odd(), x_of(4, 6), [name]), lambda: one_layer(Odd(), x_of(4, 6), name)):
+    for ask in (
+        lambda: collect(Odd(), x_of(4, 6), [name]),
+        lambda: one_layer(Odd(), x_of(4, 6), name),
+    ):
         with pytest.raises(LayerError, match=words):
             ask()
 
@@ -546,9 +632,13 @@ def test_a_module_that_is_no_layer_says_why(name: str, words: str) -> None:
 @pytest.mark.message
 def test_token_numbers_and_lazy_modules_are_refused() -> None:
     words = nn.Sequential(nn.Embedding(9, 4), nn.Flatten(), nn.Linear(12, 2))
-    with pytest.raises(ShapeError, match=r"got \(4, 3\) torch\.int64.*for token numbers, pass their embeddings"):
+    with pytest.raises(
+        ShapeError, match=r"got \(4, 3\) torch\.int64.*for token numbers, pass their embeddings"
+    ):
         find_layers(words, torch.zeros(4, 3, dtype=torch.long))
-    with pytest.raises(ModelError, match=r"lazy module whose parameters have no shape yet\. Run it once"):
+    with pytest.raises(
+        ModelError, match=r"lazy module whose parameters have no shape yet\. Run it once"
+    ):
         find_layers(nn.LazyLinear(3), x_of(4, 6))
 
 
@@ -557,7 +647,12 @@ class Wavering(nn.Module):
 
     def __init__(self) -> None:
         super().__init__()
-        self.turn, self.rare, self.cut, self.head = nn.Linear(6, 6), nn.Linear(6, 6), Cut(), nn.Linear(1, 3)
+        self.turn, self.rare, self.cut, self.head = (
+            nn.Linear(6, 6),
+            nn.Linear(6, 6),
+            Cut(),
+            nn.Linear(1, 3),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         for _ in range(1 + int(x.mean() > 5) + int(x.mean() > 15)):
@@ -584,12 +679,18 @@ def test_a_way_that_depends_on_the_batch_is_refused_with_layer_and_batch() -> No
             run(small, lambda _position, _features: None)
             run(x, lambda _position, _features: None)
 
-    with pytest.raises(LayerError, match=r"layer 'turn' ran 2 times in batch 2, and 1 times when it was found"):
+    with pytest.raises(
+        LayerError, match=r"layer 'turn' ran 2 times in batch 2, and 1 times when it was found"
+    ):
         second(["turn"], big)
-    with pytest.raises(LayerError, match=r"'rare' never ran in this forward pass \(batch 2\); layers that ran: input"):
+    with pytest.raises(
+        LayerError,
+        match=r"'rare' never ran in this forward pass \(batch 2\); layers that ran: input",
+    ):
         second(["input", "rare"], huge)
     with pytest.raises(
-        LayerError, match=r"In batch 2: Layer 'cut' returned \(4, 5\) for this batch of 4 samples, and \(4,\)"
+        LayerError,
+        match=r"In batch 2: Layer 'cut' returned \(4, 5\) for this batch of 4 samples, and \(4,\)",
     ):
         second(["cut"], huge)
     second(["input", "head"], big)  # what every input passes alike is right all the same
@@ -598,7 +699,9 @@ def test_a_way_that_depends_on_the_batch_is_refused_with_layer_and_batch() -> No
 @pytest.mark.oracle
 def test_decorated_forwards_and_tied_weights() -> None:
     class Still(nn.Module):
-        def __init__(self, decorate: Callable[[Callable[..., Tensor]], Callable[..., Tensor]]) -> None:
+        def __init__(
+            self, decorate: Callable[[Callable[..., Tensor]], Callable[..., Tensor]]
+        ) -> None:
             super().__init__()
             self.a, self.act, self.b = nn.Linear(6, 6), nn.ReLU(inplace=True), nn.Linear(6, 6)
             self.b.weight = self.a.weight
@@ -616,7 +719,9 @@ def test_decorated_forwards_and_tied_weights() -> None:
         model = Still(decorate)
         first = (x @ model.a.weight.T + model.a.bias).detach()
         last = (first.relu() @ model.a.weight.T + model.b.bias).detach()
-        assert_features(collect(model, x, ["*"]), {"input": x, "a": first, "act": first.relu(), "b": last})
+        assert_features(
+            collect(model, x, ["*"]), {"input": x, "a": first, "act": first.relu(), "b": last}
+        )
 
 
 @pytest.mark.oracle
@@ -625,6 +730,9 @@ def test_a_parametrised_module_has_its_parametrisation_as_a_layer_only_if_it_is_
         def forward(self, weight: Tensor) -> Tensor:
             return weight.triu() + weight.triu(1).mT
 
-    model, x = nn.Sequential(nn.Linear(3, 3), nn.ReLU()), x_of(3, 3)  # as many rows as a probe has samples
+    model, x = (
+        nn.Sequential(nn.Linear(3, 3), nn.ReLU()),
+        x_of(3, 3),
+    )  # as many rows as a probe has samples
     parametrize.register_parametrization(model[0], "weight", Symmetric())
     assert [layer.name for layer in find_layers(model, x)] == ["input", "0", "1"]

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 
 import worldline as wl
 from worldline.errors import LayerError, ShapeError
-from worldline.trace import choose_layers, collect, find_layers, trace_reference, trace_twins, tracing, untouched
+from worldline.trace import (
+    choose_layers,
+    collect,
+    find_layers,
+    trace_reference,
+    trace_twins,
+    tracing,
+    untouched,
+)
 
 
 class Residual(nn.Module):
@@ -37,7 +45,14 @@ def oracle(model: Residual, x: Tensor) -> dict[str, Tensor]:
     one = first.clone().relu()
     second = model.second(one)
     two = (second + one).relu()
-    return {"input": x, "first": first, "relu#0": one, "second": second, "relu#1": two, "head": model.head(two)}
+    return {
+        "input": x,
+        "first": first,
+        "relu#0": one,
+        "second": second,
+        "relu#1": two,
+        "head": model.head(two),
+    }
 
 
 @pytest.mark.oracle
@@ -58,15 +73,34 @@ def test_names_order_and_default_layers(cnn: nn.Module) -> None:
     layers = find_layers(cnn, torch.rand(2, 1, 8, 8))
     names = ["input", "conv1", "relu1", "conv2", "relu2", "pool", "hidden", "relu3", "logits"]
     assert [layer.name for layer in layers] == names
-    assert [layer.name for layer in choose_layers(layers)] == ["input", "relu1", "relu2", "relu3", "logits"]
-    assert [layer.name for layer in choose_layers(layers, ["conv*", "logits"])] == ["conv1", "conv2", "logits"]
-    assert [(layer.kind, layer.width) for layer in layers[:3]] == [("Input", 64), ("Conv2d", 2048), ("ReLU", 2048)]
+    assert [layer.name for layer in choose_layers(layers)] == [
+        "input",
+        "relu1",
+        "relu2",
+        "relu3",
+        "logits",
+    ]
+    assert [layer.name for layer in choose_layers(layers, ["conv*", "logits"])] == [
+        "conv1",
+        "conv2",
+        "logits",
+    ]
+    assert [(layer.kind, layer.width) for layer in layers[:3]] == [
+        ("Input", 64),
+        ("Conv2d", 2048),
+        ("ReLU", 2048),
+    ]
 
 
 @pytest.mark.law
 def test_default_layers_of_a_vision_transformer_are_its_blocks() -> None:
     layers = choose_layers(find_layers(wl.zoo.load("vit"), torch.rand(2, 1, 8, 8)))
-    assert [layer.name for layer in layers][:4] == ["input", "blocks.0.0", "blocks.0.1.act", "blocks.0.1"]
+    assert [layer.name for layer in layers][:4] == [
+        "input",
+        "blocks.0.0",
+        "blocks.0.1.act",
+        "blocks.0.1",
+    ]
     assert layers[-1].name == "logits"
 
 
@@ -91,8 +125,15 @@ class Bundle(nn.Module):
 @pytest.mark.law
 def test_functional_activations_containers_and_bundles() -> None:
     x = torch.rand(2, 4)
-    assert [layer.name for layer in choose_layers(find_layers(Functional(), x))] == ["input", "a", "drop", "b"]
-    nested = nn.Sequential(nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Identity(), nn.Flatten(), nn.Linear(4, 2))
+    assert [layer.name for layer in choose_layers(find_layers(Functional(), x))] == [
+        "input",
+        "a",
+        "drop",
+        "b",
+    ]
+    nested = nn.Sequential(
+        nn.Sequential(nn.Linear(4, 4), nn.ReLU()), nn.Identity(), nn.Flatten(), nn.Linear(4, 2)
+    )
     assert [layer.name for layer in find_layers(nested, x)] == ["input", "0.0", "0.1", "3"]
     assert [layer.name for layer in find_layers(Bundle(), x)] == ["input", "inner"]
     assert [layer.name for layer in find_layers(lambda x: x + 1, x)] == ["input", "output"]
@@ -102,7 +143,10 @@ def test_functional_activations_containers_and_bundles() -> None:
 @pytest.mark.message
 def test_unknown_layers_are_named_with_those_that_ran(cnn: nn.Module) -> None:
     layers = find_layers(cnn, torch.rand(2, 1, 8, 8))
-    with pytest.raises(LayerError, match=r"No layer matches 'block\*'\. The layers that ran, in order: input, conv1"):
+    with pytest.raises(
+        LayerError,
+        match=r"No layer matches 'block\*'\. The layers that ran, in order: input, conv1",
+    ):
         choose_layers(layers, ["block*"])
 
 
@@ -120,7 +164,10 @@ class Sometimes(nn.Module):
 def test_a_layer_that_did_not_run_is_an_error() -> None:
     model = Sometimes()
     layers = find_layers(model, torch.rand(3, 2))
-    with tracing(model, layers) as run, pytest.raises(LayerError, match=r"'rarely' never ran.*ran: input, always"):
+    with (
+        tracing(model, layers) as run,
+        pytest.raises(LayerError, match=r"'rarely' never ran.*ran: input, always"),
+    ):
         run(torch.rand(1, 2), lambda _position, _features: None)
 
 
@@ -141,11 +188,15 @@ def everything(model: nn.Module) -> dict[str, object]:
 def assert_same(before: dict[str, object], after: dict[str, object]) -> None:
     assert before.keys() == after.keys()
     for name, value in before.items():
-        torch.testing.assert_close(after[name], value, rtol=0, atol=0, msg=lambda text, n=name: f"{n}: {text}")
+        torch.testing.assert_close(
+            after[name], value, rtol=0, atol=0, msg=lambda text, n=name: f"{n}: {text}"
+        )
 
 
 class Restless(nn.Module):
-    """Everything a forward pass can disturb: batch statistics, a counter, random numbers of three kinds."""
+    """Everything a forward pass can disturb: batch statistics, a counter, random numbers of three
+    kinds.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -228,7 +279,9 @@ def test_untouched_restores_after_an_interrupt() -> None:
     assert_same(before, everything(model))
 
 
-def slow_rapidities(features: dict[str, Tensor], means: Tensor, y: Tensor, wrong: Tensor) -> dict[str, Tensor]:
+def slow_rapidities(
+    features: dict[str, Tensor], means: Tensor, y: Tensor, wrong: Tensor
+) -> dict[str, Tensor]:
     """From the formulas, in float64 and one pair at a time."""
 
     def phi(a: Tensor, b: Tensor) -> Tensor:
@@ -250,7 +303,9 @@ def slow_rapidities(features: dict[str, Tensor], means: Tensor, y: Tensor, wrong
 @pytest.mark.parametrize("frame", ["raw", "centered", "whitened"])
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet"])
 def test_twin_rapidities_against_the_slow_formula(frame, name: str, digits, monkeypatch) -> None:
-    monkeypatch.setattr("worldline.trace.twins.BLOCK", 10_000)  # several blocks, the last one shorter
+    monkeypatch.setattr(
+        "worldline.trace.twins.BLOCK", 10_000
+    )  # several blocks, the last one shorter
     model = wl.zoo.load(name)
     x, y = digits.x[:40], digits.y[:40]
     generator = torch.Generator().manual_seed(0)
@@ -259,7 +314,9 @@ def test_twin_rapidities_against_the_slow_formula(frame, name: str, digits, monk
         layer for layer in find_layers(model, x) if frame != "whitened" or layer.width <= 600
     )  # eigh is slow
     reference_x, reference_y = digits.reference_x[:300], digits.reference_y[:300]
-    references = trace_reference(model, reference_x, reference_y, layers, classes=10, frame=frame, batch_size=77)
+    references = trace_reference(
+        model, reference_x, reference_y, layers, classes=10, frame=frame, batch_size=77
+    )
     found = trace_twins(model, x, noise, adversarial, y, references, layers, batch_size=50)
     logits = model(adversarial).detach()
     logits[torch.arange(40), y] = -torch.inf
@@ -277,18 +334,24 @@ def test_twin_rapidities_against_the_slow_formula(frame, name: str, digits, monk
         means = torch.stack([table[reference_y == label].mean(0) for label in range(10)])
         for comparison, expected in slow_rapidities(seen, means, y, found.wrong).items():
             value = found.rapidity[comparison][:, index]
-            torch.testing.assert_close(value, expected, rtol=3e-3 if frame == "whitened" else 2e-4, atol=2e-4)
+            torch.testing.assert_close(
+                value, expected, rtol=3e-3 if frame == "whitened" else 2e-4, atol=2e-4
+            )
 
 
 @pytest.mark.law
 def test_close_twins_keep_their_accuracy_in_float32(mlp: nn.Module, digits) -> None:
-    """At the input, where the displacement is exact, a float32 trace agrees with float64 at any closeness."""
+    """At the input, where the displacement is exact, a float32 trace agrees with float64 at any
+    closeness.
+    """
     x, y = digits.x[:30] * 0.5 + 0.25, digits.y[:30]
     layers = find_layers(mlp, x)[:1]
     references = trace_reference(mlp, digits.reference_x, digits.reference_y, layers, classes=10)
     for closeness in (2.0**-4, 2.0**-8, 2.0**-12, 2.0**-20):
         step = torch.randint(-1, 2, x.shape, generator=torch.Generator().manual_seed(0)) * closeness
-        found = trace_twins(mlp, x, x, x + step, y, references, layers).rapidity["adversarial_clean"][:, 0]
+        found = trace_twins(mlp, x, x, x + step, y, references, layers).rapidity[
+            "adversarial_clean"
+        ][:, 0]
         origin = references[0].frame.origin
         clean = x.flatten(1).double() - origin
         exact = wl.rapidity_of_displacement(clean, ((x + step) - x).flatten(1).double())
@@ -310,7 +373,9 @@ def test_batch_size_does_not_matter(cnn: nn.Module, digits) -> None:
     layers = find_layers(cnn, x)
     results = []
     for size in (7, 256):
-        references = trace_reference(cnn, digits.reference_x, digits.reference_y, layers, classes=10, batch_size=size)
+        references = trace_reference(
+            cnn, digits.reference_x, digits.reference_y, layers, classes=10, batch_size=size
+        )
         results.append(trace_twins(cnn, x, 1 - x, x.sqrt(), y, references, layers, batch_size=size))
     for name, value in results[0].rapidity.items():
         torch.testing.assert_close(value, results[1].rapidity[name], rtol=1e-3, atol=1e-4)
@@ -319,8 +384,12 @@ def test_batch_size_does_not_matter(cnn: nn.Module, digits) -> None:
 @pytest.mark.message
 def test_whitening_a_wide_layer_is_refused() -> None:
     model, x = nn.Linear(5000, 2), torch.rand(3, 5000)
-    with pytest.raises(ShapeError, match="5000×5000 matrix at layer 'input', over the limit of 4096"):
-        trace_reference(model, x, torch.tensor([0, 1, 0]), find_layers(model, x), classes=2, frame="whitened")
+    with pytest.raises(
+        ShapeError, match="5000×5000 matrix at layer 'input', over the limit of 4096"
+    ):
+        trace_reference(
+            model, x, torch.tensor([0, 1, 0]), find_layers(model, x), classes=2, frame="whitened"
+        )
 
 
 MEMORY = """
@@ -330,8 +399,8 @@ import worldline as wl
 from worldline.trace import find_layers, trace_reference, trace_twins
 torch.set_num_threads(1)
 samples = int(sys.argv[1])
-model = nn.Sequential(nn.Conv2d(1, 64, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64 * 256, 10))
-x, y = torch.rand(60, 1, 16, 16).repeat(samples // 60, 1, 1, 1), torch.arange(samples) % 10
+model = nn.Sequential(nn.Conv2d(1, 64, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64 * 256,
+10)) x, y = torch.rand(60, 1, 16, 16).repeat(samples // 60, 1, 1, 1), torch.arange(samples) % 10
 layers = find_layers(model, x)
 references = trace_reference(model, x, y, layers, classes=10, batch_size=60)
 trace_twins(model, x, x, x, y, references, layers, batch_size=60)
@@ -344,7 +413,11 @@ print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 def test_peak_memory_does_not_grow_with_the_number_of_samples() -> None:
     peak = []
     for samples in (120, 1200):
-        done = subprocess.run([sys.executable, "-c", MEMORY, str(samples)], capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            [sys.executable, "-c", MEMORY, str(samples)], capture_output=True, text=True, check=True
+        )
         peak.append(int(done.stdout))
-    features = 1080 * 2 * 64 * 256 * 4 / 1024  # KiB that keeping the features of the other samples would take
+    features = (
+        1080 * 2 * 64 * 256 * 4 / 1024
+    )  # KiB that keeping the features of the other samples would take
     assert peak[1] - peak[0] < 0.25 * features

@@ -1,7 +1,9 @@
-"""Every public function that takes a model leaves the model and the process as they were, whatever happens on the way.
+"""Every public function that takes a model leaves the model and the process as they were, whatever
+happens on the way.
 
-``USES`` has an entry for every public function of the rooms below whose arguments include a model; a new one without an entry
-fails ``test_every_public_function_that_takes_a_model_is_used_here``. To add one: ``"room.name": lambda model, x, y: …``, small.
+``USES`` has an entry for every public function of the rooms below whose arguments include a model;
+a new one without an entry fails ``test_every_public_function_that_takes_a_model_is_used_here``. To
+add one: ``"room.name": lambda model, x, y: …``, small.
 """
 
 from __future__ import annotations
@@ -75,12 +77,16 @@ PGD = wl.attacks.PGD(epsilon=0.1, steps=2, bounds=WIDE)
 USES: dict[str, Use] = {
     "trace.collect": lambda model, x, y: wl.trace.collect(model, x, ["*"], batch_size=5),
     "trace.find_layers": lambda model, x, y: wl.trace.find_layers(model, x),
-    "trace.fit_frames": lambda model, x, y: wl.trace.fit_frames(model, x, _layers(model, x), batch_size=5),
+    "trace.fit_frames": lambda model, x, y: wl.trace.fit_frames(
+        model, x, _layers(model, x), batch_size=5
+    ),
     "trace.hidden_because": lambda model, x, y: wl.trace.hidden_because(model),
     "trace.modules_behind": lambda model, x, y: wl.trace.modules_behind(model),
     "trace.one_layer": lambda model, x, y: wl.trace.one_layer(model, x, "input"),
     "trace.pick_layers": lambda model, x, y: wl.trace.pick_layers(model, x, ["*"], tokens="mean"),
-    "trace.plan_memory": lambda model, x, y: wl.trace.plan_memory(model, x, _layers(model, x), classes=3, memory=10**9),
+    "trace.plan_memory": lambda model, x, y: wl.trace.plan_memory(
+        model, x, _layers(model, x), classes=3, memory=10**9
+    ),
     "trace.reading": _read,
     "trace.trace_pairs": lambda model, x, y: wl.trace.trace_pairs(
         model, x, y, y + 3, [wl.geometry.Frame("raw")] * len(_layers(model, x)), _layers(model, x)
@@ -92,15 +98,17 @@ USES: dict[str, Use] = {
     "trace.tracing": _run,
     "trace.untouched": _within,
     "attacks.APGD": wl.attacks.APGD(epsilon=0.1, steps=2, bounds=WIDE),
-    "attacks.AutoAttack": lambda model, x, y: wl.attacks.AutoAttack(epsilon=0.1, version="rand", bounds=WIDE)(
-        nn.Sequential(nn.Flatten(), getattr(model, "func", model)), x[:2].view(2, 1, 2, 3), y[:2]
-    ),
+    "attacks.AutoAttack": lambda model, x, y: wl.attacks.AutoAttack(
+        epsilon=0.1, version="rand", bounds=WIDE
+    )(nn.Sequential(nn.Flatten(), getattr(model, "func", model)), x[:2].view(2, 1, 2, 3), y[:2]),
     "attacks.Descent": PGD,
     "attacks.FGSM": wl.attacks.FGSM(epsilon=0.1, bounds=WIDE),
     "attacks.PGD": PGD,
     "attacks.Square": wl.attacks.Square(epsilon=0.1, queries=2, bounds=WIDE),
     "attacks.WorstCase": wl.attacks.WorstCase([PGD, careless]),
-    "attacks.adversarial_twin": lambda model, x, y: wl.attacks.adversarial_twin(careless, model, x, y),
+    "attacks.adversarial_twin": lambda model, x, y: wl.attacks.adversarial_twin(
+        careless, model, x, y
+    ),
     "attacks.entangle": lambda model, x, y: wl.attacks.entangle(
         model, x[:3], x[3:6], reference=(x, y), bounds=WIDE, steps=1
     ),
@@ -111,9 +119,22 @@ USES: dict[str, Use] = {
     "attacks.separate": lambda model, x, y: wl.attacks.separate(
         model, x[:3], reference=(x, y), epsilon=0.1, bounds=WIDE, steps=1
     ),
-    "checks.accuracy_curve": lambda model, x, y: wl.checks.accuracy_curve(model, x, y, attack=PGD, epsilons=(0.0, 0.1)),
+    "checks.accuracy_curve": lambda model, x, y: wl.checks.accuracy_curve(
+        model, x, y, attack=PGD, epsilons=(0.0, 0.1)
+    ),
     "checks.check_evaluation": lambda model, x, y: wl.checks.check_evaluation(
-        model, x, x, x, y, attack=PGD, epsilon=0.1, bounds=WIDE, samples=6, thorough=True, reference=x, queries=2
+        model,
+        x,
+        x,
+        x,
+        y,
+        attack=PGD,
+        epsilon=0.1,
+        bounds=WIDE,
+        samples=6,
+        thorough=True,
+        reference=x,
+        queries=2,
     ),
     "checks.check_model": lambda model, x, y: wl.checks.check_model(model, x, y, bounds=WIDE),
     "checks.fit_standin": lambda model, x, y: wl.checks.fit_standin(model, x),
@@ -124,14 +145,20 @@ USES: dict[str, Use] = {
         model, x, y=y, adversarial=x + 0.1, bounds=WIDE, strangers=10, resamples=5
     ),
     "explain.distant": lambda model, x, y: wl.explain.distant(model, x, y, k=2, nulls=0, pool=50),
-    "explain.fragility": lambda model, x, y: wl.explain.fragility(model, x, probe="aimed", bounds=WIDE, resamples=5),
+    "explain.fragility": lambda model, x, y: wl.explain.fragility(
+        model, x, probe="aimed", bounds=WIDE, resamples=5
+    ),
     "explain.jacobian_spectrum": lambda model, x, y: wl.explain.jacobian_spectrum(model, x[:4]),
     "explain.twins": lambda model, x, y: wl.explain.twins(
         model, x, x + 0.1, y, reference=(x, y), bounds=WIDE, resamples=5, memory=10**9
     ),
-    "explain.untrained": lambda model, x, y: wl.explain.untrained(model) if isinstance(model, nn.Module) else None,
+    "explain.untrained": lambda model, x, y: (
+        wl.explain.untrained(model) if isinstance(model, nn.Module) else None
+    ),
     "compare.baselines": lambda model, x, y: wl.compare.baselines(_two(model), x, y, bounds=WIDE),
-    "compare.measure": lambda model, x, y: wl.compare.measure(_two(model), x, y, PGD, bounds=WIDE, resamples=5),
+    "compare.measure": lambda model, x, y: wl.compare.measure(
+        _two(model), x, y, PGD, bounds=WIDE, resamples=5
+    ),
     "compare.predict": lambda model, x, y: wl.compare.predict(
         _two(model), x, bounds=WIDE, samples=2, probes=2, resamples=5
     ),
@@ -152,7 +179,9 @@ def _two(model: Any) -> dict[str, Any]:
 def takes_a_model(function: object) -> bool:
     """Whether an argument of the call, or of what calling a class makes, is a model or several."""
     if not callable(function) or (isinstance(function, type) and "__call__" not in vars(function)):
-        parent = isinstance(function, type) and any("__call__" in vars(base) for base in function.__mro__[:-1])
+        parent = isinstance(function, type) and any(
+            "__call__" in vars(base) for base in function.__mro__[:-1]
+        )
         if not parent:
             return False
     call = function.__call__ if isinstance(function, type) else function
@@ -160,7 +189,10 @@ def takes_a_model(function: object) -> bool:
         parameters = inspect.signature(call).parameters.items()
     except (TypeError, ValueError):
         return False
-    return any(name in ("model", "models", "target") and value.annotation != "str" for name, value in parameters)
+    return any(
+        name in ("model", "models", "target") and value.annotation != "str"
+        for name, value in parameters
+    )
 
 
 @pytest.mark.law
@@ -176,7 +208,9 @@ def test_every_public_function_that_takes_a_model_is_used_here() -> None:
 
 
 class Restless(nn.Module):
-    """What a forward pass can disturb: batch statistics, counters, lists, random numbers of five kinds, its input."""
+    """What a forward pass can disturb: batch statistics, counters, lists, random numbers of five
+    kinds, its input.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -191,7 +225,11 @@ class Restless(nn.Module):
         self.register_buffer("replaced", torch.zeros(2))
         self.count, self.seen, self.kept = 0, [1], {"last": None}
         self.loose = torch.zeros(2)
-        self.generator, self.numpy, self.python = torch.Generator(), np.random.default_rng(0), random.Random(0)
+        self.generator, self.numpy, self.python = (
+            torch.Generator(),
+            np.random.default_rng(0),
+            random.Random(0),
+        )
 
     def forward(self, x: Tensor) -> Tensor:
         self.calls += 1
@@ -211,7 +249,11 @@ class Restless(nn.Module):
 
     def contents(self) -> str:
         """All that is no tensor."""
-        random_states = self.generator.get_state().tolist(), self.numpy.bit_generator.state, self.python.getstate()
+        random_states = (
+            self.generator.get_state().tolist(),
+            self.numpy.bit_generator.state,
+            self.python.getstate(),
+        )
         return repr((self.count, self.seen, self.kept, random_states))
 
 
@@ -227,7 +269,9 @@ class Tokens(nn.Module):
 
 
 def plain() -> nn.Module:
-    return nn.Sequential(nn.Linear(6, 8), nn.ReLU(inplace=True), nn.Dropout(), nn.BatchNorm1d(8), nn.Linear(8, 3))
+    return nn.Sequential(
+        nn.Linear(6, 8), nn.ReLU(inplace=True), nn.Dropout(), nn.BatchNorm1d(8), nn.Linear(8, 3)
+    )
 
 
 SHAPES: dict[str, Callable[[], Any]] = {
@@ -245,12 +289,20 @@ SHAPES: dict[str, Callable[[], Any]] = {
 def state(model: Any, *inputs: Tensor) -> dict[str, object]:
     """Everything that could have changed, in values that compare."""
     modules = [module for root in wl.trace.modules_behind(model) for module in root.modules()]
-    tensors = [value for module in modules for value in (*module._parameters.values(), *module._buffers.values())]
-    tensors += [value for module in modules for value in vars(module).values() if isinstance(value, Tensor)]
+    tensors = [
+        value
+        for module in modules
+        for value in (*module._parameters.values(), *module._buffers.values())
+    ]
+    tensors += [
+        value for module in modules for value in vars(module).values() if isinstance(value, Tensor)
+    ]
     tensors = [value for value in (*tensors, *inputs) if value is not None]
     hooks = [name for name in vars(modules[0]) if "hook" in name] if modules else []
     return {
-        "tensors": [(id(value), value.data_ptr(), value.detach().numpy().tobytes()) for value in tensors],
+        "tensors": [
+            (id(value), value.data_ptr(), value.detach().numpy().tobytes()) for value in tensors
+        ],
         "requires_grad": [value.requires_grad for value in tensors],
         "gradients": [
             (id(value.grad), value.grad.numpy().tobytes())
@@ -260,7 +312,8 @@ def state(model: Any, *inputs: Tensor) -> dict[str, object]:
         "modes": [module.training for module in modules],
         "hooks": [repr(vars(module)[name]) for module in modules for name in hooks],
         "attributes": [
-            sorted((name, id(value)) for name, value in vars(module).items() if name != "count") for module in modules
+            sorted((name, id(value)) for name, value in vars(module).items() if name != "count")
+            for module in modules
         ],
         "contents": [module.contents() for module in modules if isinstance(module, Restless)],
         "python": random.getstate(),
@@ -288,7 +341,9 @@ class Stop(KeyboardInterrupt):
 
 
 class Failure:
-    """Raises at one moment: when a module is called for the n-th time, or at the n-th line of worldline's own code."""
+    """Raises at one moment: when a module is called for the n-th time, or at the n-th line of
+    worldline's own code.
+    """
 
     def __init__(self, where: str, moment: int, error: type[BaseException]) -> None:
         self.where, self.moment, self.error = where, moment, error
@@ -304,7 +359,9 @@ class Failure:
         modules = [module for root in wl.trace.modules_behind(model) for module in root.modules()]
         handles = []
         if self.where == "module":
-            handles = [module.register_forward_pre_hook(lambda *_: self.step()) for module in modules]
+            handles = [
+                module.register_forward_pre_hook(lambda *_: self.step()) for module in modules
+            ]
         if self.where == "line":
             sys.settrace(self.trace)
         try:
@@ -390,7 +447,8 @@ def test_a_parameter_that_is_written_to_only_now_and_then_is_an_error() -> None:
             through(value, lambda _position, _features: None)
 
     with pytest.raises(
-        ModelError, match="wrote into its parameters in this pass, and did not when its layers were found"
+        ModelError,
+        match="wrote into its parameters in this pass, and did not when its layers were found",
     ):
         run(x + 9)
     layers, before = wl.trace.find_layers(model, x + 9), model.bias.detach().clone()

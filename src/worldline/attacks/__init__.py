@@ -1,4 +1,6 @@
-"""Gradient attacks with their trajectories, one without gradients, adapters for foreign attacks, collisions at a layer."""
+"""Gradient attacks with their trajectories, one without gradients, adapters for foreign attacks,
+collisions at a layer.
+"""
 
 from worldline.attacks.apgd import APGD
 from worldline.attacks.autoattack import AutoAttack

@@ -23,27 +23,31 @@ MOMENTUM = 0.75
 
 @dataclass(frozen=True, kw_only=True)
 class APGD(Descent):
-    """Auto-PGD (Croce and Hein 2020, algorithm 1), as ``attack(model, x, y)``: no step size to choose.
+    """Auto-PGD (Croce and Hein 2020, algorithm 1), as ``attack(model, x, y)``: no step size to
+    choose.
 
-    z = project(x⁽ᵏ⁾ + η direction(∇f)), x⁽ᵏ⁺¹⁾ = project(x⁽ᵏ⁾ + ¾ (z − x⁽ᵏ⁾) + ¼ (x⁽ᵏ⁾ − x⁽ᵏ⁻¹⁾)), from η = 2ε. At each of
-    the :func:`checkpoints` a sample halves η and goes back to its best point if f rose in at most ``rho`` of the steps
-    since the last one, or if neither η nor its best f has changed since then.
+    z = project(x⁽ᵏ⁾ + η direction(∇f)), x⁽ᵏ⁺¹⁾ = project(x⁽ᵏ⁾ + ¾ (z − x⁽ᵏ⁾) + ¼ (x⁽ᵏ⁾ − x⁽ᵏ⁻¹⁾)),
+    from η = 2ε. At each of the :func:`checkpoints` a sample halves η and goes back to its best
+    point if f rose in at most ``rho`` of the steps since the last one, or if neither η nor its best
+    f has changed since then.
 
     Attributes:
-        epsilon, norm, keep, bounds, seed, callback: as in :class:`PGD`; as there, success is a lower bound on how often
-            the model can be fooled.
+        epsilon, norm, keep, bounds, seed, callback: as in :class:`PGD`; as there, success is a
+            lower bound on how often the model can be fooled.
         steps: number of gradient steps.
-        loss: ``ce``, the cross-entropy, or ``dlr``, the difference of logits ratio, which no scaling of the logits can
-            saturate (at least 3 classes; with ``targets`` at least 4).
+        loss: ``ce``, the cross-entropy, or ``dlr``, the difference of logits ratio, which no
+            scaling of the logits can saturate (at least 3 classes; with ``targets`` at least 4).
         restarts: how often to start again; later runs take only the samples that still hold.
-        targets: 0, or how many of the likeliest other classes to aim at one after the other (AutoAttack's targeted
-            APGD: ``loss="dlr", targets=9``); at most as many as there are.
+        targets: 0, or how many of the likeliest other classes to aim at one after the other
+            (AutoAttack's targeted APGD: ``loss="dlr", targets=9``); at most as many as there are.
         targeted: ``y`` are the classes to reach; only with ``ce``.
         rho: share of steps that must rise for η to stay.
 
     Errors: as :class:`PGD`; ModelError where the model has too few classes for the loss.
-    Cost: as :class:`PGD`, and a copy of the best point and of its gradient. Source: arXiv:2003.01690; where the paper
-    says "less than ρ" we follow its code, "at most ρ". A run's first random start is uniform in the ball.
+    Cost: as :class:`PGD`, and a copy of the best point and of its gradient. Source:
+        arXiv:2003.01690; where the paper
+    says "less than ρ" we follow its code, "at most ρ". A run's first random start is uniform in the
+    ball.
 
     >>> import torch, worldline as wl
     >>> model = torch.nn.Linear(2, 2, bias=False)
@@ -65,10 +69,13 @@ class APGD(Descent):
         if not 0 < self.rho < 1:
             raise UsageError(f"rho is a share of steps in (0, 1); got {self.rho}.")
         if self.targets < 0:
-            raise UsageError(f"targets is how many classes to aim at, 0 for none; got {self.targets}.")
+            raise UsageError(
+                f"targets is how many classes to aim at, 0 for none; got {self.targets}."
+            )
         if self.targeted and (self.targets or self.loss != "ce"):
             raise UsageError(
-                "targeted=True aims at the given y by cross-entropy. For the DLR loss give the labels as y, and how many "
+                "targeted=True aims at the given y by cross-entropy. For the DLR loss give the "
+                "labels as y, and how many "
                 "classes to aim at as targets=."
             )
 
@@ -83,11 +90,17 @@ class APGD(Descent):
         return (dlr if self.loss == "dlr" else cross_entropy)(logits, y), self.targeted
 
     def runs(self, model: Model, x: Tensor, y: Tensor, record: Record) -> Iterator[Climb]:
-        """Restarts, and within each the aimed-at classes; later ones take only the samples that still hold."""
+        """Restarts, and within each the aimed-at classes; later ones take only the samples that
+        still hold.
+        """
         aims = self._aims(model, x, y) if self.targets else None
         each = 1 if aims is None else aims.shape[1]
         for number in range(self.restarts * each):
-            rows = (~record.success).nonzero().flatten() if number else torch.arange(len(x), device=x.device)
+            rows = (
+                (~record.success).nonzero().flatten()
+                if number
+                else torch.arange(len(x), device=x.device)
+            )
             if len(rows) == 0:
                 return
             target = None if aims is None else aims[rows, number % each]
@@ -100,14 +113,16 @@ class APGD(Descent):
         check_labels(y, len(y), classes=logits.shape[1])
         if self.loss == "dlr" and logits.shape[1] < 4:
             raise ModelError(
-                f"The targeted DLR loss needs at least 4 classes; the model has {logits.shape[1]}. Use loss='ce'."
+                f"The targeted DLR loss needs at least 4 classes; the model has "
+                f"{logits.shape[1]}. Use loss='ce'."
             )
         logits.scatter_(1, y[:, None], -torch.inf)
         return logits.argsort(1, descending=True)[:, : min(self.targets, logits.shape[1] - 1)]
 
 
 def checkpoints(steps: int) -> tuple[int, ...]:
-    """Iterations at which APGD looks back: w_j = ⌈p_j · steps⌉, p₁ = 0.22, p_{j+1} = p_j + max(p_j − p_{j−1} − 0.03, 0.06).
+    """Iterations at which APGD looks back: w_j = ⌈p_j · steps⌉, p₁ = 0.22, p_{j+1} = p_j + max(p_j
+    − p_{j−1} − 0.03, 0.06).
 
     >>> from worldline.attacks.apgd import checkpoints
     >>> checkpoints(100)
@@ -128,7 +143,9 @@ class _Adaptive:
         self.norm: Norm = named_norm(attack.norm)
         self.project, self.rho = project, attack.rho
         self.checkpoints = frozenset(checkpoints(attack.steps))
-        self.size = torch.full((len(clean),), 2 * attack.epsilon, dtype=clean.dtype, device=clean.device)
+        self.size = torch.full(
+            (len(clean),), 2 * attack.epsilon, dtype=clean.dtype, device=clean.device
+        )
         self.taken = self.since = 0  # steps in all, and since the last checkpoint
         self.rises = torch.zeros(len(clean), dtype=clean.dtype, device=clean.device)
         self.kept_size = torch.zeros(len(clean), dtype=torch.bool, device=clean.device)
@@ -144,14 +161,21 @@ class _Adaptive:
         step = self.norm.direction(gradient).mul_(by_sample(self.size, point)).add_(point)
         moved = self.project(step)
         if self.taken:
-            moved = moved.sub_(point).mul_(MOMENTUM).add_(point).add_(point - self.last, alpha=1 - MOMENTUM)
+            moved = (
+                moved.sub_(point)
+                .mul_(MOMENTUM)
+                .add_(point)
+                .add_(point - self.last, alpha=1 - MOMENTUM)
+            )
             moved = self.project(moved)
         self.last = point
         self.taken += 1
         return moved
 
     def _look_back(self, point: Tensor, gradient: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
-        """Note the newest iterate; at a checkpoint halve step sizes, and go back to the best point where that helps."""
+        """Note the newest iterate; at a checkpoint halve step sizes, and go back to the best point
+        where that helps.
+        """
         self.since += 1
         self.rises += height > self.height
         better = height > self.best_height

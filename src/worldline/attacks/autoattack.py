@@ -25,19 +25,26 @@ __all__ = ["AutoAttack"]
 
 @dataclass(frozen=True, kw_only=True)
 class AutoAttack:
-    """AutoAttack (Croce and Hein 2020) through the package ``pyautoattack``, as ``attack(model, x, y)``.
+    """AutoAttack (Croce and Hein 2020) through the package ``pyautoattack``, as ``attack(model, x,
+    y)``.
 
     Attributes:
-        epsilon, norm, bounds, seed: as in :class:`PGD`. The package knows the unit range only; other bounds are mapped to it.
-        version: ``standard`` (APGD-CE, targeted APGD-DLR, targeted FAB, Square), ``plus``, or ``rand`` for models that
-            are random at test time. With fewer than 4 classes the attacks that need more are left out.
+        epsilon, norm, bounds, seed: as in :class:`PGD`. The package knows the unit range only;
+            other bounds are mapped to it.
+        version: ``standard`` (APGD-CE, targeted APGD-DLR, targeted FAB, Square), ``plus``, or
+            ``rand`` for models that are random at test time. With fewer than 4 classes the attacks
+            that need more are left out.
         batch_size: inputs in one pass.
 
-    Returns, when called, (N, …) adversarial inputs; samples that no attack fooled come back as they were.
+    Returns, when called, (N, …) adversarial inputs; samples that no attack fooled come back as they
+    were.
 
-    Errors: ModelError if the package is missing, or fails; ShapeError for inputs that are no pictures (N, C, H, W);
-    UsageError for an unknown version. Cost: thousands of passes of the samples that hold. What the package prints, logs,
-    seeds and traces is kept from the rest of the program; the model is left as it was. Inputs are made float32 by it.
+    Errors: ModelError if the package is missing, or fails; ShapeError for inputs that are no
+        pictures (N, C, H, W);
+    UsageError for an unknown version. Cost: thousands of passes of the samples that hold. What the
+        package prints, logs,
+    seeds and traces is kept from the rest of the program; the model is left as it was. Inputs are
+    made float32 by it.
 
     >>> import worldline as wl
     >>> wl.attacks.AutoAttack(epsilon=8 / 255).version
@@ -65,7 +72,9 @@ class AutoAttack:
         check_inputs(x, self.bounds)
         check_labels(y, len(x))
         if x.ndim != 4:
-            raise ShapeError(f"AutoAttack's package takes pictures (N, C, H, W); got {tuple(x.shape)}.")
+            raise ShapeError(
+                f"AutoAttack's package takes pictures (N, C, H, W); got {tuple(x.shape)}."
+            )
         low, high = self.bounds
         with untouched(model), torch.no_grad(), _quietly():
             classes = logits_of(model, x[:2]).shape[1]
@@ -108,7 +117,8 @@ def _package() -> Any:
         return import_module("pyautoattack")
     except ImportError as error:
         raise ModelError(
-            "AutoAttack needs the package pyautoattack, which is not installed: pip install 'worldline[autoattack]'."
+            "AutoAttack needs the package pyautoattack, which is not installed: pip install "
+            "'worldline[autoattack]'."
         ) from error
 
 

@@ -1,4 +1,6 @@
-"""Make two inputs meet at a layer, or part: feature matching against a stranger, or away from oneself."""
+"""Make two inputs meet at a layer, or part: feature matching against a stranger, or away from
+oneself.
+"""
 
 from __future__ import annotations
 
@@ -35,10 +37,13 @@ def entangle(
     seed: int = 0,
     tick: Tick = lambda _stage, _done, _total: None,
 ) -> Collided:
-    """Move each input until the model cannot tell it from its stranger at a layer, or until it is the stranger's opposite.
+    """Move each input until the model cannot tell it from its stranger at a layer, or until it is
+    the stranger's opposite.
 
-    Feature matching: x ← project(x − step · direction(∇ₓ |M(f(x) − o) − sign · M(f(s) − o)|²)) with o, M the frame, or with
-    the objective ``rapidity``, along ∇ₓ sign · φ. Steps shrink as a half cosine; the best iterate is kept.
+    Feature matching: x ← project(x − step · direction(∇ₓ |M(f(x) − o) − sign · M(f(s) − o)|²)) with
+        o, M the frame, or with
+    the objective ``rapidity``, along ∇ₓ sign · φ. Steps shrink as a half cosine; the best iterate
+    is kept.
 
     Args:
         model: any model; with logits (N, K) predictions are reported.
@@ -50,7 +55,8 @@ def entangle(
         norm: ``linf`` or ``l2``.
         bounds: lowest and highest legal value.
         steps: gradient steps.
-        step_size: the first one; default: a tenth of ε, or a twentieth of the bounds' width (``l2``: times √entries).
+        step_size: the first one; default: a tenth of ε, or a twentieth of the bounds' width
+            (``l2``: times √entries).
         objective: ``distance`` matches direction and length, ``rapidity`` the direction alone.
         frame: ``raw``, ``centered`` or ``whitened``.
         keep_path: return all iterates.
@@ -59,13 +65,15 @@ def entangle(
         tick: called with stage, done, total.
 
     Returns:
-        :class:`Collided`. Its success is relative to the reference: features closer to the stranger's than nine tenths of pairs
-        of one class are to each other. It is a lower bound on what can be made to collide.
+        :class:`Collided`. Its success is relative to the reference: features closer to the
+        stranger's than nine tenths of pairs of one class are to each other. It is a lower bound on
+        what can be made to collide.
 
     Raises:
         ShapeError, BoundsError, LabelError, LayerError, UsageError: what was given does not fit.
 
-    Cost: steps + 1 forward and backward passes. Source: Sabour et al., arXiv:1511.05122 (L-BFGS there; for images).
+    Cost: steps + 1 forward and backward passes. Source: Sabour et al., arXiv:1511.05122 (L-BFGS
+        there; for images).
 
     >>> import worldline as wl
     >>> data, model = wl.zoo.digits(), wl.zoo.load("mlp")
@@ -76,14 +84,31 @@ def entangle(
     True
     """
     if sign not in (1, -1):
-        raise UsageError(f"sign must be +1 (the stranger's features) or -1 (their opposite); got {sign!r}.")
+        raise UsageError(
+            f"sign must be +1 (the stranger's features) or -1 (their opposite); got {sign!r}."
+        )
     if objective not in ("distance", "rapidity"):
         raise UsageError(f"Unknown objective {objective!r}; choose distance or rapidity.")
     check_inputs(stranger, bounds)
     if stranger.shape != x.shape:
-        raise ShapeError(f"Each input needs one stranger: {tuple(x.shape)} inputs, {tuple(stranger.shape)} strangers.")
+        raise ShapeError(
+            f"Each input needs one stranger: {tuple(x.shape)} inputs, {tuple(stranger.shape)} "
+            f"strangers."
+        )
     run = Matching.of(
-        model, x, layer, reference, epsilon, norm, bounds, steps, step_size, frame, keep_path, batch_size, seed
+        model,
+        x,
+        layer,
+        reference,
+        epsilon,
+        norm,
+        bounds,
+        steps,
+        step_size,
+        frame,
+        keep_path,
+        batch_size,
+        seed,
     )
     return run(x, stranger, sign, objective, tick)
 
@@ -106,14 +131,16 @@ def separate(
     seed: int = 0,
     tick: Tick = lambda _stage, _done, _total: None,
 ) -> Collided:
-    """Move each input within ε so that its features leave those of its own clean twin: the reverse of :func:`entangle`.
+    """Move each input within ε so that its features leave those of its own clean twin: the reverse
+    of :func:`entangle`.
 
-    Ascent on |f(x) − f(x₀)|² in the frame (or on −φ), from a random start in the ball. Arguments as :func:`entangle`; the seed also
-    draws the starts.
+    Ascent on |f(x) − f(x₀)|² in the frame (or on −φ), from a random start in the ball. Arguments as
+    :func:`entangle`; the seed also draws the starts.
 
     Returns:
-        :class:`Collided` with sign 0: ``distance`` and ``rapidity`` are to the input's own features, and success means
-        further from itself than nine tenths of pairs of one class are from each other.
+        :class:`Collided` with sign 0: ``distance`` and ``rapidity`` are to the input's own
+        features, and success means further from itself than nine tenths of pairs of one class are
+        from each other.
 
     Raises:
         ShapeError, BoundsError, LabelError, LayerError, UsageError: what was given does not fit.
@@ -131,6 +158,18 @@ def separate(
     if objective not in ("distance", "rapidity"):
         raise UsageError(f"Unknown objective {objective!r}; choose distance or rapidity.")
     run = Matching.of(
-        model, x, layer, reference, epsilon, norm, bounds, steps, step_size, frame, keep_path, batch_size, seed
+        model,
+        x,
+        layer,
+        reference,
+        epsilon,
+        norm,
+        bounds,
+        steps,
+        step_size,
+        frame,
+        keep_path,
+        batch_size,
+        seed,
     )
     return run(x, x, 0, objective, tick)

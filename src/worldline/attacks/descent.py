@@ -22,7 +22,9 @@ from worldline.trace import Model, untouched
 __all__ = ["Climb", "Descent", "Step"]
 
 Step = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""``step(point, gradient, height)`` → the next point, inside the ball and the bounds; ``height`` (N,) is what is climbed."""
+"""``step(point, gradient, height)`` → the next point, inside the ball and the bounds; ``height``
+(N,) is what is climbed.
+"""
 
 
 @dataclass(frozen=True)
@@ -44,8 +46,8 @@ class Climb:
 class Descent(ABC):
     """An attack by gradient steps inside a ball, as ``attack(model, x, y)``.
 
-    Subclasses say how to step (:meth:`stepper`) and may say what is climbed (:meth:`loss_of`) and which runs there are
-    (:meth:`runs`). Attributes are those of :class:`PGD`.
+    Subclasses say how to step (:meth:`stepper`) and may say what is climbed (:meth:`loss_of`) and
+    which runs there are (:meth:`runs`). Attributes are those of :class:`PGD`.
     """
 
     epsilon: float
@@ -63,9 +65,13 @@ class Descent(ABC):
         """Refuse impossible options."""
         named_norm(self.norm)
         if not (math.isfinite(self.epsilon) and self.epsilon >= 0):
-            raise UsageError(f"epsilon must be a finite number ≥ 0 in pixel units; got {self.epsilon}.")
+            raise UsageError(
+                f"epsilon must be a finite number ≥ 0 in pixel units; got {self.epsilon}."
+            )
         if self.steps < 1 or self.restarts < 1:
-            raise UsageError(f"steps and restarts must be at least 1; got {self.steps} and {self.restarts}.")
+            raise UsageError(
+                f"steps and restarts must be at least 1; got {self.steps} and {self.restarts}."
+            )
         if self.keep not in ("best", "last"):
             raise UsageError(f"keep must be 'best' or 'last'; got {self.keep!r}.")
         low, high = self.bounds
@@ -73,7 +79,12 @@ class Descent(ABC):
             raise BoundsError(f"bounds must be (low, high) with low < high; got {self.bounds}.")
 
     def __call__(
-        self, model: Model, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], *, start: Tensor | None = None
+        self,
+        model: Model,
+        x: Float[Tensor, "N ..."],
+        y: Int[Tensor, " N"],
+        *,
+        start: Tensor | None = None,
     ) -> Attacked:
         """Attack each input.
 
@@ -125,7 +136,14 @@ class Descent(ABC):
         return x.detach().clone()
 
     def _run(
-        self, model: Model, point: Tensor, y: Tensor, climb: Climb, rows: Tensor, step_on: Step, record: Record
+        self,
+        model: Model,
+        point: Tensor,
+        y: Tensor,
+        climb: Climb,
+        rows: Tensor,
+        step_on: Step,
+        record: Record,
     ) -> None:
         for step in range(self.steps + 1):
             final = step == self.steps

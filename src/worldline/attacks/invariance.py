@@ -30,13 +30,17 @@ class Invariant:
     Attributes:
         x: (N, …) the furthest iterates whose features stayed, inside the bounds.
         layer: where.
-        narrow: the layer has fewer features than the input has entries, so such moves exist trivially, in any network.
+        narrow: the layer has fewer features than the input has entries, so such moves exist
+            trivially, in any network.
         allowed: how far the features may go, at the layer in the frame.
         change: (N,) how far the input went, in the norm; 0 where nothing further was found.
-        noise_change: (N,) how far along a random direction it gets before the features have moved that far (control).
+        noise_change: (N,) how far along a random direction it gets before the features have moved
+            that far (control).
         distance: (N,) how far the features went.
-        input_closer: (N,) share of random reference pairs that are closer at the input, Euclidean, than the moved input to its start.
-        nearest_data: (N,) Euclidean distance to the nearest reference input; ``usual_nearest``: its median among those.
+        input_closer: (N,) share of random reference pairs that are closer at the input, Euclidean,
+            than the moved input to its start.
+        nearest_data: (N,) Euclidean distance to the nearest reference input; ``usual_nearest``: its
+            median among those.
         same_prediction: (N,) whether the class stayed; True where the model returns no logits.
         path_change, path_distance: (steps + 1, N) along the way.
         scale: the reference distances.
@@ -77,16 +81,18 @@ def invariance(
 ) -> Invariant:
     """Move each input as far as possible while its features at a layer stay where they are.
 
-    max ‖x′ − x‖ with |f(x′) − f(x)| ≤ tolerance · (median distance of two samples of one class). While the features are within,
-    the step goes outward (at first towards the further bound of each entry), less its part along ∇|f(x′) − f(x)|; else it goes
-    back along that gradient, as far as its linear model asks. The furthest allowed iterate is kept.
+    max ‖x′ − x‖ with |f(x′) − f(x)| ≤ tolerance · (median distance of two samples of one class).
+    While the features are within, the step goes outward (at first towards the further bound of each
+    entry), less its part along ∇|f(x′) − f(x)|; else it goes back along that gradient, as far as
+    its linear model asks. The furthest allowed iterate is kept.
 
     Args:
         model: any model; with logits (N, K) it is reported whether the class stayed.
         x: (N, …) inputs.
         layer: where; default: the last default layer before the output.
         reference: inputs and labels that set the frame and the scale.
-        tolerance: how far features may move, as a share of the median distance of pairs of one class.
+        tolerance: how far features may move, as a share of the median distance of pairs of one
+            class.
         epsilon: the furthest an input may go; None: anywhere inside the bounds.
         norm: that measures how far, ``l2`` or ``linf``.
         bounds: lowest and highest legal value.
@@ -98,13 +104,15 @@ def invariance(
         tick: called with stage, done, total.
 
     Returns:
-        :class:`Invariant`; a lower bound on how far one can go. Large beside ``noise_change``: the layer ignores directions that
-        lead far away. Far from the data (``nearest_data`` over ``usual_nearest``) nobody says what the label should be.
+        :class:`Invariant`; a lower bound on how far one can go. Large beside ``noise_change``: the
+        layer ignores directions that lead far away. Far from the data (``nearest_data`` over
+        ``usual_nearest``) nobody says what the label should be.
 
     Raises:
         ShapeError, BoundsError, LabelError, LayerError, UsageError: what was given does not fit.
 
-    Cost: steps + 1 forward and backward passes. Source: the question is of Jacobsen et al., arXiv:1811.00401.
+    Cost: steps + 1 forward and backward passes. Source: the question is of Jacobsen et al.,
+        arXiv:1811.00401.
 
     >>> import worldline as wl
     >>> data, model = wl.zoo.digits(), wl.zoo.load("mlp")
@@ -116,24 +124,48 @@ def invariance(
     """
     check_inputs(x, bounds)
     if not tolerance > 0:
-        raise UsageError(f"tolerance must be positive, a share of the distance within a class; got {tolerance}.")
+        raise UsageError(
+            f"tolerance must be positive, a share of the distance within a class; got {tolerance}."
+        )
     if epsilon is not None and not (math.isfinite(epsilon) and epsilon >= 0):
-        raise UsageError(f"epsilon must be a finite number ≥ 0 in input units, or None for no budget; got {epsilon}.")
+        raise UsageError(
+            f"epsilon must be a finite number ≥ 0 in input units, or None for no budget; got "
+            f"{epsilon}."
+        )
     if steps < 1 or (step_size is not None and not step_size > 0):
-        raise UsageError(f"steps must be at least 1 and step_size positive; got {steps} and {step_size}.")
+        raise UsageError(
+            f"steps must be at least 1 and step_size positive; got {steps} and {step_size}."
+        )
     if step_size is None:
-        step_size = (bounds[1] - bounds[0]) / 50 * (math.sqrt(x[0].numel()) if norm == "l2" else 1.0)
+        step_size = (
+            (bounds[1] - bounds[0]) / 50 * (math.sqrt(x[0].numel()) if norm == "l2" else 1.0)
+        )
     named_norm(norm)
     chosen = one_layer(model, x, layer)
-    scale = measure_scale(model, chosen, reference, frame=frame, bounds=bounds, batch_size=batch_size, seed=seed)
+    scale = measure_scale(
+        model, chosen, reference, frame=frame, bounds=bounds, batch_size=batch_size, seed=seed
+    )
     allowed = tolerance * float(scale.same_class.median())
     generator = torch.Generator().manual_seed(seed)
-    run = _Run(model, chosen, scale, allowed, math.inf if epsilon is None else epsilon, norm, bounds, steps, step_size)
+    run = _Run(
+        model,
+        chosen,
+        scale,
+        allowed,
+        math.inf if epsilon is None else epsilon,
+        norm,
+        bounds,
+        steps,
+        step_size,
+    )
     parts = []
     for start in range(0, len(x), batch_size):
         parts.append(run(x[start : start + batch_size], generator))
         tick("Moving inputs", min(start + batch_size, len(x)), len(x))
-    it = {name: torch.cat([part[name] for part in parts], dim=0 if name == "x" else -1) for name in parts[0]}
+    it = {
+        name: torch.cat([part[name] for part in parts], dim=0 if name == "x" else -1)
+        for name in parts[0]
+    }
     moved = torch.linalg.vector_norm((it["x"] - x).double().flatten(1), dim=1).cpu()
     return Invariant(
         layer=chosen, narrow=chosen.width < x[0].numel(), allowed=allowed, nearest_data=nearest(it["x"], reference[0]),
@@ -159,7 +191,9 @@ class _Run:
         project = norm.projector(x, self.epsilon, self.bounds)
         noise = norm.direction(torch.randn(x.shape, generator=generator).to(x))
         middle = (self.bounds[0] + self.bounds[1]) / 2
-        point = project(x + 0.1 * self.step_size * norm.direction(middle - x))  # each entry towards its further bound
+        point = project(
+            x + 0.1 * self.step_size * norm.direction(middle - x)
+        )  # each entry towards its further bound
         kept, change = x.clone(), torch.zeros(len(x), dtype=torch.float64)
         went = torch.zeros(len(x), dtype=torch.float64)
         changes, distances = [], []
@@ -174,7 +208,10 @@ class _Run:
                 distances.append(apart.double().cpu())
                 better = (apart <= self.allowed).cpu() & (size > change)
                 kept = torch.where(_wide(better.to(x.device), x), point, kept)
-                change, went = torch.where(better, size, change), torch.where(better, distances[-1], went)
+                change, went = (
+                    torch.where(better, size, change),
+                    torch.where(better, distances[-1], went),
+                )
                 scale = self.step_size * (1 + math.cos(math.pi * step / self.steps)) / 2
                 point = project(point + self._step(point - x, apart, slope, scale))
             with torch.no_grad():
@@ -203,20 +240,29 @@ class _Run:
         outward = named_norm(self.norm).direction(moved).flatten(1)
         level = outward - (outward * downhill).sum(1, keepdim=True) * downhill
         length = torch.linalg.vector_norm(outward, dim=1, keepdim=True) * size
-        level = level / torch.linalg.vector_norm(level, dim=1, keepdim=True).clamp_min(1e-12) * length
-        back = ((apart[:, None] - 0.8 * self.allowed) / steepness).clamp(max=2 * self.step_size * flat.shape[1] ** 0.5)
+        level = (
+            level / torch.linalg.vector_norm(level, dim=1, keepdim=True).clamp_min(1e-12) * length
+        )
+        back = ((apart[:, None] - 0.8 * self.allowed) / steepness).clamp(
+            max=2 * self.step_size * flat.shape[1] ** 0.5
+        )
         inside = (apart <= self.allowed)[:, None]
         return torch.where(inside, level, -back * downhill).view_as(moved)
 
     def _along(self, read: Read, x: Tensor, direction: Tensor, home: Tensor) -> Tensor:
-        """By bisection: how far along a fixed direction, clipped to the bounds, until the features have moved as far as allowed."""
+        """By bisection: how far along a fixed direction, clipped to the bounds, until the features
+        have moved as far as allowed.
+        """
         low = torch.zeros(len(x), device=x.device, dtype=x.dtype)
         high = torch.full_like(low, (self.bounds[1] - self.bounds[0]) * math.sqrt(x[0].numel()))
         with torch.no_grad():
             for _ in range(16):
                 middle = (low + high) / 2
                 seen = read((x + _wide(middle, x) * direction).clamp(*self.bounds))[0]
-                within = torch.linalg.vector_norm(self.scale.frame.like(seen)(seen) - home, dim=1) <= self.allowed
+                within = (
+                    torch.linalg.vector_norm(self.scale.frame.like(seen)(seen) - home, dim=1)
+                    <= self.allowed
+                )
                 low, high = torch.where(within, middle, low), torch.where(within, high, middle)
         reached = (x + _wide(low, x) * direction).clamp(*self.bounds)
         return named_norm(self.norm).size(reached - x).double().cpu()
@@ -227,6 +273,11 @@ def _wide(value: Tensor, like: Tensor) -> Tensor:
 
 
 def _same(before: object, after: object, samples: int) -> Tensor:
-    if isinstance(before, Tensor) and isinstance(after, Tensor) and before.ndim == 2 and len(before) == samples:
+    if (
+        isinstance(before, Tensor)
+        and isinstance(after, Tensor)
+        and before.ndim == 2
+        and len(before) == samples
+    ):
         return (before.argmax(1) == after.argmax(1)).cpu()
     return torch.ones(samples, dtype=torch.bool)

@@ -1,4 +1,6 @@
-"""The loop behind collisions: gradient steps on features, the best iterate kept, measured against reference data."""
+"""The loop behind collisions: gradient steps on features, the best iterate kept, measured against
+reference data.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ from worldline.trace import Layer, Model, one_layer, reading
 __all__ = ["CLOSE", "Collided", "Matching", "Objective", "Tick"]
 
 CLOSE = 0.1
-"""A collision succeeds when it is closer than all but this share of pairs of one class; a separation, in mirror image."""
+"""A collision succeeds when it is closer than all but this share of pairs of one class; a
+separation, in mirror image.
+"""
 Objective = Literal["distance", "rapidity"]
 Tick = Callable[[str, int, int], None]
 
@@ -31,22 +35,31 @@ class Collided:
 
     Attributes:
         x: (N, …) the best iterates, inside the ball and the bounds.
-        sign: +1 towards the stranger, −1 towards its opposite; 0 away from the input's own features.
+        sign: +1 towards the stranger, −1 towards its opposite; 0 away from the input's own
+            features.
         layer: where.
-        narrow: the layer has fewer features than the input has entries, so collisions exist trivially, in any network.
-        success: (N,) closer to what was aimed at than all but a tenth of reference pairs of one class are to each other
-            (``separate``: further from itself than all but a tenth of them).
+        narrow: the layer has fewer features than the input has entries, so collisions exist
+            trivially, in any network.
+        success: (N,) closer to what was aimed at than all but a tenth of reference pairs of one
+            class are to each other (``separate``: further from itself than all but a tenth of
+                them).
         rapidity_before, rapidity: (N,) φ to the stranger (``separate``: to itself, +∞ before).
-        distance_before, distance: (N,) at the layer in the frame, to the features aimed at (``separate``: to its own).
-        same_class_closer, random_closer: (N,) share of reference pairs, of one class and of any, that are closer than that.
-        random_less: (N,) share of random reference pairs that are less entangled, with that sign (``separate``: more).
-        input_distance: (N,) Euclidean, from the moved input to the stranger (``separate``: to its start); ``input_closer``: share of
-            random reference pairs that are closer at the input. Near 0 the input has simply become the stranger: without a budget
-            that is the trivial way to meet it, and no distant pair.
+        distance_before, distance: (N,) at the layer in the frame, to the features aimed at
+            (``separate``: to its own).
+        same_class_closer, random_closer: (N,) share of reference pairs, of one class and of any,
+            that are closer than that.
+        random_less: (N,) share of random reference pairs that are less entangled, with that sign
+            (``separate``: more).
+        input_distance: (N,) Euclidean, from the moved input to the stranger (``separate``: to its
+            start); ``input_closer``: share of random reference pairs that are closer at the input.
+            Near 0 the input has simply become the stranger: without a budget that is the trivial
+                way to meet it, and no distant pair.
         change: (N,) size of the move in the norm of the attack.
-        nearest_data: (N,) Euclidean input distance to the nearest reference input, and ``usual_nearest``, its median among
-            reference inputs: several times that is no plausible input.
-        prediction_before, prediction, stranger_prediction: (N,) classes; −1 where the model returns no logits.
+        nearest_data: (N,) Euclidean input distance to the nearest reference input, and
+            ``usual_nearest``, its median among reference inputs: several times that is no plausible
+                input.
+        prediction_before, prediction, stranger_prediction: (N,) classes; −1 where the model returns
+            no logits.
         best_step: (N,) which iterate was kept.
         path_rapidity, path_distance: (steps + 1, N) along the way.
         path: (steps + 1, N, …) all iterates, on the CPU; None unless asked for.
@@ -119,10 +132,13 @@ class Matching:
         named_norm(norm)
         if epsilon is not None and not (math.isfinite(epsilon) and epsilon >= 0):
             raise UsageError(
-                f"epsilon must be a finite number ≥ 0 in input units, or None for no budget; got {epsilon}."
+                f"epsilon must be a finite number ≥ 0 in input units, or None for no budget; got "
+                f"{epsilon}."
             )
         if steps < 1 or (step_size is not None and not step_size > 0):
-            raise UsageError(f"steps must be at least 1 and step_size positive; got {steps} and {step_size}.")
+            raise UsageError(
+                f"steps must be at least 1 and step_size positive; got {steps} and {step_size}."
+            )
         if step_size is None:
             whole = (bounds[1] - bounds[0]) / 2 * (math.sqrt(x[0].numel()) if norm == "l2" else 1.0)
             step_size = (whole if epsilon is None else epsilon) / 10
@@ -132,10 +148,23 @@ class Matching:
         )  # fmt: skip
         radius = math.inf if epsilon is None else epsilon
         return cls(
-            model, chosen, scale, reference[0], radius, norm, bounds, steps, step_size, keep_path, batch_size, seed
+            model,
+            chosen,
+            scale,
+            reference[0],
+            radius,
+            norm,
+            bounds,
+            steps,
+            step_size,
+            keep_path,
+            batch_size,
+            seed,
         )
 
-    def __call__(self, x: Tensor, stranger: Tensor, sign: int, objective: Objective, tick: Tick) -> Collided:
+    def __call__(
+        self, x: Tensor, stranger: Tensor, sign: int, objective: Objective, tick: Tick
+    ) -> Collided:
         """Move all inputs, a batch at a time."""
         generator = torch.Generator().manual_seed(self.seed)
         parts = []
@@ -146,7 +175,11 @@ class Matching:
         best, path = torch.cat([part["x"] for part in parts]), None
         if self.keep_path:
             path = torch.cat([part["path"] for part in parts], dim=1)
-        it = {name: torch.cat([part[name] for part in parts], dim=-1) for name in parts[0] if name not in ("x", "path")}
+        it = {
+            name: torch.cat([part[name] for part in parts], dim=-1)
+            for name in parts[0]
+            if name not in ("x", "path")
+        }
         same, close = self.scale.same_class, it["distance"]
         edge = float(same.quantile(CLOSE if sign else 1 - CLOSE))
         direction = sign or -1
@@ -183,7 +216,10 @@ class Matching:
                 theirs, output = read(stranger)
                 own, output_before = read(x)
             if not bool(theirs.isfinite().all() and own.isfinite().all()):
-                raise ModelError(f"Layer {self.layer.name!r} returned NaN or infinity; look for overflow before it.")
+                raise ModelError(
+                    f"Layer {self.layer.name!r} returned NaN or infinity; look for overflow "
+                    f"before it."
+                )
             frame = self.scale.frame.like(theirs)
             target, own = frame(theirs), frame(own)
             aim = (sign or 1) * target
@@ -203,7 +239,11 @@ class Matching:
                 best.add(step, point, seen.detach(), loss.detach(), logits, self.keep_path)
                 size = self.step_size * (1 + math.cos(math.pi * step / self.steps)) / 2
                 point = project(point - size * norm.direction(gradient))
-                tick("Moving inputs", at[0] * (self.steps + 1) + len(x) * (step + 1), at[1] * (self.steps + 1))
+                tick(
+                    "Moving inputs",
+                    at[0] * (self.steps + 1) + len(x) * (step + 1),
+                    at[1] * (self.steps + 1),
+                )
         return best.result(output_before, output)
 
 
@@ -212,7 +252,10 @@ class _Best:
 
     def __init__(self, x: Tensor, aim: Tensor, target: Tensor) -> None:
         self.aim, self.target = aim, target
-        self.x, self.loss = x.detach().clone(), torch.full((len(x),), torch.inf, dtype=aim.dtype, device=x.device)
+        self.x, self.loss = (
+            x.detach().clone(),
+            torch.full((len(x),), torch.inf, dtype=aim.dtype, device=x.device),
+        )
         self.step = torch.zeros(len(x), dtype=torch.long)
         self.prediction = torch.full((len(x),), -1)
         self.rapidities: list[Tensor] = []
@@ -227,7 +270,9 @@ class _Best:
     def before(self, own: Tensor) -> None:
         self.clean = self._measure(own)
 
-    def add(self, step: int, point: Tensor, seen: Tensor, loss: Tensor, output: object, keep: bool) -> None:
+    def add(
+        self, step: int, point: Tensor, seen: Tensor, loss: Tensor, output: object, keep: bool
+    ) -> None:
         value, distance = self._measure(seen)
         self.rapidities.append(value)
         self.distances.append(distance)

@@ -25,8 +25,10 @@ def _rows(value: Tensor, like: Tensor) -> Tensor:
 class Norm(ABC):
     """A norm on displacements δ (N, …), by sample.
 
-    Laws: ``size`` is a norm; the projector's result is within ε of the center to rounding and inside the bounds, and
-    projecting twice is projecting once; ``size(direction(g)) = 1`` where g ≠ 0; ``size(random(…)) ≤ ε``.
+    Laws: ``size`` is a norm; the projector's result is within ε of the center to rounding and
+        inside the bounds, and
+    projecting twice is projecting once; ``size(direction(g)) = 1`` where g ≠ 0; ``size(random(…)) ≤
+    ε``.
     """
 
     name: NormName
@@ -40,8 +42,12 @@ class Norm(ABC):
         """Unit step of steepest ascent; 0 where the gradient is 0."""
 
     @abstractmethod
-    def projector(self, center: Tensor, epsilon: float, bounds: tuple[float, float]) -> Callable[[Tensor], Tensor]:
-        """A function that moves x, in place, into the ball around the center and into the bounds."""
+    def projector(
+        self, center: Tensor, epsilon: float, bounds: tuple[float, float]
+    ) -> Callable[[Tensor], Tensor]:
+        """A function that moves x, in place, into the ball around the center and into the
+        bounds.
+        """
 
     @abstractmethod
     def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
@@ -66,7 +72,9 @@ class Linf(Norm):
         return lambda x: x.clamp_(lowest, highest)
 
     def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:  # noqa: D102
-        uniform = torch.rand(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
+        uniform = torch.rand(
+            like.shape, generator=generator, dtype=like.dtype, device=generator.device
+        )
         return (uniform.to(like.device) * 2 - 1) * epsilon
 
 
@@ -84,9 +92,13 @@ class L2(Norm):
         faint = length < FAINT
         if bool(faint.any()):  # such gradients square to zero in float32: scale them up first
             largest = gradient.flatten(1).abs().amax(1)
-            gradient = gradient / _rows(torch.where(faint & (largest > 0), largest, torch.ones_like(largest)), gradient)
+            gradient = gradient / _rows(
+                torch.where(faint & (largest > 0), largest, torch.ones_like(largest)), gradient
+            )
             length = self.size(gradient)
-        return gradient * _rows(1 / torch.where(length > 0, length, torch.ones_like(length)), gradient)
+        return gradient * _rows(
+            1 / torch.where(length > 0, length, torch.ones_like(length)), gradient
+        )
 
     def projector(  # noqa: D102
         self, center: Tensor, epsilon: float, bounds: tuple[float, float]
@@ -100,8 +112,12 @@ class L2(Norm):
         return project
 
     def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:  # noqa: D102
-        normal = torch.randn(like.shape, generator=generator, dtype=like.dtype, device=generator.device)
-        radius = torch.rand(len(like), generator=generator, dtype=like.dtype, device=generator.device)
+        normal = torch.randn(
+            like.shape, generator=generator, dtype=like.dtype, device=generator.device
+        )
+        radius = torch.rand(
+            len(like), generator=generator, dtype=like.dtype, device=generator.device
+        )
         radius = epsilon * radius ** (1 / max(1, like[0].numel()))
         return (self.direction(normal) * _rows(radius, normal)).to(like.device)
 

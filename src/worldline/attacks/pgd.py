@@ -17,12 +17,14 @@ __all__ = ["FGSM", "PGD"]
 
 @dataclass(frozen=True, kw_only=True)
 class PGD(Descent):
-    """Projected gradient descent on the cross-entropy (Madry et al. 2018), as ``attack(model, x, y)``.
+    """Projected gradient descent on the cross-entropy (Madry et al. 2018), as ``attack(model, x,
+    y)``.
 
-    x ← project(x + step_size · direction(∇ₓ CE)), direction = sign for L∞ and g/|g| for L2; targeted, the sign turns.
+    x ← project(x + step_size · direction(∇ₓ CE)), direction = sign for L∞ and g/|g| for L2;
+    targeted, the sign turns.
 
-    Its success is a lower bound on how often the model can be fooled, so the accuracy that is left is an upper bound
-    on the model's robustness.
+    Its success is a lower bound on how often the model can be fooled, so the accuracy that is left
+    is an upper bound on the model's robustness.
 
     Attributes:
         epsilon: radius of the ball, in the units of the input (pixel units).
@@ -32,14 +34,16 @@ class PGD(Descent):
         random_start: start uniformly in the ball instead of at the input.
         restarts: how often to start again; each sample keeps its best.
         targeted: ``y`` are the classes to reach.
-        keep: ``best``: of all iterates, a successful one before others and then the one of highest loss (lowest,
-            targeted); ``last``: the final iterate.
+        keep: ``best``: of all iterates, a successful one before others and then the one of highest
+            loss (lowest, targeted); ``last``: the final iterate.
         bounds: lowest and highest legal value of the input.
         seed: of the random starts; the global random state is not used.
         callback: called with every :class:`Iterate`, the final one included.
 
-    Errors: UsageError for impossible options; ShapeError, BoundsError, LabelError for x and y that do not fit.
-    Cost: ``restarts`` × (``steps`` forward and backward passes for the input alone, and one forward pass); memory of
+    Errors: UsageError for impossible options; ShapeError, BoundsError, LabelError for x and y that
+        do not fit.
+    Cost: ``restarts`` × (``steps`` forward and backward passes for the input alone, and one forward
+        pass); memory of
     one backward pass. The model is left bit for bit as it was. Source: arXiv:1706.06083.
 
     >>> import torch, worldline as wl
@@ -72,7 +76,8 @@ class PGD(Descent):
 
 
 class FGSM(PGD):
-    """Fast gradient sign method (Goodfellow et al. 2015): one step of the whole radius from the input itself.
+    """Fast gradient sign method (Goodfellow et al. 2015): one step of the whole radius from the
+    input itself.
 
     x + ε · direction(∇ₓ CE), clipped to the bounds; attributes as :class:`PGD`.
 
@@ -106,4 +111,10 @@ class FGSM(PGD):
 
     def with_epsilon(self, epsilon: float) -> PGD:
         """The same attack in another ball."""
-        return FGSM(epsilon=epsilon, norm=self.norm, targeted=self.targeted, bounds=self.bounds, callback=self.callback)
+        return FGSM(
+            epsilon=epsilon,
+            norm=self.norm,
+            targeted=self.targeted,
+            bounds=self.bounds,
+            callback=self.callback,
+        )

@@ -12,7 +12,8 @@ __all__ = ["predict"]
 
 
 def predict(model: Model, x: Tensor, *, batch_size: int = 256) -> Tensor:
-    """Logits (N, K) in batches, in eval mode and without gradients, on the CPU; the model is left as it was.
+    """Logits (N, K) in batches, in eval mode and without gradients, on the CPU; the model is left
+    as it was.
 
     >>> import torch, worldline as wl
     >>> wl.attacks.predict(torch.nn.Linear(3, 2), torch.rand(5, 3), batch_size=2).shape

@@ -15,12 +15,15 @@ class Iterate:
     """One point on the way of an attack; its tensors are only valid during the callback.
 
     Attributes:
-        restart: which restart, from 0 (for :class:`APGD` over several targets: restart · targets + target).
+        restart: which restart, from 0 (for :class:`APGD` over several targets: restart · targets +
+            target).
         step: 0 for the start, ``steps`` for the final iterate.
         x: (n, …) the iterate.
         logits: (n, K) of the iterate.
-        loss: (n,) cross-entropy in nats, of the label (or of the target), or the loss that the attack climbs.
-        rows: (n,) which samples these are, where a restart only takes those that still hold; else all N in order.
+        loss: (n,) cross-entropy in nats, of the label (or of the target), or the loss that the
+            attack climbs.
+        rows: (n,) which samples these are, where a restart only takes those that still hold; else
+            all N in order.
     """
 
     restart: int
@@ -37,11 +40,14 @@ class Attacked:
 
     Attributes:
         x: (N, …) the adversarial twins, inside the ball and the bounds.
-        success: (N,) whether the model misclassifies the twin (targeted: classifies it as the target).
+        success: (N,) whether the model misclassifies the twin (targeted: classifies it as the
+            target).
         prediction: (N,) class of the twin.
         loss: (N,) cross-entropy of the twin in nats, or the loss that the attack climbs.
-        first_success: (N,) step of the first successful iterate over all restarts, −1 if there was none.
-        passes: number of forward passes of a whole batch (or of what was left of it), backward passes not counted.
+        first_success: (N,) step of the first successful iterate over all restarts, −1 if there was
+            none.
+        passes: number of forward passes of a whole batch (or of what was left of it), backward
+            passes not counted.
     """
 
     x: Tensor
@@ -71,7 +77,9 @@ class Record:
         self.passes = 0
 
     def add(self, iterate: Iterate, y: Tensor, *, targeted: bool, lower: bool, final: bool) -> None:
-        """Keep the iterate where it is better: ``targeted`` says what success is, ``lower`` that a lower loss is better."""
+        """Keep the iterate where it is better: ``targeted`` says what success is, ``lower`` that a
+        lower loss is better.
+        """
         self.passes += 1
         prediction = iterate.logits.argmax(1)
         hit = (prediction == y) == targeted

@@ -1,4 +1,6 @@
-"""What distances mean: at a layer, between inputs of one class and between any two; at the input, to the nearest data."""
+"""What distances mean: at a layer, between inputs of one class and between any two; at the input,
+to the nearest data.
+"""
 
 from __future__ import annotations
 
@@ -25,9 +27,11 @@ class Scale:
     Attributes:
         frame: fitted on the reference at the layer.
         same_class: (S,) sorted distances at the layer, in the frame, of random pairs of one class.
-        random: (S,) sorted, of random pairs of any classes; ``random_rapidity``: (S,) sorted φ of those.
+        random: (S,) sorted, of random pairs of any classes; ``random_rapidity``: (S,) sorted φ of
+            those.
         random_input: (S,) sorted Euclidean input distances of random pairs.
-        usual_nearest: median Euclidean input distance of a reference input to its nearest neighbour among the others.
+        usual_nearest: median Euclidean input distance of a reference input to its nearest neighbour
+            among the others.
     """
 
     frame: Frame
@@ -73,19 +77,29 @@ def measure_scale(
         frame=fitted,
         same_class=apart(first, second),
         random=apart(ours, theirs),
-        random_rapidity=quiet_rapidity(features[place[ours]], features[place[theirs]]).nan_to_num(0).sort().values,
-        random_input=torch.linalg.vector_norm((x[ours] - x[theirs]).double().flatten(1), dim=1).cpu().sort().values,
+        random_rapidity=quiet_rapidity(features[place[ours]], features[place[theirs]])
+        .nan_to_num(0)
+        .sort()
+        .values,
+        random_input=torch.linalg.vector_norm((x[ours] - x[theirs]).double().flatten(1), dim=1)
+        .cpu()
+        .sort()
+        .values,
         usual_nearest=float(nearest(x[used[:PAIRS]], x, itself=used[:PAIRS]).median()),
     )
 
 
 def nearest(x: Tensor, data: Tensor, *, itself: Tensor | None = None) -> Tensor:
-    """(N,) float64 Euclidean distance to the nearest row of the data; rows ``itself`` (N,) of it do not count."""
+    """(N,) float64 Euclidean distance to the nearest row of the data; rows ``itself`` (N,) of it do
+    not count.
+    """
     parts = []
     flat = data.flatten(1).double()
     for start in range(0, len(x), 256):
         apart = torch.cdist(
-            x[start : start + 256].flatten(1).double(), flat, compute_mode="donot_use_mm_for_euclid_dist"
+            x[start : start + 256].flatten(1).double(),
+            flat,
+            compute_mode="donot_use_mm_for_euclid_dist",
         )
         if itself is not None:
             apart.scatter_(1, itself[start : start + 256, None].to(apart.device), torch.inf)
@@ -114,9 +128,12 @@ def _pairs(y: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
     starts = sizes.cumsum(0) - sizes
     if int(sizes.max()) < 2:
         raise LabelError(
-            "No class of the reference has two samples, so nothing says how far apart a class is. Give more samples."
+            "No class of the reference has two samples, so nothing says how far apart a class is. "
+            "Give more samples."
         )
-    chosen = torch.multinomial((sizes * (sizes - 1)).double(), PAIRS, replacement=True, generator=generator)
+    chosen = torch.multinomial(
+        (sizes * (sizes - 1)).double(), PAIRS, replacement=True, generator=generator
+    )
     uniform = torch.rand(2, PAIRS, generator=generator, dtype=torch.float64)
     one = (uniform[0] * sizes[chosen]).long()
     other = (uniform[1] * (sizes[chosen] - 1)).long()

@@ -26,20 +26,25 @@ HALVINGS = (10, 50, 200, 1000, 2000, 4000, 6000, 8000)
 class Square:
     """Square Attack (Andriushchenko et al. 2020), as ``attack(model, x, y)``: forward passes only.
 
-    Random windows of the picture are set anew on the surface of the ball; a change is kept where it lowers the margin
-    z_y − max_{i≠y} z_i. The windows shrink on the paper's schedule. Samples that are fooled are left alone from then on.
+    Random windows of the picture are set anew on the surface of the ball; a change is kept where it
+    lowers the margin z_y − max_{i≠y} z_i. The windows shrink on the paper's schedule. Samples that
+    are fooled are left alone from then on.
 
     Attributes:
-        epsilon, norm, bounds, seed: as in :class:`PGD`; success is a lower bound on how often the model can be fooled.
+        epsilon, norm, bounds, seed: as in :class:`PGD`; success is a lower bound on how often the
+            model can be fooled.
         queries: forward passes of each sample at most.
         share: of the pixels in the first window, in (0, 1].
 
-    Inputs (N, C, H, W) are pictures; others are taken as one row of pixels. We differ from the paper where all samples
-    of a call share the places of the windows (as in its code), and for L2, where a window's bump is one peak with a
-    random sign for each channel, and the norm that is free is spent on it.
+    Inputs (N, C, H, W) are pictures; others are taken as one row of pixels. We differ from the
+    paper where all samples of a call share the places of the windows (as in its code), and for L2,
+    where a window's bump is one peak with a random sign for each channel, and the norm that is free
+    is spent on it.
 
-    Errors: UsageError for impossible options; ShapeError, BoundsError, LabelError for x and y that do not fit.
-    Cost: at most ``queries`` forward passes of what is not fooled yet. The model is left bit for bit as it was.
+    Errors: UsageError for impossible options; ShapeError, BoundsError, LabelError for x and y that
+        do not fit.
+    Cost: at most ``queries`` forward passes of what is not fooled yet. The model is left bit for
+        bit as it was.
     Source: arXiv:1912.00049.
 
     >>> import torch, worldline as wl
@@ -60,7 +65,9 @@ class Square:
         """Refuse impossible options."""
         named_norm(self.norm)
         if not (math.isfinite(self.epsilon) and self.epsilon >= 0):
-            raise UsageError(f"epsilon must be a finite number ≥ 0 in pixel units; got {self.epsilon}.")
+            raise UsageError(
+                f"epsilon must be a finite number ≥ 0 in pixel units; got {self.epsilon}."
+            )
         if self.queries < 1:
             raise UsageError(f"queries must be at least 1; got {self.queries}.")
         if not 0 < self.share <= 1:
@@ -73,9 +80,13 @@ class Square:
         check_inputs(x, self.bounds)
         check_labels(y, len(x))
         with untouched(model), torch.no_grad():
-            return self._search(lambda point: logits_of(model, point.reshape(-1, *x.shape[1:])), _pictures(x), x, y)
+            return self._search(
+                lambda point: logits_of(model, point.reshape(-1, *x.shape[1:])), _pictures(x), x, y
+            )
 
-    def _search(self, ask: Callable[[Tensor], Tensor], clean: Tensor, x: Tensor, y: Tensor) -> Attacked:
+    def _search(
+        self, ask: Callable[[Tensor], Tensor], clean: Tensor, x: Tensor, y: Tensor
+    ) -> Attacked:
         generator = torch.Generator().manual_seed(self.seed)
         project = named_norm(self.norm).projector
         best = project(clean, self.epsilon, self.bounds)(clean + self._stripes(clean, generator))
@@ -88,7 +99,9 @@ class Square:
             held = (margin > 0).nonzero().flatten()
             if len(held) == 0:
                 break
-            changed = self._change(clean[held], best[held], self._window(clean, query, generator), generator)
+            changed = self._change(
+                clean[held], best[held], self._window(clean, query, generator), generator
+            )
             changed = project(clean[held], self.epsilon, self.bounds)(changed)
             now, said = _margin(ask(changed), y[held])
             better = now < margin[held]
@@ -101,13 +114,18 @@ class Square:
         return Attacked(best.reshape(x.shape), success, prediction, loss, first, passes)
 
     def _window(self, clean: Tensor, query: int, generator: torch.Generator) -> tuple[slice, slice]:
-        """Where the next change is: a square of the scheduled share of the picture, as far as it fits."""
+        """Where the next change is: a square of the scheduled share of the picture, as far as it
+        fits.
+        """
         height, width = clean.shape[2:]
         done = 10_000 * query / self.queries
         pixels = self.share * 0.5 ** sum(done > at for at in HALVINGS) * height * width
         tall = min(height, max(1, round(math.sqrt(pixels))))
         wide = min(width, max(1, round(pixels / tall)))
-        top, left = (int(torch.randint(free + 1, (1,), generator=generator)) for free in (height - tall, width - wide))
+        top, left = (
+            int(torch.randint(free + 1, (1,), generator=generator))
+            for free in (height - tall, width - wide)
+        )
         return slice(top, top + tall), slice(left, left + wide)
 
     def _stripes(self, clean: Tensor, generator: torch.Generator) -> Tensor:
@@ -116,7 +134,9 @@ class Square:
         signs = _signs((samples, channels, 1, width), generator, clean).expand(-1, -1, height, -1)
         return signs * (self.epsilon / float(named_norm(self.norm).size(signs[:1])))
 
-    def _change(self, clean: Tensor, best: Tensor, window: tuple[slice, slice], generator: torch.Generator) -> Tensor:
+    def _change(
+        self, clean: Tensor, best: Tensor, window: tuple[slice, slice], generator: torch.Generator
+    ) -> Tensor:
         down, across = window
         delta = best - clean
         samples, channels = clean.shape[:2]
@@ -125,10 +145,15 @@ class Square:
             delta[:, :, down, across] = self.epsilon * signs
             return clean + delta
         inside = delta[:, :, down, across]
-        bump = signs * _peak(inside) + inside / inside.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
+        bump = (
+            signs * _peak(inside)
+            + inside / inside.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
+        )
         free = (self.epsilon**2 - delta.flatten(1).square().sum(1)).clamp_min(0)
         budget = (free + inside.flatten(1).square().sum(1)).sqrt()
-        delta[:, :, down, across] = bump * by_sample(budget / bump.flatten(1).norm(dim=1).clamp_min(1e-12), bump)
+        delta[:, :, down, across] = bump * by_sample(
+            budget / bump.flatten(1).norm(dim=1).clamp_min(1e-12), bump
+        )
         size = delta.flatten(1).norm(dim=1).clamp_min(1e-12)
         return clean + delta * by_sample(self.epsilon / size, delta)
 
@@ -143,7 +168,9 @@ def _signs(shape: tuple[int, ...], generator: torch.Generator, like: Tensor) -> 
 
 def _peak(window: Tensor) -> Tensor:
     """A unit bump on the window, falling with the squared distance from its middle."""
-    down, across = (torch.arange(size, device=window.device) - (size - 1) / 2 for size in window.shape[2:])
+    down, across = (
+        torch.arange(size, device=window.device) - (size - 1) / 2 for size in window.shape[2:]
+    )
     peak = (1 / (1 + torch.maximum(down.abs()[:, None], across.abs()[None])) ** 2).to(window.dtype)
     unit: Tensor = peak / (peak.norm() * math.sqrt(window.shape[1]))
     return unit

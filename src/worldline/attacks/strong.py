@@ -21,12 +21,14 @@ def strong_attack(
     seed: int = 0,
     batch_size: int = 256,
 ) -> WorstCase:
-    """APGD on the cross-entropy, then targeted APGD on the DLR loss at the nine likeliest classes: AutoAttack's first half.
+    """APGD on the cross-entropy, then targeted APGD on the DLR loss at the nine likeliest classes:
+    AutoAttack's first half.
 
     Args:
         epsilon, norm, bounds, seed: as for :class:`PGD`.
-        classes: of the model; with fewer than 4, where the targeted DLR loss does not exist, the targets are reached by
-            cross-entropy; where there are fewer than nine others, restarts make up for the runs.
+        classes: of the model; with fewer than 4, where the targeted DLR loss does not exist, the
+            targets are reached by cross-entropy; where there are fewer than nine others, restarts
+            make up for the runs.
         steps: of each run.
         batch_size: inputs in one pass.
 

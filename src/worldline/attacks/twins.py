@@ -25,8 +25,9 @@ def adversarial_twin(
     """Adversarial inputs of any attack, ours or a foreign one.
 
     Args:
-        attack: any callable ``attack(model, x, y)`` that returns a tensor like x, or an object with such a tensor as
-            ``.x`` or as its first item (Foolbox's and ART's wrappers, a lambda, a class of your own).
+        attack: any callable ``attack(model, x, y)`` that returns a tensor like x, or an object with
+            such a tensor as ``.x`` or as its first item (Foolbox's and ART's wrappers, a lambda, a
+            class of your own).
         model, x, y: handed on to it.
 
     Returns:
@@ -34,9 +35,11 @@ def adversarial_twin(
         :func:`worldline.checks.check_evaluation` to say.
 
     Raises:
-        ModelError: the attack raised, with its words. ShapeError, BoundsError: it did not return finite inputs like x.
+        ModelError: the attack raised, with its words. ShapeError, BoundsError: it did not return
+            finite inputs like x.
 
-    The model is left as it was even if the attack is careless (``.grad``, mode, buffers, global random state).
+    The model is left as it was even if the attack is careless (``.grad``, mode, buffers, global
+    random state).
 
     >>> import torch, worldline as wl
     >>> x = torch.tensor([[0.2, 0.4]])
@@ -49,14 +52,21 @@ def adversarial_twin(
         except (ValueError, TypeError, RuntimeError) as error:
             if type(error).__module__.startswith("worldline."):
                 raise
-            raise ModelError(f"The attack {_name(attack)} raised {type(error).__name__}: {error}.") from error
+            raise ModelError(
+                f"The attack {_name(attack)} raised {type(error).__name__}: {error}."
+            ) from error
     result = getattr(found, "x", found)
     if isinstance(result, (tuple, list)) and result:
         result = result[0]
     if not isinstance(result, Tensor) or result.shape != x.shape or not result.is_floating_point():
-        came = f"{tuple(result.shape)} {result.dtype}" if isinstance(result, Tensor) else type(result).__name__
+        came = (
+            f"{tuple(result.shape)} {result.dtype}"
+            if isinstance(result, Tensor)
+            else type(result).__name__
+        )
         raise ShapeError(
-            f"The attack {_name(attack)} must return inputs of shape {tuple(x.shape)} {x.dtype}; it returned {came}."
+            f"The attack {_name(attack)} must return inputs of shape {tuple(x.shape)} {x.dtype}; "
+            f"it returned {came}."
         )
     result = result.detach().to(x)
     if not bool(torch.isfinite(result).all()):
@@ -73,8 +83,8 @@ def noise_twin(
 ) -> Float[Tensor, "N ..."]:
     """Control for the adversarial twin: noise of the same norm in every Lp.
 
-    The perturbation's entries are permuted within each sample and their signs redrawn; the sum is clipped to the
-    bounds (which can only shorten it).
+    The perturbation's entries are permuted within each sample and their signs redrawn; the sum is
+    clipped to the bounds (which can only shorten it).
 
     Args:
         clean, adversarial: (N, …).
@@ -98,7 +108,9 @@ def noise_twin(
         delta = (adversarial[start : start + rows] - part).flatten(1)
         order = torch.rand(delta.shape, generator=generator).argsort(1).to(delta.device)
         signs = torch.randint(0, 2, delta.shape, generator=generator).to(delta) * 2 - 1
-        noise[start : start + rows] = (part + (delta.gather(1, order) * signs).view_as(part)).clamp(*bounds)
+        noise[start : start + rows] = (part + (delta.gather(1, order) * signs).view_as(part)).clamp(
+            *bounds
+        )
     return noise
 
 

@@ -24,10 +24,13 @@ class WorstFound:
     """What several attacks found together.
 
     Attributes:
-        x: (N, …) the twin of the first attack that fooled the sample; of the last one that tried, where none did.
+        x: (N, …) the twin of the first attack that fooled the sample; of the last one that tried,
+            where none did.
         success: (N,) whether the model misclassifies the sample, attacked or not.
-        found_by: (N,) position of the attack that fooled it first; −1: none did; −2: it is misclassified by itself.
-        remaining: accuracy that is left before any attack, then after each, an upper bound on the robust accuracy.
+        found_by: (N,) position of the attack that fooled it first; −1: none did; −2: it is
+            misclassified by itself.
+        remaining: accuracy that is left before any attack, then after each, an upper bound on the
+            robust accuracy.
     """
 
     x: Tensor
@@ -38,10 +41,12 @@ class WorstFound:
 
 @dataclass(frozen=True)
 class WorstCase:
-    """Several attacks in turn, as ``attack(model, x, y)``: a sample is fooled if any of them fools it.
+    """Several attacks in turn, as ``attack(model, x, y)``: a sample is fooled if any of them fools
+    it.
 
-    Each attack only takes the samples that still hold, as in AutoAttack (Croce and Hein 2020), so the order decides the
-    cost and not what is found. Samples that the model misclassifies by itself are not attacked.
+    Each attack only takes the samples that still hold, as in AutoAttack (Croce and Hein 2020), so
+    the order decides the cost and not what is found. Samples that the model misclassifies by itself
+    are not attacked.
 
     Attributes:
         attacks: any callables ``attack(model, x, y)``, see :func:`adversarial_twin`.
@@ -79,7 +84,9 @@ class WorstCase:
                     continue
                 here = rows.to(x.device)
                 twin[here] = adversarial_twin(attack, model, x[here], y[here])
-                fooled = predict(model, twin[here], batch_size=self.batch_size).argmax(1) != labels[rows]
+                fooled = (
+                    predict(model, twin[here], batch_size=self.batch_size).argmax(1) != labels[rows]
+                )
                 found_by[rows[fooled]] = position
             remaining.append(float((found_by == HELD).double().mean()))
         return WorstFound(twin, found_by != HELD, found_by, tuple(remaining))

@@ -31,7 +31,13 @@ class Check:
 
 
 def judge(
-    name: str, value: float | None, threshold: float | None, *, passed: bool, words: tuple[str, str], source: str
+    name: str,
+    value: float | None,
+    threshold: float | None,
+    *,
+    passed: bool,
+    words: tuple[str, str],
+    source: str,
 ) -> Check:
     """A check that passed (the first words) or warned (the second)."""
     status: Literal["passed", "warned"] = "passed" if passed else "warned"
@@ -44,13 +50,16 @@ def skip(name: str, why: str, source: str) -> Check:
 
 
 def attempt(name: str, source: str, look: Callable[[], Check]) -> Check:
-    """The check, or a warning that quotes what was raised: a strange model must not end the examination."""
+    """The check, or a warning that quotes what was raised: a strange model must not end the
+    examination.
+    """
     try:
         return look()
     except (Exception, SystemExit) as error:
         said = next(iter(str(error).splitlines()), "")[:300]
         sentence = (
-            f"This could not be checked: {type(error).__name__} was raised{': ' + said if said else ''}. Call the model on these "
+            f"This could not be checked: {type(error).__name__} was "
+            f"raised{': ' + said if said else ''}. Call the model on these "
             "inputs by hand to see where."
         )
         return Check(name, "warned", None, None, sentence, source)

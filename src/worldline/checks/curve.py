@@ -70,15 +70,18 @@ def accuracy_curve(
 
     Args:
         model, x, y: as for the attack.
-        attack: :class:`PGD`, :class:`APGD` or another :class:`Descent`; its ε is replaced, and a given step size scaled with it.
-        epsilons: growing radii; default: 0, ¼, ½, 1, 1½ and 2 times the attack's ε, then doubled until the accuracy is at
-            chance or the ball holds the whole range of inputs.
+        attack: :class:`PGD`, :class:`APGD` or another :class:`Descent`; its ε is replaced, and a
+            given step size scaled with it.
+        epsilons: growing radii; default: 0, ¼, ½, 1, 1½ and 2 times the attack's ε, then doubled
+            until the accuracy is at chance or the ball holds the whole range of inputs.
         batch_size: inputs in one pass.
         seed: of the noise twins.
 
     Returns:
-        A :class:`Curve`. Accuracy 0 at some ε: every sample can be fooled there. Each point is an upper bound on the
-        robust accuracy, and is measured on its own: that it falls with ε is a check of the attack, not assumed.
+        A :class:`Curve`. Accuracy 0 at some ε: every sample can be fooled there. Each point is an
+        upper bound on the
+        robust accuracy, and is measured on its own: that it falls with ε is a check of the attack,
+            not assumed.
 
     Raises:
         UsageError: an attack without ε, or radii that do not grow.
@@ -94,9 +97,12 @@ def accuracy_curve(
     """
     if not isinstance(attack, Descent):
         raise UsageError(
-            f"A curve needs an attack whose ε can be set (PGD, APGD); got {getattr(attack, '__name__', type(attack).__name__)}."
+            f"A curve needs an attack whose ε can be set (PGD, APGD); got "
+            f"{getattr(attack, '__name__', type(attack).__name__)}."
         )
-    if epsilons is not None and (not epsilons or list(epsilons) != sorted(epsilons) or epsilons[0] < 0):
+    if epsilons is not None and (
+        not epsilons or list(epsilons) != sorted(epsilons) or epsilons[0] < 0
+    ):
         raise UsageError(f"epsilons must grow from at least 0; got {epsilons}.")
     labels = y.cpu()
     chance = float(labels.unique(return_counts=True)[1].max()) / len(labels)
@@ -107,7 +113,8 @@ def accuracy_curve(
         twins = _attacked(model, x, y, attack, epsilon, batch_size) if epsilon else x
         noise = noise_twin(x, twins, bounds=attack.bounds, generator=generator)
         right, noisy = (
-            int((predict(model, twin, batch_size=batch_size).argmax(1) == labels).sum()) for twin in (twins, noise)
+            int((predict(model, twin, batch_size=batch_size).argmax(1) == labels).sum())
+            for twin in (twins, noise)
         )
         points.append(CurvePoint(epsilon, right / len(x), wilson(right, len(x)), noisy / len(x)))
         if epsilons is None and epsilon >= attack.epsilon and right / len(x) <= chance:
@@ -129,7 +136,9 @@ def wilson(hits: int, trials: int) -> tuple[float, float]:
     return max(0.0, middle - half), min(1.0, middle + half)
 
 
-def _attacked(model: Model, x: Tensor, y: Tensor, attack: Descent, epsilon: float, batch_size: int) -> Tensor:
+def _attacked(
+    model: Model, x: Tensor, y: Tensor, attack: Descent, epsilon: float, batch_size: int
+) -> Tensor:
     here = attack.with_epsilon(epsilon)
     batches = zip(x.split(batch_size), y.split(batch_size), strict=True)
     return torch.cat([adversarial_twin(here, model, *batch) for batch in batches])

@@ -20,7 +20,9 @@ __all__ = ["ModelReport", "check_model"]
 
 OURS = "Worldline"
 CLOSE = 1e-4
-"""Relative to the largest logit, or absolute where all are below 1: float32 sums in another order differ by less."""
+"""Relative to the largest logit, or absolute where all are below 1: float32 sums in another order
+differ by less.
+"""
 FEW_VALUES = 0.25
 FAR_FROM_RANGE = 0.05
 
@@ -48,7 +50,9 @@ class ModelReport:
 
     def __str__(self) -> str:
         marks = {"passed": "ok  ", "warned": "WARN", "not applicable": "–   "}
-        return "\n".join(f"{marks[check.status]} {check.name}: {check.sentence}" for check in self.checks)
+        return "\n".join(
+            f"{marks[check.status]} {check.name}: {check.sentence}" for check in self.checks
+        )
 
 
 def check_model(
@@ -62,18 +66,22 @@ def check_model(
     """Examine a model before it is attacked; nothing that it raises ends the examination.
 
     Args:
-        model: an ``nn.Module`` or a callable that should return logits (N, K); anything may be given.
+        model: an ``nn.Module`` or a callable that should return logits (N, K); anything may be
+            given.
         x: (N, …) inputs of the kind that it will see.
-        y: (N,) labels; without them the model's own predictions stand in, and ``chance`` does not apply.
+        y: (N,) labels; without them the model's own predictions stand in, and ``chance`` does not
+            apply.
         bounds: declared lowest and highest legal value of an input.
         samples: use at most so many.
 
     Returns:
-        A :class:`ModelReport`: inputs, runs, finite, unchanged (does it write into its input), traceable (a traced pass
-        equals a plain one), deterministic, batch (a sample alone and in a batch agree), mode, gradient, logits, rounded,
-        precision, bounds, chance. ``sound`` where none warns, which proves nothing about robustness.
+        A :class:`ModelReport`: inputs, runs, finite, unchanged (does it write into its input),
+        traceable (a traced pass equals a plain one), deterministic, batch (a sample alone and in a
+        batch agree), mode, gradient, logits, rounded, precision, bounds, chance. ``sound`` where
+        none warns, which proves nothing about robustness.
 
-    Cost: about fifteen forward passes of ``samples`` inputs and one backward pass. The model is left as it was, as far
+    Cost: about fifteen forward passes of ``samples`` inputs and one backward pass. The model is
+        left as it was, as far
     as it can be: what its own code keeps outside of parameters and buffers is out of reach.
 
     >>> import torch, worldline as wl
@@ -89,7 +97,10 @@ def check_model(
     runs = attempt("runs", OURS, lambda: _runs(model, few, facts))
     if runs.status == "warned":
         return ModelReport(
-            (given, runs, attempt("bounds", "Carlini et al. 2019", lambda: _bounds(x, bounds))), None, (), None
+            (given, runs, attempt("bounds", "Carlini et al. 2019", lambda: _bounds(x, bounds))),
+            None,
+            (),
+            None,
         )
     labels = y[:samples] if given.status == "passed" and y is not None else facts["predictions"]
     labels = labels if int(labels.max()) < facts["classes"] else facts["predictions"]
@@ -121,7 +132,12 @@ def _inputs(x: Tensor, y: Tensor | None, bounds: tuple[float, float]) -> Check:
         if len(y) and int(y.min()) < 0:
             check_labels(y, len(x), classes=max(2, int(y.max()) + 1))
     return judge(
-        "inputs", None, None, passed=True, words=(f"{len(x)} inputs {tuple(x.shape[1:])}, finite.", ""), source=OURS
+        "inputs",
+        None,
+        None,
+        passed=True,
+        words=(f"{len(x)} inputs {tuple(x.shape[1:])}, finite.", ""),
+        source=OURS,
     )
 
 
@@ -140,7 +156,8 @@ def _finite(model: Model, x: Tensor) -> Check:
     share = float((~torch.isfinite(predict(model, x.clone())).all(1)).double().mean())
     words = (
         "Every output is finite.",
-        f"{share:.1%} of the inputs give NaN or infinite outputs: their predictions and gradients mean nothing. Look for a "
+        f"{share:.1%} of the inputs give NaN or infinite outputs: their predictions and gradients "
+        f"mean nothing. Look for a "
         "logarithm, a division or an overflow.",
     )
     return judge("finite", share, 0.0, passed=share == 0, words=words, source=OURS)
@@ -153,7 +170,8 @@ def _unchanged(model: Model, x: Tensor) -> Check:
     change = float((given - x).abs().max()) if given.shape == x.shape else torch.inf
     words = (
         "The input is not written to.",
-        f"The model writes into its input (by up to {change:.2g}): a second pass over the same tensor sees something else. Copy "
+        f"The model writes into its input (by up to {change:.2g}): a second pass over the same "
+        f"tensor sees something else. Copy "
         "the input first, or make the first module not in-place.",
     )
     return judge("unchanged", change, 0.0, passed=change == 0, words=words, source=OURS)
@@ -168,8 +186,10 @@ def _traceable(model: Model, x: Tensor, facts: dict[str, Any]) -> Check:
     apart = float((traced - plain).abs().max()) if traced.shape == plain.shape else torch.inf
     limit = CLOSE * _scale(plain)
     words = (
-        f"{len(layers)} layers can be traced, and a traced pass equals a plain one (to {apart:.2g}).",
-        f"A traced pass differs from a plain one by {apart:.2g}: the model returns something else when it is watched or called "
+        f"{len(layers)} layers can be traced, and a traced pass equals a plain one (to "
+        f"{apart:.2g}).",
+        f"A traced pass differs from a plain one by {apart:.2g}: the model returns something else "
+        f"when it is watched or called "
         "again.",
     )
     return judge("traceable", apart, limit, passed=apart <= limit, words=words, source=OURS)
@@ -184,7 +204,8 @@ def _batch(model: Model, x: Tensor) -> Check:
     limit = CLOSE * _scale(together)
     words = (
         f"A sample alone and in a batch gives the same (to {apart:.2g}).",
-        f"A sample's logits change by {apart:.2g} with the others in its batch: results depend on the batch size. Look for "
+        f"A sample's logits change by {apart:.2g} with the others in its batch: results depend on "
+        f"the batch size. Look for "
         "statistics over the batch, or a reshape that mixes samples.",
     )
     return judge("batch", apart, limit, passed=apart <= limit, words=words, source=OURS)
@@ -193,10 +214,19 @@ def _batch(model: Model, x: Tensor) -> Check:
 def _mode(model: Model, x: Tensor) -> Check:
     source = "Foolbox, report 74"
     if not isinstance(model, nn.Module):
-        return skip("mode", "A callable has no mode: see that what it wraps is in eval mode.", source)
+        return skip(
+            "mode", "A callable has no mode: see that what it wraps is in eval mode.", source
+        )
     training = [module for module in model.modules() if module.training]
     if not training:
-        return judge("mode", 0.0, 0.0, passed=True, words=("Every module is in eval mode.", ""), source=source)
+        return judge(
+            "mode",
+            0.0,
+            0.0,
+            passed=True,
+            words=("Every module is in eval mode.", ""),
+            source=source,
+        )
     evaluated = predict(model, x.clone(), batch_size=len(x)).double()
     with untouched(model), torch.no_grad():
         for module in training:
@@ -205,8 +235,10 @@ def _mode(model: Model, x: Tensor) -> Check:
     apart = float((trained - evaluated).abs().max())
     limit = CLOSE * _scale(evaluated)
     words = (
-        f"{len(training)} modules are in training mode, which changes nothing here; Worldline works in eval mode.",
-        f"{len(training)} modules were left in training mode, where the outputs differ by {apart:.2g} from eval mode. Worldline works "
+        f"{len(training)} modules are in training mode, which changes nothing here; Worldline "
+        f"works in eval mode.",
+        f"{len(training)} modules were left in training mode, where the outputs differ by "
+        f"{apart:.2g} from eval mode. Worldline works "
         "in eval mode; other code needs model.eval() first.",
     )
     return judge("mode", apart, limit, passed=apart <= limit, words=words, source=source)
@@ -219,11 +251,14 @@ def _rounded(model: Model, x: Tensor) -> Check:
     share = len(output.unique()) / output.numel()
     words = (
         f"{share:.0%} of the outputs are distinct values.",
-        f"Only {share:.0%} of the outputs are distinct values: they look rounded or quantised, and gradients through rounding are "
+        f"Only {share:.0%} of the outputs are distinct values: they look rounded or quantised, "
+        f"and gradients through rounding are "
         "zero. Attack the model before the rounding.",
     )
     source = "Athalye, Carlini and Wagner 2018"
-    return judge("rounded", share, FEW_VALUES, passed=share >= FEW_VALUES, words=words, source=source)
+    return judge(
+        "rounded", share, FEW_VALUES, passed=share >= FEW_VALUES, words=words, source=source
+    )
 
 
 def _precision(model: Model, x: Tensor) -> Check:
@@ -231,7 +266,8 @@ def _precision(model: Model, x: Tensor) -> Check:
     digits = -float(torch.tensor(torch.finfo(dtype).eps).log10())
     words = (
         f"The logits are {str(dtype).removeprefix('torch.')} ({digits:.0f} digits).",
-        f"The logits are {str(dtype).removeprefix('torch.')} ({digits:.0f} digits): small gradients vanish and close logits tie. Attack "
+        f"The logits are {str(dtype).removeprefix('torch.')} ({digits:.0f} digits): small "
+        f"gradients vanish and close logits tie. Attack "
         "the model in float32: model.float().",
     )
     return judge("precision", digits, 6.0, passed=digits >= 6, words=words, source=OURS)
@@ -243,18 +279,31 @@ def _bounds(x: Tensor, bounds: tuple[float, float]) -> Check:
     outside = max(bounds[0] - low, high - bounds[1], 0.0)
     mean, sd = float(x.double().mean()), float(x.double().std())
     normalised = low < 0 and abs(mean) < 0.5 and 0.5 < sd < 2
-    hint = " Mean and deviation look normalised: move the normalisation into the model." if normalised else ""
+    hint = (
+        " Mean and deviation look normalised: move the normalisation into the model."
+        if normalised
+        else ""
+    )
     unused = (high - low) < FAR_FROM_RANGE * width
     words = (
-        f"The inputs, {low:.3g} to {high:.3g}, lie in the bounds ({bounds[0]:g}, {bounds[1]:g}) and use them.",
-        f"The inputs, {low:.3g} to {high:.3g} (mean {mean:.2g}, deviation {sd:.2g}), lie outside the declared bounds ({bounds[0]:g}, "
-        f"{bounds[1]:g}), by {outside:.2g}: ε means nothing there. Declare the bounds of the data.{hint}"
+        f"The inputs, {low:.3g} to {high:.3g}, lie in the bounds ({bounds[0]:g}, {bounds[1]:g}) "
+        f"and use them.",
+        f"The inputs, {low:.3g} to {high:.3g} (mean {mean:.2g}, deviation {sd:.2g}), lie outside "
+        f"the declared bounds ({bounds[0]:g}, "
+        f"{bounds[1]:g}), by {outside:.2g}: ε means nothing there. Declare the bounds of the "
+        f"data.{hint}"
         if outside > 1e-5 * width
-        else f"The inputs, {low:.3g} to {high:.3g}, use less than a twentieth of the declared bounds ({bounds[0]:g}, {bounds[1]:g}), which "
+        else f"The inputs, {low:.3g} to {high:.3g}, use less than a twentieth of the declared "
+        f"bounds ({bounds[0]:g}, {bounds[1]:g}), which "
         "are those of other data.",
     )
     return judge(
-        "bounds", outside, 1e-5 * width, passed=outside <= 1e-5 * width and not unused, words=words, source=source
+        "bounds",
+        outside,
+        1e-5 * width,
+        passed=outside <= 1e-5 * width and not unused,
+        words=words,
+        source=source,
     )
 
 

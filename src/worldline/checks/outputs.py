@@ -22,10 +22,18 @@ def deterministic(model: Model, x: Tensor) -> Check:
     limit = 1e-4 * scale if scale < torch.inf else 1e-4
     words = (
         f"Five passes over the same inputs agree to {spread:.2g}.",
-        f"Five passes over the same inputs differ by up to {spread:.2g}: the model is random at test time. A single "
+        f"Five passes over the same inputs differ by up to {spread:.2g}: the model is random at "
+        f"test time. A single "
         "gradient misleads the attack; average it over passes (expectation over transformations).",
     )
-    return judge("deterministic", spread, limit, passed=spread <= limit, words=words, source="Croce and Hein 2020")
+    return judge(
+        "deterministic",
+        spread,
+        limit,
+        passed=spread <= limit,
+        words=words,
+        source="Croce and Hein 2020",
+    )
 
 
 def logits(model: Model, x: Tensor) -> Check:
@@ -35,10 +43,13 @@ def logits(model: Model, x: Tensor) -> Check:
     probabilities = off < 1e-3 and bool((output >= 0).all())
     words = (
         "The outputs are logits: their rows do not sum to one.",
-        f"The outputs look like probabilities (rows sum to one within {off:.1g}): gradients vanish where the model is "
+        f"The outputs look like probabilities (rows sum to one within {off:.1g}): gradients "
+        f"vanish where the model is "
         "sure. Return the logits, before the softmax.",
     )
-    return judge("logits", off, 1e-3, passed=not probabilities, words=words, source="Croce and Hein 2020")
+    return judge(
+        "logits", off, 1e-3, passed=not probabilities, words=words, source="Croce and Hein 2020"
+    )
 
 
 def gradient(model: Model, x: Tensor, y: Tensor) -> Check:
@@ -46,7 +57,9 @@ def gradient(model: Model, x: Tensor, y: Tensor) -> Check:
     with untouched(model), torch.enable_grad():
         point = x.detach().clone().requires_grad_(True)
         loss = torch.nn.functional.cross_entropy(logits_of(model, point), y, reduction="sum")
-        slope = torch.autograd.grad(loss, point, allow_unused=True)[0] if loss.requires_grad else None
+        slope = (
+            torch.autograd.grad(loss, point, allow_unused=True)[0] if loss.requires_grad else None
+        )
     if slope is None:
         dead = 1.0
     else:
@@ -54,7 +67,8 @@ def gradient(model: Model, x: Tensor, y: Tensor) -> Check:
         dead = float(((flat == 0).all(1) | ~torch.isfinite(flat).all(1)).float().mean())
     words = (
         "Every input has a finite gradient that is not zero.",
-        f"{dead:.1%} of the inputs have a gradient that is zero, not finite or missing: the attack is blind there. Look for "
+        f"{dead:.1%} of the inputs have a gradient that is zero, not finite or missing: the "
+        f"attack is blind there. Look for "
         "saturation, rounding or a detach in the model.",
     )
     return judge("gradient", dead, 0.0, passed=dead == 0, words=words, source="Carlini et al. 2019")
@@ -67,7 +81,16 @@ def chance(wrong: Tensor, y: Tensor) -> Check:
     level = majority + 2 * (majority * (1 - majority) / len(y)) ** 0.5
     words = (
         f"Clean accuracy {accuracy:.1%} is above chance ({majority:.1%}).",
-        f"Clean accuracy {accuracy:.1%} is no better than always naming the commonest class ({majority:.1%}, two "
-        f"standard errors above: {level:.1%}): check weights, preprocessing and the order of the classes.",
+        f"Clean accuracy {accuracy:.1%} is no better than always naming the commonest class "
+        f"({majority:.1%}, two "
+        f"standard errors above: {level:.1%}): check weights, preprocessing and the order of the "
+        f"classes.",
     )
-    return judge("chance", accuracy, level, passed=accuracy > level, words=words, source="Carlini et al. 2019")
+    return judge(
+        "chance",
+        accuracy,
+        level,
+        passed=accuracy > level,
+        words=words,
+        source="Carlini et al. 2019",
+    )

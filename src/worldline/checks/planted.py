@@ -32,7 +32,8 @@ class Planted:
     """What the self-test found.
 
     Attributes:
-        found: (N,) whether the attack found an adversarial input; False where none could be planted.
+        found: (N,) whether the attack found an adversarial input; False where none could be
+            planted.
         planted: (N,) whether one could be planted.
         random: (N,) whether random points of the ball, ``trials`` of them, found one.
         trials: random points tried for each sample.
@@ -63,19 +64,23 @@ def plant_and_attack(
     seed: int = 0,
     tick: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Planted:
-    """The binarisation test of Zimmermann et al. (2022): a problem in which an adversarial example surely exists.
+    """The binarisation test of Zimmermann et al. (2022): a problem in which an adversarial example
+    surely exists.
 
-    For each sample: ``inner`` random points within 0.95 ε are class 0, one random point on the surface of the ball (for
-    L∞ a corner) is class 1, and a logistic readout of the frozen model's features tells them apart; features that are
-    asleep at three quarters of the inner points are not read, as no gradient leads to what only the planted point wakes.
-    The decision boundary lies three quarters of the way from the highest inner point to the planted one (nearer is
-    harder). The sample is class 0, and within ε is a point of class 1. An attack that works finds one. Hardness is
+    For each sample: ``inner`` random points within 0.95 ε are class 0, one random point on the
+        surface of the ball (for
+    L∞ a corner) is class 1, and a logistic readout of the frozen model's features tells them apart;
+    features that are asleep at three quarters of the inner points are not read, as no gradient
+    leads to what only the planted point wakes. The decision boundary lies three quarters of the way
+    from the highest inner point to the planted one (nearer is harder). The sample is class 0, and
+    within ε is a point of class 1. An attack that works finds one. Hardness is
     controlled by points drawn at random from the ball: if they find one too, the test is too easy.
 
     Args:
         model: its features stay as they are; only the readout is new.
         x: (N, …) inputs inside the bounds.
-        attack: any ``attack(model, x, y)``; it is given the readout as a model with two classes, one sample at a time.
+        attack: any ``attack(model, x, y)``; it is given the readout as a model with two classes,
+            one sample at a time.
         epsilon, norm, bounds: the threat model that the attack was made for.
         samples: use at most so many.
         inner: points of class 0 for each sample; more make the test harder.
@@ -85,14 +90,15 @@ def plant_and_attack(
         tick: called with samples done and in all.
 
     Returns:
-        A :class:`Planted`. Its check passes from a success rate of 95 %; below, the attack misses what is there, whatever
-        it says about the model. It does not apply where in under half of the samples an example could be planted, or where
-        random points succeed in over half.
+        A :class:`Planted`. Its check passes from a success rate of 95 %; below, the attack misses
+        what is there, whatever it says about the model. It does not apply where in under half of
+        the samples an example could be planted, or where random points succeed in over half.
 
     Raises:
         UsageError: no samples or points. LayerError: no such layer.
 
-    Cost: for each sample a forward pass of ``inner`` + ``trials`` points, a logistic regression and an attack on a batch
+    Cost: for each sample a forward pass of ``inner`` + ``trials`` points, a logistic regression and
+        an attack on a batch
     of one. The model is left as it was.
 
     >>> import torch, worldline as wl
@@ -102,7 +108,9 @@ def plant_and_attack(
     torch.Size([4])
     """
     if min(samples, inner, trials, len(x)) < 1:
-        raise UsageError(f"samples, inner and trials must be at least 1; got {samples}, {inner}, {trials}.")
+        raise UsageError(
+            f"samples, inner and trials must be at least 1; got {samples}, {inner}, {trials}."
+        )
     x = x[:samples]
     generator = torch.Generator().manual_seed(seed)
     chosen = one_layer(model, x, layer)
@@ -114,7 +122,9 @@ def plant_and_attack(
             results.append(_one(model, chosen, x[number : number + 1], attack, draw, inner, trials))
     tick(len(x), len(x))
     planted, found, lucky = (torch.tensor(column) for column in zip(*results, strict=True))
-    return Planted(found, planted, lucky, trials, chosen.name, _verdict(planted, found, lucky, trials, len(x)))
+    return Planted(
+        found, planted, lucky, trials, chosen.name, _verdict(planted, found, lucky, trials, len(x))
+    )
 
 
 @dataclass(frozen=True)
@@ -126,10 +136,14 @@ class _Ball:
 
     def within(self, x: Tensor, count: int, share: float) -> Tensor:
         many = x.expand(count, *x.shape[1:])
-        return (many + named_norm(self.norm).random(many, share * self.epsilon, self.generator)).clamp(*self.bounds)
+        return (
+            many + named_norm(self.norm).random(many, share * self.epsilon, self.generator)
+        ).clamp(*self.bounds)
 
     def surface(self, x: Tensor) -> Tensor:
-        """For L∞ a corner of the ball inside the bounds, so that the planted point lies as far out as it can."""
+        """For L∞ a corner of the ball inside the bounds, so that the planted point lies as far out
+        as it can.
+        """
         if self.norm == "linf":
             side = torch.randint(0, 2, x.shape, generator=self.generator).to(x) * 2 - 1
             return (x + self.epsilon * side).clamp(*self.bounds)
@@ -140,8 +154,12 @@ class _Ball:
 def _one(
     model: Model, layer: Layer, x: Tensor, attack: Attack, draw: _Ball, inner: int, trials: int
 ) -> tuple[bool, bool, bool]:
-    """Whether an example could be planted, whether the attack found one, whether random points did."""
-    points = torch.cat([x, draw.within(x, inner, INNER), draw.surface(x), draw.within(x, trials, 1.0)])
+    """Whether an example could be planted, whether the attack found one, whether random points
+    did.
+    """
+    points = torch.cat(
+        [x, draw.within(x, inner, INNER), draw.surface(x), draw.within(x, trials, 1.0)]
+    )
     features = _features(model, layer, points)
     readout = _fit(features[: inner + 2])
     if readout is None:
@@ -153,7 +171,9 @@ def _one(
     twin = adversarial_twin(attack, planted, x, label)
     with torch.no_grad():
         found = int(planted(twin).argmax(1)) == 1
-    inside = float(named_norm(draw.norm).size(twin - x)) <= draw.epsilon + 1e-5 * (draw.bounds[1] - draw.bounds[0])
+    inside = float(named_norm(draw.norm).size(twin - x)) <= draw.epsilon + 1e-5 * (
+        draw.bounds[1] - draw.bounds[0]
+    )
     return True, found and inside, lucky
 
 
@@ -163,7 +183,9 @@ def _features(model: Model, layer: Layer, x: Tensor) -> Tensor:
 
 
 def _fit(features: Tensor) -> tuple[Tensor, Tensor] | None:
-    """A readout that is positive for the last row alone, as little as can be; None where none is found."""
+    """A readout that is positive for the last row alone, as little as can be; None where none is
+    found.
+    """
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  (a second of import time)
 
     inside = features[:-1]
@@ -190,7 +212,9 @@ def _fit(features: Tensor) -> tuple[Tensor, Tensor] | None:
 
 
 class _Readout(nn.Module):
-    """Two logits from the features of one layer; the model underneath stays a module, so that it is guarded too."""
+    """Two logits from the features of one layer; the model underneath stays a module, so that it is
+    guarded too.
+    """
 
     def __init__(self, model: Model, layer: Layer, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
@@ -206,14 +230,24 @@ class _Readout(nn.Module):
 def _verdict(planted: Tensor, found: Tensor, lucky: Tensor, trials: int, samples: int) -> Check:
     count = int(planted.sum())
     if 2 * count < samples:
-        return skip(NAME, f"An adversarial example could be planted in {count} of {samples} samples only.", SOURCE)
+        return skip(
+            NAME,
+            f"An adversarial example could be planted in {count} of {samples} samples only.",
+            SOURCE,
+        )
     rate, luck = int(found.sum()) / count, int(lucky.sum()) / count
     if luck > EASY:
-        why = f"The planted examples are too easy: {trials} random points find one in {luck:.0%} of the samples. Plant with more points."
+        why = (
+            f"The planted examples are too easy: {trials} random points find one in {luck:.0%} "
+            f"of the samples. Plant with more points."
+        )
         return skip(NAME, why, SOURCE)
     words = (
-        f"The attack finds {rate:.1%} of {count} planted adversarial examples; {trials} random points find {luck:.1%}.",
-        f"The attack finds only {rate:.1%} of {count} adversarial examples that are there by construction ({trials} random points "
-        f"find {luck:.1%}): it would miss real ones too. Use more steps, another loss, or attack through the defence.",
+        f"The attack finds {rate:.1%} of {count} planted adversarial examples; {trials} random "
+        f"points find {luck:.1%}.",
+        f"The attack finds only {rate:.1%} of {count} adversarial examples that are there by "
+        f"construction ({trials} random points "
+        f"find {luck:.1%}): it would miss real ones too. Use more steps, another loss, or attack "
+        f"through the defence.",
     )
     return judge(NAME, rate, FOUND, passed=rate >= FOUND, words=words, source=SOURCE)

@@ -14,7 +14,8 @@ WIDTH, MOST_STEPS, BATCH = 128, 600, 64
 
 
 def fit_standin(model: Model, x: Tensor, *, seed: int = 0) -> nn.Module:
-    """A perceptron with one hidden layer that imitates the model's answers (Papernot et al. 2017), in seconds.
+    """A perceptron with one hidden layer that imitates the model's answers (Papernot et al. 2017),
+    in seconds.
 
     Args:
         model: only asked for its predictions.
@@ -33,7 +34,9 @@ def fit_standin(model: Model, x: Tensor, *, seed: int = 0) -> nn.Module:
     middle, scale = inputs.mean(0), inputs.std().clamp_min(1e-6)
     with torch.random.fork_rng(devices=[]), torch.enable_grad():
         torch.manual_seed(seed)
-        body = nn.Sequential(nn.Linear(inputs.shape[1], WIDTH), nn.ReLU(), nn.Linear(WIDTH, classes)).to(x.device)
+        body = nn.Sequential(
+            nn.Linear(inputs.shape[1], WIDTH), nn.ReLU(), nn.Linear(WIDTH, classes)
+        ).to(x.device)
         optimizer = torch.optim.Adam(body.parameters(), lr=2e-3)
         for _ in range(MOST_STEPS):
             rows = torch.randint(len(x), (BATCH,)).to(x.device)

@@ -14,12 +14,23 @@ __all__ = ["complexity"]
 @click.command(short_help="How complex models are, and how fragile, before anyone attacks.")
 @click.argument("models", nargs=-1, metavar="MODEL...")
 @click.option(
-    "--config", "config_file", metavar="FILE", help="TOML with a [complexity] table; options given here win over it."
+    "--config",
+    "config_file",
+    metavar="FILE",
+    help="TOML with a [complexity] table; options given here win over it.",
 )
 @click.option("--data", help="'digits', or an .npz with x and y.  [default: digits]")
 @click.option("--bounds", metavar="LOW,HIGH", help="Legal range of the inputs.  [default: 0,1]")
-@click.option("--sigma", metavar="NUMBER", help="Size of the noise twins in the inputs' units.  [default: 0.1]")
-@click.option("--eps", metavar="NUMBER", help="Also follow adversarial twins of this radius.  [default: none are made]")
+@click.option(
+    "--sigma",
+    metavar="NUMBER",
+    help="Size of the noise twins in the inputs' units.  [default: 0.1]",
+)
+@click.option(
+    "--eps",
+    metavar="NUMBER",
+    help="Also follow adversarial twins of this radius.  [default: none are made]",
+)
 @click.option("--norm", help="With --eps: linf or l2.  [default: linf]")
 @click.option("--steps", type=int, help="With --eps: steps of PGD.  [default: 20]")
 @click.option("--layers", multiple=True, metavar="GLOB", help="Layers to follow; repeat for more.")
@@ -31,7 +42,8 @@ __all__ = ["complexity"]
 def complexity(**options: Any) -> None:
     """Measure models layer by layer, in nats of rapidity, and rank them by how fragile they seem.
 
-    MODEL is a name of the zoo (cnn; cnn@1 for another seed), or your own as in worldline compare. Nothing is attacked without --eps.
+    MODEL is a name of the zoo (cnn; cnn@1 for another seed), or your own as in worldline compare.
+    Nothing is attacked without --eps.
     """
     carry_out("complexity", _configure, options, _complexity_lines)
 
@@ -75,7 +87,17 @@ def _ranking_table(summary: dict[str, Any]) -> None:
 
 
 def _layer_table(document: dict[str, Any]) -> None:
-    heads = ("#", "layer", "width", "φ noise", "boost", "untrained", "φ strangers", "boost", "dimension")
+    heads = (
+        "#",
+        "layer",
+        "width",
+        "φ noise",
+        "boost",
+        "untrained",
+        "φ strangers",
+        "boost",
+        "dimension",
+    )
     table = new_table(f"{document['model']}: median rapidity φ and boost by layer, in nats", heads)
     for layer in document["layers"]:
         boosts = [layer["boost"].get(kind, {}).get("median") for kind in ("noise", "strangers")]

@@ -24,24 +24,34 @@ MARKS = {"passed": "passed", "warned": "WARNS", "not applicable": "–"}
 @click.command(short_help="Can this model be traced, and is its evaluation one to believe?")
 @click.argument("named", required=False, metavar="[MODEL]")
 @click.option(
-    "--config", "config_file", metavar="FILE", help="TOML with a [doctor] table; options given here win over it."
+    "--config",
+    "config_file",
+    metavar="FILE",
+    help="TOML with a [doctor] table; options given here win over it.",
 )
 @model_options
 @data_options
 @click.option(
-    "--eps", metavar="NUMBER", help="Radius of the attack in the inputs' units; 8/255 works.  [default: 0.15]"
+    "--eps",
+    metavar="NUMBER",
+    help="Radius of the attack in the inputs' units; 8/255 works.  [default: 0.15]",
 )
 @click.option("--norm", help="linf or l2.  [default: linf]")
 @click.option(
     "--attack",
-    help="strong (APGD, then targeted APGD), pgd, fgsm, or package.module:callable(model, x, y).  [default: strong]",
+    help="strong (APGD, then targeted APGD), pgd, fgsm, or package.module:callable(model, x, y).  "
+    "[default: strong]",
 )
 @click.option("--steps", type=int, help="Gradient steps.  [default: 40]")
 @click.option(
-    "--attack-selftest", is_flag=True, help="Plant adversarial examples, and see whether the attack finds them."
+    "--attack-selftest",
+    is_flag=True,
+    help="Plant adversarial examples, and see whether the attack finds them.",
 )
 @click.option(
-    "--thorough", is_flag=True, help="Also APGD (CE, DLR), Square Attack, and AutoAttack if installed; minutes."
+    "--thorough",
+    is_flag=True,
+    help="Also APGD (CE, DLR), Square Attack, and AutoAttack if installed; minutes.",
 )
 @click.option("--samples", type=int, help="Use at most so many samples.  [default: 1000]")
 @click.option("--strict", is_flag=True, help="Exit with 4 if a check warns.")
@@ -55,7 +65,9 @@ def doctor(named: str | None, strict: bool, **options: Any) -> None:
         if options["model"] is not None:
             raise click.UsageError("Name the model once: as MODEL or as --model.")
         options["model"] = named
-    summary = carry_out("doctor", lambda own: read_config("DoctorConfig", own), options, _doctor_lines)
+    summary = carry_out(
+        "doctor", lambda own: read_config("DoctorConfig", own), options, _doctor_lines
+    )
     if strict and not summary["trustworthy"]:
         raise SystemExit(4)
 
@@ -65,20 +77,28 @@ def _doctor_lines(summary: dict[str, Any]) -> None:
 
     table = new_table("Checks", ("check", "about", "value", "threshold", "status"))
     for check in summary["checks"]:
-        numbers = ("–" if check[key] is None else f"{check[key]:.3g}" for key in ("value", "threshold"))
+        numbers = (
+            "–" if check[key] is None else f"{check[key]:.3g}" for key in ("value", "threshold")
+        )
         table.add_row(check["name"], check["about"], *numbers, MARKS[check["status"]])
     print_table(table)
-    table = new_table("Worst case over attacks, an upper bound on robustness", ("attack", "accuracy", "95% interval"))
+    table = new_table(
+        "Worst case over attacks, an upper bound on robustness",
+        ("attack", "accuracy", "95% interval"),
+    )
     for row in summary["worst_case"]:
         low, high = row["interval"]
         table.add_row(row["attack"], f"{row['accuracy']:.1%}", f"{low:.1%} to {high:.1%}")
     print_table(table)
     curve = summary["curve"]
     table = new_table(
-        f"Accuracy by ε under {curve['attack']} ({curve['samples']} samples)", ("ε", "accuracy", "under noise")
+        f"Accuracy by ε under {curve['attack']} ({curve['samples']} samples)",
+        ("ε", "accuracy", "under noise"),
     )
     for point in curve["points"]:
-        table.add_row(f"{point['epsilon']:.3g}", f"{point['accuracy']:.1%}", f"{point['noise_accuracy']:.1%}")
+        table.add_row(
+            f"{point['epsilon']:.3g}", f"{point['accuracy']:.1%}", f"{point['noise_accuracy']:.1%}"
+        )
     print_table(table)
     click.echo()
     for sentence in doctor_findings(summary):

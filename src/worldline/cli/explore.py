@@ -29,10 +29,14 @@ __all__ = ["explore"]
 @model_options
 @data_options
 @click.option(
-    "--eps", metavar="NUMBER", help="Radius of the attack in the inputs' units; 8/255 works.  [default: 0.15]"
+    "--eps",
+    metavar="NUMBER",
+    help="Radius of the attack in the inputs' units; 8/255 works.  [default: 0.15]",
 )
 @click.option("--norm", help="linf or l2.  [default: linf]")
-@click.option("--attack", help="pgd, fgsm, or package.module:callable(model, x, y).  [default: pgd]")
+@click.option(
+    "--attack", help="pgd, fgsm, or package.module:callable(model, x, y).  [default: pgd]"
+)
 @click.option("--steps", type=int, help="Steps of PGD.  [default: 40]")
 @click.option(
     "--layers",
@@ -42,15 +46,22 @@ __all__ = ["explore"]
 )
 @click.option("--frame", help="raw, centered or whitened.  [default: centered]")
 @click.option(
-    "--tokens", help="For layers of tokens: flatten, cls, mean or token (each by itself).  [default: flatten]"
+    "--tokens",
+    help="For layers of tokens: flatten, cls, mean or token (each by itself).  [default: flatten]",
 )
-@click.option("--memory", metavar="SIZE", help="Trace within it, over the model: 2GB, 500MB.  [default: no limit]")
+@click.option(
+    "--memory",
+    metavar="SIZE",
+    help="Trace within it, over the model: 2GB, 500MB.  [default: no limit]",
+)
 @click.option("--samples", type=int, help="Attack at most so many samples.  [default: 1000]")
 @click.option("--strict", is_flag=True, help="Exit with 4 if a check of the evaluation warns.")
 @run_options
 def explore(strict: bool, **options: Any) -> None:
     """Attack a model, follow the twins through its layers, and write a report."""
-    summary = carry_out("explore", lambda own: read_config("ExploreConfig", own), options, _explore_lines)
+    summary = carry_out(
+        "explore", lambda own: read_config("ExploreConfig", own), options, _explore_lines
+    )
     if strict and not summary["trustworthy"]:
         raise SystemExit(4)
 
@@ -70,20 +81,39 @@ def _explore_lines(summary: dict[str, Any]) -> None:
 
 
 def _layer_table(summary: dict[str, Any]) -> None:
-    title = f"Median rapidity φ by layer ({summary['fooled']:,} fooled samples, {summary['frame']} frame)"
+    title = (
+        f"Median rapidity φ by layer ({summary['fooled']:,} fooled samples, "
+        f"{summary['frame']} frame)"
+    )
     heads = (
-        *("#", "layer", "width", "adv–\nclean", "noise–\nclean", "adv–\ntrue", "adv–\nwrong", "changed\nsides"),
+        *(
+            "#",
+            "layer",
+            "width",
+            "adv–\nclean",
+            "noise–\nclean",
+            "adv–\ntrue",
+            "adv–\nwrong",
+            "changed\nsides",
+        ),
         "excess\nboost",
     )
     table = new_table(title, heads)
     for layer in summary["layers"]:
         rapidity = [
             _number(layer["rapidity"][name])
-            for name in ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wrong")
+            for name in (
+                "adversarial_clean",
+                "noise_clean",
+                "adversarial_true",
+                "adversarial_wrong",
+            )
         ]
         share = "–" if layer["swapped_share"] is None else f"{layer['swapped_share']:.0%}"
         boost = _number(layer["excess_boost"]) if layer["excess_boost"] else "–"
-        table.add_row(str(layer["index"]), layer["name"], f"{layer['width']:,}", *rapidity, share, boost)
+        table.add_row(
+            str(layer["index"]), layer["name"], f"{layer['width']:,}", *rapidity, share, boost
+        )
     print_table(table)
 
 

@@ -19,19 +19,32 @@ __all__ = ["report"]
     "others",
     multiple=True,
     metavar="OTHER",
-    help="A further run on the same page: explorations become models to choose from, others sections. Repeat for more.",
+    help="A further run on the same page: explorations become models to choose from, others "
+    "sections. Repeat for more.",
 )
-@click.option("--format", "formats", default="html", show_default=True, help="html,png,svg,md,json: one or several.")
-@click.option("--serve", is_flag=True, help="Show the page at an address of this machine only, until Ctrl-C.")
+@click.option(
+    "--format",
+    "formats",
+    default="html",
+    show_default=True,
+    help="html,png,svg,md,json: one or several.",
+)
+@click.option(
+    "--serve", is_flag=True, help="Show the page at an address of this machine only, until Ctrl-C."
+)
 @click.option("--port", type=int, help="Of --serve.  [default: any free one]")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
-def report(run: str, others: tuple[str, ...], formats: str, serve: bool, port: int | None, debug: bool) -> None:
+def report(
+    run: str, others: tuple[str, ...], formats: str, serve: bool, port: int | None, debug: bool
+) -> None:
     """Render the report of a finished RUN folder again."""
     with exit_codes(debug):
         if port is not None and not serve:
             raise UsageError("--port is the port of --serve; give --serve too.")
         if serve and formats != "html":
-            raise UsageError(f"--serve shows the html page and writes nothing; leave out --format {formats}.")
+            raise UsageError(
+                f"--serve shows the html page and writes nothing; leave out --format {formats}."
+            )
         from worldline import report as reports
         from worldline import runs
 

@@ -34,10 +34,21 @@ Tick = Callable[[str, int, int], None]
 RUN_OPTIONS = (
     click.option("--seed", type=int, help="Seed of everything random.  [default: 0]"),
     click.option(
-        "--out", metavar="FOLDER", help="Folder of the run; must not exist.  [default: the next free one in runs/]"
+        "--out",
+        metavar="FOLDER",
+        help="Folder of the run; must not exist.  [default: the next free one in runs/]",
     ),
-    click.option("--resume", is_flag=True, help="Continue the run in --out, if it has this very configuration."),
-    click.option("--json", "as_json", is_flag=True, help="Print the summary as one JSON document, and nothing else."),
+    click.option(
+        "--resume",
+        is_flag=True,
+        help="Continue the run in --out, if it has this very configuration.",
+    ),
+    click.option(
+        "--json",
+        "as_json",
+        is_flag=True,
+        help="Print the summary as one JSON document, and nothing else.",
+    ),
     click.option("--quiet", is_flag=True, help="Print nothing but errors."),
     click.option("--debug", is_flag=True, help="Show the traceback of an error."),
 )
@@ -46,10 +57,13 @@ RUN_OPTIONS = (
 MODEL_OPTIONS = (
     click.option(
         "--model",
-        help="Zoo name, package.module:factory, file.py:factory, model.pt2, model.onnx or hf:FOLDER.  [default: cnn]",
+        help="Zoo name, package.module:factory, file.py:factory, model.pt2, model.onnx or "
+        "hf:FOLDER.  [default: cnn]",
     ),
     click.option(
-        "--weights", metavar="FILE", help="State dict for a factory's model: .safetensors, or .pt (weights only)."
+        "--weights",
+        metavar="FILE",
+        help="State dict for a factory's model: .safetensors, or .pt (weights only).",
     ),
 )
 DATA_OPTIONS = (
@@ -60,10 +74,14 @@ DATA_OPTIONS = (
     ),
     click.option(
         "--data",
-        help="'digits', an .npz with x and y, a folder of pictures by class, or file.py:factory of a Dataset.  [default: digits]",
+        help="'digits', an .npz with x and y, a folder of pictures by class, or file.py:factory "
+        "of a Dataset.  [default: digits]",
     ),
     click.option(
-        "--image-size", type=int, metavar="N", help="Resize a folder's pictures to N pixels and cut out the centre."
+        "--image-size",
+        type=int,
+        metavar="N",
+        help="Resize a folder's pictures to N pixels and cut out the centre.",
     ),
     click.option("--bounds", metavar="LOW,HIGH", help="Legal range of the inputs.  [default: 0,1]"),
     click.option("--batch-size", type=int, help="Inputs in one pass.  [default: 256]"),
@@ -86,7 +104,9 @@ def data_options(command: Callable[..., None]) -> Callable[..., None]:
     return _with(DATA_OPTIONS, command)
 
 
-def _with(options: tuple[Callable[..., Any], ...], command: Callable[..., None]) -> Callable[..., None]:
+def _with(
+    options: tuple[Callable[..., Any], ...], command: Callable[..., None]
+) -> Callable[..., None]:
     for option in reversed(options):
         command = option(command)
     return command
@@ -99,7 +119,8 @@ def exit_codes(debug: bool) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         click.echo(
-            "Interrupted. What was finished is kept; the same command with --out FOLDER --resume goes on.",
+            "Interrupted. What was finished is kept; the same command with --out FOLDER --resume "
+            "goes on.",
             err=True,
         )
         raise SystemExit(130) from None
@@ -110,7 +131,8 @@ def exit_codes(debug: bool) -> Iterator[None]:
         raise SystemExit(3 if isinstance(error, InputError) else 2) from None
     except SystemExit as error:
         click.echo(
-            f"worldline: code that was loaded ended the program (SystemExit: {error.code}). Keep sys.exit out of what is imported "
+            f"worldline: code that was loaded ended the program (SystemExit: {error.code}). Keep "
+            f"sys.exit out of what is imported "
             "and called.",
             err=True,
         )
@@ -119,7 +141,8 @@ def exit_codes(debug: bool) -> Iterator[None]:
         if debug:
             raise
         click.echo(
-            f"worldline: internal failure, {type(error).__name__}: {error} (--debug shows the traceback; please report it).",
+            f"worldline: internal failure, {type(error).__name__}: {error} (--debug shows the "
+            f"traceback; please report it).",
             err=True,
         )
         raise SystemExit(1) from None
@@ -132,7 +155,12 @@ def progress(*, hidden: bool) -> Iterator[Tick]:
     from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
     console = Console(stderr=True)
-    columns = (TextColumn("{task.description:32}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        TextColumn("{task.description:32}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, disable=hidden or not console.is_terminal) as bars:
         tasks: dict[str, Any] = {}
 
@@ -162,7 +190,9 @@ def carry_out(
         The summary document, after everything is stored and printed.
     """
     own = dict(options)
-    out, resume, as_json, quiet, debug = (own.pop(name) for name in ("out", "resume", "as_json", "quiet", "debug"))
+    out, resume, as_json, quiet, debug = (
+        own.pop(name) for name in ("out", "resume", "as_json", "quiet", "debug")
+    )
     with exit_codes(debug):
         from worldline import report, runs
 
@@ -170,14 +200,18 @@ def carry_out(
         if resume and out is None:
             raise UsageError("--resume continues the run in --out; name that folder with --out.")
         with progress(hidden=quiet or as_json) as tick:
-            run: RunFolder = getattr(runs, command)(config, Path(out) if out else None, resume=resume, tick=tick)
+            run: RunFolder = getattr(runs, command)(
+                config, Path(out) if out else None, resume=resume, tick=tick
+            )
             tick("Writing the report", 0, 1)
             report.write_report(run)
             tick("Writing the report", 1, 1)
         summary = run.read_json("summary.json")
         place = run.path / summary["report"]
         if as_json:
-            click.echo(json.dumps({**summary, "report": str(place)}, ensure_ascii=False, allow_nan=False))
+            click.echo(
+                json.dumps({**summary, "report": str(place)}, ensure_ascii=False, allow_nan=False)
+            )
         elif not quiet:
             tell(summary)
             click.echo(f"Report: {place}")
@@ -185,11 +219,17 @@ def carry_out(
 
 
 def read_config(kind: str, options: dict[str, Any]) -> Any:
-    """A configuration of :mod:`worldline.runs` from ``--config``, if given, and the options, which win over it."""
+    """A configuration of :mod:`worldline.runs` from ``--config``, if given, and the options, which
+    win over it.
+    """
     from worldline import runs
 
     config: Any = getattr(runs, kind)
-    given = {name: value for name, value in options.items() if value is not None and value is not False and value != ()}
+    given = {
+        name: value
+        for name, value in options.items()
+        if value is not None and value is not False and value != ()
+    }
     file = given.pop("config_file", None)
     if "bounds" in given:
         given["bounds"] = runs.parse_bounds(given["bounds"])
@@ -203,7 +243,17 @@ def new_table(title: str, heads: tuple[str, ...]) -> Table:
 
     table = Table(title=title, title_justify="left", box=box.SIMPLE_HEAD, padding=(0, 1, 0, 0))
     for head in heads:
-        words = head in ("attack", "check", "layer", "experiment", "model", "quantity", "source", "status", "unit")
+        words = head in (
+            "attack",
+            "check",
+            "layer",
+            "experiment",
+            "model",
+            "quantity",
+            "source",
+            "status",
+            "unit",
+        )
         table.add_column(head, justify="left" if words else "right", overflow="fold")
     return table
 

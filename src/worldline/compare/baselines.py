@@ -29,11 +29,14 @@ class Baselines:
 
     Attributes:
         names: the models that answered.
-        gradient_cosine: (M, M) mean cosine of the input gradients of the loss; None where no two models have gradients.
+        gradient_cosine: (M, M) mean cosine of the input gradients of the loss; None where no two
+            models have gradients.
         gradient_norm: (M,) mean norm of the input gradient; None likewise.
-        feature_cka: (M, M) unbiased linear CKA of the penultimate features; None where no two models can be traced.
+        feature_cka: (M, M) unbiased linear CKA of the penultimate features; None where no two
+            models can be traced.
         logit_cka: (M, M) the same of the logits.
-        cca_information: (M, M) nats that the logits share beyond independent ones; ∞ on the diagonal.
+        cca_information: (M, M) nats that the logits share beyond independent ones; ∞ on the
+            diagonal.
         agreement: (M, M) share of samples that both put into the same class.
         accuracy: (M,); None without labels.
         layers: for each model, the layer behind ``feature_cka``; None for a black box.
@@ -54,7 +57,9 @@ class Baselines:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one model showed: classes (N,), whitened logits (N, K−1), Gram batches of logits and features, gradients (N, D)."""
+    """What one model showed: classes (N,), whitened logits (N, K−1), Gram batches of logits and
+    features, gradients (N, D).
+    """
 
     classes: Tensor
     whitened: Tensor
@@ -74,24 +79,29 @@ def baselines(
     batch_size: int = 600,
     tick: Tick = lambda _stage, _done, _total: None,
 ) -> Baselines:
-    """Input-gradient cosine and norm, CKA, CCA information, agreement and accuracy of all pairs of models.
+    """Input-gradient cosine and norm, CKA, CCA information, agreement and accuracy of all pairs of
+    models.
 
     Args:
         models: as for :func:`predict`; each is loaded once.
         x: (N, …) inputs inside the bounds, at least 30.
-        y: (N,) labels for gradients and accuracy; without them, gradients are of the model's own class.
+        y: (N,) labels for gradients and accuracy; without them, gradients are of the model's own
+            class.
         bounds, classes, batch_size, tick: as for :func:`predict`.
 
     Returns:
         :class:`Baselines`.
 
     Raises:
-        UsageError, ShapeError, BoundsError, LabelError: input that cannot be used. ModelError: different numbers of classes,
+        UsageError, ShapeError, BoundsError, LabelError: input that cannot be used. ModelError:
+            different numbers of classes,
         or fewer than two models left.
 
-    Cost: for each model three forward and one backward pass; memory for each N·D gradients and N·100 Gram entries. Sources:
-    Demontis et al., arXiv:1809.02861 (gradients); Kornblith et al., arXiv:1905.00414, and Nguyen et al., arXiv:2010.15327 (CKA);
-    Wiedeman and Wang, arXiv:2108.12492 (linear correlation of features).
+    Cost: for each model three forward and one backward pass; memory for each N·D gradients and
+        N·100 Gram entries. Sources:
+    Demontis et al., arXiv:1809.02861 (gradients); Kornblith et al., arXiv:1905.00414, and Nguyen et
+    al., arXiv:2010.15327 (CKA); Wiedeman and Wang, arXiv:2108.12492 (linear correlation of
+    features).
 
     >>> import torch, worldline as wl
     >>> _ = torch.manual_seed(0)
@@ -138,15 +148,21 @@ def baselines(
 def _look(model: Model, answers: Answers, x: Tensor, y: Tensor | None, batch_size: int) -> _Seen:
     logits = answers(x, batch_size)
     layer = _penultimate(model, x)
-    features = collect(model, x, [layer], batch_size=batch_size)[layer] if layer is not None else None
+    features = (
+        collect(model, x, [layer], batch_size=batch_size)[layer] if layer is not None else None
+    )
     labels = logits.argmax(1).to(x.device) if y is None else y
     return _Seen(
         classes=logits.argmax(1),
-        whitened=whiten(logits[:, :-1], shrink=False),  # centred: the last class follows from the others
+        whitened=whiten(
+            logits[:, :-1], shrink=False
+        ),  # centred: the last class follows from the others
         logit_grams=_grams(logits),
         feature_grams=None if features is None else _grams(features),
         layer=layer,
-        gradients=_input_gradients(model, x, labels, batch_size) if answers.kind != "labels" else None,
+        gradients=_input_gradients(model, x, labels, batch_size)
+        if answers.kind != "labels"
+        else None,
     )
 
 
@@ -165,13 +181,17 @@ def _penultimate(model: Model, x: Tensor) -> str | None:
 
 
 def _input_gradients(model: Model, x: Tensor, y: Tensor, batch_size: int) -> Tensor | None:
-    """(N, D) gradients of the cross-entropy by the inputs, on the CPU; None where there are none."""
+    """(N, D) gradients of the cross-entropy by the inputs, on the CPU; None where there are
+    none.
+    """
     parts = []
     with untouched(model), torch.enable_grad():
         for inputs, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
             point = inputs.detach().clone().requires_grad_(True)
             try:
-                loss = torch.nn.functional.cross_entropy(logits_of(model, point), labels, reduction="sum")
+                loss = torch.nn.functional.cross_entropy(
+                    logits_of(model, point), labels, reduction="sum"
+                )
                 found = torch.autograd.grad(loss, point)[0]
             except (RuntimeError, ModelError):  # not differentiable, or labels
                 return None
@@ -185,7 +205,10 @@ def _gradients(every: list[_Seen]) -> tuple[Tensor, Tensor] | None:
         return None
     shape = next(it.gradients for it in every if it.gradients is not None)
     rows = torch.stack(
-        [it.gradients if it.gradients is not None else torch.full_like(shape, torch.nan) for it in every]
+        [
+            it.gradients if it.gradients is not None else torch.full_like(shape, torch.nan)
+            for it in every
+        ]
     )
     size = rows.norm(dim=-1)
     flat = (rows / size.clamp(min=1e-30)[..., None]).flatten(1)

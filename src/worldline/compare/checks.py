@@ -29,13 +29,16 @@ FEWEST = 30
 def check_models(models: Models, *, fewest: int = 2) -> None:
     """Refuse what is no mapping of names to models, and too few of them."""
     if not isinstance(models, Mapping) or not all(isinstance(name, str) for name in models):
-        raise UsageError(f"models must be a mapping of names to models; got {type(models).__name__}.")
+        raise UsageError(
+            f"models must be a mapping of names to models; got {type(models).__name__}."
+        )
     if len(models) < fewest:
         raise UsageError(f"At least {fewest} models are needed; got {', '.join(models) or 'none'}.")
     for name, entry in models.items():
         if not callable(entry) and not isinstance(entry, Loader):
             raise UsageError(
-                f"Model {name!r} must be callable, or a wl.compare.Loader of something callable; got "
+                f"Model {name!r} must be callable, or a wl.compare.Loader of something callable; "
+                f"got "
                 f"{type(entry).__name__}."
             )
 
@@ -45,7 +48,8 @@ def check_samples(x: Tensor, bounds: tuple[float, float], *, fewest: int = FEWES
     check_inputs(x, bounds)
     if len(x) < fewest:
         raise ShapeError(
-            f"At least {fewest} samples are needed to compare models; got {len(x)}. Fewer give a ranking by chance."
+            f"At least {fewest} samples are needed to compare models; got {len(x)}. Fewer give a "
+            f"ranking by chance."
         )
 
 
@@ -60,25 +64,31 @@ def check_constant(name: str, scores: Tensor) -> None:
     """Refuse a model that answers every input alike."""
     if float((scores - scores[:1]).abs().max()) == 0:
         raise ModelError(
-            f"Model {name!r} gives the same answer to all {len(scores)} inputs; check its weights and preprocessing."
+            f"Model {name!r} gives the same answer to all {len(scores)} inputs; check its weights "
+            f"and preprocessing."
         )
 
 
 def check_gradient(model: Model, x: Tensor) -> None:
-    """Refuse to start a gradient attack from a model that hands no gradient on: it would stay where it began."""
+    """Refuse to start a gradient attack from a model that hands no gradient on: it would stay where
+    it began.
+    """
     with untouched(model), torch.enable_grad():
         logits = logits_of(model, x[:2].clone().requires_grad_(True))
     if not logits.requires_grad:
         raise ModelError(
-            "It hands no gradient on from its output to its input (a detach, a comparison or no_grad on the way), so no gradient attack "
+            "It hands no gradient on from its output to its input (a detach, a comparison or "
+            "no_grad on the way), so no gradient attack "
             "can start from it. It can be a target; or give an attack without gradients."
         )
 
 
 def check_label_order(classes: Mapping[str, Tensor], y: Tensor | None, count: int) -> None:
-    """Refuse models whose classes are in another order than the labels' or, without labels, than the first model's.
+    """Refuse models whose classes are in another order than the labels' or, without labels, than
+    the first model's.
 
-    Suspected where fewer than half as many answers agree as would if the classes were renamed one by one.
+    Suspected where fewer than half as many answers agree as would if the classes were renamed one
+    by one.
     """
     names = list(classes)
     goal = y.cpu() if y is not None else classes[names[0]]
@@ -92,6 +102,8 @@ def check_label_order(classes: Mapping[str, Tensor], y: Tensor | None, count: in
         if agree < 0.5 * renamed and renamed > 0.6 and len(best.unique()) == count:
             than = "the labels" if y is not None else f"model {names[0]!r}"
             raise LabelError(
-                f"Model {name!r} agrees with {than} on {agree:.0%} of the samples, and on {renamed:.0%} once its classes "
-                "are renamed: they are in another order. Put all models' outputs, and the labels, in one order."
+                f"Model {name!r} agrees with {than} on {agree:.0%} of the samples, and on "
+                f"{renamed:.0%} once its classes "
+                "are renamed: they are in another order. Put all models' outputs, and the labels, "
+                "in one order."
             )

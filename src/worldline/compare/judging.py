@@ -44,8 +44,10 @@ class Verdict:
     """One prediction against the measured transfer.
 
     Attributes:
-        within_target: mean over targets of Spearman's correlation over sources: which stand-in for *this* target?
-        double_centred: Spearman's correlation of what row and column effects leave: who shares with whom?
+        within_target: mean over targets of Spearman's correlation over sources: which stand-in for
+            *this* target?
+        double_centred: Spearman's correlation of what row and column effects leave: who shares with
+            whom?
         partial: as ``within_target``, of what the baselines leave; None without baselines.
     """
 
@@ -56,13 +58,15 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A prediction and its rivals, judged on the same measured transfer with the same resampled models.
+    """A prediction and its rivals, judged on the same measured transfer with the same resampled
+    models.
 
     Attributes:
         names: the models.
         predicted: the prediction's :class:`Verdict`.
         rivals: the same for each baseline (without ``partial``).
-        ahead: by rival, prediction minus rival, (within target, double-centred), each with its interval; p is None.
+        ahead: by rival, prediction minus rival, (within target, double-centred), each with its
+            interval; p is None.
         resamples, permutations, seed: of the intervals and of the tests.
     """
 
@@ -88,13 +92,16 @@ def judge(
 ) -> Judgement:
     """Judge a prediction of transfer against what attacks measured.
 
-    Within target t: Spearman's ρ over sources s ≠ t of predicted[s, t] and measured[s, t], averaged over t.
-    Double-centred: Spearman's ρ over all s ≠ t after row and column effects (fitted off the diagonal) are removed.
+    Within target t: Spearman's ρ over sources s ≠ t of predicted[s, t] and measured[s, t], averaged
+        over t.
+    Double-centred: Spearman's ρ over all s ≠ t after row and column effects (fitted off the
+        diagonal) are removed.
     Partial: within target, after a linear fit of the ranks on the ranks of the baselines.
 
     Args:
-        predicted, measured: (M, M), rows sources, columns targets, from :func:`predict` and :func:`measure` (their
-            ``.score`` and ``.rate``). The diagonal is left out. Other units do not matter: only ranks count.
+        predicted, measured: (M, M), rows sources, columns targets, from :func:`predict` and
+            :func:`measure` (their ``.score`` and ``.rate``). The diagonal is left out. Other units
+            do not matter: only ranks count.
         names: of the models; default: their numbers.
         baselines: name → (M, M) rival, or (M,) for a quantity of the source model.
         beyond: the baselines that the partial correlation takes out; default: all.
@@ -106,7 +113,8 @@ def judge(
     Raises:
         ShapeError: tables that do not fit. UsageError: fewer than four models.
 
-    Cost: O(resamples · M² log M) for each table. Sources: Mantel, Cancer Research 27:209 (1967); Snijders and Borgatti,
+    Cost: O(resamples · M² log M) for each table. Sources: Mantel, Cancer Research 27:209 (1967);
+        Snijders and Borgatti,
     Connections 22:161 (1999).
 
     >>> import torch, worldline as wl
@@ -165,10 +173,12 @@ def judge(
 def leave_one_group_out(
     features: Mapping[str, Tensor], measured: Float[Tensor, "M M"], groups: Sequence[str]
 ) -> Float[Tensor, "M M"]:
-    """A fitted combination of scores in which no model is judged by a fit that saw its own architecture.
+    """A fitted combination of scores in which no model is judged by a fit that saw its own
+    architecture.
 
-    For each pair of groups (g, h), rates are regressed on the features over all pairs of models from other groups, within
-    targets (each column less its mean), and the fit predicts the pairs with source in g and target in h.
+    For each pair of groups (g, h), rates are regressed on the features over all pairs of models
+    from other groups, within targets (each column less its mean), and the fit predicts the pairs
+    with source in g and target in h.
 
     Args:
         features: name → (M, M) score.
@@ -176,7 +186,8 @@ def leave_one_group_out(
         groups: one label for each model: its architecture.
 
     Returns:
-        (M, M) fitted scores, zero on the diagonal; to be judged like any other. Values compare within a target.
+        (M, M) fitted scores, zero on the diagonal; to be judged like any other. Values compare
+        within a target.
 
     Raises:
         ShapeError: tables that do not fit. UsageError: fewer than four groups.
@@ -195,7 +206,8 @@ def leave_one_group_out(
     kinds = sorted(set(groups))
     if len(labels) != len(truth) or len(kinds) < 4:
         raise UsageError(
-            f"Leave-one-group-out needs one group for each of {len(truth)} models and at least four groups; got "
+            f"Leave-one-group-out needs one group for each of {len(truth)} models and at least "
+            f"four groups; got "
             f"{len(labels)} labels of {len(kinds)} groups."
         )
     out = np.zeros_like(truth)
@@ -205,9 +217,13 @@ def leave_one_group_out(
             pick = np.ix_(seen, seen)
             centred = [_within(table[pick]) for table in (*tables, truth)]
             off = ~np.eye(int(seen.sum()), dtype=bool)
-            slopes = np.linalg.lstsq(np.stack([c[off] for c in centred[:-1]], 1), centred[-1][off], rcond=None)[0]
+            slopes = np.linalg.lstsq(
+                np.stack([c[off] for c in centred[:-1]], 1), centred[-1][off], rcond=None
+            )[0]
             fit = sum(slope * table for slope, table in zip(slopes, tables, strict=True))
-            held = np.outer(labels == one, labels == other) | np.outer(labels == other, labels == one)
+            held = np.outer(labels == one, labels == other) | np.outer(
+                labels == other, labels == one
+            )
             out = np.where(held, fit, out)
     np.fill_diagonal(out, 0.0)
     return torch.from_numpy(out)
@@ -226,14 +242,18 @@ def _table(name: str, values: Tensor, models: int) -> Array:
         table = np.repeat(table[:, None], len(table), axis=1)
     if table.shape != (models, models):
         raise ShapeError(
-            f"{name} must be ({models}, {models}), one row a source and one column a target; got {tuple(values.shape)}. "
+            f"{name} must be ({models}, {models}), one row a source and one column a target; got "
+            f"{tuple(values.shape)}. "
             "Predict and measure the same models in the same order."
         )
     table = np.array(table)
     np.fill_diagonal(table, 0.0)
     if not np.isfinite(table).all():
         sources = np.unique(np.nonzero(~np.isfinite(table))[0]).tolist()
-        raise ShapeError(f"{name} must be finite off the diagonal; rows {sources[:5]} are not. Leave those models out.")
+        raise ShapeError(
+            f"{name} must be finite off the diagonal; rows {sources[:5]} are not. Leave those "
+            f"models out."
+        )
     return table
 
 
@@ -247,7 +267,11 @@ def _agreement(value: float, spread: Array, p: float | None) -> Agreement:
 
 def _ahead(values: Array, spread: Array, row: int) -> tuple[Agreement, Agreement]:
     one, two = (
-        _agreement(values[0, column] - values[row, column], spread[:, 0, column] - spread[:, row, column], None)
+        _agreement(
+            values[0, column] - values[row, column],
+            spread[:, 0, column] - spread[:, row, column],
+            None,
+        )
         for column in (0, 1)
     )
     return one, two

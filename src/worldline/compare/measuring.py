@@ -1,4 +1,6 @@
-"""Transfer as attacks find it: every source attacked once, every target shown the result and equal-norm noise."""
+"""Transfer as attacks find it: every source attacked once, every target shown the result and
+equal-norm noise.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,8 @@ class SourceResult:
     Attributes:
         source: its name.
         targets: names of the targets, rows of the tensors.
-        adversarial, noise: (T, N) int64 classes that the targets give the adversarial inputs and their noise twins.
+        adversarial, noise: (T, N) int64 classes that the targets give the adversarial inputs and
+            their noise twins.
     """
 
     source: str
@@ -49,13 +52,15 @@ class Measured:
 
     Attributes:
         names: the models that could be measured.
-        rate: (M, M) share of the samples that the target had right and loses to the source's attack, minus the share
-            that it loses to noise of the same norm. The diagonal is the attack on the model itself. NaN where a target
-            had no sample right.
+        rate: (M, M) share of the samples that the target had right and loses to the source's
+            attack, minus the share that it loses to noise of the same norm. The diagonal is the
+            attack on the model itself. NaN where a target had no sample right.
         adversarial_rate, noise_rate: the two shares.
-        same_mistake: (M, M) share that source and target lose to the *same* wrong class, minus the same for noise.
+        same_mistake: (M, M) share that source and target lose to the *same* wrong class, minus the
+            same for noise.
         interval: (M, M, 2) 95 % percentile bootstrap interval of ``rate`` over samples.
-        fooled, noise_fooled: (M, M, N) bool, right before and wrong after; the samples behind the rates.
+        fooled, noise_fooled: (M, M, N) bool, right before and wrong after; the samples behind the
+            rates.
         right: (M, N) bool, what each model had right.
         accuracy: (M,) share of right.
         failures: models that dropped out, and why.
@@ -78,19 +83,31 @@ class Measured:
     def only(self, names: Sequence[str]) -> Measured:
         """The same for some of the models, in this order."""
         rows = torch.tensor([self.names.index(name) for name in names])
-        pairs = ("rate", "adversarial_rate", "noise_rate", "same_mistake", "interval", "fooled", "noise_fooled")
+        pairs = (
+            "rate",
+            "adversarial_rate",
+            "noise_rate",
+            "same_mistake",
+            "interval",
+            "fooled",
+            "noise_fooled",
+        )
         chosen = {name: getattr(self, name)[rows][:, rows] for name in pairs}
         chosen |= {name: getattr(self, name)[rows] for name in ("right", "accuracy")}
         return replace(self, names=tuple(names), **chosen)
 
     def reliability(self, *, splits: int = 20, seed: int = 0) -> tuple[Tensor, Tensor]:
-        """Rates on two random halves of the samples, (splits, M, M) each: how far any prediction could agree."""
+        """Rates on two random halves of the samples, (splits, M, M) each: how far any prediction
+        could agree.
+        """
         generator = torch.Generator().manual_seed(seed)
         halves: tuple[list[Tensor], list[Tensor]] = ([], [])
         for _ in range(splits):
             order = torch.randperm(self.right.shape[1], generator=generator)
             for rows, out in zip(order.tensor_split(2), halves, strict=True):
-                lost = self.fooled[..., rows].double().sum(-1) - self.noise_fooled[..., rows].double().sum(-1)
+                lost = self.fooled[..., rows].double().sum(-1) - self.noise_fooled[
+                    ..., rows
+                ].double().sum(-1)
                 out.append(lost / self.right[:, rows].double().sum(-1))
         return torch.stack(halves[0]), torch.stack(halves[1])
 
@@ -112,15 +129,17 @@ def measure(
 ) -> Measured:
     """Attack every model and show the result to every other.
 
-    rate[s, t] = mean over samples that t had right of [t wrong on s's adversarial input] − [t wrong on its noise twin].
+    rate[s, t] = mean over samples that t had right of [t wrong on s's adversarial input] − [t wrong
+    on its noise twin].
 
     Args:
-        models: name → model or :class:`Loader`. Loaders are called 1 + 2M times in all; the attack needs gradients of
-            sources, targets may be black boxes.
+        models: name → model or :class:`Loader`. Loaders are called 1 + 2M times in all; the attack
+            needs gradients of sources, targets may be black boxes.
         x, y: (N, …) inputs inside the bounds and (N,) labels; at least 30 samples.
         attack: ``attack(model, x, y)``, ours or a foreign one.
         bounds: of the inputs; the noise twins stay inside.
-        done: source name → finished result of an earlier run on the same models, samples and attack: not run again.
+        done: source name → finished result of an earlier run on the same models, samples and
+            attack: not run again.
         on_source: called with each finished source, for keeping.
         classes: number of classes, needed where the first model answers with labels only.
         batch_size: samples in one forward pass.
@@ -128,13 +147,16 @@ def measure(
         tick: called with the stage, and steps done and in all.
 
     Returns:
-        :class:`Measured`. A rate of 0: no better than noise; 1: everything transfers; below 0: worse than noise. A model
-        whose attack or pass fails is named in ``failures`` and left out; the others' results are kept.
+        :class:`Measured`. A rate of 0: no better than noise; 1: everything transfers; below 0:
+        worse than noise. A model whose attack or pass fails is named in ``failures`` and left out;
+        the others' results are kept.
 
     Raises:
-        UsageError, ShapeError, BoundsError, LabelError: input that cannot be used. ModelError: fewer than two models left.
+        UsageError, ShapeError, BoundsError, LabelError: input that cannot be used. ModelError:
+            fewer than two models left.
 
-    Cost: M attacks, and 2M² + M forward passes of the samples; memory one model (two for live ones), N inputs and
+    Cost: M attacks, and 2M² + M forward passes of the samples; memory one model (two for live
+        ones), N inputs and
     2M²N booleans.
 
     >>> import torch, worldline as wl
@@ -148,7 +170,9 @@ def measure(
     check_labels(y, len(x))
     run = _Run(models, x, y, batch_size, classes)
     run.look(tick)
-    results = {name: it for name, it in (done or {}).items() if name in run.clean and run.fits(name, it)}
+    results = {
+        name: it for name, it in (done or {}).items() if name in run.clean and run.fits(name, it)
+    }
     for number, name in enumerate(models):
         if name in run.clean and name not in results:
             found = run.attack(name, attack, bounds, seed)
@@ -158,14 +182,21 @@ def measure(
         tick("transfer", number + 1, len(models))
     left = tuple(name for name in run.clean if name in results and name not in run.failures)
     check_left(len(left), run.failures)
-    settings = {"attack": repr(attack), "bounds": repr(bounds), "seed": str(seed), "samples": str(len(x))}
+    settings = {
+        "attack": repr(attack),
+        "bounds": repr(bounds),
+        "seed": str(seed),
+        "samples": str(len(x)),
+    }
     return _collect(left, run, results, settings, resamples, seed)
 
 
 class _Run:
     """What is known of the models so far."""
 
-    def __init__(self, models: Models, x: Tensor, y: Tensor, batch_size: int, classes: int | None) -> None:
+    def __init__(
+        self, models: Models, x: Tensor, y: Tensor, batch_size: int, classes: int | None
+    ) -> None:
         self.models, self.x, self.y, self.batch_size = models, x, y, batch_size
         self.clean: dict[str, Tensor] = {}  # name → (N,) classes
         self.failures: dict[str, Failure] = {}
@@ -198,7 +229,9 @@ class _Run:
         check_label_order(self.clean, self.y, self.classes or 2)
 
     def fits(self, name: str, result: SourceResult) -> bool:
-        """Whether an earlier result is about these models and samples; if not, it is an error, not a silent repeat."""
+        """Whether an earlier result is about these models and samples; if not, it is an error, not
+        a silent repeat.
+        """
         if (
             result.source != name
             or not set(self.clean) <= set(result.targets)
@@ -206,13 +239,18 @@ class _Run:
         ):
             raise UsageError(
                 f"The earlier result of source {name!r} has {len(result.targets)} targets and "
-                f"{result.adversarial.shape[1]} samples; this run has {len(self.clean)} and {len(self.x)}. Resume with "
+                f"{result.adversarial.shape[1]} samples; this run has {len(self.clean)} and "
+                f"{len(self.x)}. Resume with "
                 "the same models and samples, or begin anew."
             )
         return True
 
-    def attack(self, source: str, attack: Attack, bounds: tuple[float, float], seed: int) -> SourceResult | None:
-        """One source's adversarial inputs and their noise twins, shown to every target that is left."""
+    def attack(
+        self, source: str, attack: Attack, bounds: tuple[float, float], seed: int
+    ) -> SourceResult | None:
+        """One source's adversarial inputs and their noise twins, shown to every target that is
+        left.
+        """
         try:
             with opened(source, self.models[source]) as model:
                 if isinstance(attack, Descent):
@@ -221,9 +259,13 @@ class _Run:
         except InputError as error:
             self.failures[source] = Failure(source, str(error))
             return None
-        noise = noise_twin(self.x, adversarial, bounds=bounds, generator=torch.Generator().manual_seed(seed))
+        noise = noise_twin(
+            self.x, adversarial, bounds=bounds, generator=torch.Generator().manual_seed(seed)
+        )
         shown = torch.cat([adversarial, noise])
-        rows = {name: self.classify(name, shown) for name in self.clean if name not in self.failures}
+        rows = {
+            name: self.classify(name, shown) for name in self.clean if name not in self.failures
+        }
         known = {name: row for name, row in rows.items() if row is not None}
         table = torch.stack(list(known.values()))  # (T, 2N)
         return SourceResult(source, tuple(known), table[:, : len(self.x)], table[:, len(self.x) :])
@@ -272,8 +314,12 @@ def _collect(
     )
 
 
-def _interval(fooled: Tensor, noise_fooled: Tensor, right: Tensor, resamples: int, seed: int) -> Tensor:
-    """(M, M, 2): samples drawn again, the same for all pairs; weights times flags, one product for each source."""
+def _interval(
+    fooled: Tensor, noise_fooled: Tensor, right: Tensor, resamples: int, seed: int
+) -> Tensor:
+    """(M, M, 2): samples drawn again, the same for all pairs; weights times flags, one product for
+    each source.
+    """
     generator = torch.Generator().manual_seed(seed)
     samples = right.shape[1]
     drawn = torch.randint(samples, (resamples, samples), generator=generator)

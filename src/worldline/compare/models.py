@@ -34,7 +34,9 @@ class Loader:
 
 
 Models = Mapping[str, Model | Loader]
-"""Name → a live model, or a :class:`Loader` of one. Anything that maps inputs (N, …) to (N, K) scores or (N,) labels."""
+"""Name → a live model, or a :class:`Loader` of one. Anything that maps inputs (N, …) to (N, K)
+scores or (N,) labels.
+"""
 
 
 @dataclass(frozen=True)
@@ -50,13 +52,16 @@ class ClassCountError(ModelError):
 
 
 class Answers:
-    """One model's answers as centred logits (N, K), whatever it gives; the first batch decides what that is.
+    """One model's answers as centred logits (N, K), whatever it gives; the first batch decides what
+    that is.
 
-    Probabilities (no row negative, every row summing to one) become logarithms; labels become indicator rows. The model
-    is in eval mode, without gradients, and left as it was.
+    Probabilities (no row negative, every row summing to one) become logarithms; labels become
+    indicator rows. The model is in eval mode, without gradients, and left as it was.
     """
 
-    def __init__(self, name: str, model: Model, classes: int | None = None, kind: Kind | None = None) -> None:
+    def __init__(
+        self, name: str, model: Model, classes: int | None = None, kind: Kind | None = None
+    ) -> None:
         self.name, self.model, self.classes, self.kind = name, model, classes, kind
 
     def __call__(self, x: Tensor, batch_size: int) -> Tensor:
@@ -70,16 +75,26 @@ class Answers:
         output = self._run(batch)
         if output.ndim == 1 and not output.is_floating_point():
             return self._labels(output)
-        if output.ndim != 2 or len(output) != len(batch) or output.shape[1] < 2 or not output.is_floating_point():
+        if (
+            output.ndim != 2
+            or len(output) != len(batch)
+            or output.shape[1] < 2
+            or not output.is_floating_point()
+        ):
             raise ModelError(
-                f"Model {self.name!r} must return scores (N, K) with K ≥ 2 classes, or integer labels (N,); for "
+                f"Model {self.name!r} must return scores (N, K) with K ≥ 2 classes, or integer "
+                f"labels (N,); for "
                 f"{len(batch)} inputs it returned {tuple(output.shape)} {output.dtype}."
             )
         if not bool(torch.isfinite(output).all()):
-            raise ModelError(f"Model {self.name!r} returned NaN or infinite scores; check its weights and inputs.")
+            raise ModelError(
+                f"Model {self.name!r} returned NaN or infinite scores; check its weights and "
+                f"inputs."
+            )
         if self.classes is not None and output.shape[1] != self.classes:
             raise ClassCountError(
-                f"Model {self.name!r} has {output.shape[1]} classes where the models before it have {self.classes}; "
+                f"Model {self.name!r} has {output.shape[1]} classes where the models before it "
+                f"have {self.classes}; "
                 "compare models of the same classes in the same order."
             )
         self.classes = output.shape[1]
@@ -94,7 +109,8 @@ class Answers:
             raise
         except Exception as error:  # the user's code: anything can come
             raise ModelError(
-                f"Model {self.name!r} refused inputs {tuple(batch.shape)} {batch.dtype}: {type(error).__name__}: {error}. "
+                f"Model {self.name!r} refused inputs {tuple(batch.shape)} {batch.dtype}: "
+                f"{type(error).__name__}: {error}. "
                 "All models must take the same inputs; wrap one that needs another shape or scale."
             ) from error
         if isinstance(output, Tensor):
@@ -107,9 +123,14 @@ class Answers:
     def _labels(self, output: Tensor) -> Tensor:
         labels = output.detach().cpu().long()
         if self.classes is None or int(labels.min()) < 0 or int(labels.max()) >= self.classes:
-            known = "unknown: put a model with scores first, or pass classes=" if self.classes is None else self.classes
+            known = (
+                "unknown: put a model with scores first, or pass classes="
+                if self.classes is None
+                else self.classes
+            )
             raise ModelError(
-                f"Model {self.name!r} returned labels {int(labels.min())}…{int(labels.max())}; the number of classes is "
+                f"Model {self.name!r} returned labels {int(labels.min())}…{int(labels.max())}; "
+                f"the number of classes is "
                 f"{known}."
             )
         self.kind = "labels"
@@ -127,7 +148,9 @@ def opened(name: str, entry: Model | Loader) -> Iterator[Model]:
     except InputError:
         raise
     except Exception as error:  # the user's code: anything can come
-        raise ModelError(f"The loader of model {name!r} raised {type(error).__name__}: {error}.") from error
+        raise ModelError(
+            f"The loader of model {name!r} raised {type(error).__name__}: {error}."
+        ) from error
     yield model
 
 

@@ -10,7 +10,13 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldline.attacks import NormName, named_norm
-from worldline.compare.checks import check_constant, check_label_order, check_left, check_models, check_samples
+from worldline.compare.checks import (
+    check_constant,
+    check_label_order,
+    check_left,
+    check_models,
+    check_samples,
+)
 from worldline.compare.models import Answers, ClassCountError, Failure, Kind, Models, opened
 from worldline.compare.probes import Probes, choose_samples, make_probes
 from worldline.compare.responses import Response, predicted_flips, respond, similarity
@@ -21,7 +27,9 @@ __all__ = ["Predicted", "predict"]
 
 Tick = Callable[[str, int, int], None]
 SHRINK = 0.5
-"""How much of the probes' linear answer an attack of full size gets; chosen on the development models."""
+"""How much of the probes' linear answer an attack of full size gets; chosen on the development
+models.
+"""
 
 
 @dataclass(frozen=True)
@@ -30,11 +38,13 @@ class Predicted:
 
     Attributes:
         names: the models that answered.
-        score: (M, M) predicted share of boundary samples that the target loses to the source's attack, over what it loses
-            unmoved. Higher: more transfer. Only its order is meant: it is not calibrated to a rate.
+        score: (M, M) predicted share of boundary samples that the target loses to the source's
+            attack, over what it loses unmoved. Higher: more transfer. Only its order is meant: it
+                is not calibrated to a rate.
         interval: (M, M, 2) 95 % percentile bootstrap interval of the score over the probed samples.
-        similarity: (M, M) displacement entanglement, the mean cosine of the two models' displacements: symmetric, 1 on
-            the diagonal, 0 for unrelated models. What ``diverse`` and a clustering use.
+        similarity: (M, M) displacement entanglement, the mean cosine of the two models'
+            displacements: symmetric, 1 on the diagonal, 0 for unrelated models. What ``diverse``
+                and a clustering use.
         similarity_interval: (M, M, 2) of the similarity.
         kinds: what each model answers: logits, probabilities or labels.
         rows: (n,) the probed samples.
@@ -56,7 +66,10 @@ class Predicted:
 
     def _repr_html_(self) -> str:
         """A short table for notebooks."""
-        sentence = "Predicted transfer: sources down, targets across. Compare within a column; it is no rate."
+        sentence = (
+            "Predicted transfer: sources down, targets across. Compare within a column; it "
+            "is no rate."
+        )
         rows = [(name, *row) for name, row in zip(self.names, self.score.tolist(), strict=True)]
         return as_html(sentence, ("source", *self.names), rows)
 
@@ -79,25 +92,30 @@ def predict(
     seed: int = 0,
     tick: Tick = lambda _stage, _done, _total: None,
 ) -> Predicted:
-    """Predict how attacks on each model transfer to each other, without attacks, gradients or labels.
+    """Predict how attacks on each model transfer to each other, without attacks, gradients or
+    labels.
 
-    A few *scouts* say which samples lie near the boundary that they share. Every model answers the same random
-    displacements of these samples. From its answers follow where an attack on it would go and, for every other model,
-    what that model answers there (:mod:`worldline.compare.responses` has the formulas).
+    A few *scouts* say which samples lie near the boundary that they share. Every model answers the
+    same random displacements of these samples. From its answers follow where an attack on it would
+    go and, for every other model, what that model answers there (:mod:`worldline.compare.responses`
+    has the formulas).
 
     Args:
-        models: name → anything from inputs (N, …) to logits, probabilities or integer labels, or a :class:`Loader` of it.
-            A loader is called once, a scout's twice; the model is dropped before the next one comes.
+        models: name → anything from inputs (N, …) to logits, probabilities or integer labels, or a
+            :class:`Loader` of it. A loader is called once, a scout's twice; the model is dropped
+            before the next one comes.
         x: (N, …) inputs inside the bounds, at least 30, like those that will be attacked.
-        epsilon, norm: the threat model, in the units of the inputs. L∞ attacks move every entry, L2 attacks follow the
-            gradient: the best source for one is not the best for the other.
+        epsilon, norm: the threat model, in the units of the inputs. L∞ attacks move every entry, L2
+            attacks follow the gradient: the best source for one is not the best for the other.
         bounds: lowest and highest legal value; probes stay inside.
-        samples, probes: n probed samples and P displacements of each; n·P passes a model. More samples are worth more
-            than more probes, once P is near 64. 12 × 64 is 70 to 100 times cheaper than PGD-20 at 48 models; 100 × 64 is
-            about 13 times cheaper and near the best that this score can do (docs/benchmarks.md).
-        size: how far a probe moves each entry; default a fifth of the width of the bounds: larger than an infinitesimal
-            one, as attacks are.
-        share: the samples come from this share with the smallest gap between the scouts' two likeliest classes.
+        samples, probes: n probed samples and P displacements of each; n·P passes a model. More
+            samples are worth more than more probes, once P is near 64. 12 × 64 is 70 to 100 times
+            cheaper than PGD-20 at 48 models; 100 × 64 is about 13 times cheaper and near the best
+            that this score can do (docs/benchmarks.md).
+        size: how far a probe moves each entry; default a fifth of the width of the bounds: larger
+            than an infinitesimal one, as attacks are.
+        share: the samples come from this share with the smallest gap between the scouts' two
+            likeliest classes.
         scouts: how many models, evenly spaced, look at all of x first.
         classes: number of classes, needed where every model answers with labels only.
         batch_size: inputs in one forward pass.
@@ -105,16 +123,21 @@ def predict(
         tick: called with the stage, and models done and in all.
 
     Returns:
-        :class:`Predicted`. Hard labels are used as indicator rows, a weaker variant: a probe says something only where
-        it changes a label. A model that fails is named in ``failures`` and left out.
+        :class:`Predicted`. Hard labels are used as indicator rows, a weaker variant: a probe says
+        something only where it changes a label. A model that fails is named in ``failures`` and
+        left out.
 
     Raises:
-        UsageError, ShapeError, BoundsError: options or inputs that cannot be used. ModelError: different numbers of
-        classes, or fewer than two models left. LabelError: a scout's classes are in another order than the first one's.
+        UsageError, ShapeError, BoundsError: options or inputs that cannot be used. ModelError:
+            different numbers of
+        classes, or fewer than two models left. LabelError: a scout's classes are in another order
+            than the first one's.
 
-    Cost: n(P+1) forward passes of one input for each model and N for each scout; memory one model and, for each, n·P·K
-    numbers; then O(M² n P K) for all pairs. Sources: docs/theory.md; Wiedeman and Wang, arXiv:2108.12492, correlate features
-    instead; gradients from probes as in Ilyas et al., arXiv:1804.08598.
+    Cost: n(P+1) forward passes of one input for each model and N for each scout; memory one model
+        and, for each, n·P·K
+    numbers; then O(M² n P K) for all pairs. Sources: docs/theory.md; Wiedeman and Wang,
+    arXiv:2108.12492, correlate features instead; gradients from probes as in Ilyas et al.,
+    arXiv:1804.08598.
 
     >>> import torch, worldline as wl
     >>> _ = torch.manual_seed(0)
@@ -172,7 +195,9 @@ class _Run:
         self.failures: dict[str, Failure] = {}
 
     def ask(self, name: str, x: Tensor) -> Tensor | None:
-        """A model's centred logits (N, K); None, and a failure on record, where it cannot answer."""
+        """A model's centred logits (N, K); None, and a failure on record, where it cannot
+        answer.
+        """
         try:
             with opened(name, self.models[name]) as model:
                 answers = Answers(name, model, self.classes, self.kinds.get(name))
@@ -191,7 +216,13 @@ class _Run:
     def scout(self, count: int, tick: Tick) -> Tensor:
         """Mean class probabilities (N, K) of a few models on all samples."""
         every = list(self.models)
-        places = torch.linspace(0, len(every) - 1, min(count, len(every))).round().long().unique().tolist()
+        places = (
+            torch.linspace(0, len(every) - 1, min(count, len(every)))
+            .round()
+            .long()
+            .unique()
+            .tolist()
+        )
         seen: dict[str, Tensor] = {}
         for number, place in enumerate(places):
             scores = self.ask(every[place], self.x)
@@ -200,7 +231,9 @@ class _Run:
             tick("scouts", number + 1, len(places))
         if not seen:
             check_left(0, self.failures)
-        check_label_order({name: scores.argmax(1) for name, scores in seen.items()}, None, self.classes or 2)
+        check_label_order(
+            {name: scores.argmax(1) for name, scores in seen.items()}, None, self.classes or 2
+        )
         return torch.stack([scores.softmax(1) for scores in seen.values()]).mean(0)
 
     def probe(self, shown: Probes, norm: NormName, tick: Tick) -> dict[str, Response]:
@@ -218,10 +251,14 @@ class _Run:
 
     def notes(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """What was done to answers that are not logits, in words."""
-        by_kind = {kind: ", ".join(n for n in names if self.kinds[n] == kind) for kind in ("probabilities", "labels")}
+        by_kind = {
+            kind: ", ".join(n for n in names if self.kinds[n] == kind)
+            for kind in ("probabilities", "labels")
+        }
         words = {
             "probabilities": "return probabilities; their logarithms stand for the logits",
-            "labels": "return labels only; a probe says something only where it changes one (a weaker variant)",
+            "labels": "return labels only; a probe says something only where it changes one (a "
+            "weaker variant)",
         }
         return tuple(f"{by_kind[kind]}: {words[kind]}." for kind in words if by_kind[kind])
 
@@ -229,7 +266,9 @@ class _Run:
 def _reduce(
     responses: list[Response], labels: Tensor, reach: float, resamples: int, seed: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Score, its interval, similarity, its interval; the list is emptied, so that nothing is in memory twice."""
+    """Score, its interval, similarity, its interval; the list is emptied, so that nothing is in
+    memory twice.
+    """
     logits = torch.stack([it.logits for it in responses])
     coefficients = torch.stack([it.coefficient for it in responses])
     density = torch.tensor([it.density for it in responses]).clamp(min=1e-6)
@@ -256,7 +295,9 @@ def _reduce(
 
 
 def _resamples(samples: int, resamples: int, seed: int) -> Tensor:
-    """(1 + R, n) weights that sum to one: equal ones, then those of samples drawn with replacement."""
+    """(1 + R, n) weights that sum to one: equal ones, then those of samples drawn with
+    replacement.
+    """
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(samples, (resamples, samples), generator=generator)
     counts = torch.zeros(resamples, samples).scatter_add_(1, drawn, torch.ones(drawn.shape))
@@ -276,9 +317,13 @@ def _percentiles(values: Tensor) -> Tensor:
     return torch.stack([values[round(0.025 * last)], values[round(0.975 * last)]], -1).double()
 
 
-def _check_options(epsilon: float, samples: int, probes: int, share: float, scouts: int, resamples: int) -> None:
+def _check_options(
+    epsilon: float, samples: int, probes: int, share: float, scouts: int, resamples: int
+) -> None:
     if not 0 < epsilon < float("inf"):
-        raise UsageError(f"epsilon must be a positive number in the units of the inputs; got {epsilon}.")
+        raise UsageError(
+            f"epsilon must be a positive number in the units of the inputs; got {epsilon}."
+        )
     if min(samples, scouts, resamples) < 1 or probes < 2:
         raise UsageError(
             "samples, scouts and resamples must be at least 1 and probes at least 2; got "

@@ -32,8 +32,8 @@ class Probes:
 def choose_samples(probabilities: Tensor, count: int, share: float) -> tuple[Tensor, Tensor]:
     """Samples near the boundary that the scouts share, (n,), and what the scouts call them, (n,).
 
-    ``count`` samples, evenly spaced in rank among the ``share`` with the smallest gap between the two likeliest classes:
-    attacks at a small ε decide there, and nowhere else.
+    ``count`` samples, evenly spaced in rank among the ``share`` with the smallest gap between the
+    two likeliest classes: attacks at a small ε decide there, and nowhere else.
     """
     top = probabilities.topk(2, dim=1)
     gap = top.values[:, 0] - top.values[:, 1]
@@ -43,16 +43,29 @@ def choose_samples(probabilities: Tensor, count: int, share: float) -> tuple[Ten
 
 
 def make_probes(
-    x: Tensor, labels: Tensor, rows: Tensor, *, probes: int, size: float, bounds: tuple[float, float], seed: int
+    x: Tensor,
+    labels: Tensor,
+    rows: Tensor,
+    *,
+    probes: int,
+    size: float,
+    bounds: tuple[float, float],
+    seed: int,
 ) -> Probes:
-    """Random rows of a Hadamard matrix with random column signs: orthogonal for D = 2^m, nearly so otherwise."""
+    """Random rows of a Hadamard matrix with random column signs: orthogonal for D = 2^m, nearly so
+    otherwise.
+    """
     generator = torch.Generator().manual_seed(seed)
     chosen = x[rows.to(x.device)]
     width = chosen[0].numel()
     order = 1 << max(width - 1, probes - 1, 1).bit_length()
     columns = torch.randperm(order, generator=generator)[:width]
-    flips = torch.randint(0, 2, (len(rows), 1, width), generator=generator, dtype=torch.int8) * 2 - 1
-    lines = torch.stack([torch.randperm(order, generator=generator)[:probes] for _ in rows])  # (n, P)
+    flips = (
+        torch.randint(0, 2, (len(rows), 1, width), generator=generator, dtype=torch.int8) * 2 - 1
+    )
+    lines = torch.stack(
+        [torch.randperm(order, generator=generator)[:probes] for _ in rows]
+    )  # (n, P)
     signs = flips * _hadamard(lines, columns, order)
     moved = chosen[:, None] + size * signs.view(*lines.shape, *chosen.shape[1:]).to(chosen)
     return Probes(rows, labels, signs, size, moved.clamp(*bounds).flatten(0, 1))

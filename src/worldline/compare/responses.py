@@ -2,13 +2,15 @@
 
 With f the centred logits, δ_p the probes of a sample and ŷ its consensus label:
 
-    d_p = f(x+δ_p) − mean_q f(x+δ_q)                          how the logits answer                       (n, P, K)
-    r_p = L(x+δ_p) − mean_q L(x+δ_q),  L = ln Σ_{k≠ŷ} e^{f_k} − f_ŷ    how the loss answers                (n, P)
-    ĝ   = Σ_p r_p sign(δ_p)                                   a gradient that nobody had to differentiate (n, D)
-    u   = sign ĝ (L∞)  or  ĝ/|ĝ| (L2)                         where an attack would go
-    c_p = √(D/P) ⟨u, sign(δ_p)⟩/P                             the same, written in the probes
+    d_p = f(x+δ_p) − mean_q f(x+δ_q)                          how the logits answer
+    (n, P, K) r_p = L(x+δ_p) − mean_q L(x+δ_q),  L = ln Σ_{k≠ŷ} e^{f_k} − f_ŷ    how the loss
+    answers                (n, P) ĝ   = Σ_p r_p sign(δ_p)                                   a
+    gradient that nobody had to differentiate (n, D) u   = sign ĝ (L∞)  or  ĝ/|ĝ| (L2)
+    where an attack would go c_p = √(D/P) ⟨u, sign(δ_p)⟩/P                             the same,
+    written in the probes
 
-so that target B, pushed along source A's attack of size ε, answers Σ_p c_p^A d_p^B · ε/size, from answers that are there
+so that target B, pushed along source A's attack of size ε, answers Σ_p c_p^A d_p^B · ε/size, from
+answers that are there
 already: no pair of models needs a pass of its own.
 """
 
@@ -28,10 +30,14 @@ BLOCK = 2**21
 """Numbers in one block of a reduction: 8 MiB."""
 
 FAINT = 1e-4
-"""Share of the largest entry of ĝ under which an entry is rounding: an entry that a model does not read has no sign."""
+"""Share of the largest entry of ĝ under which an entry is rounding: an entry that a model does not
+read has no sign.
+"""
 
 POOLED = 1000
-"""Probe answers that the pooled alignment is worth against a sample's own; chosen on the development models."""
+"""Probe answers that the pooled alignment is worth against a sample's own; chosen on the
+development models.
+"""
 
 
 @dataclass(frozen=True)
@@ -42,7 +48,8 @@ class Response:
         logits: (n, K) centred, of the undisplaced samples.
         displacement: (n, P, K) d.
         coefficient: (n, P) c.
-        density: |ĝ|₁/(√D |ĝ|₂), mean over samples: 1 where all entries count alike, 1/√D where one does (L∞); 1 (L2).
+        density: |ĝ|₁/(√D |ĝ|₂), mean over samples: 1 where all entries count alike, 1/√D where one
+            does (L∞); 1 (L2).
         margin: median |L| over the samples, the model's own unit of loss.
     """
 
@@ -54,7 +61,9 @@ class Response:
 
 
 def loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """ln Σ_{k≠ŷ} e^{f_k} − f_ŷ: (n, …, K) and (n,) → (n, …); negative where the label wins by far."""
+    """ln Σ_{k≠ŷ} e^{f_k} − f_ŷ: (n, …, K) and (n,) → (n, …); negative where the label wins by
+    far.
+    """
     own = torch.nn.functional.one_hot(labels, logits.shape[-1]).bool()
     own = own.view(len(labels), *(1,) * (logits.ndim - 2), -1).expand(logits.shape)
     others = logits.masked_fill(own, -torch.inf).logsumexp(-1)
@@ -91,7 +100,8 @@ def respond(logits: Tensor, probed: Tensor, probes: Probes, norm: NormName) -> R
 
 
 def similarity(displacements: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean over samples, and mean over probes, of cos(d_A, d_B): (M, n, P, K) and (W, n) → (W, M, M).
+    """Weighted mean over samples, and mean over probes, of cos(d_A, d_B): (M, n, P, K) and (W, n) →
+    (W, M, M).
 
     The rows of the weights sum to one; a zero displacement has cosine zero.
     """
@@ -119,9 +129,9 @@ def predicted_flips(
 ) -> Tensor:
     """Weighted means over samples of the predicted loss of the label, (W, M, M), rows sources.
 
-    σ(m/margin_B), m = max_{k≠ŷ} z_k − z_ŷ at z = f_B(x) + reach · [λ Σ_p c_p^A d_p^B + (1−λ) a_AB Σ_p c_p^B d_p^B]: the answer
-    along A's own attack, and B's answer along B's attack scaled by the alignment of the two, which is pooled over all
-    probes and so less noisy. λ = nP/(nP + 1000).
+    σ(m/margin_B), m = max_{k≠ŷ} z_k − z_ŷ at z = f_B(x) + reach · [λ Σ_p c_p^A d_p^B + (1−λ) a_AB
+    Σ_p c_p^B d_p^B]: the answer along A's own attack, and B's answer along B's attack scaled by the
+    alignment of the two, which is pooled over all probes and so less noisy. λ = nP/(nP + 1000).
 
     Args:
         logits, displacements, coefficients: (M, n, K), (M, n, P, K), (M, n, P) of all models.
@@ -140,7 +150,10 @@ def predicted_flips(
         c = coefficients[:, rows].permute(1, 0, 2)[:, None]  # (n, 1, S, P)
         crossed = c @ d  # (n, T, S, K)
         own = crossed.diagonal(dim1=1, dim2=2).permute(0, 2, 1)  # (n, T, K)
-        moved = own_weight * crossed + (1 - own_weight) * own[:, :, None] * alignment.T[None, :, :, None]
+        moved = (
+            own_weight * crossed
+            + (1 - own_weight) * own[:, :, None] * alignment.T[None, :, :, None]
+        )
         z = moved.mul_(reach).add_(logits[:, rows].permute(1, 0, 2)[:, :, None])
         place = labels[rows].view(-1, 1, 1, 1).expand(*z.shape[:3], 1)
         right = z.gather(-1, place).squeeze(-1)

@@ -1,11 +1,13 @@
-"""Statistics for (M, M) matrices of model pairs: ranks within targets, double centring, and nulls that respect nodes.
+"""Statistics for (M, M) matrices of model pairs: ranks within targets, double centring, and nulls
+that respect nodes.
 
-Pairs that share a model depend on each other, so neither intervals nor tests may treat the M(M−1) pairs as a sample: the
-models are resampled (node bootstrap, Snijders and Borgatti 1999) or relabelled (Mantel 1967; QAP).
-Rows are sources, columns are targets; the diagonal never counts.
+Pairs that share a model depend on each other, so neither intervals nor tests may treat the M(M−1)
+pairs as a sample: the models are resampled (node bootstrap, Snijders and Borgatti 1999) or
+relabelled (Mantel 1967; QAP). Rows are sources, columns are targets; the diagonal never counts.
 
-Each statistic is a sum of products of two standardised tables, Σ P_st Q_st: one product for each permutation, and resampled
-models are weights, so that ranks come from cumulative sums over an order that is found once.
+Each statistic is a sum of products of two standardised tables, Σ P_st Q_st: one product for each
+permutation, and resampled models are weights, so that ranks come from cumulative sums over an order
+that is found once.
 """
 
 from __future__ import annotations
@@ -28,7 +30,9 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 Standardise = Callable[[Array, Array], Array]
-"""``standardise(table, weights)``: (M, M) and the models' weights (M,) → (M, M) whose products are the statistic."""
+"""``standardise(table, weights)``: (M, M) and the models' weights (M,) → (M, M) whose products are
+the statistic.
+"""
 
 
 def ranks(columns: Array, weights: Array) -> Array:
@@ -59,14 +63,17 @@ def ranks(columns: Array, weights: Array) -> Array:
     sorted_weights = np.take_along_axis(weights, order, axis=0)
     upto = np.cumsum(sorted_weights, axis=0)
     before = upto - sorted_weights
-    middle = (np.take_along_axis(before, first, axis=0) + np.take_along_axis(upto, last, axis=0)) / 2
+    middle = (
+        np.take_along_axis(before, first, axis=0) + np.take_along_axis(upto, last, axis=0)
+    ) / 2
     out = np.empty_like(middle)
     np.put_along_axis(out, order, middle, axis=0)
     return out
 
 
 def double_centred(table: Array, weights: Array, *, rounds: int = 200) -> Array:
-    """What is left of a table after its row and column effects, fitted by least squares off the diagonal.
+    """What is left of a table after its row and column effects, fitted by least squares off the
+    diagonal.
 
     >>> import numpy as np
     >>> from worldline.compare.statistics import double_centred
@@ -75,7 +82,9 @@ def double_centred(table: Array, weights: Array, *, rounds: int = 200) -> Array:
     True
     """
     pairs = pair_weights(weights)
-    share = pairs / np.maximum(pairs.sum(0, keepdims=True), 1e-300)  # of a column; pairs are symmetric
+    share = pairs / np.maximum(
+        pairs.sum(0, keepdims=True), 1e-300
+    )  # of a column; pairs are symmetric
     rest = np.array(table, dtype=np.float64)
     for _ in range(rounds):
         rest -= (rest * share.T).sum(1)[:, None]
@@ -88,17 +97,25 @@ def double_centred(table: Array, weights: Array, *, rounds: int = 200) -> Array:
 
 
 def standard_within(table: Array, weights: Array, beyond: Sequence[Array] = ()) -> Array:
-    """For the mean over targets of Spearman's correlation over sources, beyond that of other tables where any are given.
+    """For the mean over targets of Spearman's correlation over sources, beyond that of other tables
+    where any are given.
 
-    Partial Spearman: what a linear fit on the others' ranks leaves of the ranks, within each target.
+    Partial Spearman: what a linear fit on the others' ranks leaves of the ranks, within each
+        target.
     """
     pairs = pair_weights(weights)
     mine = _column_scores(table, pairs)
     if beyond:
-        others = np.stack([np.ones_like(mine), *(_column_scores(other, pairs) for other in beyond)])  # (B, S, T)
+        others = np.stack(
+            [np.ones_like(mine), *(_column_scores(other, pairs) for other in beyond)]
+        )  # (B, S, T)
         design = np.moveaxis(others, (0, 2), (2, 0))  # (T, S, B)
         weighted = design * pairs.T[:, :, None]
-        fit = np.linalg.pinv(np.swapaxes(design, 1, 2) @ weighted) @ np.swapaxes(weighted, 1, 2) @ mine.T[:, :, None]
+        fit = (
+            np.linalg.pinv(np.swapaxes(design, 1, 2) @ weighted)
+            @ np.swapaxes(weighted, 1, 2)
+            @ mine.T[:, :, None]
+        )
         mine = mine - (design @ fit)[:, :, 0].T
     size = np.sqrt((mine**2 * pairs).sum(0))
     known = size > 1e-9
@@ -123,15 +140,24 @@ def standard_double(table: Array, weights: Array) -> Array:
     return out
 
 
-def node_bootstrap(statistic: Callable[[Array], Array], models: int, *, resamples: int, seed: int) -> Array:
-    """(R, …) values of ``statistic(weights)`` with the models drawn again; two copies of one model are no pair."""
+def node_bootstrap(
+    statistic: Callable[[Array], Array], models: int, *, resamples: int, seed: int
+) -> Array:
+    """(R, …) values of ``statistic(weights)`` with the models drawn again; two copies of one model
+    are no pair.
+    """
     generator = np.random.default_rng(seed)
-    drawn = (np.bincount(generator.integers(0, models, models), minlength=models) for _ in range(resamples))
+    drawn = (
+        np.bincount(generator.integers(0, models, models), minlength=models)
+        for _ in range(resamples)
+    )
     return np.stack([statistic(weights.astype(np.float64)) for weights in drawn])
 
 
 def mantel(one: Array, two: Array, *, permutations: int, seed: int) -> float:
-    """One-sided p: share of relabellings, the true one counted among them, whose Σ P Q reaches the true one's."""
+    """One-sided p: share of relabellings, the true one counted among them, whose Σ P Q reaches the
+    true one's.
+    """
     generator = np.random.default_rng(seed)
     value = (one * two).sum() - 1e-12
     orders = (generator.permutation(len(one)) for _ in range(permutations))

@@ -1,4 +1,6 @@
-"""What to do with a prediction: a stand-in for a black box, and an ensemble that does not fall together."""
+"""What to do with a prediction: a stand-in for a black box, and an ensemble that does not fall
+together.
+"""
 
 from __future__ import annotations
 
@@ -29,8 +31,9 @@ class Surrogate:
 
     Attributes:
         name: of the candidate.
-        share: predicted share of the target's own (white-box) loss that an attack on the candidate brings: 1 would be as
-            good as attacking the target itself, 0 no better than nothing. Its order is tested, its value is a guide.
+        share: predicted share of the target's own (white-box) loss that an attack on the candidate
+            brings: 1 would be as good as attacking the target itself, 0 no better than nothing. Its
+                order is tested, its value is a guide.
         score, interval: of the prediction itself.
         similarity: displacement entanglement with the target, in [−1, 1].
     """
@@ -108,7 +111,9 @@ def rank_surrogates(predicted: Predicted, target: str) -> tuple[Surrogate, ...]:
     'again'
     """
     if target not in predicted.names:
-        raise UsageError(f"There is no model {target!r} in the prediction; it has {', '.join(predicted.names)}.")
+        raise UsageError(
+            f"There is no model {target!r} in the prediction; it has {', '.join(predicted.names)}."
+        )
     place = predicted.names.index(target)
     own = float(predicted.score[place, place])
     found = []
@@ -117,19 +122,23 @@ def rank_surrogates(predicted: Predicted, target: str) -> tuple[Surrogate, ...]:
             score = float(predicted.score[row, place])
             low, high = predicted.interval[row, place].tolist()
             share = score / own if own > 0 else float("nan")
-            found.append(Surrogate(name, share, score, (low, high), float(predicted.similarity[row, place])))
+            found.append(
+                Surrogate(name, share, score, (low, high), float(predicted.similarity[row, place]))
+            )
     return tuple(sorted(found, key=lambda it: -it.score))
 
 
 def diverse(predicted: Predicted, size: int, *, among: Sequence[str] | None = None) -> Ensemble:
     """The ensemble whose members share the least displacement.
 
-    Minimises the mean similarity of two members: over all choices where these are few, else greedily with exchanges.
+    Minimises the mean similarity of two members: over all choices where these are few, else
+        greedily with exchanges.
 
     Args:
         predicted: from :func:`predict`.
         size: number of members, at least 2.
-        among: names to choose from; default: all. Pass those that are accurate enough: a useless model shares little, too.
+        among: names to choose from; default: all. Pass those that are accurate enough: a useless
+            model shares little, too.
 
     Returns:
         :class:`Ensemble`.
@@ -146,12 +155,14 @@ def diverse(predicted: Predicted, size: int, *, among: Sequence[str] | None = No
     >>> "b" in wl.compare.diverse(found, 2).names
     True
     """
-    pool = [predicted.names.index(name) for name in among or predicted.names if name in predicted.names]
+    pool = [
+        predicted.names.index(name) for name in among or predicted.names if name in predicted.names
+    ]
     unknown = [name for name in among or () if name not in predicted.names]
     if unknown or not 2 <= size <= len(pool):
         raise UsageError(
-            f"An ensemble of {size} needs at least 2 members and at most the {len(pool)} models there are"
-            + (f"; unknown: {', '.join(unknown)}." if unknown else ".")
+            f"An ensemble of {size} needs at least 2 members and at most the {len(pool)} models "
+            f"there are" + (f"; unknown: {', '.join(unknown)}." if unknown else ".")
         )
     table = predicted.similarity.clone().fill_diagonal_(0)
     exhaustive = comb(len(pool), size) <= EXHAUSTIVE
@@ -173,13 +184,24 @@ def _try_all(table: Tensor, pool: list[int], size: int) -> list[int]:
 def _exchange(table: Tensor, pool: list[int], size: int) -> list[int]:
     members = [pool[0]]
     while len(members) < size:
-        members.append(min((it for it in pool if it not in members), key=lambda it: float(table[it, members].sum())))
+        members.append(
+            min(
+                (it for it in pool if it not in members),
+                key=lambda it: float(table[it, members].sum()),
+            )
+        )
     changed = True
     while changed:
         changed = False
         for place in range(size):
             others = members[:place] + members[place + 1 :]
-            better = min((it for it in pool if it not in others), key=lambda it: float(table[it, others].sum()))
-            if float(table[better, others].sum()) < float(table[members[place], others].sum()) - 1e-12:
+            better = min(
+                (it for it in pool if it not in others),
+                key=lambda it: float(table[it, others].sum()),
+            )
+            if (
+                float(table[better, others].sum())
+                < float(table[members[place], others].sum()) - 1e-12
+            ):
                 members[place], changed = better, True
     return members

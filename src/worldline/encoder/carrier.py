@@ -1,4 +1,5 @@
-"""Putting a message on a codeword, and taking it off with another: grey by addition, binary by sign bits.
+"""Putting a message on a codeword, and taking it off with another: grey by addition, binary by sign
+bits.
 
 Neither is secure: :mod:`worldline.encoder.reconcile` says who else can read it.
 """
@@ -14,7 +15,9 @@ from worldline.errors import ShapeError, UsageError
 __all__ = ["carry_bits", "carry_grey", "recover_bits", "recover_grey"]
 
 
-def carry_grey(message: Float[Tensor, " k"], codeword: Float[Tensor, " k"], *, strength: float) -> Float[Tensor, " k"]:
+def carry_grey(
+    message: Float[Tensor, " k"], codeword: Float[Tensor, " k"], *, strength: float
+) -> Float[Tensor, " k"]:
     """Add a grey message to a codeword.
 
     y = α u + m.
@@ -44,8 +47,8 @@ def recover_grey(
 ) -> Float[Tensor, " k"]:
     """Take a grey message off with the other codeword, whichever sign it has.
 
-    m̂ = y ∓ α v, the sign that leaves the shorter remainder; right if |m| < α (cos(θ/2) − sin(θ/2)), θ the angle
-    between u and ±v: if α exceeds |m| where the codewords agree.
+    m̂ = y ∓ α v, the sign that leaves the shorter remainder; right if |m| < α (cos(θ/2) −
+    sin(θ/2)), θ the angle between u and ±v: if α exceeds |m| where the codewords agree.
 
     Args:
         carried: (k,) y.
@@ -69,8 +72,8 @@ def carry_bits(message: Bool[Tensor, " k"], codeword: Float[Tensor, " k"]) -> Bo
     """XOR a binary message with the sign bits of a codeword.
 
     Args:
-        message: (k,) bool. Its first bit is the pilot: known to both sides, it tells the receiver whether v
-            is u or −u.
+        message: (k,) bool. Its first bit is the pilot: known to both sides, it tells the receiver
+            whether v is u or −u.
         codeword: (k,) u.
 
     Raises:
@@ -85,7 +88,9 @@ def carry_bits(message: Bool[Tensor, " k"], codeword: Float[Tensor, " k"]) -> Bo
     tensor([ True,  True, False])
     """
     if message.dtype != torch.bool:
-        raise ShapeError(f"A binary message must be boolean; got {message.dtype}. Threshold it: message > 0.5.")
+        raise ShapeError(
+            f"A binary message must be boolean; got {message.dtype}. Threshold it: message > 0.5."
+        )
     _check(message, codeword)
     return message ^ (codeword > 0)
 
@@ -98,8 +103,8 @@ def recover_bits(
     Args:
         carried: (k,) bool.
         codeword: (k,) v, near ±u: a bit is wrong where a coordinate of u and ±v differs in sign.
-        pilot: the known first bit of the message, by which v ≈ −u is noticed; None: no correction, and for v
-            ≈ −u every bit comes out inverted.
+        pilot: the known first bit of the message, by which v ≈ −u is noticed; None: no correction,
+            and for v ≈ −u every bit comes out inverted.
 
     Raises:
         ShapeError: not one (k,), or not boolean.
@@ -117,7 +122,8 @@ def _check(message: Tensor, codeword: Tensor, strength: float = 1.0) -> None:
     if message.ndim != 1 or message.shape != codeword.shape:
         raise ShapeError(
             "Message and codeword must have one shape (k,), k the encoder's width; got "
-            f"{tuple(message.shape)} and {tuple(codeword.shape)}. Flatten an image; choose width to fit it."
+            f"{tuple(message.shape)} and {tuple(codeword.shape)}. Flatten an image; choose width "
+            f"to fit it."
         )
     if not strength > 0:
         raise UsageError(f"strength must be positive; got {strength}.")

@@ -24,7 +24,8 @@ class BellTest:
         value: mean S over the trials. Above 2 by post-selection alone; no non-locality.
         standard_error: of that mean, from the spread over trials.
         expected: S by the law, :func:`expected_bell_value`.
-        correlations: (2, 2) mean product of signs; rows the fitted side's 0° and 90°, columns 45° and 135°.
+        correlations: (2, 2) mean product of signs; rows the fitted side's 0° and 90°, columns 45°
+            and 135°.
     """
 
     value: float
@@ -36,14 +37,15 @@ class BellTest:
 def expected_bell_value(selection: Selection) -> float:
     """CHSH value of one encoder layer whose neurons were selected for one side's setting.
 
-    S = 4 − 2(k+1)/(n+1), which is 4 − 2k/n for many neurons: the mean tail probability of the k best of n is
-    (k+1)/(2(n+1)), and at 45° the correlation is one minus it.
+    S = 4 − 2(k+1)/(n+1), which is 4 − 2k/n for many neurons: the mean tail probability of the k
+    best of n is (k+1)/(2(n+1)), and at 45° the correlation is one minus it.
 
     Args:
         selection: rule ``largest``, or ``none``, for which S = 2.
 
     Returns:
-        S in [2, 4). 2: no selection (n = k), the classical bound. Above it: **post-selection** (the detection
+        S in [2, 4). 2: no selection (n = k), the classical bound. Above it: **post-selection** (the
+            detection
         loophole), not non-locality.
 
     Raises:
@@ -61,9 +63,14 @@ def expected_bell_value(selection: Selection) -> float:
 
 
 def bell_test(
-    selection: Selection, *, trials: int = 1000, seed: int = 0, generator: torch.Generator | None = None
+    selection: Selection,
+    *,
+    trials: int = 1000,
+    seed: int = 0,
+    generator: torch.Generator | None = None,
 ) -> BellTest:
-    """Measure the CHSH value of encoder layers: fit at 0° or 90°, read by sign there and at 45° and 135°.
+    """Measure the CHSH value of encoder layers: fit at 0° or 90°, read by sign there and at 45° and
+    135°.
 
     S = E(0°,45°) − E(0°,135°) + E(90°,45°) + E(90°,135°), every E a mean over the k kept neurons.
 
@@ -73,8 +80,8 @@ def bell_test(
         seed, generator: of the layers; the generator instead of the seed.
 
     Returns:
-        :class:`BellTest`. A value above 2 shows post-selection, not non-locality: the neurons that the other
-        side reads with were chosen by looking at this side's setting.
+        :class:`BellTest`. A value above 2 shows post-selection, not non-locality: the neurons that
+        the other side reads with were chosen by looking at this side's setting.
 
     Raises:
         UsageError: fewer than 2 trials, or rule ``most_negative``.
@@ -96,8 +103,15 @@ def bell_test(
     read = fitted.new_tensor([[diagonal, diagonal], [-diagonal, diagonal]])  # 45° and 135°
     rows = []
     for setting in fitted:
-        weights = draw_rows(setting.expand(trials, 2), selection.draw(trials, generator=generator), generator=generator)
-        own, other = (weights @ setting).sign(), (weights @ read.T).sign()  # (trials, k), (trials, k, 2)
+        weights = draw_rows(
+            setting.expand(trials, 2),
+            selection.draw(trials, generator=generator),
+            generator=generator,
+        )
+        own, other = (
+            (weights @ setting).sign(),
+            (weights @ read.T).sign(),
+        )  # (trials, k), (trials, k, 2)
         rows.append((own[..., None] * other).mean(-2))
     correlations = torch.stack(rows, dim=-2)  # (trials, 2, 2)
     pattern = fitted.new_tensor([[1, -1], [1, 1]])

@@ -25,9 +25,10 @@ Sampler = Literal["exact", "literal"]
 class Encoder:
     """The paper's selecting encoder: L layers, each of the k of n random neurons that read x best.
 
-    One step: draw n random neurons, keep the k whose readings of x the rule prefers, replace x by those
-    readings. The same weights, chosen by looking at x alone, are applied to every other feature. No labels,
-    no gradient.
+    One step: draw n random neurons, keep the k whose readings of x the rule prefers, replace x by
+        those
+    readings. The same weights, chosen by looking at x alone, are applied to every other feature. No
+    labels, no gradient.
 
     Args:
         width: k ≥ 1.
@@ -36,8 +37,8 @@ class Encoder:
         rule: ``largest``, ``most_negative`` or ``none``, as in :class:`Selection`.
         normalise: whether features come as unit vectors. Directions are the same either way.
         sampler: ``exact`` draws the kept rows alone; ``literal`` draws all n (slow, the oracle).
-        memory: bytes of weights (or of literal candidates) that may be held. Beyond it the exact sampler
-            draws its weights again from their seed each time they are needed.
+        memory: bytes of weights (or of literal candidates) that may be held. Beyond it the exact
+            sampler draws its weights again from their seed each time they are needed.
 
     Raises:
         UsageError: n < k, k < 1, depth < 1, an unknown rule or sampler.
@@ -65,7 +66,9 @@ class Encoder:
         check_count("depth (number of layers)", self.depth)
         check_count("memory (bytes)", self.memory)
         if self.sampler not in get_args(Sampler):
-            raise UsageError(f"sampler must be one of {', '.join(get_args(Sampler))}; got {self.sampler!r}.")
+            raise UsageError(
+                f"sampler must be one of {', '.join(get_args(Sampler))}; got {self.sampler!r}."
+            )
         self.selection  # noqa: B018  checks width, candidates and rule
 
     @property
@@ -79,9 +82,11 @@ class Encoder:
         """Draw the layers for one feature, or independent ones for each of P features at once.
 
         Args:
-            x: (D,), or (P, D): P features with an encoder each. float32 or float64, finite, not zero.
+            x: (D,), or (P, D): P features with an encoder each. float32 or float64, finite, not
+                zero.
             seed: of the weights.
-            generator: instead of a seed; one number is drawn from it. The global random state is never used.
+            generator: instead of a seed; one number is drawn from it. The global random state is
+                never used.
 
         Returns:
             A :class:`FittedEncoder`.
@@ -91,13 +96,18 @@ class Encoder:
             BoundsError: a zero feature, which has no direction, or NaN or an infinity.
             UsageError: literal candidates that exceed ``memory``.
 
-        Cost: O(P L k) for the path of x; the weights, O(P k D) numbers per layer, are drawn when first
+        Cost: O(P L k) for the path of x; the weights, O(P k D) numbers per layer, are drawn when
+            first
         needed.
         """
         single = _check_feature(x)
         features = x[None] if single else x
         device = features.device
-        child = make_generator(seed, device) if generator is None else spawn_generator(generator, device)
+        child = (
+            make_generator(seed, device)
+            if generator is None
+            else spawn_generator(generator, device)
+        )
         if self.sampler == "literal":
             readings, weights = self._fit_literally(features, child)
         else:
@@ -113,13 +123,21 @@ class Encoder:
             single=single,
         )
 
-    def _fit_literally(self, features: Tensor, generator: torch.Generator) -> tuple[Tensor, list[Tensor]]:
+    def _fit_literally(
+        self, features: Tensor, generator: torch.Generator
+    ) -> tuple[Tensor, list[Tensor]]:
         """Readings and weights, layer by layer, all candidates drawn."""
         widest = max(features.shape[-1], self.width)
-        needed = len(features) * widest * features.element_size() * max(self.candidates, self.width * self.depth)
+        needed = (
+            len(features)
+            * widest
+            * features.element_size()
+            * max(self.candidates, self.width * self.depth)
+        )
         if needed > self.memory:
             raise UsageError(
-                f"sampler='literal' with {self.candidates} candidates, depth {self.depth} and inputs up to "
+                f"sampler='literal' with {self.candidates} candidates, depth {self.depth} and "
+                f"inputs up to "
                 f"{widest} wide needs {needed:,} bytes; memory allows {self.memory:,}. Use "
                 "sampler='exact', which has the same distribution, or pass a larger memory=."
             )
@@ -146,11 +164,14 @@ def _check_feature(x: Tensor) -> bool:
     floating = isinstance(x, Tensor) and x.dtype in (torch.float32, torch.float64)
     if not floating or x.ndim not in (1, 2) or x.numel() == 0:
         raise ShapeError(
-            f"A feature must be a float32 or float64 tensor (D,), or (P, D) for P encoders, with D ≥ 1; got {came(x)}."
+            f"A feature must be a float32 or float64 tensor (D,), or (P, D) for P encoders, with "
+            f"D ≥ 1; got {came(x)}."
         )
     check_finite("the fitted feature", x)
     zero = (x == 0).all(-1)
     if bool(zero.any()):
         which = "It" if x.ndim == 1 else f"Row {int(zero.nonzero()[0])}"
-        raise BoundsError(f"{which} is a zero feature: it has no direction to fit an encoder to. Leave it out.")
+        raise BoundsError(
+            f"{which} is a zero feature: it has no direction to fit an encoder to. Leave it out."
+        )
     return x.ndim == 1

@@ -21,15 +21,17 @@ __all__ = ["FittedEncoder"]
 
 
 class FittedEncoder:
-    """An encoder fitted to a feature (or to P): its weights, the path of its feature, and what it does to
-    others.
+    """An encoder fitted to a feature (or to P): its weights, the path of its feature, and what it
+    does to others.
 
-    Shapes below are for one feature; with P features every tensor has P as its first axis after the layer.
+    Shapes below are for one feature; with P features every tensor has P as its first axis after the
+    layer.
 
     Attributes:
         encoder: the setting.
         path: :class:`Path` of the fitted feature itself, layers 0 … L.
-        readings: per layer, (k,) float64, what the kept neurons read of the unit feature before them.
+        readings: per layer, (k,) float64, what the kept neurons read of the unit feature before
+            them.
     """
 
     def __init__(
@@ -48,22 +50,31 @@ class FittedEncoder:
         self._state = generator.get_state()  # from which the weights across x are drawn
         self._kept = weights
         self.path = Path(
-            path.layers, tuple(map(self._out, path.directions)), self._out(path.log_norms, 1), path.normalise
+            path.layers,
+            tuple(map(self._out, path.directions)),
+            self._out(path.log_norms, 1),
+            path.normalise,
         )
         self.readings = tuple(map(self._out, readings))
         self._readings = readings
 
     def weights(self) -> Iterator[Float[Tensor, "*P k Din"]]:
-        """W_1 … W_L in order; D_in is D for the first and k for the others. Layer l is x_l = W_l x_{l−1}.
+        """W_1 … W_L in order; D_in is D for the first and k for the others. Layer l is x_l = W_l
+        x_{l−1}.
 
-        Every call gives the same weights. They are held if all fit in ``encoder.memory``, else drawn again.
+        Every call gives the same weights. They are held if all fit in ``encoder.memory``, else
+        drawn again.
         """
         return map(self._out, self._weights())
 
     def compose(self) -> Composed:
-        """The product H = W_L … W_1 with its scale carried as a logarithm. Cost: L products (k, k)(k, D)."""
+        """The product H = W_L … W_1 with its scale carried as a logarithm. Cost: L products (k,
+        k)(k, D).
+        """
         product: Tensor | None = None
-        log_scale = torch.zeros(len(self._batched.directions[0]), dtype=torch.float64, device=self._device)
+        log_scale = torch.zeros(
+            len(self._batched.directions[0]), dtype=torch.float64, device=self._device
+        )
         for weight in self._weights():
             product = weight if product is None else weight @ product
             norm = torch.linalg.matrix_norm(product)
@@ -71,19 +82,22 @@ class FittedEncoder:
         assert product is not None  # depth ≥ 1
         return Composed(self._out(product), self._out(log_scale))
 
-    def transform(self, features: Float[Tensor, "... N D"], *, layers: Sequence[int] | None = None) -> Path:
+    def transform(
+        self, features: Float[Tensor, "... N D"], *, layers: Sequence[int] | None = None
+    ) -> Path:
         """Features after every layer, or after the layers asked for.
 
         Args:
-            features: (N, D); for P encoders (P, N, D), or (N, D) to give all of them the same. The dtype of
-                the fitted feature. A zero feature stays zero, with log norm −∞.
+            features: (N, D); for P encoders (P, N, D), or (N, D) to give all of them the same. The
+                dtype of the fitted feature. A zero feature stays zero, with log norm −∞.
             layers: layer numbers 0 … L to hold; all by default.
 
         Returns:
             :class:`Path` with directions (N, D_l) and log norms (layers, N).
 
         Raises:
-            ShapeError: wrong width, dtype, device or number of encoders. BoundsError: NaN or an infinity.
+            ShapeError: wrong width, dtype, device or number of encoders. BoundsError: NaN or an
+                infinity.
             LayerError: a layer that the encoder does not have.
 
         Cost: one product (N, D)(D, k) per layer, and the drawing of weights that are not held.
@@ -93,10 +107,14 @@ class FittedEncoder:
         directions, lengths = [direction], [factors]
         rows = self._rows()
         for at, (x, y) in zip(range(1, max(held) + 1), self._known(), strict=False):
-            direction, *factors = unit(apply_rows(next(rows), x, y, direction))  # holds no rows while it draws others
+            direction, *factors = unit(
+                apply_rows(next(rows), x, y, direction)
+            )  # holds no rows while it draws others
             lengths.append(factors)
             directions.append(direction if at in held else direction[:0])
-        log_norms = log_length(*(torch.stack(parts) for parts in zip(*lengths, strict=True))).cumsum(0)
+        log_norms = log_length(
+            *(torch.stack(parts) for parts in zip(*lengths, strict=True))
+        ).cumsum(0)
         kept = tuple(self._out(directions[layer]) for layer in held)
         return Path(held, kept, self._out(log_norms[list(held)], 1), self.encoder.normalise)
 
@@ -107,8 +125,8 @@ class FittedEncoder:
             features: as in :meth:`transform`.
 
         Returns:
-            (L + 1, N). Grows by :func:`rapidity_rate` per layer, until rounding: about 16 nats in float32, 36
-            in float64.
+            (L + 1, N). Grows by :func:`rapidity_rate` per layer, until rounding: about 16 nats in
+            float32, 36 in float64.
 
         Cost: one :meth:`transform`.
         """
@@ -138,7 +156,11 @@ class FittedEncoder:
         if self._kept is not None:
             return iter(self._kept)
         start = self._batched.directions[0]
-        numbers = len(start) * self.encoder.width * (start.shape[-1] + (self.encoder.depth - 1) * self.encoder.width)
+        numbers = (
+            len(start)
+            * self.encoder.width
+            * (start.shape[-1] + (self.encoder.depth - 1) * self.encoder.width)
+        )
         if numbers * start.element_size() > self.encoder.memory:
             return self._draw()
         self._kept = list(self._draw())
@@ -157,7 +179,10 @@ class FittedEncoder:
         depth = self.encoder.depth
         held = tuple(range(depth + 1)) if layers is None else tuple(sorted(set(layers)))
         if not held or held[0] < 0 or held[-1] > depth:
-            raise LayerError(f"layers must be numbers from 0 (the input) to {depth}, at least one; got {list(held)}.")
+            raise LayerError(
+                f"layers must be numbers from 0 (the input) to {depth}, at least one; got "
+                f"{list(held)}."
+            )
         return held
 
     def _check_features(self, features: Tensor) -> Tensor:
@@ -165,11 +190,19 @@ class FittedEncoder:
         own = self._batched.directions[0]
         encoders, width = own.shape
         fits = isinstance(features, Tensor) and features.ndim in ((2,) if self._single else (2, 3))
-        fits = fits and features.shape[-1] == width and features.dtype == own.dtype and features.device == own.device
+        fits = (
+            fits
+            and features.shape[-1] == width
+            and features.dtype == own.dtype
+            and features.device == own.device
+        )
         if not fits or (features.ndim == 3 and len(features) != encoders):
-            expected = f"(N, {width})" if self._single else f"({encoders}, N, {width}) or (N, {width})"
+            expected = (
+                f"(N, {width})" if self._single else f"({encoders}, N, {width}) or (N, {width})"
+            )
             raise ShapeError(
-                f"Features must be {expected} {own.dtype} on {own.device}, as the fitted feature; got {came(features)}."
+                f"Features must be {expected} {own.dtype} on {own.device}, as the fitted feature; "
+                f"got {came(features)}."
             )
         check_finite("features", features)
         return features if features.ndim == 3 else features.expand(encoders, -1, -1)
@@ -177,14 +210,20 @@ class FittedEncoder:
 
 def check_finite(name: str, value: Tensor) -> None:
     """Refuse NaN and infinities, and count them."""
-    if value.numel() == 0 or bool(value.abs().amax().isfinite()):  # the largest of numbers with a NaN is NaN
+    if value.numel() == 0 or bool(
+        value.abs().amax().isfinite()
+    ):  # the largest of numbers with a NaN is NaN
         return
     bad = int((~torch.isfinite(value)).sum())
-    raise BoundsError(f"{bad} of {value.numel()} values of {name} are NaN or infinite; all must be finite.")
+    raise BoundsError(
+        f"{bad} of {value.numel()} values of {name} are NaN or infinite; all must be finite."
+    )
 
 
 def came(value: object) -> str:
     """Shape, dtype and device, for a message."""
     return (
-        f"{tuple(value.shape)} {value.dtype} on {value.device}" if isinstance(value, Tensor) else type(value).__name__
+        f"{tuple(value.shape)} {value.dtype} on {value.device}"
+        if isinstance(value, Tensor)
+        else type(value).__name__
     )

@@ -1,8 +1,9 @@
 """The encoder on given features only: their exact joint path without drawing the weights.
 
-Derivation. Factor the M features of a layer as F = Q R, Q an orthonormal basis with q₁ = ±x̂ the fitted
-feature. The weights act on them as W F = (W Q) R, and W Q is all that is needed of W: its first column is the
-selected readings ±y and the others are i.i.d. normals, k (M − 1) numbers in place of k (D − 1).
+Derivation. Factor the M features of a layer as F = Q R, Q an orthonormal basis with q₁ = ±x̂ the
+fitted feature. The weights act on them as W F = (W Q) R, and W Q is all that is needed of W: its
+first column is the selected readings ±y and the others are i.i.d. normals, k (M − 1) numbers in
+place of k (D − 1).
 """
 
 from __future__ import annotations
@@ -27,24 +28,26 @@ def encode_together(
     seed: int = 0,
     generator: torch.Generator | None = None,
 ) -> Path:
-    """Paths of M features through an encoder fitted to the first of them, for P independent encoders.
+    """Paths of M features through an encoder fitted to the first of them, for P independent
+    encoders.
 
     W F = [±y, G] R with F = Q R: the same joint distribution as ``encoder.fit(features[:,
-    0]).transform(features)``, far cheaper when M ≪ D, and without weights that could be applied to anything
-    else.
+    0]).transform(features)``, far cheaper when M ≪ D, and without weights that could be applied to
+    anything else.
 
     Args:
         encoder: the setting, with the exact sampler.
-        features: (P, M, D) float32 or float64; feature 0 of each row is the one that the encoder is fitted
-            to.
-        seed, generator: of the layers; the generator instead of the seed, on the device of the features.
+        features: (P, M, D) float32 or float64; feature 0 of each row is the one that the encoder is
+            fitted to.
+        seed, generator: of the layers; the generator instead of the seed, on the device of the
+            features.
 
     Returns:
         :class:`Path` with directions (P, M, D_l) and log norms (L + 1, P, M).
 
     Raises:
-        ShapeError: not a floating (P, M, D), nothing empty. BoundsError: NaN, an infinity or a zero fitted
-            feature.
+        ShapeError: not a floating (P, M, D), nothing empty. BoundsError: NaN, an infinity or a zero
+            fitted feature.
         UsageError: the literal sampler.
 
     Cost: O(L P k M²), whatever n and D are, beside one decomposition of the input.
@@ -71,20 +74,30 @@ def encode_together(
         log_norm = log_norm + growth
         directions.append(direction)
         log_norms.append(log_norm)
-    return Path(tuple(range(encoder.depth + 1)), tuple(directions), torch.stack(log_norms), encoder.normalise)
+    return Path(
+        tuple(range(encoder.depth + 1)),
+        tuple(directions),
+        torch.stack(log_norms),
+        encoder.normalise,
+    )
 
 
 def _check(encoder: Encoder, features: Tensor) -> None:
     if encoder.sampler != "exact":
-        raise UsageError("encode_together has no literal sampler; use Encoder.fit and transform for the oracle.")
+        raise UsageError(
+            "encode_together has no literal sampler; use Encoder.fit and transform for the oracle."
+        )
     floating = isinstance(features, Tensor) and features.dtype in (torch.float32, torch.float64)
     if not floating or features.ndim != 3 or features.numel() == 0:
         raise ShapeError(
-            "features must be a float32 or float64 tensor (P, M, D), the fitted feature first of each M; "
+            "features must be a float32 or float64 tensor (P, M, D), the fitted feature first of "
+            "each M; "
             f"got {came(features)}."
         )
     check_finite("features", features)
     zero = (features[:, 0] == 0).all(-1)
     if bool(zero.any()):
         row = int(zero.nonzero()[0])
-        raise BoundsError(f"Row {row} has a zero feature first: no direction to fit to. Leave it out.")
+        raise BoundsError(
+            f"Row {row} has a zero feature first: no direction to fit to. Leave it out."
+        )

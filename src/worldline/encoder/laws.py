@@ -1,20 +1,21 @@
 """What one layer of the encoder does to a pair, exactly.
 
-Derivation. Take x̂ along the first axis of the input and ŷ, the direction of the selected readings y, along
-the first axis of the output. A row with reading y_i is y_i x̂ + (Gaussian across x̂), so in these frames one
-layer is
+Derivation. Take x̂ along the first axis of the input and ŷ, the direction of the selected readings
+y, along the first axis of the output. A row with reading y_i is y_i x̂ + (Gaussian across x̂), so
+in these frames one layer is
 
     W = [ |y|  gᵀ ]      |y| the length of the k readings, g i.i.d. N(0,1),
         [  0   G' ]      G' i.i.d. N(0,1) of k − 1 rows, all independent.
 
-A feature at rapidity φ from x (cot θ = sinh φ) has, across x̂, one direction; G' maps it to a chi length
-χ_{k−1}. Hence
+A feature at rapidity φ from x (cot θ = sinh φ) has, across x̂, one direction; G' maps it to a chi
+length χ_{k−1}. Hence
 
     sinh φ' = ( |y| sinh φ + g ) / χ_{k−1} :
 
-depth composes like collinear boosts. Far up the light cone every step adds ln|y| − ln χ_{k−1}, whatever φ is:
-rapidity grows **linearly with depth**, at the rates of :mod:`worldline.encoder.rates`. With k = 1 nothing
-lies across and every pair is (anti-)parallel after one step.
+depth composes like collinear boosts. Far up the light cone every step adds ln|y| − ln χ_{k−1},
+whatever φ is: rapidity grows **linearly with depth**, at the rates of
+:mod:`worldline.encoder.rates`. With k = 1 nothing lies across and every pair is (anti-)parallel
+after one step.
 """
 
 from __future__ import annotations
@@ -46,8 +47,11 @@ class OneStepMoments:
     second: Tensor
 
 
-def one_step(rapidity: Float[Tensor, " N"], selection: Selection, *, generator: torch.Generator) -> Float[Tensor, " N"]:
-    """Rapidity after one layer for each of N pairs, every pair with its own layer, drawn from the exact law.
+def one_step(
+    rapidity: Float[Tensor, " N"], selection: Selection, *, generator: torch.Generator
+) -> Float[Tensor, " N"]:
+    """Rapidity after one layer for each of N pairs, every pair with its own layer, drawn from the
+    exact law.
 
     sinh φ' = (|y| sinh φ + g)/χ_{k−1}.
 
@@ -62,7 +66,8 @@ def one_step(rapidity: Float[Tensor, " N"], selection: Selection, *, generator: 
     Raises:
         ShapeError: not a floating (N,). BoundsError: NaN.
 
-    Cost: O(N k), whatever n and the feature width are. Source: arXiv:2309.15669 states the convergence; the
+    Cost: O(N k), whatever n and the feature width are. Source: arXiv:2309.15669 states the
+        convergence; the
     law is ours.
 
     >>> import torch
@@ -86,7 +91,8 @@ def one_step(rapidity: Float[Tensor, " N"], selection: Selection, *, generator: 
 def rapidity_walk(
     rapidity: Float[Tensor, " N"], selection: Selection, depth: int, *, generator: torch.Generator
 ) -> Float[Tensor, "L1 N"]:
-    """Rapidity of N pairs through L layers, drawn from the exact law without forming features or weights.
+    """Rapidity of N pairs through L layers, drawn from the exact law without forming features or
+    weights.
 
     Args:
         rapidity: (N,) at the input, in nats.
@@ -95,8 +101,8 @@ def rapidity_walk(
         generator: on the device of ``rapidity``.
 
     Returns:
-        (L + 1, N) float64, row 0 the input. Not limited by rounding: vectors in float64 stop at 36 nats, this
-        does not.
+        (L + 1, N) float64, row 0 the input. Not limited by rounding: vectors in float64 stop at 36
+        nats, this does not.
 
     Raises:
         UsageError: depth < 1. Otherwise as :func:`one_step`.
@@ -127,8 +133,8 @@ def one_step_moments(rapidity: Float[Tensor, " N"], selection: Selection) -> One
         selection: n, k and the rule.
 
     Returns:
-        :class:`OneStepMoments`. At φ = 0 the mean is 0 and the second moment 1/(k − 3): no direction is
-        preferred.
+        :class:`OneStepMoments`. At φ = 0 the mean is 0 and the second moment 1/(k − 3): no
+        direction is preferred.
 
     Raises:
         ShapeError, BoundsError: as :func:`one_step`.
@@ -141,7 +147,11 @@ def one_step_moments(rapidity: Float[Tensor, " N"], selection: Selection) -> One
     s = torch.sinh(check_rapidity(rapidity))
     law, k = reading_length(selection), selection.width
     missing = torch.full_like(s, math.nan)
-    inverse_chi = math.exp(math.lgamma((k - 2) / 2) - math.lgamma((k - 1) / 2)) / math.sqrt(2) if k >= 3 else math.nan
+    inverse_chi = (
+        math.exp(math.lgamma((k - 2) / 2) - math.lgamma((k - 1) / 2)) / math.sqrt(2)
+        if k >= 3
+        else math.nan
+    )
     return OneStepMoments(
         mean=s * law.mean * inverse_chi if k >= 3 else missing,
         second=(law.mean_square * s**2 + 1) / (k - 3) if k >= 4 else missing,
@@ -151,11 +161,16 @@ def one_step_moments(rapidity: Float[Tensor, " N"], selection: Selection) -> One
 def check_rapidity(rapidity: Tensor) -> Tensor:
     """(N,) float64 without NaN, or say what came."""
     if not isinstance(rapidity, Tensor) or not rapidity.is_floating_point() or rapidity.ndim != 1:
-        came = f"{tuple(rapidity.shape)} {rapidity.dtype}" if isinstance(rapidity, Tensor) else type(rapidity).__name__
+        came = (
+            f"{tuple(rapidity.shape)} {rapidity.dtype}"
+            if isinstance(rapidity, Tensor)
+            else type(rapidity).__name__
+        )
         raise ShapeError(f"rapidity must be a floating tensor of shape (N,), in nats; got {came}.")
     if bool(rapidity.isnan().any()):
         raise BoundsError(
-            f"rapidity is NaN for {int(rapidity.isnan().sum())} of {len(rapidity)} pairs. A pair with a zero "
+            f"rapidity is NaN for {int(rapidity.isnan().sum())} of {len(rapidity)} pairs. A pair "
+            f"with a zero "
             "vector has no rapidity: drop it first (wl.pair_status says which)."
         )
     return rapidity.double()
@@ -163,7 +178,9 @@ def check_rapidity(rapidity: Tensor) -> Tensor:
 
 def chi_lengths(count: int, degrees: int, *, generator: torch.Generator) -> Tensor:
     """(count,) chi-distributed with the given degrees of freedom; zeros for none."""
-    normals = torch.randn(count, degrees, dtype=torch.float64, device=generator.device, generator=generator)
+    normals = torch.randn(
+        count, degrees, dtype=torch.float64, device=generator.device, generator=generator
+    )
     lengths: Tensor = torch.linalg.vector_norm(normals, dim=-1)
     return lengths
 

@@ -1,13 +1,15 @@
 """One layer of the encoder: k rows drawn as if n had been drawn and the best k kept.
 
-Derivation. For a unit feature x̂ write a row as r = (r·x̂) x̂ + r(1 − x̂x̂ᵀ): for a Gaussian r the two parts are
-independent. Selection looks at r·x̂ only, so a kept row is a selected reading along x̂ and an untouched
-Gaussian across it,
+Derivation. For a unit feature x̂ write a row as r = (r·x̂) x̂ + r(1 − x̂x̂ᵀ): for a Gaussian r the
+two parts are independent. Selection looks at r·x̂ only, so a kept row is a selected reading along
+x̂ and an untouched Gaussian across it,
 
     W = y x̂ᵀ + G (1 − x̂x̂ᵀ) = G + (y − G x̂) x̂ᵀ,   G i.i.d. N(0, 1) of shape (k, D),
 
-where y comes from its order statistics (:mod:`worldline.encoder.selection`). The same distribution as drawing
-n rows, at the price of k. To apply the layer W is not needed: W f = G f⊥ + y (x̂·f) with f⊥ = f − x̂(x̂·f), one product with G.
+where y comes from its order statistics (:mod:`worldline.encoder.selection`). The same distribution
+as drawing
+n rows, at the price of k. To apply the layer W is not needed: W f = G f⊥ + y (x̂·f) with f⊥ = f −
+x̂(x̂·f), one product with G.
 """
 
 from __future__ import annotations
@@ -24,19 +26,22 @@ __all__ = ["apply_rows", "draw_rows", "draw_rows_literally", "set_readings"]
 def draw_rows(
     direction: Float[Tensor, "P D"], readings: Float[Tensor, "P k"], *, generator: torch.Generator
 ) -> Float[Tensor, "P k D"]:
-    """Rows that read the given unit features as the given readings, Gaussian in every other direction.
+    """Rows that read the given unit features as the given readings, Gaussian in every other
+    direction.
 
     W = G + (y − G x̂) x̂ᵀ, so that W x̂ = y to rounding.
 
     Args:
         direction: (P, D) unit features x̂, float32 or float64.
         readings: (P, k), y of :meth:`Selection.draw`.
-        generator: on the device of ``direction``; k·D normals per layer are drawn from it, layer after layer.
+        generator: on the device of ``direction``; k·D normals per layer are drawn from it, layer
+            after layer.
 
     Returns:
         (P, k, D), the weights of P independent layers, in the dtype of ``direction``.
 
-    Cost: k·D normals, one product with x̂ and one rank-one update: O(k D), and no other memory than the
+    Cost: k·D normals, one product with x̂ and one rank-one update: O(k D), and no other memory than
+        the
     result.
 
     >>> import torch
@@ -46,7 +51,9 @@ def draw_rows(
     >>> rows[0, :, 0]  # what x̂, the first axis, is read as
     tensor([ 2., -3.])
     """
-    return set_readings(draw_noise(direction, readings.shape[-1], generator=generator), direction, readings)
+    return set_readings(
+        draw_noise(direction, readings.shape[-1], generator=generator), direction, readings
+    )
 
 
 def draw_noise(direction: Tensor, width: int, *, generator: torch.Generator) -> Tensor:
@@ -90,8 +97,8 @@ def apply_rows(
 def draw_rows_literally(
     direction: Float[Tensor, "P D"], selection: Selection, *, generator: torch.Generator
 ) -> tuple[Float[Tensor, "P k"], Float[Tensor, "P k D"]]:
-    """Readings and rows by the paper's own recipe: draw all n rows, read x̂, keep k. The oracle of the exact
-    scheme.
+    """Readings and rows by the paper's own recipe: draw all n rows, read x̂, keep k. The oracle of
+    the exact scheme.
 
     Args:
         direction: (P, D) unit features x̂, float32 or float64.
@@ -113,7 +120,9 @@ def draw_rows_literally(
     """
     layers, inputs, k = len(direction), direction.shape[-1], selection.width
     n = k if selection.rule == "none" else selection.candidates
-    rows = torch.randn(layers, n, inputs, dtype=direction.dtype, device=direction.device, generator=generator)
+    rows = torch.randn(
+        layers, n, inputs, dtype=direction.dtype, device=direction.device, generator=generator
+    )
     readings = (rows @ direction[..., None]).squeeze(-1)  # (P, n)
     if selection.rule == "none":
         return readings, rows

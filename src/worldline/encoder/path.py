@@ -1,4 +1,6 @@
-"""Where features are after each layer: unit directions and logarithms of lengths, safe at any depth."""
+"""Where features are after each layer: unit directions and logarithms of lengths, safe at any
+depth.
+"""
 
 from __future__ import annotations
 
@@ -34,8 +36,8 @@ class Path:
     Attributes:
         layers: numbers of the layers held; 0 is the input.
         directions: for each, (…, D_l) unit vectors; a zero feature has the direction zero.
-        log_norms: (layers, …) ln of the length that the feature has without any normalisation; −∞ for a zero
-            feature.
+        log_norms: (layers, …) ln of the length that the feature has without any normalisation; −∞
+            for a zero feature.
         normalise: whether :meth:`features` gives unit vectors.
     """
 
@@ -45,15 +47,18 @@ class Path:
     normalise: bool
 
     def features(self, layer: int) -> Tensor:
-        """Features (…, D_l) after a layer: unit vectors, or with their lengths if the encoder does not
-        normalise.
+        """Features (…, D_l) after a layer: unit vectors, or with their lengths if the encoder does
+        not normalise.
 
         Raises:
             LayerError: the layer is not held.
-            BoundsError: a length does not fit the dtype; ``directions`` and ``log_norms`` always do.
+            BoundsError: a length does not fit the dtype; ``directions`` and ``log_norms`` always
+                do.
         """
         if layer not in self.layers:
-            raise LayerError(f"Layer {layer} is not in this path; layers held: {_shown(self.layers)}.")
+            raise LayerError(
+                f"Layer {layer} is not in this path; layers held: {_shown(self.layers)}."
+            )
         place = self.layers.index(layer)
         direction, log_norm = self.directions[place], self.log_norms[place]
         if self.normalise:
@@ -62,21 +67,24 @@ class Path:
         values = torch.where(log_norm.isneginf()[..., None], torch.zeros_like(values), values)
         if not bool(torch.isfinite(values).all()):
             raise BoundsError(
-                f"Features of layer {layer} have lengths up to e^{float(log_norm.max()):.0f}, more than "
+                f"Features of layer {layer} have lengths up to e^{float(log_norm.max()):.0f}, "
+                f"more than "
                 f"{direction.dtype} holds. Use directions and log_norms, or normalise=True."
             )
         return values
 
 
 def spacetime_path(path: Path, *, speed: float) -> Float[Tensor, "L1 ... D1"]:
-    """The paper's spacetime path: each direction with its layer number as a time coordinate, normalised.
+    """The paper's spacetime path: each direction with its layer number as a time coordinate,
+    normalised.
 
     [ℓ·c ; x̂_ℓ] / |[ℓ·c ; x̂_ℓ]| for the layers of one width.
 
     Args:
-        path: of :class:`FittedEncoder`; layers whose width differs from the last layer's (an input of D ≠ k)
-            are left out.
-        speed: c > 0, a free constant of the picture: large c brings every point to the time axis at once.
+        path: of :class:`FittedEncoder`; layers whose width differs from the last layer's (an input
+            of D ≠ k) are left out.
+        speed: c > 0, a free constant of the picture: large c brings every point to the time axis at
+            once.
 
     Returns:
         (layers, …, k + 1), unit vectors; coordinate 0 is time. A picture, with no law behind c.

@@ -1,9 +1,10 @@
-"""How fast the encoder merges pairs: the rapidity rate and the Lyapunov spectrum, exact and for large width.
+"""How fast the encoder merges pairs: the rapidity rate and the Lyapunov spectrum, exact and for
+large width.
 
-Derivation. In the frames of :mod:`worldline.encoder.laws` every layer is the triangle [[|y|, gᵀ], [0, G']],
-so the Lyapunov exponents of the product are E ln|y| and those of products of Gaussian (k − 1)-square
-matrices, which are E ln χ_{k−i} = ½[ln 2 + ψ((k−i)/2)], i = 1 … k−1 (Newman, Commun. Math. Phys. 103:121,
-1986).
+Derivation. In the frames of :mod:`worldline.encoder.laws` every layer is the triangle [[|y|, gᵀ],
+[0, G']], so the Lyapunov exponents of the product are E ln|y| and those of products of Gaussian (k
+− 1)-square matrices, which are E ln χ_{k−i} = ½[ln 2 + ψ((k−i)/2)], i = 1 … k−1 (Newman, Commun.
+Math. Phys. 103:121, 1986).
 """
 
 from __future__ import annotations
@@ -42,7 +43,8 @@ class RapidityGain:
 
 
 def rapidity_gain(selection: Selection) -> RapidityGain:
-    """Mean and variance of the nats that one layer adds near the light cone, exactly for every n and k.
+    """Mean and variance of the nats that one layer adds near the light cone, exactly for every n
+    and k.
 
     mean r = E ln|y| − ½[ln 2 + ψ((k−1)/2)],  variance = Var ln|y| + ¼ ψ₁((k−1)/2).
 
@@ -50,7 +52,8 @@ def rapidity_gain(selection: Selection) -> RapidityGain:
         selection: n, k and the rule.
 
     Returns:
-        :class:`RapidityGain`; E ln|y| by exact order statistics (:mod:`worldline.encoder.reading`), to 1e-10.
+        :class:`RapidityGain`; E ln|y| by exact order statistics (:mod:`worldline.encoder.reading`),
+        to 1e-10.
 
     >>> from worldline.encoder import Selection, rapidity_gain
     >>> gain = rapidity_gain(Selection(candidates=10, width=2))
@@ -60,23 +63,28 @@ def rapidity_gain(selection: Selection) -> RapidityGain:
     law, k = reading_length(selection), selection.width
     if k == 1:
         return RapidityGain(math.inf, math.nan)
-    return RapidityGain(law.log_mean - _log_chi_mean(k - 1), law.log_variance + polygamma(1, (k - 1) / 2) / 4)
+    return RapidityGain(
+        law.log_mean - _log_chi_mean(k - 1), law.log_variance + polygamma(1, (k - 1) / 2) / 4
+    )
 
 
 def rapidity_rate(selection: Selection) -> float:
     """Nats of rapidity per layer near the light cone: the Lyapunov gap λ_x − λ₂ of the encoder.
 
-    r = E ln|y| − ½[ln 2 + ψ((k−1)/2)]; with the rule ``none`` it is ½[ψ(k/2) − ψ((k−1)/2)]: Gaussian products
-    contract without any selection, fast at small k. That is the control to show beside a small-k figure.
+    r = E ln|y| − ½[ln 2 + ψ((k−1)/2)]; with the rule ``none`` it is ½[ψ(k/2) − ψ((k−1)/2)]:
+    Gaussian products contract without any selection, fast at small k. That is the control to show
+    beside a small-k figure.
 
     Args:
         selection: n, k and the rule.
 
     Returns:
-        r. Positive: every pair ends parallel or anti-parallel, γ ~ e^{rL}. Negative (``most_negative`` with
+        r. Positive: every pair ends parallel or anti-parallel, γ ~ e^{rL}. Negative
+            (``most_negative`` with
         more than about half of them kept): near pairs part. ∞: width 1.
 
-    Source: the mean of the one-step law (:mod:`worldline.encoder.laws`); for ``none`` Newman, Commun. Math.
+    Source: the mean of the one-step law (:mod:`worldline.encoder.laws`); for ``none`` Newman,
+        Commun. Math.
     Phys. 103:121 (1986).
 
     >>> from worldline.encoder import Selection, rapidity_rate
@@ -109,8 +117,8 @@ def rapidity_rate_large_width(selection: Selection) -> float:
 def reading_second_moment(selection: Selection) -> float:
     """Second moment of a kept reading in the limit of many neurons.
 
-    m₂(q) = E[g² | kept] with q = k/n: 1 + 2τφ(τ)/q beyond |g| > τ, P(|g| > τ) = q; 1 + τφ(τ)/q beyond g < −τ,
-    P(g < −τ) = q (τ < 0 when more than half are kept).
+    m₂(q) = E[g² | kept] with q = k/n: 1 + 2τφ(τ)/q beyond |g| > τ, P(|g| > τ) = q; 1 + τφ(τ)/q
+    beyond g < −τ, P(g < −τ) = q (τ < 0 when more than half are kept).
 
     Args:
         selection: only its share k/n and its rule matter.
@@ -140,10 +148,10 @@ def lyapunov_spectrum(selection: Selection) -> Float[Tensor, " k"]:
         selection: n, k and the rule.
 
     Returns:
-        (k,) float64. The gap of the first two, where the fitted feature leads, is :func:`rapidity_rate`: the
-        singular values of H part at that rate, H tends to **rank one**, and all that another feature x'
-        leaves in H x' is one bit, the sign of ⟨v₁, x'⟩. The limit needs L ≫ k; before it, the singular values
-        of H are closer.
+        (k,) float64. The gap of the first two, where the fitted feature leads, is
+        :func:`rapidity_rate`: the singular values of H part at that rate, H tends to **rank one**,
+        and all that another feature x' leaves in H x' is one bit, the sign of ⟨v₁, x'⟩. The limit
+        needs L ≫ k; before it, the singular values of H are closer.
 
     >>> from worldline.encoder import Selection, lyapunov_spectrum
     >>> spectrum = lyapunov_spectrum(Selection(candidates=10, width=2))

@@ -1,19 +1,22 @@
 """The law of |y|, the length of the k selected readings, by quadrature and not by simulation.
 
-Derivation. Given the tail probability t of the (k+1)-th reading, t ~ Beta(k+1, n−k), the k kept ones are
-i.i.d.: normals conditioned to lie beyond z = Φ⁻¹(t/2) (rule ``largest``; Φ⁻¹(t) for ``most_negative``). So
-the Laplace transform of S = |y|² is an average over one variable of a closed form,
+Derivation. Given the tail probability t of the (k+1)-th reading, t ~ Beta(k+1, n−k), the k kept
+ones are
+i.i.d.: normals conditioned to lie beyond z = Φ⁻¹(t/2) (rule ``largest``; Φ⁻¹(t) for
+``most_negative``). So the Laplace transform of S = |y|² is an average over one variable of a closed
+form,
 
     L(s) = E_t [ Φ(z√(1+2s)) / (Φ(z) √(1+2s)) ]^k ,
 
-and the moments follow from integrals over u = ln s (Frullani; ε Euler's constant; S scaled by its mean):
+and the moments follow from integrals over u = ln s (Frullani; ε Euler's constant; S scaled by its
+mean):
 
-    E ln S         = ∫ (e^{−s} − L(s)) du            E √S = 1 + ∫ (e^{−s} − L(s)) e^{−u/2} du / (2√π)
-    ½ E ln² S      = ∫ u (L(s) − e^{−s}) du − ε E ln S.
+    E ln S         = ∫ (e^{−s} − L(s)) du            E √S = 1 + ∫ (e^{−s} − L(s)) e^{−u/2} du /
+    (2√π) ½ E ln² S      = ∫ u (L(s) − e^{−s}) du − ε E ln S.
 
-Both variables are integrated by the trapezoidal rule on the whole line, which converges exponentially for
-such analytic integrands (Trefethen and Weideman, SIAM Review 56:385, 2014); the result is good
-to 1e-10.
+Both variables are integrated by the trapezoidal rule on the whole line, which converges
+exponentially for such analytic integrands (Trefethen and Weideman, SIAM Review 56:385, 2014); the
+result is good to 1e-10.
 """
 
 from __future__ import annotations
@@ -63,14 +66,18 @@ class ReadingLength:
         if self._chi:
             return torch.exp(-k / 2 * torch.log1p(2 * s))
         root = torch.sqrt(1 + 2 * s)[:, None]
-        tail = torch.special.log_ndtr(self._z * root) - torch.special.log_ndtr(self._z)  # (N, nodes)
+        tail = torch.special.log_ndtr(self._z * root) - torch.special.log_ndtr(
+            self._z
+        )  # (N, nodes)
         return torch.exp(k * (tail - root.log())) @ self._weight
 
     @cached_property
     def mean(self) -> float:
         """E |y|, also where |y| is chi-distributed."""
         u, difference, step = self._frullani
-        lowest = -18.5 if self.selection.width < 16 else -15  # further out e^{−u/2} amplifies rounding
+        lowest = (
+            -18.5 if self.selection.width < 16 else -15
+        )  # further out e^{−u/2} amplifies rounding
         used = u > lowest
         shift = (difference * torch.exp(-u / 2))[used].sum() * step / (2 * math.sqrt(math.pi))
         return math.sqrt(self.mean_square) * (1 + float(shift))
@@ -97,7 +104,9 @@ class ReadingLength:
     def _frullani(self) -> tuple[Tensor, Tensor, float]:
         """Nodes u, e^{−s} − L(s / E S) at s = e^u, and the step."""
         k, step = self.selection.width, 0.125
-        u = torch.arange(-42.0, 8 + 80 / k + math.log(self.mean_square / k), step, dtype=torch.float64)
+        u = torch.arange(
+            -42.0, 8 + 80 / k + math.log(self.mean_square / k), step, dtype=torch.float64
+        )
         s = u.exp()
         return u, torch.exp(-s) - self.laplace(s / self.mean_square), step
 
@@ -110,7 +119,8 @@ def reading_length(selection: Selection) -> ReadingLength:
         selection: n, k and the rule.
 
     Returns:
-        A :class:`ReadingLength`. Without selection |y| is chi-distributed with k degrees; with it, longer.
+        A :class:`ReadingLength`. Without selection |y| is chi-distributed with k degrees; with it,
+        longer.
 
     Cost: about 10⁵ evaluations of the normal distribution on first use, whatever n and k are.
 
@@ -122,7 +132,9 @@ def reading_length(selection: Selection) -> ReadingLength:
 
 
 def _threshold(selection: Selection) -> tuple[Tensor, Tensor]:
-    """Normal quantile z of the (k+1)-th tail probability at nodes in its log-odds, and their weights."""
+    """Normal quantile z of the (k+1)-th tail probability at nodes in its log-odds, and their
+    weights.
+    """
     k, n = selection.width, selection.candidates
     spread = math.sqrt(1 / (k + 1) + 1 / (n - k))
     mode = math.log((k + 1) / (n - k))
@@ -137,7 +149,9 @@ def _threshold(selection: Selection) -> tuple[Tensor, Tensor]:
     if selection.rule == "largest":
         z = torch.special.ndtri(log_t.exp() / 2)
     else:
-        z = torch.where(log_t < log_rest, torch.special.ndtri(log_t.exp()), -torch.special.ndtri(log_rest.exp()))
+        z = torch.where(
+            log_t < log_rest, torch.special.ndtri(log_t.exp()), -torch.special.ndtri(log_rest.exp())
+        )
     return z, density / density.sum()
 
 

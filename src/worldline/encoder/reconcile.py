@@ -1,12 +1,13 @@
-"""Information reconciliation: a message carried on one encoded feature and taken off with the other.
+"""Information reconciliation: a message carried on one encoded feature and taken off with the
+other.
 
-The sender holds u, the encoded fitted feature; the receiver holds v, another feature encoded by the same
-public weights, which has become ±u. Grey: y = α u + m, recovered as y − α v. Binary: bits XOR sign bits of u,
-recovered by those of v.
+The sender holds u, the encoded fitted feature; the receiver holds v, another feature encoded by the
+same public weights, which has become ±u. Grey: y = α u + m, recovered as y − α v. Binary: bits XOR
+sign bits of u, recovered by those of v.
 
-**This is not secure.** Whoever holds the public weights encodes *any* vector and holds ±u as well: the
-encoder has rank one. It is transmission that tolerates noise in the feature, and no secret; every result here
-carries the eavesdropper's reading beside the receiver's.
+**This is not secure.** Whoever holds the public weights encodes *any* vector and holds ±u as well:
+the encoder has rank one. It is transmission that tolerates noise in the feature, and no secret;
+every result here carries the eavesdropper's reading beside the receiver's.
 """
 
 from __future__ import annotations
@@ -32,11 +33,11 @@ class Reconciliation:
 
     Attributes:
         carried: what was sent in the open.
-        received, received_error: by the holder of the other feature. The error is the root mean square of the
-            difference for grey, the share of wrong bits for bits.
+        received, received_error: by the holder of the other feature. The error is the root mean
+            square of the difference for grey, the share of wrong bits for bits.
         wrong_key, wrong_key_error: by somebody without the weights, who tries a random unit vector.
-        overheard, overheard_error: by an eavesdropper with the public weights and an unrelated vector. **As
-            good as the receiver's: not secure.**
+        overheard, overheard_error: by an eavesdropper with the public weights and an unrelated
+            vector. **As good as the receiver's: not secure.**
     """
 
     carried: Tensor
@@ -57,7 +58,8 @@ def reconcile_grey(
     strength: float = 100.0,
     seed: int = 0,
 ) -> Reconciliation:
-    """Carry a grey message from a sender to a receiver whose features differ, and let an eavesdropper listen.
+    """Carry a grey message from a sender to a receiver whose features differ, and let an
+    eavesdropper listen.
 
     Args:
         encoder: fitted to the sender's feature; its width is the length of the message.
@@ -67,11 +69,12 @@ def reconcile_grey(
         seed: of the layers, the eavesdropper's vector and the wrong key.
 
     Returns:
-        :class:`Reconciliation`; errors are root mean squares. The received error falls as e^{−rL} with depth.
+        :class:`Reconciliation`; errors are root mean squares. The received error falls as e^{−rL}
+        with depth.
 
     Raises:
-        ShapeError: features of different width, or a message that is not (k,). BoundsError: NaN or a zero
-            feature.
+        ShapeError: features of different width, or a message that is not (k,). BoundsError: NaN or
+            a zero feature.
         UsageError: strength not positive.
 
     Cost: one :func:`encode_together` of three features. Not secure: see the module.
@@ -109,9 +112,11 @@ def reconcile_bits(
         seed: of the layers, the eavesdropper's vector and the wrong key.
 
     Returns:
-        :class:`Reconciliation`; errors are shares of wrong bits, (1 − E(θ))/2 on average, θ the angle between
-        the features before the last layer and E :func:`worldline.geometry.bell.sign_correlation` at the share
-        k/n: fewer than θ/π, since the last layer keeps readings far from zero. A wrong key has half of the bits
+        :class:`Reconciliation`; errors are shares of wrong bits, (1 − E(θ))/2 on average, θ the
+        angle between the features before the last layer and E
+        :func:`worldline.geometry.bell.sign_correlation` at the share
+        k/n: fewer than θ/π, since the last layer keeps readings far from zero. A wrong key has half
+            of the bits
         wrong.
 
     Raises:
@@ -141,9 +146,16 @@ def _codewords(encoder: Encoder, sender: Tensor, receiver: Tensor, seed: int) ->
             f"{tuple(sender.shape)} {sender.dtype} and {tuple(receiver.shape)} {receiver.dtype}."
         )
     generator = make_generator(seed, sender.device)
-    noise = torch.randn(len(sender) + encoder.width, dtype=sender.dtype, device=sender.device, generator=generator)
-    stranger, wrong = noise[: len(sender)], torch.nn.functional.normalize(noise[len(sender) :], dim=0)
-    path = encode_together(encoder, torch.stack((sender, receiver, stranger))[None], generator=generator)
+    noise = torch.randn(
+        len(sender) + encoder.width, dtype=sender.dtype, device=sender.device, generator=generator
+    )
+    stranger, wrong = (
+        noise[: len(sender)],
+        torch.nn.functional.normalize(noise[len(sender) :], dim=0),
+    )
+    path = encode_together(
+        encoder, torch.stack((sender, receiver, stranger))[None], generator=generator
+    )
     u, v, z = path.directions[-1][0]
     return [u, v, wrong, z]
 

@@ -1,8 +1,8 @@
 """Generators from seeds, apart from those with which the same seed drew the data.
 
-Data and layers must be independent, or no law holds. Who draws features with ``manual_seed(0)`` and fits an
-encoder with ``seed=0`` would feed both from one stream, so a seed is moved by a fixed bijection before it is
-used.
+Data and layers must be independent, or no law holds. Who draws features with ``manual_seed(0)`` and
+fits an encoder with ``seed=0`` would feed both from one stream, so a seed is moved by a fixed
+bijection before it is used.
 """
 
 from __future__ import annotations
@@ -15,8 +15,8 @@ __all__ = ["make_generator", "spawn_generator"]
 def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Generator:
     """Generator of a seed, its stream another than that of ``torch.Generator().manual_seed(seed)``.
 
-    seed ↦ (a·seed + c) mod 2⁶⁴ with a odd: no two seeds meet, in the low 32 bits either, which are all that
-    the CPU uses.
+    seed ↦ (a·seed + c) mod 2⁶⁴ with a odd: no two seeds meet, in the low 32 bits either, which are
+    all that the CPU uses.
 
     Args:
         seed: any integer; beyond 64 bits it wraps.
@@ -32,7 +32,9 @@ def make_generator(seed: int, device: torch.device | str = "cpu") -> torch.Gener
     return torch.Generator(device).manual_seed(moved)
 
 
-def spawn_generator(generator: torch.Generator, device: torch.device | str = "cpu") -> torch.Generator:
+def spawn_generator(
+    generator: torch.Generator, device: torch.device | str = "cpu"
+) -> torch.Generator:
     """A generator of its own, from one number of another.
 
     >>> import torch
@@ -42,4 +44,6 @@ def spawn_generator(generator: torch.Generator, device: torch.device | str = "cp
     >>> torch.equal(torch.rand(2, generator=one), torch.rand(2, generator=two))
     False
     """
-    return make_generator(int(torch.randint(2**62, (), device=generator.device, generator=generator)), device)
+    return make_generator(
+        int(torch.randint(2**62, (), device=generator.device, generator=generator)), device
+    )

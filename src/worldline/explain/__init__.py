@@ -1,9 +1,25 @@
-"""What happens inside one model: twins by layer, and strangers that it has merged, against their controls."""
+"""What happens inside one model: twins by layer, and strangers that it has merged, against their
+controls.
+"""
 
 from worldline.explain.approximate import ApproximatePairs, approximate_pairs
-from worldline.explain.complexity import STRANGERS, Complexity, LayerComplexity, LimitUse, SpectrumSummary, complexity
+from worldline.explain.complexity import (
+    STRANGERS,
+    Complexity,
+    LayerComplexity,
+    LimitUse,
+    SpectrumSummary,
+    complexity,
+)
 from worldline.explain.distant import distant
-from worldline.explain.fragility import NOT_A_BOUND, Calibration, Fragility, Probe, calibrate, fragility
+from worldline.explain.fragility import (
+    NOT_A_BOUND,
+    Calibration,
+    Fragility,
+    Probe,
+    calibrate,
+    fragility,
+)
 from worldline.explain.measures import Dimension, LinearLayer, Measure, Spectrum, jacobian_spectrum
 from worldline.explain.search import TopPairs, count_pairs, top_pairs
 from worldline.explain.sieve import Pairs

@@ -1,4 +1,6 @@
-"""Approximate search by FAISS: nearest neighbours of every sample and of its mirror image, with the recall it reached."""
+"""Approximate search by FAISS: nearest neighbours of every sample and of its mirror image, with the
+recall it reached.
+"""
 
 from __future__ import annotations
 
@@ -27,7 +29,8 @@ class ApproximatePairs:
 
     Attributes:
         merged, opposed: as of the exact search, with exact φ; a pair may be missing.
-        recall: share of the exact nearest neighbours, of both signs, that FAISS returned for 512 random samples.
+        recall: share of the exact nearest neighbours, of both signs, that FAISS returned for 512
+            random samples.
         rows: samples behind the recall.
         index: which FAISS index.
     """
@@ -54,19 +57,22 @@ def approximate_pairs(
 ) -> ApproximatePairs:
     """The most merged and the most opposed pairs among each sample's nearest neighbours, by FAISS.
 
-    Every sample asks for ``neighbours`` of its unit vector and of its negative; pairs that fail a condition are dropped, and φ
-    of the rest is computed again exactly. A pair is missed where the index misses it, or where more than ``neighbours``
+    Every sample asks for ``neighbours`` of its unit vector and of its negative; pairs that fail a
+    condition are dropped, and φ of the rest is computed again exactly. A pair is missed where the
+    index misses it, or where more than ``neighbours``
     pairs that fail the conditions stand before it: with conditions even ``flat`` is approximate.
 
     Args:
-        features, k, frame, labels, inputs, least_distance, groups: as of :func:`worldline.explain.top_pairs`.
+        features, k, frame, labels, inputs, least_distance, groups: as of
+            :func:`worldline.explain.top_pairs`.
         neighbours: of each sample and sign.
-        index: ``flat`` (exact neighbours), ``ivf`` (√N cells, an eighth of them looked at) or ``hnsw`` (a graph).
+        index: ``flat`` (exact neighbours), ``ivf`` (√N cells, an eighth of them looked at) or
+            ``hnsw`` (a graph).
         seed: of the samples behind the recall.
 
     Returns:
-        :class:`ApproximatePairs`, with the recall of the neighbours. How many of the exact top k were found is known only
-        by the exact search.
+        :class:`ApproximatePairs`, with the recall of the neighbours. How many of the exact top k
+        were found is known only by the exact search.
 
     Raises:
         UsageError: FAISS is not installed. The errors of the exact search.
@@ -81,11 +87,21 @@ def approximate_pairs(
     faiss = _faiss()
     check_search(features, k, labels, inputs, groups, 1)
     view = View(features, frame or centered(features))
-    units = torch.cat([view.units(start, min(start + 8192, len(features))) for start in range(0, len(features), 8192)])
+    units = torch.cat(
+        [
+            view.units(start, min(start + 8192, len(features)))
+            for start in range(0, len(features), 8192)
+        ]
+    )
     built = _build(faiss, index, units)
     width = min(neighbours + 1, len(units))
-    nearest = {sign: torch.from_numpy(built.search((sign * units).numpy(), width)[1]) for sign in (1, -1)}
-    sides = [_best(view, nearest[sign], sign, k, labels, inputs, least_distance, groups) for sign in (1, -1)]
+    nearest = {
+        sign: torch.from_numpy(built.search((sign * units).numpy(), width)[1]) for sign in (1, -1)
+    }
+    sides = [
+        _best(view, nearest[sign], sign, k, labels, inputs, least_distance, groups)
+        for sign in (1, -1)
+    ]
     generator = torch.Generator().manual_seed(seed)
     rows = torch.randperm(len(units), generator=generator)[:RECALL_ROWS]
     return ApproximatePairs(sides[0], sides[1], _recall(units, nearest, rows), len(rows), index)
@@ -96,7 +112,8 @@ def _faiss() -> Any:
         return importlib.import_module("faiss")
     except ImportError as error:
         raise UsageError(
-            "Approximate search needs FAISS, which is not installed: pip install 'worldline[faiss]'. The exact search, "
+            "Approximate search needs FAISS, which is not installed: pip install "
+            "'worldline[faiss]'. The exact search, "
             "wl.explain.top_pairs, needs nothing more."
         ) from error
 
@@ -146,15 +163,20 @@ def _best(
         far = (apart >= least) & (apart > 0)
         first, second, apart = first[far], second[far], apart[far]
     parts = [
-        rapidity(view.exact(a), view.exact(b)) for a, b in zip(first.split(65536), second.split(65536), strict=True)
+        rapidity(view.exact(a), view.exact(b))
+        for a, b in zip(first.split(65536), second.split(65536), strict=True)
     ]
     value = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)
     keep = sign * value > 0
-    return best_of((Pairs(first[keep], second[keep], value[keep], None if apart is None else apart[keep]),), k)
+    return best_of(
+        (Pairs(first[keep], second[keep], value[keep], None if apart is None else apart[keep]),), k
+    )
 
 
 def _recall(units: Tensor, nearest: dict[int, Tensor], rows: Tensor) -> float:
-    """Of the exact neighbours of these rows, the share that was returned; neighbours as near as the last one count."""
+    """Of the exact neighbours of these rows, the share that was returned; neighbours as near as the
+    last one count.
+    """
     scores = units[rows] @ units.T
     hits, wanted = 0, 0
     for sign, table in nearest.items():

@@ -1,4 +1,6 @@
-"""How complex a model is, in nats of rapidity: where it drives twins apart and strangers together, beside the measures people know."""
+"""How complex a model is, in nats of rapidity: where it drives twins apart and strangers together,
+beside the measures people know.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,14 @@ from worldline.geometry import FrameName, check_frame_name
 from worldline.inputs import check_inputs, check_labels, logits_of
 from worldline.trace import Layer, Model, choose_layers, find_layers, untouched
 
-__all__ = ["STRANGERS", "Complexity", "LayerComplexity", "LimitUse", "SpectrumSummary", "complexity"]
+__all__ = [
+    "STRANGERS",
+    "Complexity",
+    "LayerComplexity",
+    "LimitUse",
+    "SpectrumSummary",
+    "complexity",
+]
 
 STRANGERS = 1000
 Tick = Callable[[str, int, int], None]
@@ -28,19 +37,23 @@ Tick = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class LayerComplexity:
-    """What happens at one layer. Kinds of pairs: ``noise``, ``strangers`` and, where twins were given, ``adversarial`` and
-    ``matched_noise`` (the adversarial perturbation permuted, its signs redrawn).
+    """What happens at one layer. Kinds of pairs: ``noise``, ``strangers`` and, where twins were
+    given, ``adversarial`` and ``matched_noise`` (the adversarial perturbation permuted, its signs
+    redrawn).
 
     Attributes:
         layer, index: which layer, from 0, the input.
         rapidity: kind → distribution of φ in nats.
-        boost: kind → distribution of φ(layer before) − φ(here) in nats; positive: this layer drives such pairs apart, negative: together.
-            Empty at the input. The boosts of one pair add up to its total.
-        excess_boost: boost of the adversarial twin minus that of the matched noise twin, sample by sample; positive: this layer drives
-            the adversarial twin away more than noise of the same norm (the sign of :class:`LayerStory`'s excess boost is the other way
-            round, as it counts φ here − φ before). None without adversarial twins and at the input.
+        boost: kind → distribution of φ(layer before) − φ(here) in nats; positive: this layer drives
+            such pairs apart, negative: together. Empty at the input. The boosts of one pair add up
+                to its total.
+        excess_boost: boost of the adversarial twin minus that of the matched noise twin, sample by
+            sample; positive: this layer drives the adversarial twin away more than noise of the
+            same norm (the sign of :class:`LayerStory`'s excess boost is the other way round, as it
+            counts φ here − φ before). None without adversarial twins and at the input.
         dimension: effective dimension of the features.
-        untrained_rapidity, untrained_boost, untrained_dimension: the same on the untrained network; None without it.
+        untrained_rapidity, untrained_boost, untrained_dimension: the same on the untrained network;
+            None without it.
     """
 
     layer: Layer
@@ -60,8 +73,10 @@ class LimitUse:
 
     Attributes:
         layer: which call of which module.
-        change: kind → distribution of φ_out − φ_in in nats, seen from the means of the layer's inputs and outputs.
-        limit: kind → distribution of η = ln(σ₁/σ₂) of the layer on the pair's plane, the most that |φ| could change there.
+        change: kind → distribution of φ_out − φ_in in nats, seen from the means of the layer's
+            inputs and outputs.
+        limit: kind → distribution of η = ln(σ₁/σ₂) of the layer on the pair's plane, the most that
+            |φ| could change there.
         share: kind → distribution of |φ_out − φ_in|/η in [0, 1].
         untrained_share: the same on the untrained network; None without it.
     """
@@ -82,7 +97,8 @@ class SpectrumSummary:
         singular_values: i → distribution of σ_i over samples, largest first.
         exponents: i → distribution of ln(σ_i)/depth in nats a layer.
         norm: distribution of the Frobenius norm; a lower bound where ``complete`` is false.
-        depth, complete, samples: layers that the exponents are divided by; whether all singular values are there; how many samples.
+        depth, complete, samples: layers that the exponents are divided by; whether all singular
+            values are there; how many samples.
         status: ``measured``, or why not.
     """
 
@@ -102,10 +118,13 @@ class Complexity:
 
     Attributes:
         layers: one :class:`LayerComplexity` a layer.
-        limits: one :class:`LimitUse` for each call of a linear or convolutional layer; empty where there is none, and a note says so.
-        total_boost: kind → distribution of φ(input) − φ(output) in nats: how far the whole network drives such pairs apart.
+        limits: one :class:`LimitUse` for each call of a linear or convolutional layer; empty where
+            there is none, and a note says so.
+        total_boost: kind → distribution of φ(input) − φ(output) in nats: how far the whole network
+            drives such pairs apart.
         untrained_total_boost: the same on the untrained network; None without it.
-        proper_depth: kind → distribution of Σ sin θ over the layers, between 0 and the number of layers.
+        proper_depth: kind → distribution of Σ sin θ over the layers, between 0 and the number of
+            layers.
         untrained_proper_depth: the same on the untrained network.
         spectrum, untrained_spectrum: of the output's Jacobian.
         known: the field's measures, in the order of the table.
@@ -153,38 +172,48 @@ def complexity(
     seed: int = 0,
     tick: Tick = lambda _stage, _done, _total: None,
 ) -> Complexity:
-    """Measure how a model boosts noise twins, strangers and adversarial twins, layer by layer, and the known measures beside it.
+    """Measure how a model boosts noise twins, strangers and adversarial twins, layer by layer, and
+    the known measures beside it.
 
-    boost of a pair = φ before − φ after, φ = artanh ρ in nats; proper depth Σ sin θ; use of the speed limit |φ_out − φ_in|/ln(σ₁/σ₂) of
-    each linear layer on the pair's plane; singular values of the Jacobian; participation ratio and TwoNN; each beside the untrained
-    network of the same shape, with a 95 % bootstrap interval over pairs or samples.
+    boost of a pair = φ before − φ after, φ = artanh ρ in nats; proper depth Σ sin θ; use of the
+    speed limit |φ_out − φ_in|/ln(σ₁/σ₂) of each linear layer on the pair's plane; singular values
+    of the Jacobian; participation ratio and TwoNN; each beside the untrained network of the same
+    shape, with a 95 % bootstrap interval over pairs or samples.
 
     Args:
         model: returns logits (N, K); without labels and attack any floating tensor (N, …).
         x: (N, …) inputs; no labels are needed.
-        y: (N,) labels: strangers are then of different labels, and sharpness is of the true loss. Default: strangers are any two samples.
+        y: (N,) labels: strangers are then of different labels, and sharpness is of the true loss.
+            Default: strangers are any two samples.
         adversarial: (N, …) adversarial twins, from any attack.
-        attack: or the attack itself, as ``attack(model, x, y)``; without y it gets the model's own predictions.
-        sigma: standard deviation of the noise, in the units of the input. Noise twins are x + σ N(0, 1), clipped to the bounds.
+        attack: or the attack itself, as ``attack(model, x, y)``; without y it gets the model's own
+            predictions.
+        sigma: standard deviation of the noise, in the units of the input. Noise twins are x + σ
+            N(0, 1), clipped to the bounds.
         bounds: lowest and highest legal value of the inputs.
-        frame: ``raw``, ``centered`` (on these samples) or ``whitened``, for the boosts; limits are always seen from the means.
+        frame: ``raw``, ``centered`` (on these samples) or ``whitened``, for the boosts; limits are
+            always seen from the means.
         layers: globs; default: the layers whose value the next stage reads.
         null: also measure the untrained network.
         strangers: at most so many pairs of strangers.
         differentiated: samples whose Jacobian is taken.
         sharpness: also measure the sharpness of the loss, which costs more than all the rest.
         batch_size: inputs in one pass.
-        resamples, seed: of the bootstrap; the seed also draws noise, strangers, and untrained weights.
+        resamples, seed: of the bootstrap; the seed also draws noise, strangers, and untrained
+            weights.
         tick: called with stage, done, total.
 
     Returns:
-        A :class:`Complexity`. Strangers are random pairs at least as far apart at the input as their median. What a model has not got
-        (linear layers, gradients, activations) is a status or a note, not an error; +∞ is a value of φ (twins that a layer merges).
+        A :class:`Complexity`. Strangers are random pairs at least as far apart at the input as
+        their median. What a model has not got (linear layers, gradients, activations) is a status
+        or a note, not an error; +∞ is a value of φ (twins that a layer merges).
 
     Raises:
-        ShapeError, BoundsError, LabelError, ModelError, LayerError, UsageError: what was given does not fit; each says what to do.
+        ShapeError, BoundsError, LabelError, ModelError, LayerError, UsageError: what was given does
+        not fit; each says what to do.
 
-    Cost: some ten forward passes of the samples, K backward passes of 64 of them, 20 Hessian products; twice with the null.
+    Cost: some ten forward passes of the samples, K backward passes of 64 of them, 20 Hessian
+        products; twice with the null.
     Source: arXiv:2309.15669 for the words, :mod:`worldline.geometry.spacetime` for the limit.
 
     >>> import worldline as wl
@@ -201,23 +230,33 @@ def complexity(
         with untouched(model), torch.no_grad():
             check_labels(y, len(x), classes=logits_of(model, x[:2]).shape[1])
     if not (sigma > 0 and sigma < float("inf")):
-        raise UsageError(f"sigma must be a positive finite number in the units of the input; got {sigma}.")
+        raise UsageError(
+            f"sigma must be a positive finite number in the units of the input; got {sigma}."
+        )
     if len(x) < 2:
         raise ShapeError("Strangers need at least two samples; got 1.")
     notes: list[str] = []
     generator = torch.Generator().manual_seed(seed)
     twins = {"noise": (x + sigma * torch.randn(x.shape, generator=generator).to(x)).clamp(*bounds)}
     if attack is not None and adversarial is None:
-        adversarial = adversarial_twin(attack, model, x, predict(model, x).argmax(1) if y is None else y)
+        adversarial = adversarial_twin(
+            attack, model, x, predict(model, x).argmax(1) if y is None else y
+        )
     if adversarial is not None:
         if adversarial.shape != x.shape:
-            raise ShapeError(f"Each sample needs one twin: {tuple(x.shape)} inputs, {tuple(adversarial.shape)} twins.")
+            raise ShapeError(
+                f"Each sample needs one twin: {tuple(x.shape)} inputs, {tuple(adversarial.shape)} "
+                f"twins."
+            )
         twins["adversarial"] = adversarial
         twins["matched_noise"] = noise_twin(x, adversarial, bounds=bounds, generator=generator)
     pairs = _pairs(x, y, twins, strangers, generator, notes)
     chosen = choose_layers(find_layers(model, x), layers)
     if len(chosen) < 2:
-        notes.append("Only one layer is traced: there is no boost, which is a change from one layer to the next.")
+        notes.append(
+            "Only one layer is traced: there is no boost, which is a change from one layer to the "
+            "next."
+        )
     given = Settings(x, y, pairs, chosen, frame, batch_size, seed, sharpness, differentiated, tick)
     trained = measure(model, given, "trained")
     fresh: Measured | None = None
@@ -227,21 +266,34 @@ def complexity(
         fresh = measure(network, given, "untrained")
         if kept:
             notes.append(
-                f"The untrained null keeps the trained values of {', '.join(kept)}: they have no reset_parameters."
+                f"The untrained null keeps the trained values of {', '.join(kept)}: they have no "
+                f"reset_parameters."
             )
     elif null:
         notes.append("There is no untrained null: the model is a plain callable, not an nn.Module.")
     if not trained.linear:
-        notes.append("The model has no linear or convolutional module that runs, so there is no speed limit to use.")
+        notes.append(
+            "The model has no linear or convolutional module that runs, so there is no speed "
+            "limit to use."
+        )
     return _tell(trained, fresh, given, _Summaries(resamples, seed), kept, sigma, notes)
 
 
 def _pairs(
-    x: Tensor, y: Tensor | None, twins: Mapping[str, Tensor], most: int, generator: torch.Generator, notes: list[str]
+    x: Tensor,
+    y: Tensor | None,
+    twins: Mapping[str, Tensor],
+    most: int,
+    generator: torch.Generator,
+    notes: list[str],
 ) -> dict[str, tuple[Tensor, Tensor]]:
-    """Kind → the two inputs of each pair. Strangers: random pairs not nearer than the median of such pairs."""
+    """Kind → the two inputs of each pair. Strangers: random pairs not nearer than the median of
+    such pairs.
+    """
     if y is not None and len(y.unique()) < 2:
-        notes.append("All samples have one label: strangers are any two samples that are far apart.")
+        notes.append(
+            "All samples have one label: strangers are any two samples that are far apart."
+        )
         y = None
     first, second = random_pairs(len(x), None if y is None else y.cpu(), 2 * most, generator)
     apart = torch.cat(
@@ -267,7 +319,9 @@ class _Summaries:
     def of(self, values: Tensor) -> Summary:
         """Distribution of (S,) values, those that are NaN counted as undefined."""
         if len(values) not in self.made:
-            self.made[len(values)] = Bootstrap(len(values), resamples=self.resamples, seed=self.seed)
+            self.made[len(values)] = Bootstrap(
+                len(values), resamples=self.resamples, seed=self.seed
+            )
         return self.made[len(values)].summary(values.cpu())
 
     def each(self, values: Mapping[str, Tensor]) -> dict[str, Summary]:
@@ -296,10 +350,14 @@ def _tell(
             index=index,
             rapidity=column(trained.rapidity, index),
             boost=column(boosts, index - 1) if index else {},
-            excess_boost=summaries.of(excess[:, index - 1]) if index and excess is not None else None,
+            excess_boost=summaries.of(excess[:, index - 1])
+            if index and excess is not None
+            else None,
             dimension=trained.dimensions[index],
             untrained_rapidity=column(null.rapidity, index) if null else None,
-            untrained_boost=(column(fresh, index - 1) if index else {}) if fresh is not None else None,
+            untrained_boost=(column(fresh, index - 1) if index else {})
+            if fresh is not None
+            else None,
             untrained_dimension=null.dimensions[index] if null else None,
         )
         for index, layer in enumerate(given.layers)
@@ -337,7 +395,9 @@ def _proper_depths(measured: Measured) -> dict[str, Tensor]:
     return {kind: (1 / value.cosh()).sum(1) for kind, value in measured.rapidity.items()}
 
 
-def _limits(trained: Measured, null: Measured | None, summaries: _Summaries) -> tuple[LimitUse, ...]:
+def _limits(
+    trained: Measured, null: Measured | None, summaries: _Summaries
+) -> tuple[LimitUse, ...]:
     others = {layer.name: place for place, layer in enumerate(null.linear)} if null else {}
 
     def each(measured: Measured, place: int, read: Callable[[Use], Tensor]) -> dict[str, Summary]:

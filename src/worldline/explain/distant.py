@@ -1,4 +1,6 @@
-"""Distant pairs: inputs far apart, of different classes, whose features a model has merged or made opposites."""
+"""Distant pairs: inputs far apart, of different classes, whose features a model has merged or made
+opposites.
+"""
 
 from __future__ import annotations
 
@@ -48,11 +50,13 @@ def distant(
     seed: int = 0,
     tick: Tick = lambda _stage, _done, _total: None,
 ) -> DistantStory:
-    """Which inputs that lie far apart a model treats as one (φ → +∞) or as opposites (φ → −∞), and whether that is its doing.
+    """Which inputs that lie far apart a model treats as one (φ → +∞) or as opposites (φ → −∞), and
+    whether that is its doing.
 
-    Exact search of φ = artanh ρ at one layer over all pairs that differ in label and are at least as far apart at the input as
-    the given quantile of such pairs. Each found pair is followed through all layers and set against random pairs of the
-    same input distance, and against the same search in untrained networks.
+    Exact search of φ = artanh ρ at one layer over all pairs that differ in label and are at least
+    as far apart at the input as the given quantile of such pairs. Each found pair is followed
+    through all layers and set against random pairs of the same input distance, and against the same
+    search in untrained networks.
 
     Args:
         model: returns logits (N, K).
@@ -60,16 +64,19 @@ def distant(
         layer: where to search; default: the last default layer before the output.
         k: pairs of each sign.
         frame: ``raw``, ``centered`` or ``whitened``.
-        input_quantile: in [0, 1): only pairs at least as far apart at the input as this quantile of eligible random pairs.
+        input_quantile: in [0, 1): only pairs at least as far apart at the input as this quantile of
+            eligible random pairs.
         different_labels: only pairs of different labels.
         reference: (M, …) inputs that the frames are fitted on; default: up to 10,000 of x.
         inputs: (N, …) what the input distance (Euclidean) is measured on; default: x.
-        layers: globs, the layers of the worldlines; default: the default layers. The searched layer is always among them.
+        layers: globs, the layers of the worldlines; default: the default layers. The searched layer
+            is always among them.
         nulls: untrained networks to search as well; 0: none.
         pool: random eligible pairs for quantiles and p-values.
         cell_pairs: random pairs behind each cell of the class map.
-        store: (N, D) tensor to keep the features in, such as a memory-mapped one (``wl.runs.feature_store``); it is working
-            space and ends with the features of the last network. Default: memory.
+        store: (N, D) tensor to keep the features in, such as a memory-mapped one
+            (``wl.runs.feature_store``); it is working space and ends with the features of the last
+            network. Default: memory.
         batch_size: inputs in one pass.
         block: of the search; it changes its speed and nothing else.
         seed: of random pairs and untrained weights.
@@ -79,9 +86,11 @@ def distant(
         A :class:`DistantStory`.
 
     Raises:
-        ShapeError, BoundsError, LabelError, LayerError, ModelError, UsageError: what was given does not fit; each says what to do.
+        ShapeError, BoundsError, LabelError, LayerError, ModelError, UsageError: what was given does
+        not fit; each says what to do.
 
-    Cost: 1 + ``nulls`` forward passes over x and searches (see :func:`top_pairs`), and a few thousand forward passes for random
+    Cost: 1 + ``nulls`` forward passes over x and searches (see :func:`top_pairs`), and a few
+        thousand forward passes for random
     pairs; memory beyond the features is constant in N but for a few numbers a sample.
 
     >>> import worldline as wl
@@ -97,13 +106,18 @@ def distant(
     names = {it.name for it in choose_layers(found, layers)} | {searched.name}
     chosen = tuple(it for it in found if it.name in names)
     if reference is None:
-        reference = x if len(x) <= FRAME_SAMPLES else x[torch.randperm(len(x), generator=generator)[:FRAME_SAMPLES]]
+        reference = (
+            x
+            if len(x) <= FRAME_SAMPLES
+            else x[torch.randperm(len(x), generator=generator)[:FRAME_SAMPLES]]
+        )
     measured = (x if inputs is None else inputs).detach().cpu()
     groups, labels = groups_of(x), y.cpu() if different_labels else None
     random = Pool.draw(labels, measured, groups, pool, generator)
     if len(random.first) == 0:
         raise ShapeError(
-            "Every eligible pair is a pair of identical inputs: there is nothing to find. Give other samples."
+            "Every eligible pair is a pair of identical inputs: there is nothing to find. Give "
+            "other samples."
         )
     random = random.beyond(input_quantile)
     reader = Reader.of(x, reference, chosen, chosen.index(searched), frame, store, batch_size, tick)
@@ -156,21 +170,27 @@ def _notes(
     ]
     if null is not None and null.kept:
         notes.append(
-            f"The untrained null keeps the trained values of {', '.join(null.kept)}: they have no reset_parameters."
+            f"The untrained null keeps the trained values of {', '.join(null.kept)}: they have no "
+            f"reset_parameters."
         )
     if counts.copies:
         notes.append(
-            f"{counts.copies} pairs of identical inputs were left out ({counts.copies_disagree} of them with different labels)."
+            f"{counts.copies} pairs of identical inputs were left out ({counts.copies_disagree} "
+            f"of them with different labels)."
         )
     if counts.undirected:
-        notes.append(f"{counts.undirected} samples have no direction at this layer and are in no pair.")
+        notes.append(
+            f"{counts.undirected} samples have no direction at this layer and are in no pair."
+        )
     if counts.dead + counts.constant:
         notes.append(
-            f"{counts.dead} of the layer's {width} features are zero for all samples, {counts.constant} another constant."
+            f"{counts.dead} of the layer's {width} features are zero for all samples, "
+            f"{counts.constant} another constant."
         )
     if width < entries:
         notes.append(
-            f"The layer has {width} features for {entries} input entries: some inputs must collide there, in any network. Collisions of "
+            f"The layer has {width} features for {entries} input entries: some inputs must "
+            f"collide there, in any network. Collisions of "
             "samples of the data are no less real, those that are made are cheap."
         )
     if many_classes:
@@ -200,19 +220,25 @@ def _check(
         check_inputs(inputs, everything)
         if len(inputs) != len(x):
             raise ShapeError(
-                f"The input distance needs one row for each sample: {len(x)} samples, {len(inputs)} rows of inputs."
+                f"The input distance needs one row for each sample: {len(x)} samples, "
+                f"{len(inputs)} rows of inputs."
             )
     if not 0 <= quantile < 1:
-        raise UsageError(f"input_quantile must be in [0, 1), the share of pairs that are too near; got {quantile!r}.")
+        raise UsageError(
+            f"input_quantile must be in [0, 1), the share of pairs that are too near; got "
+            f"{quantile!r}."
+        )
     if nulls < 0:
         raise UsageError(f"nulls must be 0 or more untrained networks; got {nulls}.")
     if different and bool((y == y[0]).all()):
         raise LabelError(
-            f"All {len(y)} samples have the label {int(y[0])}, so no pair has different labels. Give samples of more classes, or "
+            f"All {len(y)} samples have the label {int(y[0])}, so no pair has different labels. "
+            f"Give samples of more classes, or "
             "pass different_labels=False."
         )
     pairs = count_pairs(len(x), y if different else None)
     if not 1 <= k <= pairs:
         raise UsageError(
-            f"k must be between 1 and the {pairs} pairs that {len(x)} samples have under the label condition; got {k}."
+            f"k must be between 1 and the {pairs} pairs that {len(x)} samples have under the "
+            f"label condition; got {k}."
         )

@@ -1,4 +1,6 @@
-"""How fragile a model is, and which of its samples are, from two forward passes a sample: no attack, no gradient, no label."""
+"""How fragile a model is, and which of its samples are, from two forward passes a sample: no
+attack, no gradient, no label.
+"""
 
 from __future__ import annotations
 
@@ -27,14 +29,19 @@ __all__ = ["NOT_A_BOUND", "Calibration", "Fragility", "Probe", "calibrate", "fra
 
 Probe = Literal["noise", "aimed"]
 SIGMA: dict[str, float] = {"noise": 0.25, "aimed": 0.08}
-"""Default size of the twin, as a share of the width of the bounds; chosen on the benchmark's development half."""
+"""Default size of the twin, as a share of the width of the bounds; chosen on the benchmark's
+development half.
+"""
 TAIL = 0.1
 FLOOR = 0.1
-"""A sample's drop of margin counts as at least this share of the mean drop: a chance standstill is no infinite radius."""
+"""A sample's drop of margin counts as at least this share of the mean drop: a chance standstill is
+no infinite radius.
+"""
 PULL = 0.01
 Array = npt.NDArray[np.float64]
 NOT_A_BOUND = (
-    "An estimate from two forward passes a sample, not a bound: a model can be built that it calls robust and an attack breaks, and "
+    "An estimate from two forward passes a sample, not a bound: a model can be built that it "
+    "calls robust and an attack breaks, and "
     "accuracy under attack has to be measured where it matters."
 )
 
@@ -45,12 +52,16 @@ class Fragility:
 
     Attributes:
         probe, sigma: which twins were asked about, and their size in the units of the input.
-        changed: share of samples whose two answers differ, with its interval: the model's score. 0: no twin changes the answer (or sigma
-            is too small); towards 1 − 1/K: the answers are unrelated.
-        rapidity: distribution over samples of φ between the two outputs, seen from their mean, in nats.
-        tail: the lower tenth of φ, with its interval: the score of few but far-driven twins; None where no sample has a φ.
-        radius: norm → (N,) how far, in the units of the input, the answer is estimated to hold; the samples' score, small is fragile. It
-            ranks the samples of one model, and is larger than what an attack needs. Invariant to a shift and to a scale of all logits.
+        changed: share of samples whose two answers differ, with its interval: the model's score. 0:
+            no twin changes the answer (or sigma is too small); towards 1 − 1/K: the answers are
+            unrelated.
+        rapidity: distribution over samples of φ between the two outputs, seen from their mean, in
+            nats.
+        tail: the lower tenth of φ, with its interval: the score of few but far-driven twins; None
+            where no sample has a φ.
+        radius: norm → (N,) how far, in the units of the input, the answer is estimated to hold; the
+            samples' score, small is fragile. It ranks the samples of one model, and is larger than
+            what an attack needs. Invariant to a shift and to a scale of all logits.
         prediction: (N,) the model's class (``noise``: of the mean of both outputs).
         notes: what a reader must know before believing it.
     """
@@ -67,15 +78,18 @@ class Fragility:
 
 @dataclass(frozen=True)
 class Calibration:
-    """What a share of changed answers is worth in accuracy under one attack, learnt from models that were attacked.
+    """What a share of changed answers is worth in accuracy under one attack, learnt from models
+    that were attacked.
 
-    logit(accuracy) = intercept + slope · logit(1 − changed), the logits of shares pulled in by 0.01.
+    logit(accuracy) = intercept + slope · logit(1 − changed), the logits of shares pulled in by
+    0.01.
 
     Attributes:
         epsilon, norm: of the attack.
         probe: of the fragilities.
         intercept, slope: of the line.
-        spread: root mean square of measured minus predicted accuracy, each model by a line through the others.
+        spread: root mean square of measured minus predicted accuracy, each model by a line through
+            the others.
         models: how many.
     """
 
@@ -88,18 +102,24 @@ class Calibration:
     models: int
 
     def predict(self, found: Fragility, *, resamples: int = 1000, seed: int = 0) -> Share:
-        """Predicted accuracy under that attack, with a 95 % interval over samples, widened by the spread over models.
+        """Predicted accuracy under that attack, with a 95 % interval over samples, widened by the
+        spread over models.
 
-        Assumes a model like those that the line was learnt from, of the same data; labels of this model's samples are not used.
+        Assumes a model like those that the line was learnt from, of the same data; labels of this
+        model's samples are not used.
 
         Raises:
             UsageError: the fragility is of another probe.
         """
         if found.probe != self.probe:
-            raise UsageError(f"The calibration is for probe {self.probe!r}; the fragility is of {found.probe!r}.")
+            raise UsageError(
+                f"The calibration is for probe {self.probe!r}; the fragility is of {found.probe!r}."
+            )
         value = float(self._line(np.array([1 - (found.changed.value or 0.0)]))[0])
         kept = 1 - _resampled(found.changed.value or 0.0, found.changed.count, resamples, seed)
-        drawn = self._line(kept) + np.random.default_rng(seed + 1).normal(0.0, self.spread, resamples)
+        drawn = self._line(kept) + np.random.default_rng(seed + 1).normal(
+            0.0, self.spread, resamples
+        )
         low, high = np.quantile(drawn, (0.025, 0.975)).clip(0, 1)
         return Share(value, (float(low), float(high)), found.changed.count)
 
@@ -118,22 +138,27 @@ def fragility(
     resamples: int = 1000,
     seed: int = 0,
 ) -> Fragility:
-    """Estimate how fragile a model and its samples are, from two forward passes a sample and nothing else.
+    """Estimate how fragile a model and its samples are, from two forward passes a sample and
+    nothing else.
 
-    ``noise``: the two passes are at x + σδ and x − σδ, δ ~ N(0, 1), not clipped, as the two must stay opposite; the model's score is
+    ``noise``: the two passes are at x + σδ and x − σδ, δ ~ N(0, 1), not clipped, as the two must
+        stay opposite; the model's score is
     the share of samples on which they disagree. Best for ranking *models*.
 
-    ``aimed``: one pass at x, and one at a point as far away as noise of σ (σ√D in L2), in the direction in which a kernel regression of the
-    first pass's answers falls fastest (:mod:`worldline.explain.measures.surrogate`); a sample's radius is then |step| m/(m − m'), with m
-    and m' the margins. Best for ranking *samples*: in D dimensions one random direction hardly sees the gradient, so isotropic noise
-    says little of a single sample. The aimed step is what an attacker without gradients would try first, tried once and not repeated;
-    the noise probe aims at nothing.
+    ``aimed``: one pass at x, and one at a point as far away as noise of σ (σ√D in L2), in the
+        direction in which a kernel regression of the
+    first pass's answers falls fastest (:mod:`worldline.explain.measures.surrogate`); a sample's
+    radius is then |step| m/(m − m'), with m and m' the margins. Best for ranking *samples*: in D
+    dimensions one random direction hardly sees the gradient, so isotropic noise says little of a
+    single sample. The aimed step is what an attacker without gradients would try first, tried once
+    and not repeated; the noise probe aims at nothing.
 
     Args:
         model: returns logits (N, K).
         x: (N, …) inputs; at least 20 for ``aimed``, whose aim gets better with more.
         probe: ``noise`` or ``aimed``.
-        sigma: size of the twins in the units of the input; default 0.25 (noise) or 0.08 (aimed) of the width of the bounds.
+        sigma: size of the twins in the units of the input; default 0.25 (noise) or 0.08 (aimed) of
+            the width of the bounds.
         bounds: lowest and highest legal value; aimed twins are clipped to it.
         batch_size: inputs in one pass.
         resamples, seed: of the bootstrap; the seed also draws the noise.
@@ -142,9 +167,11 @@ def fragility(
         A :class:`Fragility`.
 
     Raises:
-        ShapeError, BoundsError, ModelError, UsageError: what was given does not fit; each says what to do.
+        ShapeError, BoundsError, ModelError, UsageError: what was given does not fit; each says what
+            to do.
 
-    Cost: 2N forward passes; ``aimed`` solves one linear system of min(N, 1000) unknowns beside. Memory: 2N outputs.
+    Cost: 2N forward passes; ``aimed`` solves one linear system of min(N, 1000) unknowns beside.
+        Memory: 2N outputs.
 
     >>> import worldline as wl
     >>> data = wl.zoo.digits()
@@ -158,13 +185,18 @@ def fragility(
     check_inputs(x, bounds)
     size = SIGMA[probe] * (bounds[1] - bounds[0]) if sigma is None else sigma
     if not (size > 0 and math.isfinite(size)):
-        raise UsageError(f"sigma must be a positive finite number in the units of the input; got {sigma}.")
+        raise UsageError(
+            f"sigma must be a positive finite number in the units of the input; got {sigma}."
+        )
     if probe == "aimed" and len(x) < 20:
         raise ShapeError(
-            f"The aimed probe learns its directions from the samples and needs at least 20; got {len(x)}. Use probe='noise'."
+            f"The aimed probe learns its directions from the samples and needs at least 20; got "
+            f"{len(x)}. Use probe='noise'."
         )
     first, second, radius, prediction = (
-        _noise(model, x, size, batch_size, seed) if probe == "noise" else _aimed(model, x, size, bounds, batch_size)
+        _noise(model, x, size, batch_size, seed)
+        if probe == "noise"
+        else _aimed(model, x, size, bounds, batch_size)
     )
     changed = first.argmax(1) != second.argmax(1)
     values = _outputs_rapidity(first, second)
@@ -184,7 +216,9 @@ Answers = tuple[Tensor, Tensor, dict[NormName, Tensor], Tensor]
 
 
 def _noise(model: Model, x: Tensor, sigma: float, batch_size: int, seed: int) -> Answers:
-    """Both outputs, radii from the margin of their mean over the mean slope that noise sees, and predictions."""
+    """Both outputs, radii from the margin of their mean over the mean slope that noise sees, and
+    predictions.
+    """
     delta = sigma * torch.randn(x.shape, generator=torch.Generator().manual_seed(seed)).to(x)
     both = predict(model, torch.cat((x + delta, x - delta)), batch_size=min(batch_size, len(x)))
     first, second = both.cpu().double().chunk(2)
@@ -197,10 +231,17 @@ def _noise(model: Model, x: Tensor, sigma: float, batch_size: int, seed: int) ->
     ).sqrt() / sigma  # |∇| of a gap, root mean square over the samples
     radius = _margin(middle, prediction) / slope
     width = x[0].numel()
-    return first, second, {"l2": radius, "linf": radius / math.sqrt(2 * width / math.pi)}, prediction
+    return (
+        first,
+        second,
+        {"l2": radius, "linf": radius / math.sqrt(2 * width / math.pi)},
+        prediction,
+    )
 
 
-def _aimed(model: Model, x: Tensor, sigma: float, bounds: tuple[float, float], batch_size: int) -> Answers:
+def _aimed(
+    model: Model, x: Tensor, sigma: float, bounds: tuple[float, float], batch_size: int
+) -> Answers:
     """Both outputs, radii by the secant through the two margins, and predictions."""
     clean = predict(model, x, batch_size=batch_size)
     direction = aim(x.flatten(1), clean.to(x.device))
@@ -218,7 +259,9 @@ def _aimed(model: Model, x: Tensor, sigma: float, bounds: tuple[float, float], b
 
 
 def _margin(logits: Tensor, label: Tensor) -> Tensor:
-    return logits.gather(1, label[:, None])[:, 0] - logits.scatter(1, label[:, None], -torch.inf).amax(1)
+    return logits.gather(1, label[:, None])[:, 0] - logits.scatter(
+        1, label[:, None], -torch.inf
+    ).amax(1)
 
 
 def _outputs_rapidity(first: Tensor, second: Tensor) -> Tensor:
@@ -246,27 +289,39 @@ def _tail(values: Tensor, resamples: int, seed: int) -> tuple[float, tuple[float
     if len(known) == 0:
         return None
     place = math.ceil(TAIL * len(known)) - 1
-    # the k-th of N resampled rows is ⌊N u⌋ with u the k-th of N uniforms, which is Beta(k, N − k + 1)
+    # the k-th of N resampled rows is ⌊N u⌋ with u the k-th of N uniforms, which is Beta(k, N − k +
+    # 1)
     rows = np.random.default_rng(seed).beta(place + 1, len(known) - place, resamples) * len(known)
     low, high = np.quantile(known[rows.astype(np.int64)], (0.025, 0.975), method="inverted_cdf")
     return float(known[place]), (float(low), float(high))
 
 
-def _notes(first: Tensor, second: Tensor, changed: Tensor, prediction: Tensor, sigma: float) -> list[str]:
+def _notes(
+    first: Tensor, second: Tensor, changed: Tensor, prediction: Tensor, sigma: float
+) -> list[str]:
     notes = [NOT_A_BOUND]
     still = int((first == second).all(1).sum())
     share = float(changed.double().mean())
     if still:
         notes.append(
-            f"{still} of {len(first)} outputs did not move at all: they saturate, or sigma = {sigma:g} is too small. Pass "
+            f"{still} of {len(first)} outputs did not move at all: they saturate, or sigma = "
+            f"{sigma:g} is too small. Pass "
             "logits rather than probabilities, or a larger sigma."
         )
     elif share == 0:
-        notes.append(f"No answer changed at sigma = {sigma:g}, so models cannot be told apart: pass a larger sigma.")
+        notes.append(
+            f"No answer changed at sigma = {sigma:g}, so models cannot be told apart: pass a "
+            f"larger sigma."
+        )
     if share > 0.9:
-        notes.append(f"{share:.0%} of the answers changed at sigma = {sigma:g}: pass a smaller sigma.")
+        notes.append(
+            f"{share:.0%} of the answers changed at sigma = {sigma:g}: pass a smaller sigma."
+        )
     if len(prediction.unique()) == 1:
-        notes.append(f"All samples are predicted as class {int(prediction[0])}: there is little to be fragile about.")
+        notes.append(
+            f"All samples are predicted as class {int(prediction[0])}: there is little to be "
+            f"fragile about."
+        )
     bad = int((~torch.isfinite(first).all(1) | ~torch.isfinite(second).all(1)).sum())
     if bad:
         notes.append(f"{bad} outputs are not finite; those samples have no rapidity and no radius.")
@@ -276,12 +331,14 @@ def _notes(first: Tensor, second: Tensor, changed: Tensor, prediction: Tensor, s
 def calibrate(
     found: Sequence[Fragility], accuracy: Sequence[float], epsilon: float, norm: NormName = "linf"
 ) -> Calibration:
-    """Learn from models that were attacked what accuracy under that attack a share of changed answers means.
+    """Learn from models that were attacked what accuracy under that attack a share of changed
+    answers means.
 
     Least squares of logit(accuracy) on logit(1 − changed), two numbers for all models.
 
     Args:
-        found: the :class:`Fragility` of each attacked model, by one probe at one sigma, on the same data.
+        found: the :class:`Fragility` of each attacked model, by one probe at one sigma, on the same
+            data.
         accuracy: of each, measured under one attack, in [0, 1].
         epsilon, norm: of that attack.
 
@@ -304,11 +361,14 @@ def calibrate(
     named_norm(norm)
     if len(found) < 4 or len(found) != len(accuracy):
         raise UsageError(
-            f"A calibration needs at least four attacked models and one accuracy for each; got {len(found)} and {len(accuracy)}."
+            f"A calibration needs at least four attacked models and one accuracy for each; got "
+            f"{len(found)} and {len(accuracy)}."
         )
     kinds = {(it.probe, it.sigma) for it in found}
     if len(kinds) > 1:
-        raise UsageError(f"A calibration needs one probe at one sigma for all models; got {sorted(kinds)}.")
+        raise UsageError(
+            f"A calibration needs one probe at one sigma for all models; got {sorted(kinds)}."
+        )
     kept = _logit(np.array([1 - (it.changed.value or 0.0) for it in found]))
     measured = np.array(accuracy, dtype=np.float64)
     slope, intercept = _fit(kept, measured)

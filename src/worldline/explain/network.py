@@ -41,7 +41,9 @@ class Network:
 
 @dataclass(frozen=True)
 class Reader:
-    """How networks of one shape are read: inputs, layers, the searched one, the frame and where features are kept."""
+    """How networks of one shape are read: inputs, layers, the searched one, the frame and where
+    features are kept.
+    """
 
     x: Tensor
     reference: Tensor
@@ -70,7 +72,8 @@ class Reader:
             store = torch.empty(shape)
         if tuple(store.shape) != shape or not store.is_floating_point():
             raise ShapeError(
-                f"The store must be a floating tensor {shape} for layer {layers[index].name!r}; got {tuple(store.shape)} {store.dtype}."
+                f"The store must be a floating tensor {shape} for layer {layers[index].name!r}; "
+                f"got {tuple(store.shape)} {store.dtype}."
             )
         return cls(x, reference, layers, index, frame, store, batch_size, tick)
 
@@ -94,24 +97,38 @@ class Reader:
                     seen = features.float().cpu()
                     torch.minimum(low, seen.amin(0), out=low)
                     torch.maximum(high, seen.amax(0), out=high)
-                    bad.extend((rows.start + (~seen.isfinite().all(1)).nonzero().flatten()).tolist())
+                    bad.extend(
+                        (rows.start + (~seen.isfinite().all(1)).nonzero().flatten()).tolist()
+                    )
 
-                predictions[rows] = logits_in(run(self.x[rows], keep), rows.stop - rows.start).argmax(-1).cpu()
+                predictions[rows] = (
+                    logits_in(run(self.x[rows], keep), rows.stop - rows.start).argmax(-1).cpu()
+                )
                 self.tick(f"{stage}, features", rows.stop, len(self.x))
         name = self.layers[self.index].name
         if bad:
             raise ModelError(
-                f"Layer {name!r} returned NaN or infinity for {len(bad)} of {len(self.x)} samples, first sample {bad[0]}. Look for "
+                f"Layer {name!r} returned NaN or infinity for {len(bad)} of {len(self.x)} "
+                f"samples, first sample {bad[0]}. Look for "
                 "overflow or a division by zero before it, or leave those samples out."
             )
         still = low == high
         if bool(still.all()):
             raise ModelError(
-                f"Layer {name!r} returned the same {len(low)} features for all {len(self.x)} samples: no two can be told apart there, "
+                f"Layer {name!r} returned the same {len(low)} features for all {len(self.x)} "
+                f"samples: no two can be told apart there, "
                 "and no pair has a direction. Search an earlier layer."
             )
         dead = int((still & (low == 0)).sum())
-        return Network(model, self.store, frames, frames[self.index], predictions, dead, int(still.sum()) - dead)
+        return Network(
+            model,
+            self.store,
+            frames,
+            frames[self.index],
+            predictions,
+            dead,
+            int(still.sum()) - dead,
+        )
 
     def lines(self, network: Network, first: Tensor, second: Tensor, stage: str) -> Tensor:
         """(P, L) rapidities of these pairs through the network."""

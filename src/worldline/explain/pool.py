@@ -35,7 +35,12 @@ class Pool:
 
     @classmethod
     def draw(
-        cls, labels: Tensor | None, inputs: Tensor, groups: Tensor, count: int, generator: torch.Generator
+        cls,
+        labels: Tensor | None,
+        inputs: Tensor,
+        groups: Tensor,
+        count: int,
+        generator: torch.Generator,
     ) -> Pool:
         """Draw them; pairs of identical inputs are left out."""
         first, second = random_pairs(len(inputs), labels, count, generator)
@@ -45,7 +50,9 @@ class Pool:
         return cls(first[order], second[order], apart[order])
 
     def beyond(self, quantile: float) -> Pool:
-        """The same pairs, with the distance that this share of them does not reach as the least one."""
+        """The same pairs, with the distance that this share of them does not reach as the least
+        one.
+        """
         return replace(self, least=float(self.distance.quantile(quantile)) if quantile > 0 else 0.0)
 
     def far(self) -> Tensor:
@@ -69,7 +76,9 @@ class Pool:
             )
 
     def matched_p(self, value: Tensor, distance: Tensor, pool_value: Tensor, sign: int) -> Tensor:
-        """Share of the nearest pairs in input distance, of those far enough, that are at least as entangled, plus the pair itself."""
+        """Share of the nearest pairs in input distance, of those far enough, that are at least as
+        entangled, plus the pair itself.
+        """
         far = self.far() & ~pool_value.isnan()
         known, theirs = self.distance[far], sign * pool_value[far]
         width = min(MATCHED, len(theirs))

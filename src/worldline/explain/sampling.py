@@ -10,11 +10,19 @@ from torch import Tensor
 __all__ = ["class_pairs", "groups_of", "random_pairs"]
 
 
-def random_pairs(samples: int, labels: Tensor | None, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Pairs drawn uniformly (with labels: of different labels); every such pair, once, where there are at most ``count``."""
+def random_pairs(
+    samples: int, labels: Tensor | None, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Pairs drawn uniformly (with labels: of different labels); every such pair, once, where there
+    are at most ``count``.
+    """
     if samples * (samples - 1) // 2 <= count:
         first, second = torch.triu_indices(samples, samples, 1)
-        keep = torch.ones(len(first), dtype=torch.bool) if labels is None else labels[first] != labels[second]
+        keep = (
+            torch.ones(len(first), dtype=torch.bool)
+            if labels is None
+            else labels[first] != labels[second]
+        )
         return first[keep], second[keep]
     if labels is None:
         first = torch.randint(samples, (count,), generator=generator)
@@ -23,7 +31,9 @@ def random_pairs(samples: int, labels: Tensor | None, count: int, generator: tor
     order = labels.argsort(stable=True)
     sizes = labels[order].unique_consecutive(return_counts=True)[1]
     starts = sizes.cumsum(0) - sizes
-    chosen = torch.multinomial(sizes.double() * (samples - sizes), count, replacement=True, generator=generator)
+    chosen = torch.multinomial(
+        sizes.double() * (samples - sizes), count, replacement=True, generator=generator
+    )
     size, start = sizes[chosen], starts[chosen]
     uniform = torch.rand(2, count, generator=generator, dtype=torch.float64)
     own = start + (uniform[0] * size).long()
@@ -31,8 +41,12 @@ def random_pairs(samples: int, labels: Tensor | None, count: int, generator: tor
     return order[own], order[other + (other >= start) * size]
 
 
-def class_pairs(labels: Tensor, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor, Tensor]:
-    """For every two classes a ≤ b up to ``count`` pairs: first, second, and the number a·K + b of their cell, by class order."""
+def class_pairs(
+    labels: Tensor, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """For every two classes a ≤ b up to ``count`` pairs: first, second, and the number a·K + b of
+    their cell, by class order.
+    """
     classes = labels.unique()
     members = [(labels == label).nonzero().flatten() for label in classes]
     first, second, cell = [], [], []
@@ -45,8 +59,12 @@ def class_pairs(labels: Tensor, count: int, generator: torch.Generator) -> tuple
     return torch.cat(first), torch.cat(second), torch.cat(cell)
 
 
-def _cell(rows: int, columns: int, same: bool, count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Places of up to ``count`` pairs in one cell: without repetition where the cell is small, else drawn independently."""
+def _cell(
+    rows: int, columns: int, same: bool, count: int, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Places of up to ``count`` pairs in one cell: without repetition where the cell is small, else
+    drawn independently.
+    """
     if rows * columns > 100 * count:
         i = torch.randint(rows, (count,), generator=generator)
         j = torch.randint(columns - same, (count,), generator=generator)
@@ -64,5 +82,8 @@ def groups_of(x: Tensor) -> Tensor:
     groups = []
     for part in x.split(1024):
         rows = (part.detach().cpu().flatten(1) + 0.0).contiguous().numpy()  # −0 is 0
-        groups += [numbers.setdefault(hashlib.blake2b(row, digest_size=16).digest(), len(numbers)) for row in rows]
+        groups += [
+            numbers.setdefault(hashlib.blake2b(row, digest_size=16).digest(), len(numbers))
+            for row in rows
+        ]
     return torch.tensor(groups)

@@ -1,9 +1,12 @@
-"""Exact search for the most entangled pairs: the k largest and the k smallest rapidities of all N(N−1)/2 pairs.
+"""Exact search for the most entangled pairs: the k largest and the k smallest rapidities of all
+N(N−1)/2 pairs.
 
-One pass over the upper triangle, in tiles. A tile's correlations are one float32 product, good to (D + 8)·2⁻²⁴ for unit vectors
-(Higham 2002, section 3.1); a row whose largest and smallest entry stay within the running k-th best, less that error, is done. What is
-left, a handful, is computed again from the features in float64. So the answer does not depend on the tiles, and the conditions (labels,
-input distance, identical inputs) are asked of the handful only. Samples are visited by label, which makes the pairs of one class
+One pass over the upper triangle, in tiles. A tile's correlations are one float32 product, good to
+(D + 8)·2⁻²⁴ for unit vectors (Higham 2002, section 3.1); a row whose largest and smallest entry
+stay within the running k-th best, less that error, is done. What is left, a handful, is computed
+again from the features in float64. So the answer does not depend on the tiles, and the conditions
+(labels, input distance, identical inputs) are asked of the handful only. Samples are visited by
+label, which makes the pairs of one class
 rectangles of a tile: they are cleared, or never computed.
 """
 
@@ -25,7 +28,9 @@ from worldline.inputs import check_labels
 __all__ = ["TopPairs", "check_search", "count_pairs", "top_pairs"]
 
 PANEL = 8
-"""Tiles whose rows are made ready at once and kept, so that making ready costs little beside the products."""
+"""Tiles whose rows are made ready at once and kept, so that making ready costs little beside the
+products.
+"""
 Tick = Callable[[str, int, int], None]
 
 
@@ -37,7 +42,8 @@ class TopPairs:
         merged: the k pairs of largest φ > 0; fewer where the conditions leave fewer.
         opposed: the k pairs of smallest φ < 0.
         pairs: how many pairs the label condition leaves.
-        undirected: (N,) samples without a direction in this frame (zero, or equal to the origin to rounding): in no pair.
+        undirected: (N,) samples without a direction in this frame (zero, or equal to the origin to
+            rounding): in no pair.
     """
 
     merged: Pairs
@@ -62,17 +68,22 @@ def top_pairs(
     block: int = 1024,
     tick: Tick = lambda _stage, _done, _total: None,
 ) -> TopPairs:
-    """The k most merged (φ → +∞) and the k most opposed (φ → −∞) pairs under the conditions, exactly.
+    """The k most merged (φ → +∞) and the k most opposed (φ → −∞) pairs under the conditions,
+    exactly.
 
-    φ = artanh ρ of the pair as seen from the frame, over all N(N−1)/2 pairs, both signs in one pass.
+    φ = artanh ρ of the pair as seen from the frame, over all N(N−1)/2 pairs, both signs in one
+    pass.
 
     Args:
-        features: (N, D) of any floating dtype; a memory-mapped tensor is read block by block and never copied whole.
+        features: (N, D) of any floating dtype; a memory-mapped tensor is read block by block and
+            never copied whole.
         k: pairs of each sign, from 1 to the number of pairs that the labels leave.
         frame: from where the features are seen; default: centered on their own mean.
         labels: (N,); only pairs of different labels count. Default: all pairs.
-        inputs: (N, E) what the input distance is measured on; pairs of distance zero (identical inputs) never count.
-        least_distance: only pairs at least so far apart at the input, Euclidean, in the units of ``inputs``.
+        inputs: (N, E) what the input distance is measured on; pairs of distance zero (identical
+            inputs) never count.
+        least_distance: only pairs at least so far apart at the input, Euclidean, in the units of
+            ``inputs``.
         groups: (N,) pairs within one group never count, for instance copies of one input.
         block: rows and columns of a tile; it changes the speed and nothing else.
         tick: called with stage, pairs done, pairs in all.
@@ -81,11 +92,13 @@ def top_pairs(
         :class:`TopPairs`.
 
     Raises:
-        ShapeError, LabelError, UsageError, BoundsError: the arguments do not fit, hold NaN, or leave no pairs.
+        ShapeError, LabelError, UsageError, BoundsError: the arguments do not fit, hold NaN, or
+            leave no pairs.
 
-    Cost: N²D multiplications and additions, in float32 (the half that the upper triangle leaves), and N²/(8·block) rows made
-    ready; memory beyond the features 9·block·D + block² floats, whatever N. The whitened frame adds D/(8·block) of the time in
-    float64 products.
+    Cost: N²D multiplications and additions, in float32 (the half that the upper triangle leaves),
+        and N²/(8·block) rows made
+    ready; memory beyond the features 9·block·D + block² floats, whatever N. The whitened frame adds
+    D/(8·block) of the time in float64 products.
 
     >>> import torch, worldline as wl
     >>> from worldline.geometry import Frame
@@ -97,7 +110,10 @@ def top_pairs(
     check_search(features, k, labels, inputs, groups, block)
     total = count_pairs(len(features), labels)
     if k > total:
-        raise UsageError(f"There are only {total} pairs under the label condition; k = {k} asks for more. Lower k.")
+        raise UsageError(
+            f"There are only {total} pairs under the label condition; k = {k} asks for more. "
+            f"Lower k."
+        )
     view = View(features, frame or centered(features), labels)
     judge = Judge(view, labels, inputs, groups, least_distance, block)
     sieve = Sieve(view, judge, k)
@@ -138,12 +154,18 @@ def count_pairs(samples: int, labels: Tensor | None) -> int:
 
 
 def check_search(
-    features: Tensor, k: int, labels: Tensor | None, inputs: Tensor | None, groups: Tensor | None, block: int
+    features: Tensor,
+    k: int,
+    labels: Tensor | None,
+    inputs: Tensor | None,
+    groups: Tensor | None,
+    block: int,
 ) -> None:
     """Refuse what cannot be searched."""
     if not features.is_floating_point() or features.ndim != 2 or features.shape[1] == 0:
         raise ShapeError(
-            f"Features must be a floating tensor (N, D); got {tuple(features.shape)} {features.dtype}. Flatten them with x.flatten(1)."
+            f"Features must be a floating tensor (N, D); got {tuple(features.shape)} "
+            f"{features.dtype}. Flatten them with x.flatten(1)."
         )
     if k < 1 or block < 1:
         raise UsageError(f"k and block must be at least 1; got {k} and {block}.")
@@ -153,11 +175,13 @@ def check_search(
         check_labels(labels, len(features))
         if bool((labels == labels[0]).all()):
             raise LabelError(
-                f"All {len(labels)} samples have the label {int(labels[0])}, so no pair has different labels. Give samples of more "
+                f"All {len(labels)} samples have the label {int(labels[0])}, so no pair has "
+                f"different labels. Give samples of more "
                 "classes, or drop the label condition."
             )
     for name, given in (("inputs", inputs), ("groups", groups)):
         if given is not None and len(given) != len(features):
             raise ShapeError(
-                f"There must be one row of {name} for each sample: {len(features)} samples, {len(given)} rows."
+                f"There must be one row of {name} for each sample: {len(features)} samples, "
+                f"{len(given)} rows."
             )

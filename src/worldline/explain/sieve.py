@@ -1,4 +1,6 @@
-"""From tiles of correlations to the best pairs: the conditions, the running k best of each sign, and their exact order."""
+"""From tiles of correlations to the best pairs: the conditions, the running k best of each sign,
+and their exact order.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,8 @@ class Pairs:
 
     Attributes:
         first, second: (P,) int64, rows of the features, first < second.
-        rapidity: (P,) float64 signed φ in nats; ±∞ where the features have the same or the opposite direction.
+        rapidity: (P,) float64 signed φ in nats; ±∞ where the features have the same or the opposite
+            direction.
         distance: (P,) float64 Euclidean distance at the input; None where no inputs were given.
     """
 
@@ -50,15 +53,24 @@ class Judge:
         self.groups = None if groups is None else groups[view.order]
         self.edges: list[int] = []
         if self.labels is not None:
-            self.edges = [0, *self.labels.unique_consecutive(return_counts=True)[1].cumsum(0).tolist()]
-            self.classes = torch.repeat_interleave(torch.arange(len(self.edges) - 1), torch.tensor(self.edges).diff())
+            self.edges = [
+                0,
+                *self.labels.unique_consecutive(return_counts=True)[1].cumsum(0).tolist(),
+            ]
+            self.classes = torch.repeat_interleave(
+                torch.arange(len(self.edges) - 1), torch.tensor(self.edges).diff()
+            )
 
     def one_class(self, top: int, height: int, start: int, width: int) -> bool:
         """Whether a tile holds pairs of one class only."""
-        return self.labels is not None and bool(self.classes[top] == self.classes[start + width - 1])
+        return self.labels is not None and bool(
+            self.classes[top] == self.classes[start + width - 1]
+        )
 
     def clear(self, scores: Tensor, top: int, start: int) -> None:
-        """Set to zero, in a tile of the upper triangle, what lies below the diagonal and pairs of one class."""
+        """Set to zero, in a tile of the upper triangle, what lies below the diagonal and pairs of
+        one class.
+        """
         height = len(scores)
         if top == start:
             scores.triu_(1)
@@ -66,7 +78,9 @@ class Judge:
             return
         for label in range(int(self.classes[start]), int(self.classes[top + height - 1]) + 1):
             low, high = self.edges[label], self.edges[label + 1]
-            scores[max(low - top, 0) : max(high - top, 0), max(low - start, 0) : max(high - start, 0)] = 0
+            scores[
+                max(low - top, 0) : max(high - top, 0), max(low - start, 0) : max(high - start, 0)
+            ] = 0
 
     def allows(self, i: Tensor, j: Tensor) -> Tensor:
         """Everything that needs no distance."""
@@ -77,11 +91,14 @@ class Judge:
         return good
 
     def surely(self, i: Tensor, j: Tensor, top: int, start: int) -> tuple[Tensor, Tensor]:
-        """For many pairs of one tile, by one product: which are surely far enough, and which may be."""
+        """For many pairs of one tile, by one product: which are surely far enough, and which may
+        be.
+        """
         if self.inputs is None:
             return torch.ones_like(i, dtype=torch.bool), torch.ones_like(i, dtype=torch.bool)
         rows, columns = (
-            self.inputs[self.view.order[place : place + self.block]].float().flatten(1) for place in (top, start)
+            self.inputs[self.view.order[place : place + self.block]].float().flatten(1)
+            for place in (top, start)
         )
         squares = (rows**2).sum(1)[:, None] + (columns**2).sum(1)
         slack = (rows.shape[1] + 16) * 2**-23 * float(squares.max())
@@ -97,7 +114,9 @@ class Judge:
 
 
 class Sieve:
-    """From a tile of correlations to the pairs that can be among the best of their sign, both signs at once."""
+    """From a tile of correlations to the pairs that can be among the best of their sign, both signs
+    at once.
+    """
 
     def __init__(self, view: View, judge: Judge, k: int) -> None:
         self.judge, self.many = judge, 4 * k + 4096
@@ -117,10 +136,14 @@ class Sieve:
         keep, apart = self.judge.far(i, j)
         for side in (self.up, self.down):
             mine = keep & (side.sign * value >= side.cutoff)
-            side.wait(i[mine], j[mine], side.sign * value[mine], None if apart is None else apart[mine])
+            side.wait(
+                i[mine], j[mine], side.sign * value[mine], None if apart is None else apart[mine]
+            )
 
     def _hits(self, scores: Tensor, top: int, start: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Places and correlations of the pairs that may be among the best, as far as no distance is needed."""
+        """Places and correlations of the pairs that may be among the best, as far as no distance is
+        needed.
+        """
         high, low = self.up.cutoff, -self.down.cutoff
         rows = ((scores.amax(1) >= high) | (scores.amin(1) <= low)).nonzero().flatten()
         part = scores if len(rows) == len(scores) else scores[rows]
@@ -129,16 +152,22 @@ class Sieve:
         keep = self.judge.allows(i, j)
         if len(i) > self.many:
             sure, maybe = self.judge.surely(i, j, top, start)
-            keep &= self.up.possible(value, keep & sure, maybe) | self.down.possible(-value, keep & sure, maybe)
+            keep &= self.up.possible(value, keep & sure, maybe) | self.down.possible(
+                -value, keep & sure, maybe
+            )
         return i[keep], j[keep], value[keep]
 
 
 class _Best:
-    """The running k best of one sign: ``found`` exactly, and ``waiting`` by their float32 correlation, good to ``slack``."""
+    """The running k best of one sign: ``found`` exactly, and ``waiting`` by their float32
+    correlation, good to ``slack``.
+    """
 
     def __init__(self, view: View, judge: Judge, k: int, sign: int) -> None:
         self.view, self.judge, self.k, self.sign = view, judge, k, sign
-        exact = torch.get_float32_matmul_precision() == "highest"  # else the products may be in bfloat16 or TF32
+        exact = (
+            torch.get_float32_matmul_precision() == "highest"
+        )  # else the products may be in bfloat16 or TF32
         self.slack = (view.width + 8) * 2**-24 + (0.0 if exact else 2**-7)
         self.cutoff = -self.slack
         none = torch.empty(0, dtype=torch.long, device=view.order.device)
@@ -147,7 +176,9 @@ class _Best:
         self.waiting = Pairs(none, none, none.float(), apart)
 
     def possible(self, value: Tensor, sure: Tensor, maybe: Tensor) -> Tensor:
-        """Which of these can be among the k best, if the ``sure`` ones meet the conditions and all but ``maybe`` do not."""
+        """Which of these can be among the k best, if the ``sure`` ones meet the conditions and all
+        but ``maybe`` do not.
+        """
         certain = value[sure]
         if len(certain) < self.k:
             return maybe
@@ -162,10 +193,22 @@ class _Best:
             a, b = self.view.order[i], self.view.order[j]
             low, high, last = torch.minimum(a, b), torch.maximum(a, b), self.found
             keep = (low < last.first[-1]) | ((low == last.first[-1]) & (high < last.second[-1]))
-            i, j, value, apart = i[keep], j[keep], value[keep], None if apart is None else apart[keep]
+            i, j, value, apart = (
+                i[keep],
+                j[keep],
+                value[keep],
+                None if apart is None else apart[keep],
+            )
         old = self.waiting
-        distance = None if apart is None or old.distance is None else torch.cat((old.distance, apart))
-        now = Pairs(torch.cat((old.first, i)), torch.cat((old.second, j)), torch.cat((old.rapidity, value)), distance)
+        distance = (
+            None if apart is None or old.distance is None else torch.cat((old.distance, apart))
+        )
+        now = Pairs(
+            torch.cat((old.first, i)),
+            torch.cat((old.second, j)),
+            torch.cat((old.rapidity, value)),
+            distance,
+        )
         if len(now) > self.k + max(self.k // 4, 256):
             every = torch.ones(len(now), dtype=torch.bool, device=i.device)
             now = _rows(now, self.possible(now.rapidity, every, every))
@@ -181,7 +224,10 @@ class _Best:
             self.waiting = _rows(self.waiting, slice(step, None))
             i, j = self.view.order[now.first], self.view.order[now.second]
             value = rapidity(self.view.exact(i), self.view.exact(j))
-            new = _rows(Pairs(torch.minimum(i, j), torch.maximum(i, j), value, now.distance), self.sign * value > 0)
+            new = _rows(
+                Pairs(torch.minimum(i, j), torch.maximum(i, j), value, now.distance),
+                self.sign * value > 0,
+            )
             self.found = best_of((found, new), self.k)
         if len(self.found) == self.k:
             self.cutoff = max(self.cutoff, float(self.found.rapidity[-1].abs().tanh()) - self.slack)
@@ -200,7 +246,8 @@ def _rows(pairs: Pairs, keep: Tensor | slice) -> Pairs:
 def best_of(parts: tuple[Pairs, ...], k: int) -> Pairs:
     """The k pairs of largest |φ|, ties by index."""
     first, second, value = (
-        torch.cat([getattr(part, name) for part in parts]) for name in ("first", "second", "rapidity")
+        torch.cat([getattr(part, name) for part in parts])
+        for name in ("first", "second", "rapidity")
     )
     known = [part.distance for part in parts if part.distance is not None]
     keys = second.cpu().numpy(), first.cpu().numpy(), -value.abs().cpu().numpy()

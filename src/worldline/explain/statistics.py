@@ -22,7 +22,8 @@ class Summary:
     """Distribution of one quantity over samples.
 
     Attributes:
-        median, q10, q90: quantiles over the samples (±inf is a value); None where there is no sample.
+        median, q10, q90: quantiles over the samples (±inf is a value); None where there is no
+            sample.
         interval: 95 % bootstrap interval of the median; None under two samples.
         count: samples with a value.
         undefined: samples without one (a vector that has no direction).
@@ -43,9 +44,10 @@ class Summary:
 class Bootstrap:
     """Resamples of one set of samples, shared by all statistics on it so that they vary together.
 
-    Percentile intervals (Efron 1979) at 95 %. The median of a resample is an order statistic of the data, and the k-th of N resampled
-    positions is ⌊N u⌋ with u the k-th of N uniforms, Beta(k, N − k + 1); the next one, given it, is 1 − (1 − u) v^(1/(N − k)). So the
-    positions are drawn once, two a resample, and every quantity only needs to be sorted.
+    Percentile intervals (Efron 1979) at 95 %. The median of a resample is an order statistic of the
+    data, and the k-th of N resampled positions is ⌊N u⌋ with u the k-th of N uniforms, Beta(k, N −
+    k + 1); the next one, given it, is 1 − (1 − u) v^(1/(N − k)). So the positions are drawn once,
+    two a resample, and every quantity only needs to be sorted.
     """
 
     def __init__(self, samples: int, *, resamples: int = 2000, seed: int = 0) -> None:
@@ -57,14 +59,22 @@ class Bootstrap:
         count = self.samples
         rank = (count - 1) // 2 + 1
         lower = generator.beta(rank, count - rank + 1, self.resamples)
-        upper = lower if count % 2 else 1 - (1 - lower) * generator.random(self.resamples) ** (1 / (count - rank))
-        low, high = (np.minimum((count * part).astype(np.int64), count - 1) for part in (lower, upper))
+        upper = (
+            lower
+            if count % 2
+            else 1 - (1 - lower) * generator.random(self.resamples) ** (1 / (count - rank))
+        )
+        low, high = (
+            np.minimum((count * part).astype(np.int64), count - 1) for part in (lower, upper)
+        )
         return low, high
 
     @cached_property
     def rows(self) -> Positions:
         """(R, S) the rows of each resample."""
-        return np.random.default_rng(self.seed).integers(0, max(self.samples, 1), (self.resamples, self.samples))
+        return np.random.default_rng(self.seed).integers(
+            0, max(self.samples, 1), (self.resamples, self.samples)
+        )
 
     def summary(self, values: Tensor) -> Summary:
         """Distribution of (S,) values, the median with its interval."""

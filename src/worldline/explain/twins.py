@@ -49,7 +49,9 @@ Tick = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Share:
-    """A share of samples in [0, 1] with its 95 % bootstrap interval; None where there is no sample."""
+    """A share of samples in [0, 1] with its 95 % bootstrap interval; None where there is no
+    sample.
+    """
 
     value: float | None
     interval: tuple[float, float] | None
@@ -62,18 +64,22 @@ class LayerStory:
 
     Attributes:
         layer, index: which layer, from 0, the input.
-        rapidity: comparison → distribution of φ in nats: ``adversarial_clean``, ``noise_clean``, ``adversarial_true``,
-            ``adversarial_wrong`` (class means of the label and of the wrong class), ``noise_true``, ``noise_wrong``.
+        rapidity: comparison → distribution of φ in nats: ``adversarial_clean``, ``noise_clean``,
+            ``adversarial_true``, ``adversarial_wrong`` (class means of the label and of the wrong
+            class), ``noise_true``, ``noise_wrong``.
         untrained: the same on the untrained network; None without it.
         swapped: share of adversarial twins nearer to the wrong class's mean than to their own's.
         noise_swapped: the same of the noise twins (control).
-        misclassified_swapped: the same of clean samples that the model gets wrong by itself, with the class that the
-            model prefers (control).
-        excess_boost: distribution of Δφ(adversarial, clean) − Δφ(noise, clean) with Δφ = φ here − φ at the layer before, in
-            nats; negative: this layer drives the adversarial twin away more than noise of the same size. None at layer 0.
-        projected_to: m, where the class means went through a random projection to m numbers; None where they are exact.
-        standard_error: that the projection gives to a rapidity with a class mean, in nats, at most: 1/√m; to its correlation
-            (1 − ρ²)/√m. It is common to all samples, and not in the intervals. None where the means are exact.
+        misclassified_swapped: the same of clean samples that the model gets wrong by itself, with
+            the class that the model prefers (control).
+        excess_boost: distribution of Δφ(adversarial, clean) − Δφ(noise, clean) with Δφ = φ here − φ
+            at the layer before, in nats; negative: this layer drives the adversarial twin away more
+            than noise of the same size. None at layer 0.
+        projected_to: m, where the class means went through a random projection to m numbers; None
+            where they are exact.
+        standard_error: that the projection gives to a rapidity with a class mean, in nats, at most:
+            1/√m; to its correlation (1 − ρ²)/√m. It is common to all samples, and not in the
+            intervals. None where the means are exact.
     """
 
     layer: Layer
@@ -90,9 +96,11 @@ class LayerStory:
 
 @dataclass(frozen=True)
 class SwapLayer:
-    """First layer from which more than half of the fooled samples are nearer to the wrong class for good.
+    """First layer from which more than half of the fooled samples are nearer to the wrong class for
+    good.
 
-    ``interval`` is the 95 % bootstrap interval of the index; its end is None where resamples never swap.
+    ``interval`` is the 95 % bootstrap interval of the index; its end is None where resamples never
+    swap.
     """
 
     name: str
@@ -110,9 +118,10 @@ class TwinStory:
         fooled: (N,) clean sample right, adversarial twin wrong; the statistics are over these.
         misclassified: (N,) clean sample wrong by itself.
         swap_layer: for the population; None where it never swaps for good.
-        sample_swap: (N,) the layer index from which this sample's twin is nearer to the wrong class for good; −1: never.
-        proper_depth: ``adversarial_clean``, ``noise_clean`` → distribution of Σ sin θ over the layers; between 0 (the
-            network never tells the twins apart) and the number of layers.
+        sample_swap: (N,) the layer index from which this sample's twin is nearer to the wrong class
+            for good; −1: never.
+        proper_depth: ``adversarial_clean``, ``noise_clean`` → distribution of Σ sin θ over the
+            layers; between 0 (the network never tells the twins apart) and the number of layers.
         untrained_proper_depth: the same on the untrained network; None without it.
         trace: rapidities by sample and layer.
         untrained_trace: the same on the untrained network.
@@ -142,11 +151,19 @@ class TwinStory:
     def _repr_html_(self) -> str:
         """A short table for notebooks."""
         swap = "never for good" if self.swap_layer is None else f"at {self.swap_layer.name}"
-        sentence = f"{int(self.fooled.sum())} of {len(self.fooled)} samples are fooled; most twins change sides {swap}."
+        sentence = (
+            f"{int(self.fooled.sum())} of {len(self.fooled)} samples are fooled; most "
+            f"twins change sides {swap}."
+        )
         pairs = ("adversarial_clean", "noise_clean", "adversarial_wrong")
-        rows = [(it.layer.name, *(it.rapidity[name].median for name in pairs), it.swapped.value) for it in self.layers]
+        rows = [
+            (it.layer.name, *(it.rapidity[name].median for name in pairs), it.swapped.value)
+            for it in self.layers
+        ]
         return as_html(
-            sentence, ("layer", *(f"median φ, {name.replace('_', '–')}" for name in pairs), "changed sides"), rows
+            sentence,
+            ("layer", *(f"median φ, {name.replace('_', '–')}" for name in pairs), "changed sides"),
+            rows,
         )
 
 
@@ -171,16 +188,18 @@ def twins(
 ) -> TwinStory:
     """Follow every sample, its adversarial twin and its noise twin through the layers.
 
-    For each layer, φ = artanh ρ of adversarial–clean, noise–clean, adversarial–mean of the true class and
-    adversarial–mean of the wrong class, over the fooled samples; the share that has swapped sides; the excess boost; and
-    the same on the untrained network.
+    For each layer, φ = artanh ρ of adversarial–clean, noise–clean, adversarial–mean of the true
+    class and adversarial–mean of the wrong class, over the fooled samples; the share that has
+    swapped sides; the excess boost; and the same on the untrained network.
 
     Args:
-        model: returns logits (N, K), or what holds them by the rule of :func:`worldline.trace.logits_in`.
+        model: returns logits (N, K), or what holds them by the rule of
+            :func:`worldline.trace.logits_in`.
         x, adversarial: (N, …) inputs and their adversarial twins, from any attack.
         y: (N,) labels.
-        reference: inputs and labels that the attack did not see, for frames and class means. Default: every second
-            sample of each class is set apart as the reference and the story is about the others; ``rows`` says which.
+        reference: inputs and labels that the attack did not see, for frames and class means.
+            Default: every second sample of each class is set apart as the reference and the story
+                is about the others; ``rows`` says which.
         noise: (N, …) the noise twins; default :func:`worldline.attacks.noise_twin`.
         bounds: lowest and highest legal value of the inputs.
         frame: ``raw``, ``centered`` or ``whitened``.
@@ -189,18 +208,23 @@ def twins(
             :func:`worldline.trace.find_layers`.
         null: also trace the untrained network of the same shape.
         batch_size: inputs in one pass, at most.
-        memory: bytes over the model and the given data; smaller batches, and class means of wide layers projected, keep within it
-            (:func:`worldline.trace.plan_memory`). Default: no limit.
-        resamples, seed: of the bootstrap; the seed also draws the noise twins and the untrained weights.
+        memory: bytes over the model and the given data; smaller batches, and class means of wide
+            layers projected, keep within it (:func:`worldline.trace.plan_memory`). Default: no
+            limit.
+        resamples, seed: of the bootstrap; the seed also draws the noise twins and the untrained
+            weights.
         tick: called with stage, done, total.
 
     Returns:
-        A :class:`TwinStory`. Without any fooled sample its summaries are empty, and it says so; under 20 it says so too.
+        A :class:`TwinStory`. Without any fooled sample its summaries are empty, and it says so;
+        under 20 it says so too.
 
     Raises:
-        ShapeError, BoundsError, LabelError, ModelError, LayerError: what was given does not fit; each says what to do.
+        ShapeError, BoundsError, LabelError, ModelError, LayerError: what was given does not fit;
+            each says what to do.
 
-    Cost: forward passes over the reference and three times over the samples, twice with the null; no gradient.
+    Cost: forward passes over the reference and three times over the samples, twice with the null;
+        no gradient.
 
     >>> import worldline as wl
     >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
@@ -213,7 +237,10 @@ def twins(
     check_inputs(x, bounds)
     check_labels(y, len(x))
     if adversarial.shape != x.shape:
-        raise ShapeError(f"Each sample needs one twin: {tuple(x.shape)} inputs, {tuple(adversarial.shape)} twins.")
+        raise ShapeError(
+            f"Each sample needs one twin: {tuple(x.shape)} inputs, {tuple(adversarial.shape)} "
+            f"twins."
+        )
     with untouched(model), torch.no_grad():
         classes = logits_of(model, x[:2]).shape[1]
     rows = torch.arange(len(x))
@@ -221,10 +248,14 @@ def twins(
     if reference is None:
         rows, apart = set_apart(y)
         if len(apart) < 2:
-            raise ShapeError(f"Too few samples ({len(x)}) to set some apart as the reference. Pass reference=(x, y).")
+            raise ShapeError(
+                f"Too few samples ({len(x)}) to set some apart as the reference. Pass "
+                f"reference=(x, y)."
+            )
         reference = x[apart], y[apart]
         notes.append(
-            f"No reference data was given: {len(apart)} of the {len(x)} samples became the reference for the class means, "
+            f"No reference data was given: {len(apart)} of the {len(x)} samples became the "
+            f"reference for the class means, "
             "and the story is about the others."
         )
         x, adversarial, y = x[rows], adversarial[rows], y[rows]
@@ -233,10 +264,19 @@ def twins(
     for labels, samples in ((y, x), (reference[1], reference[0])):
         check_labels(labels, len(samples), classes=classes)
     if noise is None:
-        noise = noise_twin(x, adversarial, bounds=bounds, generator=torch.Generator().manual_seed(seed))
+        noise = noise_twin(
+            x, adversarial, bounds=bounds, generator=torch.Generator().manual_seed(seed)
+        )
     chosen = pick_layers(model, x, layers, tokens=tokens)
     plan = plan_memory(
-        model, x, chosen, classes=classes, memory=memory, frame=frame, batch_size=batch_size, copies=2 if null else 1
+        model,
+        x,
+        chosen,
+        classes=classes,
+        memory=memory,
+        frame=frame,
+        batch_size=batch_size,
+        copies=2 if null else 1,
     )
     notes.extend(_notes_of(model, plan, memory, chosen))
 
@@ -253,7 +293,18 @@ def twins(
     trained = trace(model, "Tracing", None)
     fresh, kept = _untrained(model, seed, notes) if null else (None, ())
     null_trace = None if fresh is None else trace(fresh, "Untrained null", trained.wrong)
-    return _tell(trained, null_trace, y.cpu(), frame, _Bootstraps(resamples, seed), kept, rows, noise, plan, notes)
+    return _tell(
+        trained,
+        null_trace,
+        y.cpu(),
+        frame,
+        _Bootstraps(resamples, seed),
+        kept,
+        rows,
+        noise,
+        plan,
+        notes,
+    )
 
 
 def _notes_of(model: Model, plan: Plan, memory: int | None, chosen: Sequence[Layer]) -> list[str]:
@@ -263,19 +314,27 @@ def _notes_of(model: Model, plan: Plan, memory: int | None, chosen: Sequence[Lay
     if hidden:
         notes.append(f"Only the input and the output are traced: {hidden}.")
     if memory is not None:
-        wide = sum(1 for layer in chosen if plan.project_to is not None and layer.width > plan.project_to)
-        notes.append(f"{memory / 1e6:,.0f} MB of memory were allowed: batches of {plan.batch_size} inputs.")
+        wide = sum(
+            1 for layer in chosen if plan.project_to is not None and layer.width > plan.project_to
+        )
+        notes.append(
+            f"{memory / 1e6:,.0f} MB of memory were allowed: batches of {plan.batch_size} inputs."
+        )
         if wide and plan.project_to is not None:
             error = 1 / plan.project_to**0.5
             notes.append(
-                f"Class means of {wide} of {len(chosen)} layers went through a random projection to {plan.project_to:,} numbers: "
-                f"rapidities with class means have a standard error of at most {error:.3f} nats (correlations: {error:.3f}·(1 − ρ²)). "
+                f"Class means of {wide} of {len(chosen)} layers went through a random projection "
+                f"to {plan.project_to:,} numbers: "
+                f"rapidities with class means have a standard error of at most {error:.3f} nats "
+                f"(correlations: {error:.3f}·(1 − ρ²)). "
                 "Rapidities between twins are exact."
             )
     return notes
 
 
-def _untrained(model: Model, seed: int, notes: list[str]) -> tuple[nn.Module | None, tuple[str, ...]]:
+def _untrained(
+    model: Model, seed: int, notes: list[str]
+) -> tuple[nn.Module | None, tuple[str, ...]]:
     """The untrained network, if the model can have one, and a note if not."""
     if not isinstance(model, nn.Module):
         notes.append("There is no untrained null: the model is a plain callable, not an nn.Module.")
@@ -286,7 +345,10 @@ def _untrained(model: Model, seed: int, notes: list[str]) -> tuple[nn.Module | N
         notes.append(f"There is no untrained null. {error}")
         return None, ()
     if kept:
-        notes.append(f"The untrained null keeps the trained values of {', '.join(kept)}: they cannot be reset.")
+        notes.append(
+            f"The untrained null keeps the trained values of {', '.join(kept)}: they cannot be "
+            f"reset."
+        )
     return fresh, kept
 
 
@@ -328,7 +390,9 @@ def _tell(
     fooled = right & (trained.predictions["adversarial"] != y)
     count = int(fooled.sum())
     if count < FEW:
-        notes.append(f"Only {count} samples are fooled (fewer than {FEW}): read the quantiles with care.")
+        notes.append(
+            f"Only {count} samples are fooled (fewer than {FEW}): read the quantiles with care."
+        )
     swapped = trained.rapidity["adversarial_wrong"] > trained.rapidity["adversarial_true"]  # (N, L)
     noise_swapped = trained.rapidity["noise_wrong"] > trained.rapidity["noise_true"]
     rival_nearer = trained.rapidity["clean_rival"] > trained.rapidity["clean_true"]
@@ -344,7 +408,9 @@ def _tell(
             misclassified_swapped=bootstraps.share(rival_nearer[~right, index]),
             excess_boost=_excess_boost(trained, fooled, index, bootstrap) if index else None,
             projected_to=trained.projected_to[index],
-            standard_error=None if (width := trained.projected_to[index]) is None else 1 / width**0.5,
+            standard_error=None
+            if (width := trained.projected_to[index]) is None
+            else 1 / width**0.5,
         )
         for index, layer in enumerate(trained.layers)
     )
@@ -367,7 +433,9 @@ def _tell(
     )
 
 
-def _summaries(trace: TwinTrace, fooled: Tensor, index: int, bootstrap: Bootstrap) -> dict[str, Summary]:
+def _summaries(
+    trace: TwinTrace, fooled: Tensor, index: int, bootstrap: Bootstrap
+) -> dict[str, Summary]:
     return {name: bootstrap.summary(trace.rapidity[name][fooled, index]) for name in SHOWN}
 
 
@@ -393,7 +461,9 @@ def _first_for_good(swapped: Tensor) -> Tensor:
     return torch.where(for_good > 0, swapped.shape[1] - for_good, -1)
 
 
-def _swap_layer(layers: tuple[Layer, ...], swapped: Tensor, bootstrap: Bootstrap) -> SwapLayer | None:
+def _swap_layer(
+    layers: tuple[Layer, ...], swapped: Tensor, bootstrap: Bootstrap
+) -> SwapLayer | None:
     if len(swapped) == 0:
         return None
     index = int(_first_for_good((swapped.double().mean(0) > 0.5)[None])[0])
@@ -402,4 +472,6 @@ def _swap_layer(layers: tuple[Layer, ...], swapped: Tensor, bootstrap: Bootstrap
     drawn = _first_for_good(torch.from_numpy(bootstrap.shares(swapped) > 0.5)).numpy()
     drawn = np.where(drawn < 0, len(layers), drawn)
     low, high = np.quantile(drawn, (0.025, 0.975), method="inverted_cdf")
-    return SwapLayer(layers[index].name, index, (int(low), int(high) if high < len(layers) else None))
+    return SwapLayer(
+        layers[index].name, index, (int(low), int(high) if high < len(layers) else None)
+    )

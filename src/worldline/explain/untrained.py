@@ -20,9 +20,9 @@ def untrained(model: nn.Module, *, seed: int = 0) -> tuple[nn.Module, tuple[str,
         seed: of the new weights; the global random state is not used up.
 
     Returns:
-        The copy, and the names of the modules that hold parameters of their own but have no reset: those keep their
-        trained values, as do parametrised and normed weights, and whoever reports the null must say so. (A ``_reset_parameters`` counts, as
-        ``nn.MultiheadAttention`` has it.)
+        The copy, and the names of the modules that hold parameters of their own but have no reset:
+        those keep their trained values, as do parametrised and normed weights, and whoever reports
+        the null must say so. (A ``_reset_parameters`` counts, as ``nn.MultiheadAttention`` has it.)
 
     Raises:
         ModelError: the model cannot be copied.
@@ -39,7 +39,8 @@ def untrained(model: nn.Module, *, seed: int = 0) -> tuple[nn.Module, tuple[str,
         fresh = copy.deepcopy(model)
     except Exception as error:
         raise ModelError(
-            f"The model cannot be copied for the untrained null ({type(error).__name__}: {error}). Make it deep-copyable, "
+            f"The model cannot be copied for the untrained null ({type(error).__name__}: "
+            f"{error}). Make it deep-copyable, "
             "or trace without the null (null=False)."
         ) from error
     with torch.random.fork_rng(devices=[]):
@@ -53,7 +54,9 @@ def _reset(fresh: nn.Module) -> tuple[str, ...]:
     """Reset every module, and name those that keep what they had."""
     kept = []
     for name, module in fresh.named_modules():
-        reset = getattr(module, "reset_parameters", None) or getattr(module, "_reset_parameters", None)
+        reset = getattr(module, "reset_parameters", None) or getattr(
+            module, "_reset_parameters", None
+        )
         if callable(reset):
             reset()
         if callable(reset) and not _computes_its_weight(module):
@@ -64,5 +67,10 @@ def _reset(fresh: nn.Module) -> tuple[str, ...]:
 
 
 def _computes_its_weight(module: nn.Module) -> bool:
-    """Whether a hook of the old ``weight_norm`` or ``spectral_norm`` makes its weight anew, so that a reset does nothing to it."""
-    return any(type(hook).__name__ in ("WeightNorm", "SpectralNorm") for hook in module._forward_pre_hooks.values())
+    """Whether a hook of the old ``weight_norm`` or ``spectral_norm`` makes its weight anew, so that
+    a reset does nothing to it.
+    """
+    return any(
+        type(hook).__name__ in ("WeightNorm", "SpectralNorm")
+        for hook in module._forward_pre_hooks.values()
+    )

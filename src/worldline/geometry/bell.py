@@ -1,9 +1,9 @@
 """Bell values of features that are read by sign, with and without selection.
 
-Derivation. Two sides read the same random vector w ~ N(0, I) by sign, one along a, the other along b at the
-angle θ. Given the reading g of a, that of b is g cos θ + h sin θ with h ~ N(0, 1), so the mean product of the
-signs is E[erf(|g| cot θ/√2)]. Keep only the vectors with |g| > τ, a share q of them: in polar
-coordinates of (g, h)
+Derivation. Two sides read the same random vector w ~ N(0, I) by sign, one along a, the other along
+b at the angle θ. Given the reading g of a, that of b is g cos θ + h sin θ with h ~ N(0, 1), so the
+mean product of the signs is E[erf(|g| cot θ/√2)]. Keep only the vectors with |g| > τ, a share q of
+them: in polar coordinates of (g, h)
 
     E(θ) = E[erf(|g| cot θ/√2) | |g| > τ] = (2/πq) ∫₀^{π/2−θ} exp(−τ²/(2 cos² u)) du
 
@@ -11,11 +11,13 @@ coordinates of (g, h)
 
 At 45° erf(|g|/√2) is itself uniform, so E = 1 − q/2, and the four CHSH settings give S = 4 − 2q.
 
-What it means, and what it does not: without selection (q = 1) S is 2, the classical bound, exactly. Above 2
-there is **no non-locality** here: the vectors are selected after one side's setting is known, which is
-**post-selection**, the detection loophole (Pearle 1970; Garg and Mermin 1987). q = 2 − √2 gives the number of
-quantum mechanics, 2√2, and stronger selection exceeds it up to 4. Plain cosines in place of sign readings
-reach 2√2 trivially (Tsirelson's theorem), so a CHSH value of cosines shows nothing.
+What it means, and what it does not: without selection (q = 1) S is 2, the classical bound, exactly.
+Above 2
+there is **no non-locality** here: the vectors are selected after one side's setting is known, which
+is **post-selection**, the detection loophole (Pearle 1970; Garg and Mermin 1987). q = 2 − √2 gives
+the number of quantum mechanics, 2√2, and stronger selection exceeds it up to 4. Plain cosines in
+place of sign readings reach 2√2 trivially (Tsirelson's theorem), so a CHSH value of cosines shows
+nothing.
 """
 
 from __future__ import annotations
@@ -37,7 +39,8 @@ TSIRELSON_BOUND = 2 * math.sqrt(2)
 
 
 def bell_value(share: float) -> float:
-    """CHSH value of sign readings at 0°/90° against 45°/135°, a share q of them kept by looking at one side.
+    """CHSH value of sign readings at 0°/90° against 45°/135°, a share q of them kept by looking at
+    one side.
 
     S = 4 − 2q.
 
@@ -60,8 +63,8 @@ def bell_value(share: float) -> float:
 
 
 def sign_correlation(angle: Float[Tensor, " N"], share: float) -> Float[Tensor, " N"]:
-    """Mean product of the signs that two directions read, a share q of the vectors kept by looking at one
-    side.
+    """Mean product of the signs that two directions read, a share q of the vectors kept by looking
+    at one side.
 
     E(θ) = (2/πq) ∫₀^{π/2−θ} exp(−τ²/(2 cos² u)) du with P(|g| > τ) = q, and E(π − θ) = −E(θ).
 
@@ -70,14 +73,15 @@ def sign_correlation(angle: Float[Tensor, " N"], share: float) -> Float[Tensor, 
         share: q in (0, 1], the share of vectors kept.
 
     Returns:
-        (N,) float64 in [−1, 1]. 1 at θ = 0, 0 at 90°, −1 at 180°; the straight line 1 − 2θ/π without
-        selection, a step at 90° as q → 0.
+        (N,) float64 in [−1, 1]. 1 at θ = 0, 0 at 90°, −1 at 180°; the straight line 1 − 2θ/π
+        without selection, a step at 90° as q → 0.
 
     Raises:
-        ShapeError: angles not a floating (N,). BoundsError: an angle outside [0, π]. UsageError: share
-            outside (0, 1].
+        ShapeError: angles not a floating (N,). BoundsError: an angle outside [0, π]. UsageError:
+            share outside (0, 1].
 
-    Accuracy: 1e-12 absolute, for shares down to 1e-12. Cost: 200 exponentials per angle. Source: Owen, Ann.
+    Accuracy: 1e-12 absolute, for shares down to 1e-12. Cost: 200 exponentials per angle. Source:
+        Owen, Ann.
     Math. Stat. 27:1075 (1956) for the integral.
 
     >>> import torch
@@ -87,17 +91,26 @@ def sign_correlation(angle: Float[Tensor, " N"], share: float) -> Float[Tensor, 
     """
     _check_share(share)
     if not angle.is_floating_point() or angle.ndim != 1:
-        raise ShapeError(f"angle must be a floating tensor (N,); got {tuple(angle.shape)} {angle.dtype}.")
+        raise ShapeError(
+            f"angle must be a floating tensor (N,); got {tuple(angle.shape)} {angle.dtype}."
+        )
     theta = angle.double()
     if bool(((theta < 0) | (theta > math.pi * (1 + 1e-6)) | theta.isnan()).any()):
         raise BoundsError("Angles must be radians in [0, π]; convert degrees with torch.deg2rad.")
     nodes, weights = _gauss_legendre(200)
     half_square = float(torch.special.ndtri(torch.tensor(share / 2, dtype=torch.float64))) ** 2 / 2
     reach = (math.pi / 2 - theta).abs().clamp_max(math.pi / 2)  # how far u goes
-    tangent = math.sqrt(80 / max(2 * half_square, 1.0))  # beyond tan u = this the integrand is below e^{−40}
-    reach_used = torch.minimum(reach, torch.full_like(reach, math.atan(tangent))) if half_square > 0.5 else reach
+    tangent = math.sqrt(
+        80 / max(2 * half_square, 1.0)
+    )  # beyond tan u = this the integrand is below e^{−40}
+    reach_used = (
+        torch.minimum(reach, torch.full_like(reach, math.atan(tangent)))
+        if half_square > 0.5
+        else reach
+    )
     u = reach_used[:, None] * (nodes.to(theta.device) + 1) / 2  # (N, nodes)
-    # exp(−τ²/(2 cos² u))/q, with both factors as one exponential so that no tiny share divides by zero
+    # exp(−τ²/(2 cos² u))/q, with both factors as one exponential so that no tiny share divides by
+    # zero
     log_integrand = -half_square / torch.cos(u) ** 2 - math.log(share)
     integral = torch.exp(log_integrand) @ weights.to(theta.device) * reach_used / 2
     return torch.sign(math.pi / 2 - theta) * (2 / math.pi * integral).clamp_max(1.0)
@@ -109,11 +122,14 @@ def chsh(correlations: Float[Tensor, "*B 2 2"]) -> Float[Tensor, "*B"]:
     S = max over the place of the minus sign of |ΣE − 2 E_ij|.
 
     Args:
-        correlations: (…, 2, 2) in [−1, 1]; rows are the settings of one side, columns those of the other.
+        correlations: (…, 2, 2) in [−1, 1]; rows are the settings of one side, columns those of the
+            other.
 
     Returns:
-        (…) in [0, 4]. At most 2: a joint distribution of all four readings exists (Fine 1982). Above 2 it
-        does not: by quantum mechanics up to 2√2, or, as everywhere in this library, because the readings were
+        (…) in [0, 4]. At most 2: a joint distribution of all four readings exists (Fine 1982).
+        Above 2 it
+        does not: by quantum mechanics up to 2√2, or, as everywhere in this library, because the
+            readings were
         selected. On noisy estimates the maximum is biased upwards by about their standard error.
 
     Raises:

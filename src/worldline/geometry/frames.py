@@ -1,7 +1,8 @@
 """Frames: from where features are seen.
 
-A frame is an origin o and an optional linear map M, a ← (a − o) Mᵀ, fitted on reference data that streams by in
-batches. ReLU features are non-negative, so raw cosines are biased upward; ``centered`` is the default everywhere.
+A frame is an origin o and an optional linear map M, a ← (a − o) Mᵀ, fitted on reference data that
+streams by in batches. ReLU features are non-negative, so raw cosines are biased upward;
+``centered`` is the default everywhere.
 """
 
 from __future__ import annotations
@@ -49,7 +50,8 @@ class Frame:
 class Moments:
     """Count, mean and (for whitening) scatter of features that stream by, in float64.
 
-    ``update`` and ``merge`` use the pairwise formula of Chan, Golub and LeVeque (1983), so any order and any sharding
+    ``update`` and ``merge`` use the pairwise formula of Chan, Golub and LeVeque (1983), so any
+    order and any sharding
     give the same answer to rounding. Memory: D numbers, and D² more with ``scatter``.
 
     >>> import torch
@@ -69,7 +71,9 @@ class Moments:
     def update(self, features: Float[Tensor, "N D"]) -> None:
         """Take in a batch (N, D) of any floating dtype and device."""
         if features.ndim != 2 or features.shape[1] != len(self.mean):
-            raise ShapeError(f"Expected features (N, {len(self.mean)}); got {tuple(features.shape)}.")
+            raise ShapeError(
+                f"Expected features (N, {len(self.mean)}); got {tuple(features.shape)}."
+            )
         if len(features) == 0:
             return
         batch = Moments(len(self.mean))
@@ -88,7 +92,9 @@ class Moments:
         shift = other.mean - self.mean
         if self.scatter is not None:
             if other.scatter is None:
-                raise UsageError("Cannot merge moments without scatter into moments with scatter=True.")
+                raise UsageError(
+                    "Cannot merge moments without scatter into moments with scatter=True."
+                )
             weight = self.count * other.count / total
             self.scatter = self.scatter + other.scatter + weight * torch.outer(shift, shift)
         self.mean = self.mean + shift * (other.count / total)
@@ -103,9 +109,11 @@ class Moments:
     def frame(self, name: FrameName) -> Frame:
         """The frame of this name, fitted on what streamed by.
 
-        ``raw``: o = 0, M = 1. ``centered``: o = mean. ``whitened``: o = mean, M = Σ*^(−1/2) with the covariance
-        shrunk towards its mean variance by the oracle approximating shrinkage of Chen, Wiesel, Eldar and Hero
-        (2010), so that M exists for any sample count; a constant feature set gets M = 1.
+        ``raw``: o = 0, M = 1. ``centered``: o = mean. ``whitened``: o = mean, M = Σ*^(−1/2) with
+            the covariance
+        shrunk towards its mean variance by the oracle approximating shrinkage of Chen, Wiesel,
+        Eldar and Hero (2010), so that M exists for any sample count; a constant feature set gets M
+        = 1.
         """
         check_frame_name(name)
         if name == "raw":

@@ -1,11 +1,13 @@
 """A pair of features: correlation, rapidity, Lorentz factor, entanglement.
 
 Everything is a function of the angle θ between two vectors, and every angle comes from one place,
-:func:`_half_chords`: with unit vectors â and b̂ the two chords |â+b̂| = 2 cos(θ/2) and |â−b̂| = 2 sin(θ/2)
-keep their full relative accuracy at both ends, where ``acos(cosine)`` and ``artanh(cosine)`` lose half the digits.
+:func:`_half_chords`: with unit vectors â and b̂ the two chords |â+b̂| = 2 cos(θ/2) and |â−b̂| = 2
+sin(θ/2) keep their full relative accuracy at both ends, where ``acos(cosine)`` and
+``artanh(cosine)`` lose half the digits.
 
-The field's names: rapidity is Fisher's z-transform of the correlation, entanglement is the Gaussian mutual
-information of two random readings of the pair, in nats (arXiv:2309.15669 for the relativistic names).
+The field's names: rapidity is Fisher's z-transform of the correlation, entanglement is the Gaussian
+mutual information of two random readings of the pair, in nats (arXiv:2309.15669 for the
+relativistic names).
 """
 
 from __future__ import annotations
@@ -46,13 +48,14 @@ def correlation(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Tenso
     ρ = â·b̂, computed as (p² − m²)/(p² + m²) from the chords p = |â+b̂| and m = |â−b̂|.
 
     Args:
-        a, b: (N, D), any floating dtype and device. Subtract an origin first for a centred correlation
-            (:mod:`worldline.geometry.frames`).
+        a, b: (N, D), any floating dtype and device. Subtract an origin first for a centred
+            correlation (:mod:`worldline.geometry.frames`).
 
     Returns:
-        (N,) in [−1, 1]. +1: same direction; −1: opposite; 0: orthogonal, unrelated. The dtype is the inputs';
-        half precisions are computed in float32 and rounded once. A pair with a zero, NaN or infinite vector has
-        the value NaN, is counted in an :class:`UndefinedPairWarning` and explained by :func:`pair_status`.
+        (N,) in [−1, 1]. +1: same direction; −1: opposite; 0: orthogonal, unrelated. The dtype is
+        the inputs'; half precisions are computed in float32 and rounded once. A pair with a zero,
+        NaN or infinite vector has the value NaN, is counted in an :class:`UndefinedPairWarning` and
+        explained by :func:`pair_status`.
 
     Raises:
         ShapeError: not two floating tensors of one shape (N, D).
@@ -76,16 +79,19 @@ def rapidity(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Tensor, 
         a, b: (N, D), any floating dtype and device.
 
     Returns:
-        (N,) real. +∞: the same direction (a value, not an error); −∞: opposite; 0: orthogonal. Over D
-        independent coordinates its sampling error is about 1/√(D − 3). Undefined pairs as in :func:`correlation`.
+        (N,) real. +∞: the same direction (a value, not an error); −∞: opposite; 0: orthogonal. Over
+        D independent coordinates its sampling error is about 1/√(D − 3). Undefined pairs as in
+        :func:`correlation`.
 
     Raises:
         ShapeError: not two floating tensors of one shape (N, D).
 
-    Accuracy: relative 1e-10 in float64 for angles from 1e-6 to π − 1e-6. For twins that are closer, pass the
+    Accuracy: relative 1e-10 in float64 for angles from 1e-6 to π − 1e-6. For twins that are closer,
+        pass the
     displacement itself to :func:`rapidity_of_displacement`. Cost: four passes.
 
-    Source: Fisher 1915; Bond and Richardson, Psychometrika 69:291 (2004), for the hyperbolic reading.
+    Source: Fisher 1915; Bond and Richardson, Psychometrika 69:291 (2004), for the hyperbolic
+        reading.
 
     >>> import torch, worldline as wl
     >>> wl.rapidity(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0]]))  # artanh 0.6
@@ -121,22 +127,24 @@ def lorentz_factor(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Te
 
 
 def entanglement(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
-    """Computational entanglement of each pair, in nats: the Gaussian mutual information of two random readings.
+    """Computational entanglement of each pair, in nats: the Gaussian mutual information of two
+    random readings.
 
-    E = ln γ = −½ ln(1−ρ²) = ln cosh φ. A neuron with weights w ~ N(0, I) reads w·a and w·b; E is exactly the
-    information that one reading carries about the other.
+    E = ln γ = −½ ln(1−ρ²) = ln cosh φ. A neuron with weights w ~ N(0, I) reads w·a and w·b; E is
+    exactly the information that one reading carries about the other.
 
     Args:
         a, b: (N, D), any floating dtype and device.
 
     Returns:
-        (N,) in [0, ∞] nats. 0: orthogonal, unrelated; ∞: the same or the opposite direction. Undefined pairs as
-        in :func:`correlation`.
+        (N,) in [0, ∞] nats. 0: orthogonal, unrelated; ∞: the same or the opposite direction.
+        Undefined pairs as in :func:`correlation`.
 
     Raises:
         ShapeError: not two floating tensors of one shape (N, D).
 
-    Cost: four passes. Not the "entanglement" of the soft nearest neighbour loss (Frosst, Papernot and Hinton
+    Cost: four passes. Not the "entanglement" of the soft nearest neighbour loss (Frosst, Papernot
+        and Hinton
     2019), which measures how class manifolds mix at a layer.
 
     >>> import torch, worldline as wl
@@ -157,14 +165,15 @@ def angle(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Tensor, " N
         a, b: (N, D), any floating dtype and device.
 
     Returns:
-        (N,) in [0, π] radians. 0: the same direction; π/2: orthogonal; π: opposite. θ/π is the expected fraction
-        of sign bits that differ under random hyperplanes (Charikar 2002). Undefined pairs as in
-        :func:`correlation`.
+        (N,) in [0, π] radians. 0: the same direction; π/2: orthogonal; π: opposite. θ/π is the
+        expected fraction of sign bits that differ under random hyperplanes (Charikar 2002).
+        Undefined pairs as in :func:`correlation`.
 
     Raises:
         ShapeError: not two floating tensors of one shape (N, D).
 
-    Cost: four passes. Source: Kahan, *How futile are mindless assessments of roundoff* (2006), section 12.
+    Cost: four passes. Source: Kahan, *How futile are mindless assessments of roundoff* (2006),
+        section 12.
 
     >>> import torch, worldline as wl
     >>> wl.angle(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
@@ -174,24 +183,28 @@ def angle(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Tensor, " N
     return _finish("angle", 2 * torch.atan2(minus, plus), a)
 
 
-def rapidity_of_displacement(a: Float[Tensor, "N D"], d: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
+def rapidity_of_displacement(
+    a: Float[Tensor, "N D"], d: Float[Tensor, "N D"]
+) -> Float[Tensor, " N"]:
     """Rapidity between a and a + d, from the displacement itself.
 
-    φ = asinh(cot θ) = ± [ln(|b| + |c|) − ln s] with c = â·b the part of b = a + d along a, and s the part of d
-    across a. Nothing close is ever subtracted, so twins that differ by 1e-300 keep every digit, where forming
-    a + d would lose them.
+    φ = asinh(cot θ) = ± [ln(|b| + |c|) − ln s] with c = â·b the part of b = a + d along a, and s
+    the part of d across a. Nothing close is ever subtracted, so twins that differ by 1e-300 keep
+    every digit, where forming a + d would lose them.
 
     Args:
         a: (N, D) the clean features.
         d: (N, D) the displacement, same dtype.
 
     Returns:
-        (N,) real, as :func:`rapidity` of (a, a + d). +∞ where d has no part across a and does not turn it round.
+        (N,) real, as :func:`rapidity` of (a, a + d). +∞ where d has no part across a and does not
+        turn it round.
 
     Raises:
         ShapeError: not two floating tensors of one shape (N, D).
 
-    Accuracy: relative 1e-10 in float64 down to |d|/|a| = 1e-300, as long as d is not parallel to a to within
+    Accuracy: relative 1e-10 in float64 down to |d|/|a| = 1e-300, as long as d is not parallel to a
+        to within
     1e-6. Cost: six passes.
 
     >>> import torch, worldline as wl
@@ -206,7 +219,9 @@ def rapidity_of_displacement(a: Float[Tensor, "N D"], d: Float[Tensor, "N D"]) -
     across = shape - along[:, None] * unit
     across = across - (unit * across).sum(-1, keepdim=True) * unit  # twice is enough
     log_s = _split(across)[1].log() + size.log()
-    ratio = size / length  # may underflow to zero: then b = a to the last digit, and only log_s matters
+    ratio = (
+        size / length
+    )  # may underflow to zero: then b = a to the last digit, and only log_s matters
     c = 1 + along * ratio
     s = (log_s - length.log()).exp()
     value = torch.copysign(torch.log(torch.hypot(c, s) + c.abs()) - (log_s - length.log()), c)
@@ -223,8 +238,9 @@ def pair_status(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Int[Tensor,
         a, b: (N, D), any floating dtype and device.
 
     Returns:
-        (N,) int64 codes of :class:`PairStatus`: 0 OK, 1 ZERO (a vector is zero and has no direction), 2 NONFINITE
-        (a vector contains NaN or an infinity). Identical and opposite vectors are OK: their rapidity is ±∞.
+        (N,) int64 codes of :class:`PairStatus`: 0 OK, 1 ZERO (a vector is zero and has no
+        direction), 2 NONFINITE (a vector contains NaN or an infinity). Identical and opposite
+        vectors are OK: their rapidity is ±∞.
 
     Raises:
         ShapeError: not two floating tensors of one shape (N, D).
@@ -251,7 +267,9 @@ def _half_chords(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _split(v: Tensor) -> tuple[Tensor, Tensor]:
-    """Direction (N, D) and length (N,), scaled by the largest entry so that no square over- or underflows."""
+    """Direction (N, D) and length (N,), scaled by the largest entry so that no square over- or
+    underflows.
+    """
     scale = v.detach().abs().amax(-1, keepdim=True)
     safe = torch.where(scale > 0, scale, torch.ones_like(scale))
     scaled = v / safe
@@ -267,12 +285,14 @@ def _check_pair(a: Tensor, b: Tensor) -> None:
     for name, tensor in (("first", a), ("second", b)):
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.ndim != 2:
             raise ShapeError(
-                f"The {name} argument must be a floating tensor of shape (N, D); got {_describe(tensor)}. "
+                f"The {name} argument must be a floating tensor of shape (N, D); got "
+                f"{_describe(tensor)}. "
                 "Flatten features with x.flatten(1) and convert integers with x.float()."
             )
     if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
         raise ShapeError(
-            f"A pair needs two tensors of one shape, dtype and device; got {_describe(a)} and {_describe(b)}."
+            f"A pair needs two tensors of one shape, dtype and device; got {_describe(a)} and "
+            f"{_describe(b)}."
         )
     if a.shape[1] == 0:
         raise ShapeError(f"Features need at least one coordinate; got {_describe(a)}.")
@@ -291,7 +311,8 @@ def _finish(name: str, value: Tensor, like: Tensor) -> Tensor:
         rows = undefined.nonzero().flatten().tolist()
         shown = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
         warnings.warn(
-            f"{name}: {len(rows)} of {len(value)} pairs have a vector without a direction (rows {shown}); their "
+            f"{name}: {len(rows)} of {len(value)} pairs have a vector without a direction (rows "
+            f"{shown}); their "
             "value is NaN. wl.pair_status(a, b) says which vector is zero or not finite.",
             UndefinedPairWarning,
             stacklevel=3,

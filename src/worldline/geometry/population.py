@@ -1,7 +1,9 @@
-"""Two feature matrices on the same samples: canonical correlations, their information and its null, and CKA.
+"""Two feature matrices on the same samples: canonical correlations, their information and its null,
+and CKA.
 
-Rows are samples, so N is the sample count and the widths are P and Q. Everything is invariant to an offset, a rotation
-and a common scale of either side; canonical correlations also to any invertible map, up to the shrinkage.
+Rows are samples, so N is the sample count and the widths are P and Q. Everything is invariant to an
+offset, a rotation and a common scale of either side; canonical correlations also to any invertible
+map, up to the shrinkage.
 """
 
 from __future__ import annotations
@@ -33,13 +35,15 @@ __all__ = [
 def whiten(features: Float[Tensor, "N D"], *, shrink: bool = True) -> Float[Tensor, "N D"]:
     """Features with mean zero and, as far as shrinkage lets them, unit covariance.
 
-    (a − mean) (Σ + λI)^(−1/2) / √N, so that the product of two whitened matrices is their cross-correlation. Whiten each
-    matrix once, then every pair costs one product and one singular value decomposition.
+    (a − mean) (Σ + λI)^(−1/2) / √N, so that the product of two whitened matrices is their
+    cross-correlation. Whiten each matrix once, then every pair costs one product and one singular
+    value decomposition.
 
     Args:
         features: (N, D), any floating dtype; computed in float64 on the CPU.
-        shrink: λ = s times the mean variance, s the shrinkage of Chen et al. (2010) as in the ``whitened`` frame; as nothing
-            is taken from Σ, no correlation passes 1. Without it λ = 0, and directions without variance are dropped.
+        shrink: λ = s times the mean variance, s the shrinkage of Chen et al. (2010) as in the
+            ``whitened`` frame; as nothing is taken from Σ, no correlation passes 1. Without it λ =
+            0, and directions without variance are dropped.
 
     Returns:
         (N, D) float64. A constant feature set gives zeros.
@@ -64,7 +68,9 @@ def whiten(features: Float[Tensor, "N D"], *, shrink: bool = True) -> Float[Tens
         covariance = moments.covariance()
         ridge = moments.shrinkage() * float(covariance.trace()) / len(covariance)
         values, vectors = torch.linalg.eigh(covariance)
-        values = (values + ridge).clamp(min=float(values[-1]) * len(values) * torch.finfo(torch.float64).eps)
+        values = (values + ridge).clamp(
+            min=float(values[-1]) * len(values) * torch.finfo(torch.float64).eps
+        )
         whitened: Tensor = centred @ (vectors * values.clamp(min=1e-300).rsqrt()) @ vectors.T
         return whitened / math.sqrt(len(wide))
     left, size, right = torch.linalg.svd(centred, full_matrices=False)
@@ -82,16 +88,19 @@ def canonical_correlations(
 
     Args:
         a, b: (N, P) and (N, Q) on the same samples in the same order.
-        shrink: see :func:`whiten`. Shrunk correlations are biased downwards, unshrunk ones upwards; only the unshrunk
-            ones have the exact null of :func:`independent_information`, and they need N > P + Q.
+        shrink: see :func:`whiten`. Shrunk correlations are biased downwards, unshrunk ones upwards;
+            only the unshrunk ones have the exact null of :func:`independent_information`, and they
+            need N > P + Q.
 
     Returns:
-        (R,) float64 in [0, 1]. 1: a direction of one is a linear function of the other; 0: no linear relation.
+        (R,) float64 in [0, 1]. 1: a direction of one is a linear function of the other; 0: no
+        linear relation.
 
     Raises:
         ShapeError: not two matrices on the same samples.
 
-    Cost: whitening each once, one (P, N) × (N, Q) product, one SVD. Source: Hotelling, Biometrika 28:321 (1936).
+    Cost: whitening each once, one (P, N) × (N, Q) product, one SVD. Source: Hotelling, Biometrika
+        28:321 (1936).
 
     >>> import torch
     >>> from worldline.geometry.population import canonical_correlations
@@ -132,7 +141,8 @@ def entanglement_spectrum(
 
 
 def gaussian_information(correlations: Float[Tensor, " R"]) -> float:
-    """Mutual information of two jointly Gaussian vectors with these canonical correlations, in nats.
+    """Mutual information of two jointly Gaussian vectors with these canonical correlations, in
+    nats.
 
     Σ_i ln cosh φ_i = −½ Σ_i ln(1 − ρ_i²).
 
@@ -151,10 +161,12 @@ def gaussian_information(correlations: Float[Tensor, " R"]) -> float:
 
 
 def independent_information(samples: int, p: int, q: int) -> float:
-    """Expected information that independent Gaussian data show by chance: the exact null of the unshrunk statistic.
+    """Expected information that independent Gaussian data show by chance: the exact null of the
+    unshrunk statistic.
 
-    ½ Σ_{i=1…p} [ψ((n−i)/2) − ψ((n−q−i)/2)], n the sample count, ψ the digamma function. One degree of freedom goes to
-    the mean; Wilks' Λ = Π(1 − ρ_i²) is then a product of independent Beta((n−q−i)/2, q/2) variables.
+    ½ Σ_{i=1…p} [ψ((n−i)/2) − ψ((n−q−i)/2)], n the sample count, ψ the digamma function. One degree
+    of freedom goes to the mean; Wilks' Λ = Π(1 − ρ_i²) is then a product of independent
+    Beta((n−q−i)/2, q/2) variables.
 
     Args:
         samples: n, more than p + q.
@@ -164,7 +176,8 @@ def independent_information(samples: int, p: int, q: int) -> float:
         nats ≥ 0; about pq/(2n) for many samples. Subtract it from :func:`gaussian_information`.
 
     Raises:
-        UsageError: n ≤ p + q: some correlation is 1 by counting alone, and the information infinite.
+        UsageError: n ≤ p + q: some correlation is 1 by counting alone, and the information
+            infinite.
 
     Source: Anderson, *An Introduction to Multivariate Statistical Analysis*, 8.4.
 
@@ -174,11 +187,14 @@ def independent_information(samples: int, p: int, q: int) -> float:
     """
     if min(p, q) < 1 or samples <= p + q:
         raise UsageError(
-            f"The information of independent data is finite only for more samples than features: {samples} samples, "
+            f"The information of independent data is finite only for more samples than features: "
+            f"{samples} samples, "
             f"widths {p} and {q}. Use more samples, or shrink=True with permutation_null."
         )
     i = torch.arange(1, p + 1, dtype=torch.float64)
-    return float(0.5 * (torch.digamma((samples - i) / 2) - torch.digamma((samples - q - i) / 2)).sum())
+    return float(
+        0.5 * (torch.digamma((samples - i) / 2) - torch.digamma((samples - q - i) / 2)).sum()
+    )
 
 
 @dataclass(frozen=True)
@@ -207,7 +223,8 @@ def permutation_null(
     shrink: bool = True,
     generator: torch.Generator | None = None,
 ) -> PermutationNull:
-    """Information against a null that needs no distribution: the samples of one side in a random order.
+    """Information against a null that needs no distribution: the samples of one side in a random
+    order.
 
     Args:
         a, b, shrink: as :func:`canonical_correlations`.
@@ -220,7 +237,8 @@ def permutation_null(
     Raises:
         ShapeError: not two matrices on the same samples. UsageError: no shuffle.
 
-    Cost: whitening once (it does not depend on the order), then one product and one SVD for each shuffle.
+    Cost: whitening once (it does not depend on the order), then one product and one SVD for each
+        shuffle.
 
     >>> import torch
     >>> from worldline.geometry.population import permutation_null
@@ -238,7 +256,9 @@ def permutation_null(
         return gaussian_information(torch.linalg.svdvals(one @ other).clamp(max=1.0))
 
     data = information(two)
-    null = [information(two[torch.randperm(len(two), generator=generator)]) for _ in range(shuffles)]
+    null = [
+        information(two[torch.randperm(len(two), generator=generator)]) for _ in range(shuffles)
+    ]
     values = torch.tensor(null, dtype=torch.float64)
     above = int((values >= data).sum())
     sd = float(values.std()) if shuffles > 1 else 0.0
@@ -248,20 +268,23 @@ def permutation_null(
 def cka(a: Float[Tensor, "N P"], b: Float[Tensor, "N Q"], *, unbiased: bool = True) -> float:
     """Linear centred kernel alignment of two feature matrices.
 
-    HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)) with K = AAᵀ, L = BBᵀ; unbiased: the U-statistic of Song et al. (2012).
+    HSIC(K, L) / √(HSIC(K, K) HSIC(L, L)) with K = AAᵀ, L = BBᵀ; unbiased: the U-statistic of Song
+    et al. (2012).
 
     Args:
         a, b: (N, P) and (N, Q) on the same samples.
-        unbiased: the biased value rises towards 1 as the widths pass the sample count; the unbiased one does not.
+        unbiased: the biased value rises towards 1 as the widths pass the sample count; the unbiased
+            one does not.
 
     Returns:
-        Biased in [0, 1], unbiased about 0 for unrelated features (it may be negative) and 1 for the same up to
-        rotation, offset and scale. NaN if one side is constant.
+        Biased in [0, 1], unbiased about 0 for unrelated features (it may be negative) and 1 for the
+        same up to rotation, offset and scale. NaN if one side is constant.
 
     Raises:
         ShapeError: not two matrices on the same samples; fewer than 4 samples.
 
-    Cost: two (N, N) Gram matrices; for many samples or layers, :class:`CKA` streams. Source: Kornblith et al.,
+    Cost: two (N, N) Gram matrices; for many samples or layers, :class:`CKA` streams. Source:
+        Kornblith et al.,
     arXiv:1905.00414; Song et al., JMLR 13:1393 (2012).
 
     >>> import torch
@@ -279,13 +302,17 @@ def cka(a: Float[Tensor, "N P"], b: Float[Tensor, "N Q"], *, unbiased: bool = Tr
 class CKA:
     """All-pairs linear CKA of L feature matrices that stream by in minibatches of b samples.
 
-    Each batch gives one Gram matrix a layer, made ready so that a plain inner product is its HSIC; the L × b² matrix of
-    these times its own transpose is the batch's L × L of HSICs, one GEMM whatever the widths. HSICs are averaged over
-    batches and divided at the end (Nguyen et al., arXiv:2010.15327).
+    Each batch gives one Gram matrix a layer, made ready so that a plain inner product is its HSIC;
+    the L × b² matrix of these times its own transpose is the batch's L × L of HSICs, one GEMM
+    whatever the widths. HSICs are averaged over batches and divided at the end (Nguyen et al.,
+    arXiv:2010.15327).
 
-    Ready means: with K̃ the Gram matrix without its diagonal and s = K̃1/(b−2), the off-diagonal matrix
-    K° = K̃ − s1ᵀ − 1sᵀ + 1ᵀs/(b−1) is the U-centred one (Székely and Rizzo 2014), and HSIC = ⟨K°, L°⟩/(b(b−3)). The batch's mean
-    feature is removed first: it changes nothing in exact arithmetic, and in float32 takes the error from 1e-2 to 1e-6.
+    Ready means: with K̃ the Gram matrix without its diagonal and s = K̃1/(b−2), the off-diagonal
+        matrix
+    K° = K̃ − s1ᵀ − 1sᵀ + 1ᵀs/(b−1) is the U-centred one (Székely and Rizzo 2014), and HSIC = ⟨K°,
+    L°⟩/(b(b−3)). The batch's mean
+    feature is removed first: it changes nothing in exact arithmetic, and in float32 takes the error
+        from 1e-2 to 1e-6.
 
     Memory: L Gram matrices b × b. Batches under 4 samples are refused when unbiased.
 
@@ -304,18 +331,26 @@ class CKA:
         self.total: Tensor | None = None
 
     def update(self, layers: Sequence[Tensor]) -> None:
-        """Take in one batch: L tensors (b, …) on the same samples; wider than (b, D) is flattened."""
+        """Take in one batch: L tensors (b, …) on the same samples; wider than (b, D) is
+        flattened.
+        """
         samples = {len(layer) for layer in layers}
         if len(samples) != 1:
-            raise ShapeError(f"Every layer must show the same samples; got batches of {sorted(samples)}.")
+            raise ShapeError(
+                f"Every layer must show the same samples; got batches of {sorted(samples)}."
+            )
         size = min(samples)
-        ready = torch.empty(len(layers), size * size, device=layers[0].device, dtype=_work_dtype(layers[0]))
+        ready = torch.empty(
+            len(layers), size * size, device=layers[0].device, dtype=_work_dtype(layers[0])
+        )
         for row, layer in zip(ready, layers, strict=True):
             row.copy_(self.gram(layer.to(ready)))
         self.add(ready)
 
     def gram(self, layer: Tensor) -> Tensor:
-        """One layer's batch (b, …) made ready, (b²): for layers that do not come at the same time."""
+        """One layer's batch (b, …) made ready, (b²): for layers that do not come at the same
+        time.
+        """
         size = len(layer)
         if self.unbiased and size < 4:
             raise ShapeError(f"Unbiased CKA needs at least 4 samples in a batch; got {size}.")
@@ -332,7 +367,9 @@ class CKA:
     def add(self, ready: Tensor) -> None:
         """Take in one batch of all layers made ready, (L, b²)."""
         if self.total is not None and len(self.total) != len(ready):
-            raise ShapeError(f"Earlier batches had {len(self.total)} layers, this one has {len(ready)}.")
+            raise ShapeError(
+                f"Earlier batches had {len(self.total)} layers, this one has {len(ready)}."
+            )
         size = math.isqrt(ready.shape[1])
         weight = size * (size - 3) if self.unbiased else (size - 1) ** 2
         hsic = (ready @ ready.T).to("cpu", torch.float64) / weight
@@ -343,7 +380,9 @@ class CKA:
         if self.total is None:
             raise UsageError("CKA has seen no batch yet; call update first.")
         size = self.total.diagonal().clamp(min=0).sqrt()
-        return self.total / torch.outer(size, size).masked_fill(torch.outer(size, size) == 0, torch.nan)
+        return self.total / torch.outer(size, size).masked_fill(
+            torch.outer(size, size) == 0, torch.nan
+        )
 
 
 def _work_dtype(features: Tensor) -> torch.dtype:
@@ -351,18 +390,30 @@ def _work_dtype(features: Tensor) -> torch.dtype:
 
 
 def _check_features(features: Tensor) -> None:
-    if features.ndim != 2 or not features.is_floating_point() or len(features) < 2 or features.shape[1] == 0:
+    if (
+        features.ndim != 2
+        or not features.is_floating_point()
+        or len(features) < 2
+        or features.shape[1] == 0
+    ):
         raise ShapeError(
-            f"Features must be a floating tensor (N, D) with at least two samples; got {tuple(features.shape)} "
+            f"Features must be a floating tensor (N, D) with at least two samples; got "
+            f"{tuple(features.shape)} "
             f"{features.dtype}. Flatten with x.flatten(1)."
         )
     if not bool(torch.isfinite(features).all()):
         rows = (~torch.isfinite(features).all(1)).nonzero().flatten().tolist()
-        raise ShapeError(f"Features must be finite; {len(rows)} samples hold NaN or infinity, first sample {rows[0]}.")
+        raise ShapeError(
+            f"Features must be finite; {len(rows)} samples hold NaN or infinity, first sample "
+            f"{rows[0]}."
+        )
 
 
 def _check_pair(a: Tensor, b: Tensor) -> None:
     for features in (a, b):
         _check_features(features)
     if len(a) != len(b):
-        raise ShapeError(f"Both matrices must show the same samples in the same order; got {len(a)} and {len(b)} rows.")
+        raise ShapeError(
+            f"Both matrices must show the same samples in the same order; got {len(a)} and "
+            f"{len(b)} rows."
+        )

@@ -1,10 +1,12 @@
-"""A pair of features as an event in Minkowski space, and a linear layer as a Lorentz transformation of it.
+"""A pair of features as an event in Minkowski space, and a linear layer as a Lorentz transformation
+of it.
 
-Derivation. Put the pair in its own plane, [a b] = Q C with Q (D, 2) orthonormal and C (2, 2). The symmetric matrix
-S = C Cᵀ has three numbers, t = (S₁₁+S₂₂)/2, x = (S₁₁−S₂₂)/2, y = S₁₂, and det S = t² − x² − y² = |a|²|b|² sin²θ ≥ 0:
-a point inside the light cone, on it exactly when the pair is (anti-)parallel. A linear layer W maps the plane to
-another plane, W Q = Q' B, so S ↦ B S Bᵀ: a dilation by |det B| times an element of O(2,1) whose boost has rapidity
-η = ln(σ₁/σ₂), σ the singular values of B. Hence the **speed limit** |φ_out − φ_in| ≤ η ≤ ln κ(W).
+Derivation. Put the pair in its own plane, [a b] = Q C with Q (D, 2) orthonormal and C (2, 2). The
+symmetric matrix S = C Cᵀ has three numbers, t = (S₁₁+S₂₂)/2, x = (S₁₁−S₂₂)/2, y = S₁₂, and det S =
+t² − x² − y² = |a|²|b|² sin²θ ≥ 0: a point inside the light cone, on it exactly when the pair is
+(anti-)parallel. A linear layer W maps the plane to another plane, W Q = Q' B, so S ↦ B S Bᵀ: a
+dilation by |det B| times an element of O(2,1) whose boost has rapidity η = ln(σ₁/σ₂), σ the
+singular values of B. Hence the **speed limit** |φ_out − φ_in| ≤ η ≤ ln κ(W).
 """
 
 from __future__ import annotations
@@ -36,10 +38,12 @@ class LayerBoost:
 
     Attributes:
         rapidity_in, rapidity_out: φ of the pair before and after the layer.
-        boost: η = ln(σ₁/σ₂) of the layer restricted to the pair's plane, the most that φ can change there.
+        boost: η = ln(σ₁/σ₂) of the layer restricted to the pair's plane, the most that φ can change
+            there.
         dilation: |det B|, the factor on the area that the pair spans.
         limit: ln κ(W), the speed limit of the layer for any pair.
-        share: |φ_out − φ_in| / limit in [0, 1], how much of the limit the pair uses (0 where the limit is 0).
+        share: |φ_out − φ_in| / limit in [0, 1], how much of the limit the pair uses (0 where the
+            limit is 0).
     """
 
     rapidity_in: Tensor
@@ -50,18 +54,21 @@ class LayerBoost:
     share: Tensor
 
 
-def plane(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> tuple[Float[Tensor, "N D 2"], Float[Tensor, "N 2 2"]]:
+def plane(
+    a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]
+) -> tuple[Float[Tensor, "N D 2"], Float[Tensor, "N 2 2"]]:
     """Orthonormal basis of each pair's plane and the pair's coordinates in it: [a b] = Q C.
 
     Args:
         a, b: (N, D) with D ≥ 2.
 
     Returns:
-        Q (N, D, 2) with QᵀQ = 1, and C (N, 2, 2) upper triangular with C₁₁ = ±|a|. A parallel pair gets some
-        plane that contains it, with C₂₂ = 0 to rounding.
+        Q (N, D, 2) with QᵀQ = 1, and C (N, 2, 2) upper triangular with C₁₁ = ±|a|. A parallel pair
+        gets some plane that contains it, with C₂₂ = 0 to rounding.
 
     Raises:
-        ShapeError: not two floating tensors of one shape (N, D), or D < 2: one coordinate spans no plane.
+        ShapeError: not two floating tensors of one shape (N, D), or D < 2: one coordinate spans no
+            plane.
 
     Cost: one batched Householder QR.
 
@@ -87,8 +94,8 @@ def minkowski_point(coordinates: Float[Tensor, "N 2 2"]) -> Float[Tensor, "N 3"]
         coordinates: (N, 2, 2), the C of :func:`plane`.
 
     Returns:
-        (N, 3). t = (|a|²+|b|²)/2 > 0: always in the future cone; √(x²+y²)/t is the pair's speed, |ρ| for vectors of
-        equal length. The quarter turn of the plane's basis is a rotation of (x, y).
+        (N, 3). t = (|a|²+|b|²)/2 > 0: always in the future cone; √(x²+y²)/t is the pair's speed,
+        |ρ| for vectors of equal length. The quarter turn of the plane's basis is a rotation of (x, y).
 
     >>> import torch
     >>> from worldline.geometry import spacetime
@@ -124,16 +131,19 @@ def interval(event: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
 
 
 def lorentz_matrix(restriction: Float[Tensor, "N 2 2"]) -> Float[Tensor, "N 3 3"]:
-    """Lorentz transformation by which a layer, restricted to a pair's plane, moves the pair's event.
+    """Lorentz transformation by which a layer, restricted to a pair's plane, moves the pair's
+    event.
 
-    Λ defined by (t, x, y) of B S Bᵀ = |det B| Λ (t, x, y) of S; Λᵀ η Λ = η with η = diag(1, −1, −1).
+    Λ defined by (t, x, y) of B S Bᵀ = |det B| Λ (t, x, y) of S; Λᵀ η Λ = η with η = diag(1, −1,
+    −1).
 
     Args:
         restriction: (N, 2, 2), B, invertible.
 
     Returns:
-        (N, 3, 3). The identity for a rotation-free uniform scaling; Λ₀₀ = cosh ln(σ₁/σ₂) is the boost's γ. An
-        element has no finite value where det B = 0 (the layer collapses the plane: a boost of infinite rapidity).
+        (N, 3, 3). The identity for a rotation-free uniform scaling; Λ₀₀ = cosh ln(σ₁/σ₂) is the
+        boost's γ. An element has no finite value where det B = 0 (the layer collapses the plane: a
+        boost of infinite rapidity).
 
     >>> import torch
     >>> from worldline.geometry import spacetime
@@ -141,8 +151,12 @@ def lorentz_matrix(restriction: Float[Tensor, "N 2 2"]) -> Float[Tensor, "N 3 3"
     tensor(1.2500)
     """
     if restriction.ndim != 3 or restriction.shape[1:] != (2, 2):
-        raise ShapeError(f"A restriction must have shape (N, 2, 2); got {tuple(restriction.shape)}.")
-    generators = restriction.new_tensor([[[1, 0], [0, 1]], [[1, 0], [0, -1]], [[0, 1], [1, 0]]])  # t, x, y
+        raise ShapeError(
+            f"A restriction must have shape (N, 2, 2); got {tuple(restriction.shape)}."
+        )
+    generators = restriction.new_tensor(
+        [[[1, 0], [0, 1]], [[1, 0], [0, -1]], [[0, 1], [1, 0]]]
+    )  # t, x, y
     moved = torch.einsum("nij,gjk,nlk->ngil", restriction, generators, restriction)
     matrix: Tensor = torch.einsum("ngil,hil->nhg", moved, generators) / 2
     dilation: Tensor = torch.linalg.det(restriction).abs()
@@ -156,7 +170,8 @@ def boost_rapidity(restriction: Float[Tensor, "N 2 2"]) -> Float[Tensor, " N"]:
         restriction: (N, 2, 2), B.
 
     Returns:
-        (N,) in [0, ∞]. 0: the layer only turns and scales the plane; ∞: it collapses the plane to a line.
+        (N,) in [0, ∞]. 0: the layer only turns and scales the plane; ∞: it collapses the plane to a
+        line.
 
     >>> import torch
     >>> from worldline.geometry import spacetime
@@ -168,14 +183,16 @@ def boost_rapidity(restriction: Float[Tensor, "N 2 2"]) -> Float[Tensor, " N"]:
 
 
 def speed_limit(weight: Float[Tensor, "O D"]) -> float:
-    """Most nats of rapidity that a bias-free linear layer can add to or take from any pair: ln κ(W).
+    """Most nats of rapidity that a bias-free linear layer can add to or take from any pair: ln
+    κ(W).
 
     Args:
         weight: (O, D).
 
     Returns:
-        ln(σ_max/σ_min) ≥ 0 over the D input directions. 0: a scaled isometry, which moves no pair; ∞: the layer
-        has a null space (always when O < D), so some pair is merged or separated without limit.
+        ln(σ_max/σ_min) ≥ 0 over the D input directions. 0: a scaled isometry, which moves no pair;
+        ∞: the layer has a null space (always when O < D), so some pair is merged or separated
+        without limit.
 
     Cost: one singular value decomposition.
 
@@ -194,7 +211,9 @@ def speed_limit(weight: Float[Tensor, "O D"]) -> float:
     return float("inf") if sigma[-1] <= negligible else float(sigma[0].log() - sigma[-1].log())
 
 
-def layer_boost(weight: Float[Tensor, "O D"], a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> LayerBoost:
+def layer_boost(
+    weight: Float[Tensor, "O D"], a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]
+) -> LayerBoost:
     """Boost that a bias-free linear layer gives to each pair, beside the layer's speed limit.
 
     B = R with W Q = Q' R; η = ln(σ₁(B)/σ₂(B)); |φ_out − φ_in| ≤ η ≤ ln κ(W).
@@ -220,7 +239,8 @@ def layer_boost(weight: Float[Tensor, "O D"], a: Float[Tensor, "N D"], b: Float[
     """
     if weight.ndim != 2 or weight.shape[0] < 2 or weight.shape[1] != a.shape[-1]:
         raise ShapeError(
-            f"The weight must have shape (O ≥ 2, D = {a.shape[-1]}) to act on these pairs; got {tuple(weight.shape)}."
+            f"The weight must have shape (O ≥ 2, D = {a.shape[-1]}) to act on these pairs; got "
+            f"{tuple(weight.shape)}."
         )
     basis, _ = plane(a, b)
     restriction = torch.linalg.qr(weight @ basis).R  # (N, 2, 2)

@@ -6,4 +6,11 @@ from worldline.loading.imports import import_object
 from worldline.loading.models import check_model_name, load_model
 from worldline.loading.picture import load_picture
 
-__all__ = ["check_model_name", "import_object", "load_data", "load_embeddings", "load_model", "load_picture"]
+__all__ = [
+    "check_model_name",
+    "import_object",
+    "load_data",
+    "load_embeddings",
+    "load_model",
+    "load_picture",
+]

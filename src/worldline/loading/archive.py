@@ -1,4 +1,6 @@
-"""Arrays from an ``.npz``, without running anything that it may hold, or unpacking more than fits."""
+"""Arrays from an ``.npz``, without running anything that it may hold, or unpacking more than
+fits.
+"""
 
 from __future__ import annotations
 
@@ -16,13 +18,19 @@ __all__ = ["read_arrays"]
 
 
 def read_arrays(
-    path: Path, *, required: tuple[str, ...], together: tuple[str, ...] = (), limit: int | None = None
+    path: Path,
+    *,
+    required: tuple[str, ...],
+    together: tuple[str, ...] = (),
+    limit: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Arrays by name, read with ``allow_pickle=False``; every header is checked before anything is unpacked.
+    """Arrays by name, read with ``allow_pickle=False``; every header is checked before anything is
+    unpacked.
 
-    A member's header (shape, dtype) must agree with the size that the archive declares for it, objects are refused by their
-    dtype, and all wanted arrays together must fit in the limit, counted as float32 beside the stored form. A member over 67 MB that
-    shrank to less than a hundredth is taken for a zip bomb.
+    A member's header (shape, dtype) must agree with the size that the archive declares for it,
+    objects are refused by their dtype, and all wanted arrays together must fit in the limit,
+    counted as float32 beside the stored form. A member over 67 MB that shrank to less than a
+    hundredth is taken for a zip bomb.
 
     Args:
         path: an ``.npz``.
@@ -31,7 +39,8 @@ def read_arrays(
         limit: bytes that may be used; default: half of the memory that is available.
 
     Raises:
-        DataError: no such file, not an npz of plain arrays, too large, or arrays missing; each names the file and what is wrong.
+        DataError: no such file, not an npz of plain arrays, too large, or arrays missing; each
+            names the file and what is wrong.
 
     Cost: the arrays, and a kilobyte for each header.
 
@@ -46,13 +55,15 @@ def read_arrays(
     name = shorten(path.name)
     _check_magic(path)
     members = {
-        member.filename.removesuffix(".npy"): member for member in check_zip(path, "an .npz of plain arrays", DataError)
+        member.filename.removesuffix(".npy"): member
+        for member in check_zip(path, "an .npz of plain arrays", DataError)
     }
     held = [shorten(key, 40) for key in list(members)[:12]]
     wanted = {*required, *(together if set(together) & set(members) else ())}
     if missing := sorted(wanted - set(members)):
         raise DataError(
-            f"{name} must hold the arrays {' and '.join(required)}; {', '.join(missing)} is missing (it holds "
+            f"{name} must hold the arrays {' and '.join(required)}; {', '.join(missing)} is "
+            f"missing (it holds "
             f"{', '.join(held) or 'nothing'})."
         )
     try:
@@ -60,16 +71,20 @@ def read_arrays(
             needed = sum(_declared(archive, members[key], name, key) for key in wanted)
             if needed > limit:
                 raise DataError(
-                    f"The arrays {', '.join(sorted(wanted))} in {name} need {size_text(needed)}, more than the "
+                    f"The arrays {', '.join(sorted(wanted))} in {name} need {size_text(needed)}, "
+                    f"more than the "
                     f"{size_text(limit)} that may be "
                     "used (half of the memory that is available). Save fewer samples."
                 )
-            return {key: _read(archive, members[key]) for key in (*required, *together) if key in wanted}
+            return {
+                key: _read(archive, members[key]) for key in (*required, *together) if key in wanted
+            }
     except DataError:
         raise
     except Exception as error:
         raise DataError(
-            f"{name} cannot be read as an .npz of plain arrays: {shorten(str(error))}. Save it again with numpy.savez."
+            f"{name} cannot be read as an .npz of plain arrays: {shorten(str(error))}. Save it "
+            f"again with numpy.savez."
         ) from error
 
 
@@ -81,10 +96,15 @@ def _check_magic(path: Path) -> None:
     if magic == b"\x93NUMPY":
         what = "a single array (.npy); save it with numpy.savez(path, x=x, y=y)"
     elif magic[:1] == b"\x80":
-        what = "a pickle, which can run anything and is not opened; save it with numpy.savez(path, x=x, y=y)"
+        what = (
+            "a pickle, which can run anything and is not opened; save it with "
+            "numpy.savez(path, x=x, y=y)"
+        )
     else:
         what = f"empty or something else (it begins with {magic!r})"
-    raise DataError(f"{shorten(path.name)} cannot be read as an .npz of plain arrays: it is {what}.")
+    raise DataError(
+        f"{shorten(path.name)} cannot be read as an .npz of plain arrays: it is {what}."
+    )
 
 
 def _declared(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, key: str) -> int:
@@ -94,19 +114,25 @@ def _declared(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, key:
         shape, dtype, header = _header(stream, what)
     if dtype.hasobject:
         raise DataError(
-            f"{name} cannot be read as an .npz of plain arrays: {key} holds Python objects ({dtype}), which are a "
+            f"{name} cannot be read as an .npz of plain arrays: {key} holds Python objects "
+            f"({dtype}), which are a "
             f"pickle and are not opened. "
             f"Save it as numbers: {key}.astype('float32')."
         )
-    if not all(isinstance(side, int) and not isinstance(side, bool) and side >= 0 for side in shape):
+    if not all(
+        isinstance(side, int) and not isinstance(side, bool) and side >= 0 for side in shape
+    ):
         raise DataError(
-            f"{what} declares the impossible shape {shorten(str(shape))}. The file is damaged, or was made to deceive."
+            f"{what} declares the impossible shape {shorten(str(shape))}. The file is damaged, or "
+            f"was made to deceive."
         )
     count = math.prod(shape)
     if count * dtype.itemsize + header != member.file_size:
         raise DataError(
-            f"{what} declares shape {shorten(str(shape))} of {dtype}, {shorten(f'{count * dtype.itemsize:,}', 60)} bytes, but "
-            f"{max(member.file_size - header, 0):,} are there. The file is damaged, or was made to deceive."
+            f"{what} declares shape {shorten(str(shape))} of {dtype}, "
+            f"{shorten(f'{count * dtype.itemsize:,}', 60)} bytes, but "
+            f"{max(member.file_size - header, 0):,} are there. The file is damaged, or was made "
+            f"to deceive."
         )
     return count * (dtype.itemsize + 4)
 
@@ -116,7 +142,11 @@ def _header(stream: IO[bytes], what: str) -> tuple[tuple[int, ...], np.dtype, in
         version = np.lib.format.read_magic(stream)
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"header version {version} is not known")
-        read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+        read = (
+            np.lib.format.read_array_header_1_0
+            if version == (1, 0)
+            else np.lib.format.read_array_header_2_0
+        )
         shape, _, dtype = read(stream)
     except Exception as error:
         reason = shorten(str(error).splitlines()[0] if str(error) else type(error).__name__)

@@ -1,4 +1,5 @@
-"""Run by sandbox.py as a process of its own: opens the archive on standard input under limits, and says ``opened``.
+"""Run by sandbox.py as a process of its own: opens the archive on standard input under limits, and
+says ``opened``.
 
 It imports nothing of Worldline, so that it starts fast and holds little.
 """
@@ -24,8 +25,27 @@ FORBIDDEN = (
         "os.kill",
         "pty.",
     ),
-    *("os.remove", "os.rename", "os.mkdir", "os.rmdir", "os.link", "os.symlink", "os.chmod", "os.chown", "os.truncate"),
-    *("os.putenv", "shutil.", "socket.", "ftplib.", "smtplib.", "urllib.", "webbrowser.", "ctypes.dlopen"),
+    *(
+        "os.remove",
+        "os.rename",
+        "os.mkdir",
+        "os.rmdir",
+        "os.link",
+        "os.symlink",
+        "os.chmod",
+        "os.chown",
+        "os.truncate",
+    ),
+    *(
+        "os.putenv",
+        "shutil.",
+        "socket.",
+        "ftplib.",
+        "smtplib.",
+        "urllib.",
+        "webbrowser.",
+        "ctypes.dlopen",
+    ),
 )
 WRITING = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
@@ -66,7 +86,10 @@ def _limit(order: dict[str, object]) -> None:
 
         with open("/proc/self/statm", encoding="ascii") as file:
             taken = int(file.read().split()[0]) * resource.getpagesize()
-    except (ImportError, FileNotFoundError):  # no such limits on this system; the time limit of the parent remains
+    except (
+        ImportError,
+        FileNotFoundError,
+    ):  # no such limits on this system; the time limit of the parent remains
         return
     memory, seconds = order["memory"], order["seconds"]
     assert isinstance(memory, int)
@@ -77,7 +100,9 @@ def _limit(order: dict[str, object]) -> None:
         (resource.RLIMIT_CORE, 0),
     ):
         _, highest = resource.getrlimit(limit)
-        resource.setrlimit(limit, (value if highest == resource.RLIM_INFINITY else min(value, highest), highest))
+        resource.setrlimit(
+            limit, (value if highest == resource.RLIM_INFINITY else min(value, highest), highest)
+        )
 
 
 if __name__ == "__main__":

@@ -1,4 +1,6 @@
-"""Data from a name: the embedded digits, the user's ``.npz``, a folder of pictures, or a factory of a Dataset."""
+"""Data from a name: the embedded digits, the user's ``.npz``, a folder of pictures, or a factory of
+a Dataset.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,11 @@ __all__ = ["load_data"]
 
 
 def load_data(
-    spec: str, *, bounds: tuple[float, float] = (0.0, 1.0), image_size: int = 0, limit: int | None = None
+    spec: str,
+    *,
+    bounds: tuple[float, float] = (0.0, 1.0),
+    image_size: int = 0,
+    limit: int | None = None,
 ) -> Data:
     """Samples by name.
 
@@ -28,22 +34,28 @@ def load_data(
         spec: one of
 
             * ``digits``;
-            * an ``.npz`` with ``x`` (N, …) numbers and ``y`` (N,) integer labels, and optionally ``reference_x`` and ``reference_y``.
-              No pickle
-              in it is opened; headers are checked first (:func:`worldline.loading.archive.read_arrays`); integers become float32 in
-              their own units;
-            * a folder with a subfolder of pictures for each class (:func:`worldline.loading.folders.read_folders`), or with ``train`` and
-              ``test`` (or ``val``) that are laid out so: then ``train`` is the reference;
-            * ``package.module:make`` or ``file.py:make``, code that is run and returns a torch ``Dataset`` of (x, y)
-              (:func:`worldline.loading.datasets.read_dataset`).
+            * an ``.npz`` with ``x`` (N, …) numbers and ``y`` (N,) integer labels, and optionally
+              ``reference_x`` and ``reference_y``. No pickle
+              in it is opened; headers are checked first
+              (:func:`worldline.loading.archive.read_arrays`); integers become float32 in their own
+              units;
+            * a folder with a subfolder of pictures for each class
+              (:func:`worldline.loading.folders.read_folders`), or with ``train`` and ``test`` (or
+              ``val``) that are laid out so: then ``train`` is the reference;
+            * ``package.module:make`` or ``file.py:make``, code that is run and returns a torch
+              ``Dataset`` of (x, y) (:func:`worldline.loading.datasets.read_dataset`).
 
-            Where no reference comes with them, every second sample of each class becomes the reference for frames and class means.
-        bounds: lowest and highest legal value of x: an ε has no meaning without them. Pictures are scaled to them.
-        image_size: for folders: pictures are resized and cut to this many pixels a side; 0 leaves them.
+            Where no reference comes with them, every second sample of each class becomes the
+            reference for frames and class means.
+        bounds: lowest and highest legal value of x: an ε has no meaning without them. Pictures are
+            scaled to them.
+        image_size: for folders: pictures are resized and cut to this many pixels a side; 0 leaves
+            them.
         limit: bytes that the samples may take; default: half of the memory that is available.
 
     Raises:
-        DataError: no such data, damaged, deceiving or too large. ShapeError, BoundsError, LabelError: samples that do not fit.
+        DataError: no such data, damaged, deceiving or too large. ShapeError, BoundsError,
+            LabelError: samples that do not fit.
 
     >>> import worldline as wl
     >>> len(wl.loading.load_data("digits").x)
@@ -59,7 +71,8 @@ def load_data(
         data = zoo.digits()
         if bounds != data.bounds:
             raise BoundsError(
-                f"The digits lie in (0, 1); bounds ({low:g}, {high:g}) are not theirs. Leave --bounds out."
+                f"The digits lie in (0, 1); bounds ({low:g}, {high:g}) are not theirs. Leave "
+                f"--bounds out."
             )
         return data
     if folder:
@@ -71,7 +84,8 @@ def load_data(
         check_inputs(x, bounds)
         return _divided(spec, spec.rpartition(":")[2], x, y, bounds, class_names)
     raise DataError(
-        f"Data is 'digits' or an .npz file with arrays x and y, a folder of pictures, or file.py:factory of a "
+        f"Data is 'digits' or an .npz file with arrays x and y, a folder of pictures, or "
+        f"file.py:factory of a "
         f"Dataset; got {shorten(spec)!r}."
     )
 
@@ -83,23 +97,30 @@ def _is_folder(spec: str) -> bool:
         return False
 
 
-def _from_folder(folder: Path, bounds: tuple[float, float], image_size: int, limit: int | None) -> Data:
+def _from_folder(
+    folder: Path, bounds: tuple[float, float], image_size: int, limit: int | None
+) -> Data:
     samples, reference = split_folders(folder)
     found = read_folders(samples, image_size=image_size, limit=limit)
     low, high = bounds
     name = folder.resolve().name
     if reference is None:
-        return _divided(str(folder), name, found.x * (high - low) + low, found.y, bounds, found.class_names)
+        return _divided(
+            str(folder), name, found.x * (high - low) + low, found.y, bounds, found.class_names
+        )
     other = read_folders(reference, image_size=image_size, limit=limit)
     if other.class_names != found.class_names or other.x.shape[1:] != found.x.shape[1:]:
         raise DataError(
-            f"{samples.name} and {reference.name} in {name} must hold the same classes and pictures of one size; got "
+            f"{samples.name} and {reference.name} in {name} must hold the same classes and "
+            f"pictures of one size; got "
             f"{len(found.class_names)} classes of "
-            f"{tuple(found.x.shape[1:])} and {len(other.class_names)} of {tuple(other.x.shape[1:])}. Give "
+            f"{tuple(found.x.shape[1:])} and {len(other.class_names)} of "
+            f"{tuple(other.x.shape[1:])}. Give "
             f"--image-size, or make the folders alike."
         )
     split = (
-        f"{samples.name} may be attacked ({len(found.x):,} samples); {reference.name} is reference ({len(other.x):,})"
+        f"{samples.name} may be attacked ({len(found.x):,} samples); {reference.name} is "
+        f"reference ({len(other.x):,})"
     )
     x, reference_x = (it.x * (high - low) + low for it in (found, other))
     return Data(name, x, found.y, reference_x, other.y, bounds, split, found.class_names)
@@ -112,21 +133,30 @@ def _from_archive(spec: str, bounds: tuple[float, float], limit: int | None) -> 
     if "reference_x" not in arrays:
         return _divided(spec, Path(spec).name, x, y, bounds, None)
     reference_x, reference_y = _pair(arrays, *names, bounds, spec)
-    split = f"{len(x):,} samples may be attacked; {len(reference_x):,} reference samples come with them"
+    split = (
+        f"{len(x):,} samples may be attacked; {len(reference_x):,} reference samples come with them"
+    )
     return Data(Path(spec).name, x, y, reference_x, reference_y, bounds, split)
 
 
 def _divided(
-    spec: str, name: str, x: Tensor, y: Tensor, bounds: tuple[float, float], class_names: tuple[str, ...] | None
+    spec: str,
+    name: str,
+    x: Tensor,
+    y: Tensor,
+    bounds: tuple[float, float],
+    class_names: tuple[str, ...] | None,
 ) -> Data:
     """Half of each class set apart as the reference."""
     rows, apart = set_apart(y)
     if len(apart) == 0:
         raise DataError(
-            f"{spec} has too few samples ({len(x)}) to set some apart as the reference; give reference_x and y."
+            f"{spec} has too few samples ({len(x)}) to set some apart as the reference; give "
+            f"reference_x and y."
         )
     split = (
-        f"every second sample of each class is reference ({len(apart):,}), the others may be attacked ({len(rows):,})"
+        f"every second sample of each class is reference ({len(apart):,}), the others may be "
+        f"attacked ({len(rows):,})"
     )
     return Data(name, x[rows], y[rows], x[apart], y[apart], bounds, split, class_names)
 
@@ -138,11 +168,15 @@ def _pair(
     if x.dtype.kind not in "fiu":
         raise DataError(f"{x_name} in {spec} must hold numbers; its dtype is {x.dtype}.")
     if y.dtype.kind not in "iu" and y.ndim == 1:
-        raise LabelError(f"{y_name} in {spec} must hold integer class numbers; its dtype is {y.dtype}.")
+        raise LabelError(
+            f"{y_name} in {spec} must hold integer class numbers; its dtype is {y.dtype}."
+        )
     inputs = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
     labels = torch.from_numpy(np.ascontiguousarray(y)).long()
     check_inputs(inputs, bounds)
     check_labels(labels, len(inputs))
     if int(labels.min()) < 0:
-        raise LabelError(f"Labels in {spec} must be class numbers from 0; the lowest is {int(labels.min())}.")
+        raise LabelError(
+            f"Labels in {spec} must be class numbers from 0; the lowest is {int(labels.min())}."
+        )
     return inputs, labels

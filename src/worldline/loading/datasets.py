@@ -15,23 +15,30 @@ from worldline.loading.imports import import_object
 __all__ = ["read_dataset"]
 
 
-def read_dataset(spec: str, *, limit: int | None = None) -> tuple[Tensor, Tensor, tuple[str, ...] | None]:
+def read_dataset(
+    spec: str, *, limit: int | None = None
+) -> tuple[Tensor, Tensor, tuple[str, ...] | None]:
     """All samples of the dataset that a factory returns.
 
-    A factory named on the command line is code, and is run: importing its module and calling it can do anything that you can.
+    A factory named on the command line is code, and is run: importing its module and calling it can
+        do anything that you can.
 
     Args:
-        spec: ``package.module:make`` or ``file.py:make``; called without arguments; a dataset under that name is taken as it is. It
-            has a length
-            and gives (x, y) for every number from 0: a ``Dataset``, a ``TensorDataset``, a list. x is a tensor or array of one shape,
+        spec: ``package.module:make`` or ``file.py:make``; called without arguments; a dataset under
+            that name is taken as it is. It has a length
+            and gives (x, y) for every number from 0: a ``Dataset``, a ``TensorDataset``, a list. x
+                is a tensor or array of one shape,
             y a whole number.
-        limit: bytes that the samples may take as float32; default: half of the memory that is available.
+        limit: bytes that the samples may take as float32; default: half of the memory that is
+            available.
 
     Returns:
-        x (N, …) float32, y (N,) int64, and the dataset's ``classes`` if it names them, as torchvision's do.
+        x (N, …) float32, y (N,) int64, and the dataset's ``classes`` if it names them, as
+        torchvision's do.
 
     Raises:
-        DataError: no map-style dataset, too large, or an item that raises or does not fit; says which item.
+        DataError: no map-style dataset, too large, or an item that raises or does not fit; says
+            which item.
 
     Cost: the samples, once as float32; each item is asked for once.
 
@@ -48,25 +55,30 @@ def read_dataset(spec: str, *, limit: int | None = None) -> tuple[Tensor, Tensor
             data = data()
         except Exception as error:
             raise DataError(
-                f"The factory {spec} raised {type(error).__name__}: {error}. It is called without arguments."
+                f"The factory {spec} raised {type(error).__name__}: {error}. It is called without "
+                f"arguments."
             ) from error
     if isinstance(data, dict) or not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         raise DataError(
-            f"The factory {spec} must return a dataset of (x, y) with a length: a torch Dataset, TensorDataset or "
+            f"The factory {spec} must return a dataset of (x, y) with a length: a torch Dataset, "
+            f"TensorDataset or "
             f"list; it returned {type(data).__name__}. "
             "Make an IterableDataset a list first."
         )
     try:
         count = len(data)
     except Exception as error:
-        raise DataError(f"The dataset of {spec} has no length: {type(error).__name__}: {error}.") from error
+        raise DataError(
+            f"The dataset of {spec} has no length: {type(error).__name__}: {error}."
+        ) from error
     if count < 1:
         raise DataError(f"The dataset of {spec} is empty.")
     limit = available_memory() // 2 if limit is None else limit
     first, _ = _item(data, 0, spec)
     if (needed := 4 * count * first.numel()) > limit:
         raise DataError(
-            f"{count:,} samples of shape {tuple(first.shape)} in {spec} need {size_text(needed)} as float32, more "
+            f"{count:,} samples of shape {tuple(first.shape)} in {spec} need {size_text(needed)} "
+            f"as float32, more "
             f"than the {size_text(limit)} that may be used. "
             "Return fewer, for instance torch.utils.data.Subset(data, range(1000))."
         )
@@ -75,12 +87,17 @@ def read_dataset(spec: str, *, limit: int | None = None) -> tuple[Tensor, Tensor
         value, label = _item(data, place, spec)
         if value.shape != first.shape:
             raise DataError(
-                f"Item {place} of {spec} has x of shape {tuple(value.shape)}, item 0 of {tuple(first.shape)}; one "
+                f"Item {place} of {spec} has x of shape {tuple(value.shape)}, item 0 of "
+                f"{tuple(first.shape)}; one "
                 f"shape is needed. Resize in the dataset."
             )
         x[place], y[place] = value, label
     names = getattr(data, "classes", None)
-    known = isinstance(names, (list, tuple)) and len(names) > int(y.max()) and all(isinstance(it, str) for it in names)
+    known = (
+        isinstance(names, (list, tuple))
+        and len(names) > int(y.max())
+        and all(isinstance(it, str) for it in names)
+    )
     return x, y, tuple(names) if known and names is not None else None
 
 
@@ -90,7 +107,9 @@ def _item(data: Any, place: int, spec: str) -> tuple[Tensor, int]:
     except InputError:
         raise
     except Exception as error:
-        raise DataError(f"Item {place} of {spec} raised {type(error).__name__}: {error}.") from error
+        raise DataError(
+            f"Item {place} of {spec} raised {type(error).__name__}: {error}."
+        ) from error
     if not isinstance(item, (tuple, list)) or len(item) != 2:
         raise DataError(f"Item {place} of {spec} must be a pair (x, y); it is {_told(item)}.")
     value, label = item
@@ -99,19 +118,23 @@ def _item(data: Any, place: int, spec: str) -> tuple[Tensor, int]:
         numbers = x.dtype != torch.bool and not x.is_complex()
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
-            f"x of item {place} of {spec} must be a tensor or an array of numbers; it is {_told(value)}. Convert "
+            f"x of item {place} of {spec} must be a tensor or an array of numbers; it is "
+            f"{_told(value)}. Convert "
             f"pictures in the dataset (x / 255)."
         ) from error
     if not numbers or x.ndim < 1:
         raise DataError(
-            f"x of item {place} of {spec} must be a tensor or an array of numbers with at least one axis; it is {_told(value)}."
+            f"x of item {place} of {spec} must be a tensor or an array of numbers with at least "
+            f"one axis; it is {_told(value)}."
         )
     try:
         number = label.item() if isinstance(label, (Tensor, np.ndarray, np.generic)) else label
     except (RuntimeError, ValueError):
         number = None
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**31:
-        raise LabelError(f"y of item {place} of {spec} must be a class number from 0; it is {_told(label)}.")
+        raise LabelError(
+            f"y of item {place} of {spec} must be a class number from 0; it is {_told(label)}."
+        )
     return x.detach().cpu().float(), number
 
 

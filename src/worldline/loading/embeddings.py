@@ -15,14 +15,17 @@ __all__ = ["load_embeddings"]
 
 
 def load_embeddings(path: Path, *, seed: int = 0) -> PartnerEmbeddings:
-    """Embeddings ``a`` and their matched partners ``b``, (N, D) each; unmatched partners are rows of b that belong to others.
+    """Embeddings ``a`` and their matched partners ``b``, (N, D) each; unmatched partners are rows
+    of b that belong to others.
 
     Args:
         path: an ``.npz`` with ``a`` and ``b``.
-        seed: of the unmatched partners: a random cycle through all rows, so that no row keeps its own.
+        seed: of the unmatched partners: a random cycle through all rows, so that no row keeps its
+            own.
 
     Raises:
-        DataError: no such file, or arrays missing. ShapeError: embeddings of different width or count.
+        DataError: no such file, or arrays missing. ShapeError: embeddings of different width or
+            count.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -38,9 +41,12 @@ def load_embeddings(path: Path, *, seed: int = 0) -> PartnerEmbeddings:
             raise DataError(f"{name} in {path.name} must hold numbers; its dtype is {array.dtype}.")
     if a.ndim != 2 or a.shape != b.shape:
         raise ShapeError(
-            f"a and b in {path.name} must be (N, D) of one shape, row i of b matching row i of a; got {a.shape} and {b.shape}."
+            f"a and b in {path.name} must be (N, D) of one shape, row i of b matching row i of a; "
+            f"got {a.shape} and {b.shape}."
         )
-    embeddings, matched = (torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64)) for array in (a, b))
+    embeddings, matched = (
+        torch.from_numpy(np.ascontiguousarray(array, dtype=np.float64)) for array in (a, b)
+    )
     cycle = torch.randperm(len(a), generator=torch.Generator().manual_seed(seed))
     unmatched = torch.empty_like(matched)
     unmatched[cycle] = matched[cycle.roll(1)]

@@ -1,4 +1,6 @@
-"""``model.pt2``: an archive of torch.export, checked, written anew, tried in a child process, and only then opened here."""
+"""``model.pt2``: an archive of torch.export, checked, written anew, tried in a child process, and
+only then opened here.
+"""
 
 from __future__ import annotations
 
@@ -23,10 +25,23 @@ from worldline.loading.shapes import ExpectedShape
 __all__ = ["clean_archive", "load_exported"]
 
 JSON_LIMIT = 64 * 2**20  # bytes of an archive's graph: some 30,000 nodes
-WIDTHS = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 2, 7: 4, 8: 8, 12: 1, 13: 2}  # bytes, by torch.export's number of a dtype
+WIDTHS = {
+    1: 1,
+    2: 1,
+    3: 2,
+    4: 4,
+    5: 8,
+    6: 2,
+    7: 4,
+    8: 8,
+    12: 1,
+    13: 2,
+}  # bytes, by torch.export's number of a dtype
 NAME = re.compile(r"[A-Za-z_]\w{0,500}", re.ASCII)
 WORDS = re.compile(r"[\w.\-]{0,500}", re.ASCII)
-TEXT = re.compile(r"[\w .,>\-]{0,200}", re.ASCII)  # string arguments: modes of interpolation, einsum's equations
+TEXT = re.compile(
+    r"[\w .,>\-]{0,200}", re.ASCII
+)  # string arguments: modes of interpolation, einsum's equations
 REFUSED = ("as_graph", "as_operator", "as_custom_obj", "custom_obj", "as_optional_tensors_custom")
 SYMBOLIC = re.compile(
     r"_operator\.(add|sub|mul|floordiv|truediv|mod|neg|eq|ne|le|ge|lt|gt|getitem|and_|or_)"
@@ -35,8 +50,10 @@ SYMBOLIC = re.compile(
 )
 ATEN = re.compile(r"torch\.ops\.aten\.([a-z_]\w{0,80})\.([A-Za-z_]\w{0,80})", re.ASCII)
 BESIDE_CORE = (
-    "silu mish hardswish hardsigmoid celu selu softplus glu threshold rsub stack unsafe_split lift_fresh_copy log_sigmoid_forward "
-    "zeros ones eye zeros_like ones_like new_zeros new_ones new_full linspace native_batch_norm _assert_tensor_metadata "
+    "silu mish hardswish hardsigmoid celu selu softplus glu threshold rsub stack unsafe_split "
+    "lift_fresh_copy log_sigmoid_forward "
+    "zeros ones eye zeros_like ones_like new_zeros new_ones new_full linspace native_batch_norm "
+    "_assert_tensor_metadata "
     "_assert_scalar sym_constrain_range_for_size"
 )
 HARMLESS = frozenset(BESIDE_CORE.split())
@@ -48,22 +65,25 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 
 
 def load_exported(path: Path) -> nn.Module:
-    """The model of a ``.pt2`` archive, as a ``GraphModule`` with one submodule for each operation, named after its node.
+    """The model of a ``.pt2`` archive, as a ``GraphModule`` with one submodule for each operation,
+    named after its node.
 
-    ``torch.export.load`` runs code that an archive may hold in six places: pickled weights, pickled constants and custom objects, example
-    inputs, symbolic sizes (evaluated by sympy), guards, and names (pasted into generated source). So the archive is not given to it. It is
-    checked (see :func:`clean_archive`) and written anew in memory with nothing but tensors, sizes and names of operators; a child process
-    with a limit on memory and time, and without the right to write, connect or start anything, opens that copy and runs it once; only
-    then is
-    it opened here.
+    ``torch.export.load`` runs code that an archive may hold in six places: pickled weights, pickled
+    constants and custom objects, example inputs, symbolic sizes (evaluated by sympy), guards, and
+    names (pasted into generated source). So the archive is not given to it. It is checked (see
+    :func:`clean_archive`) and written anew in memory with nothing but tensors, sizes and names of
+    operators; a child process with a limit on memory and time, and without the right to write,
+    connect or start anything, opens that copy and runs it once; only then is it opened here.
 
     Args:
-        path: what ``torch.export.save`` of torch ≥ 2.8 has written, of a model with one tensor in and one out, on the CPU. Give it a
-            dynamic
-            batch dimension, ``dynamic_shapes=({0: torch.export.Dim("batch")},)``; else it takes one batch size only, and says so.
+        path: what ``torch.export.save`` of torch ≥ 2.8 has written, of a model with one tensor in
+            and one out, on the CPU. Give it a dynamic
+            batch dimension, ``dynamic_shapes=({0: torch.export.Dim("batch")},)``; else it takes one
+            batch size only, and says so.
 
     Raises:
-        ModelError: something that the check cannot rule out, a damaged archive, or a model that does not run in the child.
+        ModelError: something that the check cannot rule out, a damaged archive, or a model that
+            does not run in the child.
 
     Cost: two copies of the weights while it loads, and the start of a Python process.
 
@@ -80,7 +100,9 @@ def load_exported(path: Path) -> nn.Module:
     """
     content, shape = clean_archive(path)
     tried_in_child(
-        content, [2 if shape[0] is None else shape[0], *(side or 32 for side in shape[1:])], shorten(path.name)
+        content,
+        [2 if shape[0] is None else shape[0], *(side or 32 for side in shape[1:])],
+        shorten(path.name),
     )
     try:
         program = torch.export.load(io.BytesIO(content))
@@ -89,26 +111,28 @@ def load_exported(path: Path) -> nn.Module:
             if "check_guards" in program.module.__code__.co_varnames
             else program.module()
         )
-    except (
-        Exception
-    ) as error:  # the child opened the same bytes: whatever this is, it is no attack, and the user needs a sentence
+    except Exception as error:  # the child opened the same bytes: whatever this is, it is no attack, and the user needs a sentence
         raise ModelError(
-            f"{shorten(path.name)} cannot be opened by torch {torch.__version__}: {shorten(str(error), 300)}. Export it again."
+            f"{shorten(path.name)} cannot be opened by torch {torch.__version__}: "
+            f"{shorten(str(error), 300)}. Export it again."
         ) from error
     assert isinstance(module, torch.fx.GraphModule)
     return _with_submodules(module, ExpectedShape(shape, "the exported program"))
 
 
 def clean_archive(path: Path) -> tuple[bytes, tuple[int | None, ...]]:
-    """A new archive with what was checked, and nothing else; and the shape of its input, None for a free size.
+    """A new archive with what was checked, and nothing else; and the shape of its input, None for a
+    free size.
 
-    Copied: weights and constants as bare bytes whose sizes, strides and offsets lie inside them; the graph, whose operators are ATen's
+    Copied: weights and constants as bare bytes whose sizes, strides and offsets lie inside them;
+        the graph, whose operators are ATen's
     core,
-    views, or composed of them, whose names are names, and whose symbolic sizes are arithmetic. Left out: example inputs, guards, stack
-    traces, extra files.
+    views, or composed of them, whose names are names, and whose symbolic sizes are arithmetic. Left
+    out: example inputs, guards, stack traces, extra files.
 
     Raises:
-        ModelError: a pickle, compiled code, custom objects, subgraphs, or anything else that is not listed above.
+        ModelError: a pickle, compiled code, custom objects, subgraphs, or anything else that is not
+            listed above.
 
     Cost: one copy of the archive in memory.
 
@@ -121,13 +145,15 @@ def clean_archive(path: Path) -> tuple[bytes, tuple[int | None, ...]]:
     real_file(path, "model file", ModelError)
     name = shorten(path.name)
     members = {
-        member.filename: member for member in check_zip(path, "an archive of torch.export", ModelError, stored=True)
+        member.filename: member
+        for member in check_zip(path, "an archive of torch.export", ModelError, stored=True)
     }
     root = next(iter(members), "").split("/", 1)[0]
     kinds = {member: _kind(member.removeprefix(f"{root}/"), member, name) for member in members}
     if f"{root}/archive_format" not in members or f"{root}/models/model.json" not in members:
         raise ModelError(
-            f"{name} is no archive of torch.export as torch ≥ 2.8 writes it. Export the model again, or give it as "
+            f"{name} is no archive of torch.export as torch ≥ 2.8 writes it. Export the model "
+            f"again, or give it as "
             f"file.py:factory with safetensors."
         )
     try:
@@ -137,14 +163,19 @@ def clean_archive(path: Path) -> tuple[bytes, tuple[int | None, ...]]:
                 member = members.get(f"{root}/{place}")
                 if member is None or member.file_size > JSON_LIMIT:
                     raise ModelError(
-                        f"{place} in {name} is missing, or larger than {size_text(JSON_LIMIT)}. Export the model again."
+                        f"{place} in {name} is missing, or larger than {size_text(JSON_LIMIT)}. "
+                        f"Export the model again."
                     )
                 content = json.loads(archive.read(member).decode("utf-8"))
                 if not isinstance(content, dict):
-                    raise ModelError(f"{place} in {name} is not a JSON object. Export the model again.")
+                    raise ModelError(
+                        f"{place} in {name} is not a JSON object. Export the model again."
+                    )
                 return content
 
-            sizes = {member.removeprefix(f"{root}/"): info.file_size for member, info in members.items()}
+            sizes = {
+                member.removeprefix(f"{root}/"): info.file_size for member, info in members.items()
+            }
             copied: dict[str, bytes] = {}
             for folder, prefix in (("weights", "weight_"), ("constants", "tensor_")):
                 config = document(f"data/{folder}/model_{folder}_config.json")
@@ -152,7 +183,9 @@ def clean_archive(path: Path) -> tuple[bytes, tuple[int | None, ...]]:
                     key: _payload(name, key, it, f"data/{folder}/", prefix, sizes)
                     for key, it in config["config"].items()
                 }
-                copied[f"data/{folder}/model_{folder}_config.json"] = json.dumps({"config": payloads}).encode()
+                copied[f"data/{folder}/model_{folder}_config.json"] = json.dumps(
+                    {"config": payloads}
+                ).encode()
                 for payload in payloads.values():
                     place = f"data/{folder}/{payload['path_name']}"
                     copied[place] = archive.read(f"{root}/{place}")
@@ -167,7 +200,8 @@ def clean_archive(path: Path) -> tuple[bytes, tuple[int | None, ...]]:
         raise
     except Exception as error:
         raise ModelError(
-            f"{name} is not a whole archive of torch.export ({type(error).__name__}: {shorten(str(error))}). Export the model again."
+            f"{name} is not a whole archive of torch.export ({type(error).__name__}: "
+            f"{shorten(str(error))}). Export the model again."
         ) from error
     output = io.BytesIO()
     with zipfile.ZipFile(output, "w") as clean:
@@ -183,7 +217,8 @@ def _kind(place: str, member: str, name: str) -> str:
     if re.fullmatch(r"\.data/serialization_id|data/sample_inputs/model\.pt|extra/[\w./\-]*", place):
         return "left out"
     if re.fullmatch(
-        r"models/model\.json|data/(weights|constants)/(model_\w+_config\.json|weight_\d+|tensor_\d+)", place
+        r"models/model\.json|data/(weights|constants)/(model_\w+_config\.json|weight_\d+|tensor_\d+)",
+        place,
     ):
         return "copied"
     pickled = "custom_obj" in place or "opaque" in place or place.endswith((".pkl", ".pt"))
@@ -195,7 +230,8 @@ def _kind(place: str, member: str, name: str) -> str:
         else ""
     )
     raise ModelError(
-        f"{name} holds {shorten(member, 60)!r}: {what}, which cannot be shown to be harmless, so it is not "
+        f"{name} holds {shorten(member, 60)!r}: {what}, which cannot be shown to be harmless, so "
+        f"it is not "
         f"opened.{hint} Export a model of plain "
         "tensors (torch.export.save), or give it as file.py:factory with safetensors."
     )
@@ -207,26 +243,47 @@ def _payload(
     """The description of one weight, if its bytes are there and hold it."""
     if payload.get("use_pickle") is not False:
         raise ModelError(
-            f"The weight {shorten(key, 60)!r} in {name} is marked use_pickle: opening it can run any code, so it is "
+            f"The weight {shorten(key, 60)!r} in {name} is marked use_pickle: opening it can run "
+            f"any code, so it is "
             f"not opened. Export plain tensors."
         )
     file, meta = payload["path_name"], payload["tensor_meta"]
-    if not WORDS.fullmatch(key) or not re.fullmatch(rf"{prefix}\d{{1,9}}", file) or folder + file not in sizes:
+    if (
+        not WORDS.fullmatch(key)
+        or not re.fullmatch(rf"{prefix}\d{{1,9}}", file)
+        or folder + file not in sizes
+    ):
         raise ModelError(
-            f"The weight {shorten(key, 60)!r} in {name} names the member {shorten(str(file), 60)!r}, which is not "
+            f"The weight {shorten(key, 60)!r} in {name} names the member "
+            f"{shorten(str(file), 60)!r}, which is not "
             f"there or not a weight. Export again."
         )
     shape, strides = ([_whole(it, name, key) for it in meta[part]] for part in ("sizes", "strides"))
-    offset, width, there = _whole(meta["storage_offset"], name, key), WIDTHS.get(meta["dtype"]), sizes[folder + file]
-    if width is None or meta["device"]["type"] != "cpu" or meta["layout"] != 7 or len(shape) != len(strides):
+    offset, width, there = (
+        _whole(meta["storage_offset"], name, key),
+        WIDTHS.get(meta["dtype"]),
+        sizes[folder + file],
+    )
+    if (
+        width is None
+        or meta["device"]["type"] != "cpu"
+        or meta["layout"] != 7
+        or len(shape) != len(strides)
+    ):
         raise ModelError(
-            f"The weight {shorten(key, 60)!r} in {name} is not a plain CPU tensor. Export the model after model.cpu().float()."
+            f"The weight {shorten(key, 60)!r} in {name} is not a plain CPU tensor. Export the "
+            f"model after model.cpu().float()."
         )
     count = math.prod(shape)
-    reach = offset + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True)) + 1 if count else 0
+    reach = (
+        offset + sum((side - 1) * stride for side, stride in zip(shape, strides, strict=True)) + 1
+        if count
+        else 0
+    )
     if max(count, reach) * width > there:
         raise ModelError(
-            f"The weight {shorten(key, 60)!r} in {name} is declared as {shorten(str(shape), 60)} (to number "
+            f"The weight {shorten(key, 60)!r} in {name} is declared as {shorten(str(shape), 60)} "
+            f"(to number "
             f"{reach:,}); {there:,} bytes are there. Export again."
         )
     plain = {
@@ -241,14 +298,20 @@ def _payload(
         "device": {"type": "cpu", "index": None},
         "layout": 7,
     }
-    return {"path_name": file, "is_param": payload["is_param"] is True, "use_pickle": False, "tensor_meta": meta}
+    return {
+        "path_name": file,
+        "is_param": payload["is_param"] is True,
+        "use_pickle": False,
+        "tensor_meta": meta,
+    }
 
 
 def _whole(size: dict[str, Any], name: str, key: str) -> int:
     value = size.get("as_int")
     if len(size) != 1 or type(value) is not int or not 0 <= value < 2**48:
         raise ModelError(
-            f"The weight {shorten(key, 60)!r} in {name} has the size {shorten(str(size), 60)}; a whole number is expected. Export again."
+            f"The weight {shorten(key, 60)!r} in {name} has the size {shorten(str(size), 60)}; a "
+            f"whole number is expected. Export again."
         )
     return value
 
@@ -258,12 +321,18 @@ def _check_program(name: str, program: dict[str, Any]) -> tuple[int | None, ...]
     module = program["graph_module"]
     program["guards_code"], program["torch_version"] = [], ""
     module["metadata"], module["treespec_namedtuple_fields"] = {}, {}
-    module["module_call_graph"] = [entry for entry in module["module_call_graph"] if entry["fqn"] == ""]
+    module["module_call_graph"] = [
+        entry for entry in module["module_call_graph"] if entry["fqn"] == ""
+    ]
     for node in module["graph"]["nodes"]:
         node["metadata"] = {}
         _check_operator(name, node["target"])
     _check_values(name, program)
-    inputs = [spec["user_input"]["arg"] for spec in module["signature"]["input_specs"] if "user_input" in spec]
+    inputs = [
+        spec["user_input"]["arg"]
+        for spec in module["signature"]["input_specs"]
+        if "user_input" in spec
+    ]
     outputs = [spec for spec in module["signature"]["output_specs"] if "user_output" in spec]
     if (
         len(inputs) != 1
@@ -272,16 +341,21 @@ def _check_program(name: str, program: dict[str, Any]) -> tuple[int | None, ...]
         or len(module["signature"]["output_specs"]) != 1
     ):
         raise ModelError(
-            f"{name} takes {len(inputs)} inputs and gives {len(module['signature']['output_specs'])} outputs "
+            f"{name} takes {len(inputs)} inputs and gives "
+            f"{len(module['signature']['output_specs'])} outputs "
             f"(changed buffers count); one tensor in and "
-            "one of logits out are expected. Export model.eval(), wrapped in a module that takes and gives one tensor."
+            "one of logits out are expected. Export model.eval(), wrapped in a module that takes "
+            "and gives one tensor."
         )
     meta = module["graph"]["tensor_values"][inputs[0]["as_tensor"]["name"]]
     if meta["device"]["type"] != "cpu":
         raise ModelError(
-            f"{name} was exported on {shorten(str(meta['device']['type']), 20)}. Export it after model.cpu()."
+            f"{name} was exported on {shorten(str(meta['device']['type']), 20)}. Export it after "
+            f"model.cpu()."
         )
-    return tuple(_whole(side, name, "input") if "as_int" in side else None for side in meta["sizes"])
+    return tuple(
+        _whole(side, name, "input") if "as_int" in side else None for side in meta["sizes"]
+    )
 
 
 def _check_operator(name: str, target: str) -> None:
@@ -292,34 +366,49 @@ def _check_operator(name: str, target: str) -> None:
     if found and isinstance(operator, torch._ops.OpOverload) and found[1] not in NEVER:
         plain = getattr(torch.ops.aten, found[1].rstrip("_"), None) or operator.overloadpacket
         if found[1] in HARMLESS or any(
-            _core(getattr(it, form)) for it in (operator.overloadpacket, plain) for form in it.overloads()
+            _core(getattr(it, form))
+            for it in (operator.overloadpacket, plain)
+            for form in it.overloads()
         ):
             return
     raise ModelError(
-        f"{name} uses the operator {shorten(str(target), 80)!r}, which is not among ATen's core operators or "
+        f"{name} uses the operator {shorten(str(target), 80)!r}, which is not among ATen's core "
+        f"operators or "
         f"composed of them, so it cannot be shown "
-        "to be harmless. Export a model of plain torch.nn layers, or give it as file.py:factory with safetensors."
+        "to be harmless. Export a model of plain torch.nn layers, or give it as file.py:factory "
+        "with safetensors."
     )
 
 
 def _core(operator: Any) -> bool:
-    """Whether an overload is in ATen's core, is composed of others for every device, or only looks at its input in another shape."""
-    composed = torch._C._dispatch_has_kernel_for_dispatch_key(operator.name(), "CompositeImplicitAutograd")
-    views = any(it.alias_info is not None and not it.alias_info.is_write for it in operator._schema.returns)
+    """Whether an overload is in ATen's core, is composed of others for every device, or only looks
+    at its input in another shape.
+    """
+    composed = torch._C._dispatch_has_kernel_for_dispatch_key(
+        operator.name(), "CompositeImplicitAutograd"
+    )
+    views = any(
+        it.alias_info is not None and not it.alias_info.is_write for it in operator._schema.returns
+    )
     return torch.Tag.core in operator.tags or composed or views
 
 
 def _check_values(name: str, value: Any, key: str = "") -> None:
-    """Every key and string of a graph: a name, a number, plain words, or an arithmetic expression."""
+    """Every key and string of a graph: a name, a number, plain words, or an arithmetic
+    expression.
+    """
     if isinstance(value, dict):
         for inner, content in value.items():
             if inner in REFUSED:
                 raise ModelError(
-                    f"{name} holds {inner}, a part with code of its own, which cannot be shown to be harmless. "
+                    f"{name} holds {inner}, a part with code of its own, which cannot be shown to "
+                    f"be harmless. "
                     f"Export a model without control flow."
                 )
             if not WORDS.fullmatch(inner):
-                raise ModelError(f"{name} uses {shorten(inner, 60)!r} as a name. Export the model again.")
+                raise ModelError(
+                    f"{name} uses {shorten(inner, 60)!r} as a name. Export the model again."
+                )
             _check_values(name, content, inner)
     elif isinstance(value, list):
         for content in value:
@@ -331,11 +420,14 @@ def _check_values(name: str, value: Any, key: str = "") -> None:
             _check_tree(name, json.loads(value))
         elif not _pattern(key).fullmatch(value):
             raise ModelError(
-                f"{name} uses {shorten(value, 60)!r} as {shorten(key, 30)}, which is no plain name; torch would "
+                f"{name} uses {shorten(value, 60)!r} as {shorten(key, 30)}, which is no plain "
+                f"name; torch would "
                 f"paste it into source code. Export again."
             )
     elif isinstance(value, int) and abs(value) >= 2**63:
-        raise ModelError(f"{name} holds a number of {value.bit_length()} bits. Export the model again.")
+        raise ModelError(
+            f"{name} holds a number of {value.bit_length()} bits. Export the model again."
+        )
 
 
 def _pattern(key: str) -> re.Pattern[str]:
@@ -350,13 +442,15 @@ def _check_tree(name: str, tree: Any) -> None:
         _check_tree(name, tree[1])
         return
     context = tree["context"]
-    if tree["type"] not in (None, "builtins.tuple", "builtins.list", "builtins.dict") or context not in (
+    if tree["type"] not in (
         None,
-        "null",
-        "[]",
-    ):
+        "builtins.tuple",
+        "builtins.list",
+        "builtins.dict",
+    ) or context not in (None, "null", "[]"):
         raise ModelError(
-            f"{name} nests its inputs or outputs in {shorten(str(tree['type']), 60)!r}; tensors in tuples are "
+            f"{name} nests its inputs or outputs in {shorten(str(tree['type']), 60)!r}; tensors "
+            f"in tuples are "
             f"expected. Export a wrapped model."
         )
     for child in tree["children_spec"]:
@@ -380,7 +474,9 @@ class Operation(nn.Module):
 
 
 def _with_submodules(module: torch.fx.GraphModule, check: nn.Module) -> torch.fx.GraphModule:
-    """Turn calls of operators into calls of submodules of the nodes' names, and put a check of the input's shape in front."""
+    """Turn calls of operators into calls of submodules of the nodes' names, and put a check of the
+    input's shape in front.
+    """
     graph = module.graph
     for node in list(graph.nodes):
         if node.op == "call_function" and isinstance(node.target, torch._ops.OpOverload):

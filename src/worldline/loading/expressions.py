@@ -11,8 +11,10 @@ __all__ = ["check_expression"]
 
 LONGEST = 2_000
 ARITHMETIC = (
-    "Symbol Integer Rational Float Add Mul Max Min Mod PythonMod FloorDiv CeilDiv CleanDiv ModularIndexing Where Identity "
-    "ToFloat IntTrueDiv FloatTrueDiv CeilToInt FloorToInt TruncToInt RoundToInt TruncToFloat Eq Ne Equality Unequality "
+    "Symbol Integer Rational Float Add Mul Max Min Mod PythonMod FloorDiv CeilDiv CleanDiv "
+    "ModularIndexing Where Identity "
+    "ToFloat IntTrueDiv FloatTrueDiv CeilToInt FloorToInt TruncToInt RoundToInt TruncToFloat Eq "
+    "Ne Equality Unequality "
     "StrictLessThan StrictGreaterThan LessThan GreaterThan And Or Not"
 )
 FUNCTIONS = frozenset(ARITHMETIC.split())
@@ -42,7 +44,8 @@ def check_expression(text: str, name: str) -> None:
                 raise ValueError
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise ModelError(
-            f"{name} holds the symbolic size {shorten(text, 100)!r}, which is more than arithmetic; sympy would "
+            f"{name} holds the symbolic size {shorten(text, 100)!r}, which is more than "
+            f"arithmetic; sympy would "
             f"evaluate it as Python, so it is not "
             "opened. Export the model with a plain dynamic batch dimension."
         ) from error
@@ -57,11 +60,16 @@ def _harmless(node: ast.AST) -> bool:
         )
     if isinstance(node, ast.Name):
         return node.id in FUNCTIONS or (
-            node.id.isidentifier() and len(node.id) < 20 and node.id[0] in "suz" and node.id[1:].isdecimal()
+            node.id.isidentifier()
+            and len(node.id) < 20
+            and node.id[0] in "suz"
+            and node.id[1:].isdecimal()
         )
     if isinstance(node, ast.Constant):
         whole = isinstance(node.value, (bool, int, float)) and abs(node.value) < 2**63
-        return whole or (isinstance(node.value, str) and node.value.isidentifier() and len(node.value) < 40)
+        return whole or (
+            isinstance(node.value, str) and node.value.isidentifier() and len(node.value) < 40
+        )
     plain = (
         ast.Expression,
         ast.BinOp,

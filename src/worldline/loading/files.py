@@ -1,4 +1,6 @@
-"""What is asked of every file from outside before any of it is used: that it is one, and how much may be unpacked."""
+"""What is asked of every file from outside before any of it is used: that it is one, and how much
+may be unpacked.
+"""
 
 from __future__ import annotations
 
@@ -18,8 +20,11 @@ BOMB_SIZE = 64 * 2**20  # below this, what is unpacked is harmless whatever its 
 TAIL = 65_557  # bytes in which a zip's last record must begin: 22 and the longest comment
 
 
-def real_file(path: str | Path, kind: str, error: type[InputError], *, inside: Path | None = None) -> Path:
-    """The path, if it is a regular file that can be read: no folder, pipe or device, and no name that no system takes.
+def real_file(
+    path: str | Path, kind: str, error: type[InputError], *, inside: Path | None = None
+) -> Path:
+    """The path, if it is a regular file that can be read: no folder, pipe or device, and no name
+    that no system takes.
 
     Args:
         path: as the user wrote it.
@@ -49,7 +54,8 @@ def real_file(path: str | Path, kind: str, error: type[InputError], *, inside: P
         raise error(f"The {kind} {shown!r} may not be read by you. Change its permissions.")
     if inside is not None and not Path(path).resolve().is_relative_to(inside.resolve()):
         raise error(
-            f"{shown!r} leads out of {shorten(str(inside))!r} (to {shorten(str(Path(path).resolve()))!r}). Copy the file into the folder."
+            f"{shown!r} leads out of {shorten(str(inside))!r} (to "
+            f"{shorten(str(Path(path).resolve()))!r}). Copy the file into the folder."
         )
     return Path(path)
 
@@ -68,19 +74,24 @@ def size_text(count: int) -> str:
     """
     for power, unit in ((9, "GB"), (6, "MB"), (3, "kB")):
         if count >= 10**power:
-            return f"{count / 10**power:,.3g} {unit}" if count < 10**12 else f"{count / 10**9:,.0f} GB"
+            return (
+                f"{count / 10**power:,.3g} {unit}" if count < 10**12 else f"{count / 10**9:,.0f} GB"
+            )
     return f"{count} bytes"
 
 
 def available_memory() -> int:
-    """Bytes that may be taken now: what the system says is available, at most what the process' control group is allowed.
+    """Bytes that may be taken now: what the system says is available, at most what the process'
+    control group is allowed.
 
     >>> available_memory() > 0
     True
     """
     try:
         lines = Path("/proc/meminfo").read_text("ascii").splitlines()
-        free = next(int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable"))
+        free = next(
+            int(line.split()[1]) * 1024 for line in lines if line.startswith("MemAvailable")
+        )
     except (OSError, StopIteration, ValueError):
         try:
             free = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
@@ -88,14 +99,19 @@ def available_memory() -> int:
             return 4 * 2**30  # a system that does not say
     try:
         group = Path("/sys/fs/cgroup")
-        allowed = int((group / "memory.max").read_text("ascii")) - int((group / "memory.current").read_text("ascii"))
+        allowed = int((group / "memory.max").read_text("ascii")) - int(
+            (group / "memory.current").read_text("ascii")
+        )
     except (OSError, ValueError):
         return free
     return max(min(free, allowed), 0)
 
 
-def check_zip(path: Path, kind: str, error: type[InputError], *, stored: bool = False) -> list[zipfile.ZipInfo]:
-    """The members of a zip, if what it declares can be true and may be unpacked. Nothing is unpacked.
+def check_zip(
+    path: Path, kind: str, error: type[InputError], *, stored: bool = False
+) -> list[zipfile.ZipInfo]:
+    """The members of a zip, if what it declares can be true and may be unpacked. Nothing is
+    unpacked.
 
     Args:
         path: a regular file.
@@ -113,34 +129,63 @@ def check_zip(path: Path, kind: str, error: type[InputError], *, stored: bool = 
         tail = file.read(TAIL)
     place = tail.rfind(b"PK\x05\x06")
     if place < 0 or len(tail) < place + 22:
-        raise error(f"{name} cannot be read as {kind}: it has no directory of a zip archive at its end. {broken}")
-    directory, start = struct.unpack("<II", tail[place + 12 : place + 20])
-    if directory != 0xFFFFFFFF and (directory > DIRECTORY_LIMIT or (start != 0xFFFFFFFF and directory + start > size)):
         raise error(
-            f"{name} declares a zip directory of {size_text(directory)} at {start:,}, which cannot be. {broken}"
+            f"{name} cannot be read as {kind}: it has no directory of a zip archive at its end. "
+            f"{broken}"
+        )
+    directory, start = struct.unpack("<II", tail[place + 12 : place + 20])
+    if directory != 0xFFFFFFFF and (
+        directory > DIRECTORY_LIMIT or (start != 0xFFFFFFFF and directory + start > size)
+    ):
+        raise error(
+            f"{name} declares a zip directory of {size_text(directory)} at {start:,}, which "
+            f"cannot be. {broken}"
         )
     try:
         with zipfile.ZipFile(path) as archive:
             members = archive.infolist()
-    except (zipfile.BadZipFile, ValueError, OSError, NotImplementedError, struct.error, OverflowError) as cause:
+    except (
+        zipfile.BadZipFile,
+        ValueError,
+        OSError,
+        NotImplementedError,
+        struct.error,
+        OverflowError,
+    ) as cause:
         raise error(f"{name} cannot be read as {kind}: {shorten(str(cause))}. {broken}") from cause
     names = [member.filename for member in members]
     if len(set(names)) < len(names):
-        raise error(f"{name} holds two members of one name; which one counts is not defined. {broken}")
+        raise error(
+            f"{name} holds two members of one name; which one counts is not defined. {broken}"
+        )
     for member in members:
         _check_member(name, member, size, stored, error, broken)
     if sum(member.compress_size for member in members) > size:
-        raise error(f"Members of {name} overlap: they declare more bytes than the file has. {broken}")
+        raise error(
+            f"Members of {name} overlap: they declare more bytes than the file has. {broken}"
+        )
     return members
 
 
 def _check_member(
-    name: str, member: zipfile.ZipInfo, size: int, stored: bool, error: type[InputError], broken: str
+    name: str,
+    member: zipfile.ZipInfo,
+    size: int,
+    stored: bool,
+    error: type[InputError],
+    broken: str,
 ) -> None:
     what = f"The member {shorten(member.filename, 60)!r} of {name}"
     parts = member.filename.replace("\\", "/").split("/")
-    if not member.filename or member.filename[0] in "/\\" or ".." in parts or not member.filename.isprintable():
-        raise error(f"{what} has a name that leads out of the archive or that nobody could type. {broken}")
+    if (
+        not member.filename
+        or member.filename[0] in "/\\"
+        or ".." in parts
+        or not member.filename.isprintable()
+    ):
+        raise error(
+            f"{what} has a name that leads out of the archive or that nobody could type. {broken}"
+        )
     if member.orig_filename != member.filename or len(member.filename) > 500:
         raise error(f"{what} has a name with a null byte, or an endless one. {broken}")
     if member.flag_bits & 1:
@@ -150,10 +195,13 @@ def _check_member(
     plain = member.compress_type == zipfile.ZIP_STORED
     if (plain and member.compress_size != member.file_size) or (stored and not plain):
         raise error(
-            f"{what} is declared as {size_text(member.file_size)} in {size_text(member.compress_size)}. {broken}"
+            f"{what} is declared as {size_text(member.file_size)} in "
+            f"{size_text(member.compress_size)}. {broken}"
         )
     if member.file_size > BOMB_SIZE and member.file_size > LARGEST_RATIO * member.compress_size:
         raise error(
-            f"{what} unpacks from {size_text(member.compress_size)} to {size_text(member.file_size)}; data do not shrink that much, so it "
-            "is taken for a zip bomb and left packed. If it is yours, save it uncompressed (numpy.savez)."
+            f"{what} unpacks from {size_text(member.compress_size)} to "
+            f"{size_text(member.file_size)}; data do not shrink that much, so it "
+            "is taken for a zip bomb and left packed. If it is yours, save it uncompressed "
+            "(numpy.savez)."
         )

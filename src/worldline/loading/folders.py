@@ -17,7 +17,14 @@ from worldline.loading.files import available_memory, real_file, shorten, size_t
 
 __all__ = ["Pictures", "read_folders", "split_folders"]
 
-FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF", ".webp": "WEBP"}
+FORMATS = {
+    ".png": "PNG",
+    ".jpg": "JPEG",
+    ".jpeg": "JPEG",
+    ".bmp": "BMP",
+    ".gif": "GIF",
+    ".webp": "WEBP",
+}
 FORMATS |= {".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM"}
 GREY = ("1", "L")
 COLOURED = ("P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "PA", "RGBX")
@@ -41,7 +48,8 @@ class Pictures:
 
 
 def split_folders(folder: Path) -> tuple[Path, Path | None]:
-    """The folder of the samples and that of the reference: ``test`` (or ``val``) and ``train``, if it holds just these two.
+    """The folder of the samples and that of the reference: ``test`` (or ``val``) and ``train``, if
+    it holds just these two.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
@@ -59,20 +67,24 @@ def split_folders(folder: Path) -> tuple[Path, Path | None]:
 
 
 def read_folders(folder: Path, *, image_size: int = 0, limit: int | None = None) -> Pictures:
-    """Pictures by class from ``FOLDER/class_name/picture.png``: the first of each class, then the second, in the order of names.
+    """Pictures by class from ``FOLDER/class_name/picture.png``: the first of each class, then the
+    second, in the order of names.
 
-    Every picture's size is read from its header, and the sum compared with the limit, before one is decoded. Pixels come as float32 in
-    [0, 1]; transparency is dropped, palettes and CMYK become RGB; of moving pictures the first frame is taken. Files of other endings, and
-    those whose name begins with a dot, are passed over.
+    Every picture's size is read from its header, and the sum compared with the limit, before one is
+    decoded. Pixels come as float32 in [0, 1]; transparency is dropped, palettes and CMYK become
+    RGB; of moving pictures the first frame is taken. Files of other endings, and those whose name
+    begins with a dot, are passed over.
 
     Args:
         folder: holds one subfolder for each class and nothing deeper.
-        image_size: 0 if all pictures have one size; else the shorter side is resized to it (bilinear, antialiased) and the centre is
-            cut out.
-        limit: bytes that the pixels may take as float32; default: half of the memory that is available.
+        image_size: 0 if all pictures have one size; else the shorter side is resized to it
+            (bilinear, antialiased) and the centre is cut out.
+        limit: bytes that the pixels may take as float32; default: half of the memory that is
+            available.
 
     Raises:
-        DataError: no classes, an empty class, what is no picture, a picture bomb, a link out of the folder, or more than the limit.
+        DataError: no classes, an empty class, what is no picture, a picture bomb, a link out of the
+            folder, or more than the limit.
         ShapeError: different sizes and no ``image_size``.
 
     Cost: one decoded picture beside the result.
@@ -90,11 +102,14 @@ def read_folders(folder: Path, *, image_size: int = 0, limit: int | None = None)
     classes = _subfolders(folder)
     if len(classes) < 2:
         raise DataError(
-            f"{shorten(str(folder))!r} holds {len(classes)} subfolders; one for each of at least two classes is "
+            f"{shorten(str(folder))!r} holds {len(classes)} subfolders; one for each of at least "
+            f"two classes is "
             f"expected, with pictures inside: FOLDER/cat/1.png."
         )
     ranked = [
-        (rank, place, file) for place, name in enumerate(classes) for rank, file in enumerate(_pictures(name, folder))
+        (rank, place, file)
+        for place, name in enumerate(classes)
+        for rank, file in enumerate(_pictures(name, folder))
     ]
     found = [
         (place, file) for _, place, file in sorted(ranked)
@@ -105,31 +120,40 @@ def read_folders(folder: Path, *, image_size: int = 0, limit: int | None = None)
         told = ", ".join(f"{width}×{height}" for width, height in sorted(sizes)[:4])
         raise ShapeError(
             f"The pictures in {shorten(str(folder))!r} have {len(sizes)} sizes "
-            f"({told}{', …' if len(sizes) > 4 else ''}). Give --image-size N: it resizes and cuts out the centre."
+            f"({told}{', …' if len(sizes) > 4 else ''}). Give --image-size N: it resizes and cuts "
+            f"out the centre."
         )
     width, height = (image_size, image_size) if image_size else next(iter(sizes))
     channels = 1 if all(mode in GREY for _, mode in headers) else 3
     if (needed := 4 * len(found) * channels * width * height) > limit:
         raise DataError(
-            f"{len(found):,} pictures of {width}×{height} need {size_text(needed)} as float32, more than the "
+            f"{len(found):,} pictures of {width}×{height} need {size_text(needed)} as float32, "
+            f"more than the "
             f"{size_text(limit)} that may be used. Give a "
             "smaller --image-size, or fewer pictures."
         )
     x = torch.empty(len(found), channels, height, width)
     for row, (_, file) in enumerate(found):
         x[row] = _decoded(file, "L" if channels == 1 else "RGB", image_size)
-    return Pictures(x, torch.tensor([place for place, _ in found]), tuple(it.name for it in classes))
+    return Pictures(
+        x, torch.tensor([place for place, _ in found]), tuple(it.name for it in classes)
+    )
 
 
 def _subfolders(folder: Path) -> list[Path]:
     try:
-        entries = sorted(it for it in folder.iterdir() if it.is_dir() and not it.name.startswith("."))
+        entries = sorted(
+            it for it in folder.iterdir() if it.is_dir() and not it.name.startswith(".")
+        )
     except (OSError, ValueError) as error:
-        raise DataError(f"The folder {shorten(str(folder))!r} cannot be read: {shorten(str(error))}.") from error
+        raise DataError(
+            f"The folder {shorten(str(folder))!r} cannot be read: {shorten(str(error))}."
+        ) from error
     for entry in entries:
         if not entry.resolve().is_relative_to(folder.resolve()):
             raise DataError(
-                f"{shorten(entry.name, 60)!r} in {shorten(str(folder))!r} is a link that leads out of it (to "
+                f"{shorten(entry.name, 60)!r} in {shorten(str(folder))!r} is a link that leads "
+                f"out of it (to "
                 f"{shorten(str(entry.resolve()))!r}). Copy the pictures into the folder."
             )
     return entries
@@ -138,7 +162,9 @@ def _subfolders(folder: Path) -> list[Path]:
 def _pictures(folder: Path, root: Path) -> list[Path]:
     with os.scandir(folder) as entries:
         names = sorted(
-            it.name for it in entries if Path(it.name).suffix.lower() in FORMATS and not it.name.startswith(".")
+            it.name
+            for it in entries
+            if Path(it.name).suffix.lower() in FORMATS and not it.name.startswith(".")
         )
     if not names:
         raise DataError(
@@ -150,7 +176,9 @@ def _pictures(folder: Path, root: Path) -> list[Path]:
 
 def _open(file: Path) -> Image.Image:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of Pillow, about sizes that are judged here and damage that raises later
+        warnings.simplefilter(
+            "ignore"
+        )  # of Pillow, about sizes that are judged here and damage that raises later
         return Image.open(file, formats=(FORMATS[file.suffix.lower()],))
 
 
@@ -161,16 +189,19 @@ def _header(file: Path) -> tuple[tuple[int, int], str]:
             size, mode = image.size, image.mode
     except Exception as error:
         raise DataError(
-            f"{shown} cannot be read as a {file.suffix} picture: {_reason(error)}. Remove it, or save it again."
+            f"{shown} cannot be read as a {file.suffix} picture: {_reason(error)}. Remove it, or "
+            f"save it again."
         ) from error
     if max(size) > LARGEST_SIDE or size[0] * size[1] > LARGEST_PICTURE or min(size) < 1:
         raise DataError(
-            f"{shown} declares {size[0]:,}×{size[1]:,} pixels; at most {LARGEST_PICTURE:,} in all and "
+            f"{shown} declares {size[0]:,}×{size[1]:,} pixels; at most {LARGEST_PICTURE:,} in all "
+            f"and "
             f"{LARGEST_SIDE:,} a side are decoded. Make it smaller."
         )
     if mode not in GREY + COLOURED:
         raise DataError(
-            f"{shown} has the mode {mode}, whose white is not known. Convert it to 8 bits a channel (mode L or RGB)."
+            f"{shown} has the mode {mode}, whose white is not known. Convert it to 8 bits a "
+            f"channel (mode L or RGB)."
         )
     return size, mode
 
@@ -182,7 +213,9 @@ def _decoded(file: Path, mode: str, image_size: int) -> Tensor:
             warnings.simplefilter("ignore")
             picture = image.convert(mode)
     except Exception as error:  # decoders of damaged pictures raise anything
-        raise DataError(f"{shown} cannot be decoded: {_reason(error)}. Remove it, or save it again.") from error
+        raise DataError(
+            f"{shown} cannot be decoded: {_reason(error)}. Remove it, or save it again."
+        ) from error
     if image_size:
         scale = image_size / min(picture.size)
         width, height = (max(round(scale * side), image_size) for side in picture.size)
@@ -199,4 +232,6 @@ def _decoded(file: Path, mode: str, image_size: int) -> Tensor:
 
 
 def _reason(error: BaseException) -> str:
-    return shorten(str(error).splitlines()[0] if str(error) else type(error).__name__, 200).rstrip(".")
+    return shorten(str(error).splitlines()[0] if str(error) else type(error).__name__, 200).rstrip(
+        "."
+    )

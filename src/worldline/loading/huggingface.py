@@ -1,4 +1,6 @@
-"""``hf:FOLDER``: image and text classifiers saved by Hugging Face transformers; needs the extra ``[hf]``. Never downloads."""
+"""``hf:FOLDER``: image and text classifiers saved by Hugging Face transformers; needs the extra
+``[hf]``. Never downloads.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ AGAIN = "Save it again with model.save_pretrained(folder)."
 
 
 class ImageClassifier(nn.Module):
-    """Pixels in the declared bounds to logits; the preprocessor's rescaling, mean and standard deviation are inside.
+    """Pixels in the declared bounds to logits; the preprocessor's rescaling, mean and standard
+    deviation are inside.
 
     Args:
         model: a transformers image classifier.
@@ -47,7 +50,11 @@ class ImageClassifier(nn.Module):
     std: Tensor
 
     def __init__(
-        self, model: nn.Module, bounds: tuple[float, float], mean: tuple[float, ...], std: tuple[float, ...]
+        self,
+        model: nn.Module,
+        bounds: tuple[float, float],
+        mean: tuple[float, ...],
+        std: tuple[float, ...],
     ) -> None:
         super().__init__()
         self.model, self.bounds = model, bounds
@@ -57,21 +64,26 @@ class ImageClassifier(nn.Module):
     def forward(self, pixels: Float[Tensor, "N C H W"]) -> Float[Tensor, "N K"]:
         """Rescale, normalise, classify."""
         low, high = self.bounds
-        logits: Tensor = self.model(pixel_values=((pixels - low) / (high - low) - self.mean) / self.std).logits
+        logits: Tensor = self.model(
+            pixel_values=((pixels - low) / (high - low) - self.mean) / self.std
+        ).logits
         return logits
 
 
 class TextClassifier(nn.Module):
-    """Input embeddings to logits. Token ids are not continuous, so what is traced and attacked is what the ids are looked up as.
+    """Input embeddings to logits. Token ids are not continuous, so what is traced and attacked is
+    what the ids are looked up as.
 
-    The input is (N, T, D + 1): the D numbers of each token's embedding, and the attention mask, written as the upper bound for a token
-    and the
-    lower for padding. The mask is read by its side of the middle, without a gradient, so an L∞ attack with ε below half of the bounds'
-    width leaves
-    it as it is. An adversarial embedding is in general the embedding of no text: it tells of the model, not of an attack by words.
+    The input is (N, T, D + 1): the D numbers of each token's embedding, and the attention mask,
+    written as the upper bound for a token and the
+    lower for padding. The mask is read by its side of the middle, without a gradient, so an L∞
+    attack with ε below half of the bounds' width leaves
+    it as it is. An adversarial embedding is in general the embedding of no text: it tells of the
+    model, not of an attack by words.
 
     Attributes:
-        bounds: lowest and highest entry of the embedding table, the range in which an embedding may be moved.
+        bounds: lowest and highest entry of the embedding table, the range in which an embedding may
+            be moved.
     """
 
     def __init__(self, model: nn.Module) -> None:
@@ -82,7 +94,9 @@ class TextClassifier(nn.Module):
 
     @torch.no_grad()
     def embed(
-        self, token_ids: Int[Tensor, "N T"], attention_mask: Int[Tensor, "N T"] | Bool[Tensor, "N T"]
+        self,
+        token_ids: Int[Tensor, "N T"],
+        attention_mask: Int[Tensor, "N T"] | Bool[Tensor, "N T"],
     ) -> Float[Tensor, "N T D1"]:
         """Token ids and their mask as the input of this model.
 
@@ -94,12 +108,19 @@ class TextClassifier(nn.Module):
             ShapeError: ids outside the vocabulary, or a mask of another shape.
         """
         lookup: nn.Embedding = self.model.get_input_embeddings()  # type: ignore[operator]
-        if token_ids.ndim != 2 or token_ids.shape != attention_mask.shape or token_ids.is_floating_point():
+        if (
+            token_ids.ndim != 2
+            or token_ids.shape != attention_mask.shape
+            or token_ids.is_floating_point()
+        ):
             raise ShapeError(
-                f"Token ids and attention mask must be integers (N, T) of one shape; got {tuple(token_ids.shape)} {token_ids.dtype} and "
+                f"Token ids and attention mask must be integers (N, T) of one shape; got "
+                f"{tuple(token_ids.shape)} {token_ids.dtype} and "
                 f"{tuple(attention_mask.shape)}."
             )
-        if token_ids.numel() and not (int(token_ids.min()) >= 0 and int(token_ids.max()) < lookup.num_embeddings):
+        if token_ids.numel() and not (
+            int(token_ids.min()) >= 0 and int(token_ids.max()) < lookup.num_embeddings
+        ):
             raise ShapeError(
                 f"Token ids must lie in 0…{lookup.num_embeddings - 1}; got "
                 f"{int(token_ids.min())}…{int(token_ids.max())}. Use the model's tokenizer."
@@ -116,22 +137,28 @@ class TextClassifier(nn.Module):
         return logits
 
 
-def load_huggingface(folder: Path, *, bounds: tuple[float, float] = (0.0, 1.0)) -> ImageClassifier | TextClassifier:
+def load_huggingface(
+    folder: Path, *, bounds: tuple[float, float] = (0.0, 1.0)
+) -> ImageClassifier | TextClassifier:
     """A classifier from a folder with ``config.json`` and ``model.safetensors``.
 
-    The architecture is one of the installed transformers package: no code of the folder is run (``trust_remote_code=False``), no pickle is
-    read, nothing is downloaded. The configuration's number of weights is compared with the file's before any is made.
+    The architecture is one of the installed transformers package: no code of the folder is run
+        (``trust_remote_code=False``), no pickle is
+    read, nothing is downloaded. The configuration's number of weights is compared with the file's
+    before any is made.
 
     Args:
-        folder: as ``save_pretrained`` leaves it; for images ``preprocessor_config.json`` gives mean and standard deviation (without
-            it: none).
+        folder: as ``save_pretrained`` leaves it; for images ``preprocessor_config.json`` gives mean
+            and standard deviation (without it: none).
         bounds: lowest and highest value of a pixel, for images.
 
     Returns:
-        An :class:`ImageClassifier`, or a :class:`TextClassifier`, which takes embeddings; see its ``embed`` and ``bounds``.
+        An :class:`ImageClassifier`, or a :class:`TextClassifier`, which takes embeddings; see its
+        ``embed`` and ``bounds``.
 
     Raises:
-        ModelError: the extra is missing, files are missing or deceive, or the model is no classifier of images or text.
+        ModelError: the extra is missing, files are missing or deceive, or the model is no
+            classifier of images or text.
 
     Cost: the weights, once; the architecture is first built without memory.
 
@@ -152,7 +179,8 @@ def load_huggingface(folder: Path, *, bounds: tuple[float, float] = (0.0, 1.0)) 
         found = False
     if not found:
         raise ModelError(
-            f"There is no folder {shown!r}. After hf: comes a local folder with config.json and model.safetensors; nothing is downloaded."
+            f"There is no folder {shown!r}. After hf: comes a local folder with config.json and "
+            f"model.safetensors; nothing is downloaded."
         )
     config = _document(folder, "config.json")
     _check_config(config, shown)
@@ -161,19 +189,27 @@ def load_huggingface(folder: Path, *, bounds: tuple[float, float] = (0.0, 1.0)) 
     others = sorted(it.name for it in folder.iterdir() if it.name.endswith(endings))
     if not weights.exists() and others:
         raise ModelError(
-            f"{shown} has no model.safetensors but {', '.join(others[:5])}: pickles can run anything and are not "
+            f"{shown} has no model.safetensors but {', '.join(others[:5])}: pickles can run "
+            f"anything and are not "
             f"opened, and parts are not put together. {AGAIN}"
         )
     size = check_safetensors(real_file(weights, "weights file", ModelError, inside=folder))
     try:
         import transformers  # noqa: PLC0415
     except ImportError as error:
-        raise ModelError("Reading hf:FOLDER needs the package transformers: pip install 'worldline[hf]'.") from error
-    kinds = (transformers.AutoModelForImageClassification, transformers.AutoModelForSequenceClassification)
+        raise ModelError(
+            "Reading hf:FOLDER needs the package transformers: pip install 'worldline[hf]'."
+        ) from error
+    kinds = (
+        transformers.AutoModelForImageClassification,
+        transformers.AutoModelForSequenceClassification,
+    )
     kind = next(
         (
             kind
-            for kind, word in zip(kinds, ("ForImageClassification", "ForSequenceClassification"), strict=True)
+            for kind, word in zip(
+                kinds, ("ForImageClassification", "ForSequenceClassification"), strict=True
+            )
             if word in _architecture(config)
         ),
         None,
@@ -184,14 +220,18 @@ def load_huggingface(folder: Path, *, bounds: tuple[float, float] = (0.0, 1.0)) 
             f"…ForImageClassification or …ForSequenceClassification is expected."
         )
     try:
-        with _quiet(transformers), torch.random.fork_rng(devices=[]):  # it draws weights before it reads them
+        with (
+            _quiet(transformers),
+            torch.random.fork_rng(devices=[]),
+        ):  # it draws weights before it reads them
             model = _open(transformers, kind, folder, size, shown)
     except InputError:
         raise
     except Exception as error:  # transformers raises whatever a configuration makes of it
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
-            f"{shown} cannot be opened by transformers {transformers.__version__}: {shorten(reason[0], 300)}. {AGAIN}"
+            f"{shown} cannot be opened by transformers {transformers.__version__}: "
+            f"{shorten(reason[0], 300)}. {AGAIN}"
         ) from error
     if kind is kinds[1]:
         return TextClassifier(model.eval())
@@ -219,13 +259,16 @@ def _architecture(config: dict[str, Any]) -> str:
 
 
 def _open(transformers: Any, kind: Any, folder: Path, size: int, shown: str) -> nn.Module:
-    config = transformers.AutoConfig.from_pretrained(folder, local_files_only=True, trust_remote_code=False)
+    config = transformers.AutoConfig.from_pretrained(
+        folder, local_files_only=True, trust_remote_code=False
+    )
     with torch.device("meta"):
         shape = kind.from_config(config, trust_remote_code=False)
     numbers = sum(it.numel() for it in shape.parameters())
     if numbers > size:  # a weight takes a byte or more
         raise ModelError(
-            f"The configuration in {shown} describes {numbers:,} weights; model.safetensors has {size_text(size)} for them. {AGAIN}"
+            f"The configuration in {shown} describes {numbers:,} weights; model.safetensors has "
+            f"{size_text(size)} for them. {AGAIN}"
         )
     model, report = kind.from_pretrained(
         folder,
@@ -237,7 +280,8 @@ def _open(transformers: Any, kind: Any, folder: Path, size: int, shown: str) -> 
     )
     if absent := sorted(report["missing_keys"]):
         raise ModelError(
-            f"model.safetensors in {shown} lacks {len(absent)} weights, the first {shorten(absent[0], 60)!r}; they would be random. {AGAIN}"
+            f"model.safetensors in {shown} lacks {len(absent)} weights, the first "
+            f"{shorten(absent[0], 60)!r}; they would be random. {AGAIN}"
         )
     assert isinstance(model, nn.Module)
     return model
@@ -247,12 +291,15 @@ def _document(folder: Path, name: str) -> dict[str, Any]:
     path = real_file(folder / name, "file", ModelError, inside=folder)
     if path.stat().st_size > CONFIG_LIMIT:
         raise ModelError(
-            f"{name} in {shorten(str(folder))} has {size_text(path.stat().st_size)}; {size_text(CONFIG_LIMIT)} are allowed."
+            f"{name} in {shorten(str(folder))} has {size_text(path.stat().st_size)}; "
+            f"{size_text(CONFIG_LIMIT)} are allowed."
         )
     try:
         content = json.loads(path.read_text("utf-8"))
     except (ValueError, RecursionError) as error:
-        raise ModelError(f"{name} in {shorten(str(folder))} is not JSON: {shorten(str(error))}. {AGAIN}") from error
+        raise ModelError(
+            f"{name} in {shorten(str(folder))} is not JSON: {shorten(str(error))}. {AGAIN}"
+        ) from error
     if not isinstance(content, dict):
         raise ModelError(f"{name} in {shorten(str(folder))} is not a JSON object. {AGAIN}")
     return content
@@ -262,7 +309,8 @@ def _check_config(config: dict[str, Any], shown: str) -> None:
     for key, why in REFUSED.items():
         if config.get(key):
             raise ModelError(
-                f"The configuration in {shown} {why} ({key}); it is not opened. Bring the model as file.py:factory with safetensors."
+                f"The configuration in {shown} {why} ({key}); it is not opened. Bring the model "
+                f"as file.py:factory with safetensors."
             )
     for key, value in config.items():
         numbers = value if isinstance(value, list) else [value]
@@ -271,12 +319,15 @@ def _check_config(config: dict[str, Any], shown: str) -> None:
             whole = isinstance(number, int) and not isinstance(number, bool)
             if whole and (abs(number) > 10**8 or (layers and abs(number) > 10**4)):
                 raise ModelError(
-                    f"{shorten(key, 40)} in the configuration in {shown} is {shorten(str(number), 40)}, which no model has. {AGAIN}"
+                    f"{shorten(key, 40)} in the configuration in {shown} is "
+                    f"{shorten(str(number), 40)}, which no model has. {AGAIN}"
                 )
 
 
 def _normalisation(folder: Path, model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation that the model's preprocessor takes from and divides pixels in [0, 1] by."""
+    """Mean and standard deviation that the model's preprocessor takes from and divides pixels in
+    [0, 1] by.
+    """
     channels = int(getattr(model.config, "num_channels", 3))
     if not (folder / "preprocessor_config.json").exists():
         return (0.0,) * channels, (1.0,) * channels
@@ -294,7 +345,8 @@ def _normalisation(folder: Path, model: nn.Module) -> tuple[tuple[float, ...], t
         or 0 in (scale, *std)
     ):
         raise ModelError(
-            f"preprocessor_config.json in {shorten(str(folder))} has image_mean {mean}, image_std {std}; {channels} "
+            f"preprocessor_config.json in {shorten(str(folder))} has image_mean {mean}, image_std "
+            f"{std}; {channels} "
             f"numbers each, no std of 0, are expected."
         )
     return tuple(it / scale for it in mean), tuple(it / scale for it in std)

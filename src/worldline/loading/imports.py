@@ -15,7 +15,8 @@ __all__ = ["import_object"]
 
 
 def import_object(spec: str, *, error: type[InputError] = ModelError) -> object:
-    """The object that ``package.module:name`` or ``path/file.py:name`` names. Importing runs that module's code.
+    """The object that ``package.module:name`` or ``path/file.py:name`` names. Importing runs that
+    module's code.
 
     What is named so is code, and is run, with all that you may do.
 
@@ -24,7 +25,8 @@ def import_object(spec: str, *, error: type[InputError] = ModelError) -> object:
         error: what to raise.
 
     Raises:
-        ModelError (or ``error``): no such file, module or name, or the module raises on import; says which.
+        ModelError (or ``error``): no such file, module or name, or the module raises on import;
+            says which.
 
     >>> from worldline.loading import import_object
     >>> import_object("math:tau")
@@ -33,7 +35,9 @@ def import_object(spec: str, *, error: type[InputError] = ModelError) -> object:
     place, _, name = spec.rpartition(":")
     if not place or not name:
         raise error(f"Expected 'package.module:name' or 'file.py:name'; got {spec!r}.")
-    module = _from_file(Path(place), error) if place.endswith(".py") else _from_package(place, error)
+    module = (
+        _from_file(Path(place), error) if place.endswith(".py") else _from_package(place, error)
+    )
     if not hasattr(module, name):
         offered = ", ".join(sorted(key for key in vars(module) if not key.startswith("_"))[:12])
         raise error(f"{place} has no {name!r}; it has {offered or 'nothing public'}.")
@@ -51,7 +55,9 @@ def _from_file(path: Path, failure: type[InputError]) -> ModuleType:
         try:
             loader.loader.exec_module(module)
         except Exception as error:
-            raise failure(f"{str(path)!r} raised {type(error).__name__} on import: {error}.") from error
+            raise failure(
+                f"{str(path)!r} raised {type(error).__name__} on import: {error}."
+            ) from error
     return module
 
 
@@ -61,7 +67,8 @@ def _from_package(name: str, failure: type[InputError]) -> ModuleType:
             return importlib.import_module(name)
         except Exception as error:
             raise failure(
-                f"The module {name!r} cannot be imported: {type(error).__name__}: {error}. Run from the folder that holds it, "
+                f"The module {name!r} cannot be imported: {type(error).__name__}: {error}. Run "
+                f"from the folder that holds it, "
                 "or install it."
             ) from error
 

@@ -1,4 +1,6 @@
-"""Models from a name: the zoo, the user's factory with weights, or a file that holds a whole model."""
+"""Models from a name: the zoo, the user's factory with weights, or a file that holds a whole
+model.
+"""
 
 from __future__ import annotations
 
@@ -36,20 +38,25 @@ def load_model(
         spec: one of
 
             * a name of the zoo: ``cnn``, or ``cnn@1`` for the one of another seed;
-            * ``package.module:factory`` or ``file.py:factory`` (``file.py:factory@w.safetensors`` with weights). A factory is **code,
-              and is run**,
-              without arguments, and returns an ``nn.Module``; a module instance under that name is taken as it is;
-            * ``model.pt2``, checked, written anew and tried in a child process first (:func:`worldline.loading.exported.load_exported`);
-            * ``model.onnx``, with the extra ``[onnx]`` (:func:`worldline.loading.onnx_model.load_onnx`);
-            * ``hf:FOLDER``, an image or text classifier, with the extra ``[hf]``; text models take embeddings
-              (:func:`worldline.loading.huggingface.load_huggingface`);
-            * a whole module as ``torch.save(model)`` or TorchScript has written it (``.pt``, ``.pth``, ``.pkl``), which **can run any
-              code**
+            * ``package.module:factory`` or ``file.py:factory`` (``file.py:factory@w.safetensors``
+              with weights). A factory is **code, and is run**,
+              without arguments, and returns an ``nn.Module``; a module instance under that name is
+              taken as it is;
+            * ``model.pt2``, checked, written anew and tried in a child process first
+                (:func:`worldline.loading.exported.load_exported`);
+            * ``model.onnx``, with the extra ``[onnx]``
+                (:func:`worldline.loading.onnx_model.load_onnx`);
+            * ``hf:FOLDER``, an image or text classifier, with the extra ``[hf]``; text models take
+              embeddings (:func:`worldline.loading.huggingface.load_huggingface`);
+            * a whole module as ``torch.save(model)`` or TorchScript has written it (``.pt``,
+              ``.pth``, ``.pkl``), which **can run any code**
               when it is opened, and is refused unless ``unsafe_pickle``.
-        weights: a state dict as ``.safetensors``, or as ``.pt``/``.pth`` (read with ``weights_only=True``, which
-            refuses anything but tensors and plain containers). For a factory.
+        weights: a state dict as ``.safetensors``, or as ``.pt``/``.pth`` (read with
+            ``weights_only=True``, which refuses anything but tensors and plain containers). For a
+            factory.
         unsafe_pickle: whether whole pickled modules may be opened.
-        bounds: lowest and highest value of a pixel, for ``hf:`` models of images, whose preprocessing starts from black and white.
+        bounds: lowest and highest value of a pixel, for ``hf:`` models of images, whose
+            preprocessing starts from black and white.
         tick: epochs done and in all, where a zoo model is trained first.
 
     Raises:
@@ -66,7 +73,9 @@ def load_model(
     if kind == "hf":
         return load_huggingface(Path(spec.removeprefix("hf:")), bounds=bounds)
     if kind == "file":
-        return READERS.get(Path(spec).suffix, partial(load_pickled, unsafe_pickle=unsafe_pickle))(Path(spec))
+        return READERS.get(Path(spec).suffix, partial(load_pickled, unsafe_pickle=unsafe_pickle))(
+            Path(spec)
+        )
     if kind == "factory":
         model = _made_by(source)
         weights = weights or extra or None
@@ -93,7 +102,8 @@ def check_model_name(spec: str) -> tuple[str, str]:
     """Split what comes after ``@`` from a specification, and refuse one that names nothing.
 
     Raises:
-        ModelError: no such model of the zoo, or a seed that is no number. Factories are not looked for.
+        ModelError: no such model of the zoo, or a seed that is no number. Factories are not looked
+            for.
 
     >>> from worldline.loading.models import check_model_name
     >>> check_model_name("cnn@1"), check_model_name("nets.py:build@w.pt")
@@ -111,7 +121,8 @@ def check_model_name(spec: str) -> tuple[str, str]:
         near = difflib.get_close_matches(name, zoo.names(), 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ModelError(
-            f"There is no model {shorten(spec)!r}.{hint} The zoo has {', '.join(zoo.names())}; your own model is named as "
+            f"There is no model {shorten(spec)!r}.{hint} The zoo has {', '.join(zoo.names())}; "
+            f"your own model is named as "
             "'package.module:factory', 'file.py:factory', model.pt2, model.onnx or hf:FOLDER."
         )
     if seed and not seed.isdecimal():
@@ -124,15 +135,20 @@ def _made_by(spec: str) -> nn.Module:
     if isinstance(factory, nn.Module):
         return factory
     if not callable(factory):
-        raise ModelError(f"{spec} is a {type(factory).__name__}, not a factory that returns an nn.Module.")
+        raise ModelError(
+            f"{spec} is a {type(factory).__name__}, not a factory that returns an nn.Module."
+        )
     try:
         model = factory()
     except Exception as error:
         raise ModelError(
-            f"The factory {spec} raised {type(error).__name__}: {error}. It is called without arguments."
+            f"The factory {spec} raised {type(error).__name__}: {error}. It is called without "
+            f"arguments."
         ) from error
     if not isinstance(model, nn.Module):
-        raise ModelError(f"The factory {spec} must return an nn.Module; it returned {type(model).__name__}.")
+        raise ModelError(
+            f"The factory {spec} must return an nn.Module; it returned {type(model).__name__}."
+        )
     return model
 
 
@@ -142,4 +158,6 @@ def _fill(model: nn.Module, path: Path) -> None:
         model.load_state_dict(state)
     except RuntimeError as error:
         reason = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
-        raise ModelError(f"The weights in {path.name} do not fit the model: {shorten(reason, 400)}") from error
+        raise ModelError(
+            f"The weights in {path.name} do not fit the model: {shorten(reason, 400)}"
+        ) from error

@@ -1,4 +1,6 @@
-"""``model.onnx`` as an ``nn.Module`` with one submodule for each node; needs the extra ``[onnx]``."""
+"""``model.onnx`` as an ``nn.Module`` with one submodule for each node; needs the extra
+``[onnx]``.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,18 @@ from worldline.loading.shapes import ExpectedShape
 
 __all__ = ["OnnxGraph", "load_onnx"]
 
-WIDTHS = {1: 4, 2: 1, 3: 1, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 16: 2}  # bytes, by ONNX' number of a dtype
+WIDTHS = {
+    1: 4,
+    2: 1,
+    3: 1,
+    5: 2,
+    6: 4,
+    7: 8,
+    9: 1,
+    10: 2,
+    11: 8,
+    16: 2,
+}  # bytes, by ONNX' number of a dtype
 TYPED = {1: "float_data", 7: "int64_data", 11: "double_data"}  # the others stand in int32_data
 LARGEST = 2**27  # numbers in one value, for each sample of a batch
 AGAIN = "Export the model again."
@@ -28,19 +41,23 @@ AGAIN = "Export the model again."
 def load_onnx(path: Path) -> nn.Module:
     """The graph as a module with gradients, checked against ONNX' own evaluator on load.
 
-    Nothing in an ONNX file is executed: it is a list of operators. Sizes of tensors are compared with the bytes that are there before
+    Nothing in an ONNX file is executed: it is a list of operators. Sizes of tensors are compared
+        with the bytes that are there before
     anything is
-    made; external data must lie in the file's own folder; ``onnx.checker`` looks at the rest. Then logits and gradients are compared with
-    ``onnx.reference`` (:func:`worldline.loading.onnx_check.check_graph`).
+    made; external data must lie in the file's own folder; ``onnx.checker`` looks at the rest. Then
+    logits and gradients are compared with ``onnx.reference``
+    (:func:`worldline.loading.onnx_check.check_graph`).
 
     Args:
         path: an ``.onnx`` with one float32 input, its batch first, and one output.
 
     Raises:
-        ModelError: the extra is missing, a damaged or deceiving file, an operator that is not supported (with the list of those that
-            are), or a disagreement with the reference, with both numbers.
+        ModelError: the extra is missing, a damaged or deceiving file, an operator that is not
+            supported (with the list of those that are), or a disagreement with the reference, with
+            both numbers.
 
-    Cost: two copies of the weights while it loads, and some evaluations by the reference, which is slow: a second for a
+    Cost: two copies of the weights while it loads, and some evaluations by the reference, which is
+        slow: a second for a
     ResNet-18 at 64×64, five at 224×224.
 
     >>> import tempfile
@@ -61,17 +78,23 @@ def load_onnx(path: Path) -> nn.Module:
 
         from worldline.loading.onnx_check import check_graph  # noqa: PLC0415
     except ImportError as error:
-        raise ModelError("Reading .onnx needs the package onnx: pip install 'worldline[onnx]'.") from error
+        raise ModelError(
+            "Reading .onnx needs the package onnx: pip install 'worldline[onnx]'."
+        ) from error
     real_file(path, "model file", ModelError)
     name, size = shorten(path.name), path.stat().st_size
     if size > (limit := available_memory() // 4):
         raise ModelError(
-            f"{name} has {size_text(size)}; {size_text(limit)} may be used, a quarter of the memory that is available."
+            f"{name} has {size_text(size)}; {size_text(limit)} may be used, a quarter of the "
+            f"memory that is available."
         )
     try:
         proto = onnx.load(path, load_external_data=False)
         if not proto.graph.node:
-            raise ModelError(f"{name} holds no graph of operators: it is not an ONNX model, or is damaged. {AGAIN}")
+            raise ModelError(
+                f"{name} holds no graph of operators: it is not an ONNX model, or is damaged. "
+                f"{AGAIN}"
+            )
         for tensor in _tensors(proto.graph):
             _check_tensor(tensor, path)
         onnx.checker.check_model(proto)
@@ -80,11 +103,11 @@ def load_onnx(path: Path) -> nn.Module:
         graph = OnnxGraph(proto, name)
     except InputError:
         raise
-    except (
-        Exception
-    ) as error:  # protobuf's, the checker's, and what hostile fields make of numpy: all mean the same to the user
+    except Exception as error:  # protobuf's, the checker's, and what hostile fields make of numpy: all mean the same to the user
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(f"{name} cannot be read as an ONNX model: {shorten(reason[0], 300)}. {AGAIN}") from error
+        raise ModelError(
+            f"{name} cannot be read as an ONNX model: {shorten(reason[0], 300)}. {AGAIN}"
+        ) from error
     check_graph(proto, graph, name)
     return graph
 
@@ -92,24 +115,35 @@ def load_onnx(path: Path) -> nn.Module:
 def _tensors(graph: Any) -> list[Any]:
     if graph.sparse_initializer:
         raise ModelError(
-            f"The ONNX graph {shorten(graph.name, 60)!r} has sparse weights, which are not supported. Export dense ones."
+            f"The ONNX graph {shorten(graph.name, 60)!r} has sparse weights, which are not "
+            f"supported. Export dense ones."
         )
     return [
         *graph.initializer,
-        *(attribute.t for node in graph.node for attribute in node.attribute if attribute.HasField("t")),
+        *(
+            attribute.t
+            for node in graph.node
+            for attribute in node.attribute
+            if attribute.HasField("t")
+        ),
     ]
 
 
 def _check_tensor(tensor: Any, path: Path) -> None:
-    """Refuse a tensor whose declared size is not there; take external data in, from beside the file only."""
+    """Refuse a tensor whose declared size is not there; take external data in, from beside the file
+    only.
+    """
     name, what = shorten(path.name), f"The tensor {shorten(tensor.name, 60)!r}"
     width, shape = WIDTHS.get(tensor.data_type), list(tensor.dims)
     if width is None:
         raise ModelError(
-            f"{what} in {name} has the ONNX type {tensor.data_type}, which is not supported. Export it in float32."
+            f"{what} in {name} has the ONNX type {tensor.data_type}, which is not supported. "
+            f"Export it in float32."
         )
     if any(side < 0 for side in shape):
-        raise ModelError(f"{what} in {name} declares the impossible shape {shorten(str(shape), 60)}. {AGAIN}")
+        raise ModelError(
+            f"{what} in {name} declares the impossible shape {shorten(str(shape), 60)}. {AGAIN}"
+        )
     needed = math.prod(shape) * width
     if tensor.data_location == 1:
         tensor.raw_data = _external(tensor, path, needed, f"{what} in {name}")
@@ -120,22 +154,33 @@ def _check_tensor(tensor: Any, path: Path) -> None:
         there = len(getattr(tensor, TYPED.get(tensor.data_type, "int32_data"))) * width
     if there != needed:
         raise ModelError(
-            f"{what} in {name} declares shape {shorten(str(shape), 60)}, {shorten(f'{needed:,}', 40)} bytes; {there:,} are there. {AGAIN}"
+            f"{what} in {name} declares shape {shorten(str(shape), 60)}, "
+            f"{shorten(f'{needed:,}', 40)} bytes; {there:,} are there. {AGAIN}"
         )
 
 
 def _external(tensor: Any, path: Path, needed: int, what: str) -> bytes:
     entries = {entry.key: entry.value for entry in tensor.external_data}
     place = entries.get("location", "")
-    if not place or place.startswith(("/", "\\")) or ".." in place.replace("\\", "/").split("/") or ":" in place:
+    if (
+        not place
+        or place.startswith(("/", "\\"))
+        or ".." in place.replace("\\", "/").split("/")
+        or ":" in place
+    ):
         raise ModelError(
-            f"{what} is said to lie in {shorten(place, 60)!r}, outside the model's folder, which is not opened. Keep it beside the model."
+            f"{what} is said to lie in {shorten(place, 60)!r}, outside the model's folder, which "
+            f"is not opened. Keep it beside the model."
         )
     file = real_file(path.parent / place, "file of external data", ModelError, inside=path.parent)
-    start, size = (int(entries.get(key, default)) for key, default in (("offset", "0"), ("length", str(needed))))
+    start, size = (
+        int(entries.get(key, default))
+        for key, default in (("offset", "0"), ("length", str(needed)))
+    )
     if start < 0 or size != needed or start + size > file.stat().st_size:
         raise ModelError(
-            f"{what} needs {shorten(f'{needed:,}', 40)} bytes at {start:,} of {shorten(place, 60)!r}, which has "
+            f"{what} needs {shorten(f'{needed:,}', 40)} bytes at {start:,} of "
+            f"{shorten(place, 60)!r}, which has "
             f"{file.stat().st_size:,}. {AGAIN}"
         )
     with file.open("rb") as stream:
@@ -144,10 +189,16 @@ def _external(tensor: Any, path: Path, needed: int, what: str) -> bytes:
 
 
 class OnnxNode(nn.Module):
-    """One node: an operator with its attributes and its own weights; called with the values that are computed."""
+    """One node: an operator with its attributes and its own weights; called with the values that
+    are computed.
+    """
 
     def __init__(
-        self, operator: str, attributes: dict[str, Any], slots: Sequence[Tensor | str | None], label: str
+        self,
+        operator: str,
+        attributes: dict[str, Any],
+        slots: Sequence[Tensor | str | None],
+        label: str,
     ) -> None:
         super().__init__()
         self.operator, self.attributes, self.label = operator, attributes, label
@@ -169,9 +220,12 @@ class OnnxNode(nn.Module):
         ]
         try:
             samples = max((it.shape[0] for it in values if it.ndim), default=1)
-            if (size := output_size(self.operator, self.attributes, inputs)) > LARGEST * max(samples, 1):
+            if (size := output_size(self.operator, self.attributes, inputs)) > LARGEST * max(
+                samples, 1
+            ):
                 raise ModelError(
-                    f"{self.label} would make {size:,} numbers for {samples} samples; {LARGEST:,} a sample are allowed."
+                    f"{self.label} would make {size:,} numbers for {samples} samples; {LARGEST:,} "
+                    f"a sample are allowed."
                 )
             return OPERATORS[self.operator](self.attributes, *inputs)
         except Exception as error:
@@ -179,7 +233,9 @@ class OnnxNode(nn.Module):
                 raise
             shapes = ", ".join("–" if it is None else str(tuple(it.shape)) for it in inputs)
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ModelError(f"{self.label} failed on inputs of shape {shapes}: {shorten(reason, 200)}") from error
+            raise ModelError(
+                f"{self.label} failed on inputs of shape {shapes}: {shorten(reason, 200)}"
+            ) from error
 
     def extra_repr(self) -> str:
         """Operator and attributes."""
@@ -187,7 +243,8 @@ class OnnxNode(nn.Module):
 
 
 class OnnxGraph(nn.Module):
-    """An ONNX graph; its submodules are its nodes, named after them, in the order in which they run.
+    """An ONNX graph; its submodules are its nodes, named after them, in the order in which they
+    run.
 
     Args:
         proto: the checked model.
@@ -202,14 +259,17 @@ class OnnxGraph(nn.Module):
         inputs = [it for it in graph.input if it.name not in weights]
         if len(inputs) != 1 or len(graph.output) != 1 or inputs[0].type.tensor_type.elem_type != 1:
             raise ModelError(
-                f"{name} takes {', '.join(shorten(it.name, 40) for it in inputs) or 'nothing'} and gives "
+                f"{name} takes {', '.join(shorten(it.name, 40) for it in inputs) or 'nothing'} "
+                f"and gives "
                 f"{', '.join(shorten(it.name, 40) for it in graph.output)}; one "
-                "float32 tensor in and one of logits out are expected. Export a module that takes and gives one tensor."
+                "float32 tensor in and one of logits out are expected. Export a module that takes "
+                "and gives one tensor."
             )
         self.input, self.output = inputs[0].name, graph.output[0].name
         sides = inputs[0].type.tensor_type.shape.dim
         self.shape = tuple(
-            side.dim_value if side.HasField("dim_value") and side.dim_value > 0 else None for side in sides
+            side.dim_value if side.HasField("dim_value") and side.dim_value > 0 else None
+            for side in sides
         )
         self.expected_shape = ExpectedShape(self.shape, f"the graph of {name}")
         self.steps: list[tuple[str, list[str], list[str], list[str]]] = []
@@ -221,27 +281,43 @@ class OnnxGraph(nn.Module):
         self._free_early()
 
     def _add(self, node: Any, weights: dict[str, Tensor], opset: int, name: str) -> None:
-        label = f"The node {shorten(node.name or node.output[0], 60)!r} ({shorten(node.op_type, 40)}) of {name}"
+        label = (
+            f"The node {shorten(node.name or node.output[0], 60)!r} "
+            f"({shorten(node.op_type, 40)}) of {name}"
+        )
         subgraph = any(it.type in (5, 10) for it in node.attribute)
         if node.op_type not in OPERATORS or node.domain not in ("", "ai.onnx") or subgraph:
             raise ModelError(
-                f"{label} is an operator that is not supported. Supported are: {', '.join(OPERATORS)}, Constant."
+                f"{label} is an operator that is not supported. Supported are: "
+                f"{', '.join(OPERATORS)}, Constant."
             )
-        attributes = {it.name: _attribute(it) for it in node.attribute} | {"opset": opset, "outputs": len(node.output)}
+        attributes = {it.name: _attribute(it) for it in node.attribute} | {
+            "opset": opset,
+            "outputs": len(node.output),
+        }
         slots = [weights.get(it, it) if it else None for it in node.input]
         if node.op_type == "BatchNormalization":  # statistics are no parameters
             slots[3:] = [it.detach() if isinstance(it, Tensor) else it for it in slots[3:]]
         values = [it for it in slots if isinstance(it, str)]
         single = node.op_type in ACTIVATIONS and len(slots) == len(values) == 1
-        module = ACTIVATIONS[node.op_type](attributes) if single else OnnxNode(node.op_type, attributes, slots, label)
-        own = re.sub(r"\W+", "_", node.name or node.output[0], flags=re.ASCII).strip("_")[:80] or node.op_type
+        module = (
+            ACTIVATIONS[node.op_type](attributes)
+            if single
+            else OnnxNode(node.op_type, attributes, slots, label)
+        )
+        own = (
+            re.sub(r"\W+", "_", node.name or node.output[0], flags=re.ASCII).strip("_")[:80]
+            or node.op_type
+        )
         while hasattr(self, own):
             own += "_"
         self.add_module(own, module)
         self.steps.append((own, values, list(node.output), []))
 
     def _free_early(self) -> None:
-        last = {value: place for place, (_, values, _, _) in enumerate(self.steps) for value in values}
+        last = {
+            value: place for place, (_, values, _, _) in enumerate(self.steps) for value in values
+        }
         for value, place in last.items():
             if value != self.output:
                 self.steps[place][3].append(value)
@@ -251,7 +327,9 @@ class OnnxGraph(nn.Module):
         held: dict[str, Tensor] = {self.input: self.expected_shape(x)}
         for name, values, outputs, done in self.steps:
             result = getattr(self, name)(*(held[value] for value in values))
-            held.update(zip(outputs, result if isinstance(result, tuple) else (result,), strict=False))
+            held.update(
+                zip(outputs, result if isinstance(result, tuple) else (result,), strict=False)
+            )
             for value in done:
                 held.pop(value, None)
         return held[self.output]
@@ -261,7 +339,9 @@ def _as_tensor(tensor: Any) -> Tensor:
     from onnx import numpy_helper  # noqa: PLC0415
 
     if tensor.data_type == 16:
-        return nn.Parameter(torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32)).bfloat16())
+        return nn.Parameter(
+            torch.from_numpy(numpy_helper.to_array(tensor).astype(np.float32)).bfloat16()
+        )
     value = torch.from_numpy(np.array(numpy_helper.to_array(tensor)))
     return nn.Parameter(value) if value.is_floating_point() and value.ndim else value
 
@@ -271,11 +351,16 @@ def _constant(node: Any) -> Tensor:
         if it.name == "value":
             return _as_tensor(it.t)
         if it.name in ("value_float", "value_floats"):
-            return torch.tensor(it.f if it.name == "value_float" else list(it.floats), dtype=torch.float32)
+            return torch.tensor(
+                it.f if it.name == "value_float" else list(it.floats), dtype=torch.float32
+            )
         if it.name in ("value_int", "value_ints"):
-            return torch.tensor(it.i if it.name == "value_int" else list(it.ints), dtype=torch.int64)
+            return torch.tensor(
+                it.i if it.name == "value_int" else list(it.ints), dtype=torch.int64
+            )
     raise ModelError(
-        f"The constant {shorten(node.output[0], 60)!r} of the ONNX graph is a text or sparse, which is not supported."
+        f"The constant {shorten(node.output[0], 60)!r} of the ONNX graph is a text or sparse, "
+        f"which is not supported."
     )
 
 

@@ -1,6 +1,8 @@
-"""What each ONNX operator computes, in torch, with gradients: a table from its name to a function (attributes, inputs).
+"""What each ONNX operator computes, in torch, with gradients: a table from its name to a function
+(attributes, inputs).
 
-Written from the operators' definitions in the ONNX specification, opsets 7 to 23. Inputs that a node leaves out are None.
+Written from the operators' definitions in the ONNX specification, opsets 7 to 23. Inputs that a
+node leaves out are None.
 """
 
 from __future__ import annotations
@@ -19,12 +21,23 @@ __all__ = ["ACTIVATIONS", "OPERATORS", "output_size"]
 
 Attributes = dict[str, Any]
 Operator = Callable[..., Any]
-DTYPES = {1: torch.float32, 2: torch.uint8, 3: torch.int8, 5: torch.int16, 6: torch.int32, 7: torch.int64}
+DTYPES = {
+    1: torch.float32,
+    2: torch.uint8,
+    3: torch.int8,
+    5: torch.int16,
+    6: torch.int32,
+    7: torch.int64,
+}
 DTYPES |= {9: torch.bool, 10: torch.float16, 11: torch.float64, 16: torch.bfloat16}
 
 
 def _ints(value: Tensor | Sequence[int] | None) -> list[int]:
-    return [] if value is None else [int(it) for it in (value.tolist() if isinstance(value, Tensor) else value)]
+    return (
+        []
+        if value is None
+        else [int(it) for it in (value.tolist() if isinstance(value, Tensor) else value)]
+    )
 
 
 def _axes(at: Attributes, given: Tensor | None) -> list[int]:
@@ -32,12 +45,18 @@ def _axes(at: Attributes, given: Tensor | None) -> list[int]:
 
 
 def _pads(
-    at: Attributes, x: Tensor, kernel: Sequence[int], strides: Sequence[int], dilations: Sequence[int]
+    at: Attributes,
+    x: Tensor,
+    kernel: Sequence[int],
+    strides: Sequence[int],
+    dilations: Sequence[int],
 ) -> list[int]:
     """Padding in ONNX' order (all begins, all ends)."""
     rule, sides = at.get("auto_pad", "NOTSET"), x.shape[2:]
     if rule in ("NOTSET", "VALID"):
-        return list(at.get("pads", [0] * 2 * len(sides))) if rule == "NOTSET" else [0] * 2 * len(sides)
+        return (
+            list(at.get("pads", [0] * 2 * len(sides))) if rule == "NOTSET" else [0] * 2 * len(sides)
+        )
     needed = [
         max((-(-side // s) - 1) * s + (k - 1) * d + 1 - side, 0)
         for side, k, s, d in zip(sides, kernel, strides, dilations, strict=True)
@@ -53,7 +72,9 @@ def _padded(x: Tensor, pads: list[int], value: float) -> Tensor:
     return F.pad(x, order, value=value) if any(order) else x
 
 
-def _window(at: Attributes, x: Tensor, kernel: Sequence[int]) -> tuple[list[int], list[int], list[int]]:
+def _window(
+    at: Attributes, x: Tensor, kernel: Sequence[int]
+) -> tuple[list[int], list[int], list[int]]:
     one = [1] * len(kernel)
     strides, dilations = list(at.get("strides", one)), list(at.get("dilations", one))
     return strides, dilations, _pads(at, x, kernel, strides, dilations)
@@ -65,7 +86,9 @@ def _conv(at: Attributes, x: Tensor, weight: Tensor, bias: Tensor | None = None)
     half = len(pads) // 2
     even = pads[:half] == pads[half:]
     x = x if even else _padded(x, pads, 0.0)
-    return convolve(x, weight, bias, strides, pads[:half] if even else 0, dilations, at.get("group", 1))
+    return convolve(
+        x, weight, bias, strides, pads[:half] if even else 0, dilations, at.get("group", 1)
+    )
 
 
 def _max_pool(at: Attributes, x: Tensor) -> Tensor:
@@ -81,7 +104,8 @@ def _average_pool(at: Attributes, x: Tensor) -> Tensor:
     strides, dilations, pads = _window(at, x, kernel)
     if any(step != 1 for step in dilations) or at.get("ceil_mode", 0):
         raise ModelError(
-            "AveragePool with dilations or ceil_mode is not supported; export the pool as torch.nn.AvgPool2d without them."
+            "AveragePool with dilations or ceil_mode is not supported; export the pool as "
+            "torch.nn.AvgPool2d without them."
         )
     pool = (F.avg_pool1d, F.avg_pool2d, F.avg_pool3d)[len(kernel) - 1]
     mean = pool(_padded(x, pads, 0.0), kernel, strides)
@@ -100,9 +124,13 @@ def _gemm(at: Attributes, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tens
     return product if c is None else product + at.get("beta", 1.0) * c
 
 
-def _batch_norm(at: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor) -> Tensor:
+def _batch_norm(
+    at: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor
+) -> Tensor:
     if at.get("training_mode", 0):
-        raise ModelError("BatchNormalization in training mode mixes the samples of a batch. Export model.eval().")
+        raise ModelError(
+            "BatchNormalization in training mode mixes the samples of a batch. Export model.eval()."
+        )
     return F.batch_norm(x, mean, var, scale, bias, training=False, eps=at.get("epsilon", 1e-5))
 
 
@@ -110,7 +138,11 @@ def _layer_norm(at: Attributes, x: Tensor, scale: Tensor, bias: Tensor | None = 
     axis = at.get("axis", -1) % x.ndim
     shape = x.shape[axis:]
     return F.layer_norm(
-        x, shape, scale.expand(shape), None if bias is None else bias.expand(shape), at.get("epsilon", 1e-5)
+        x,
+        shape,
+        scale.expand(shape),
+        None if bias is None else bias.expand(shape),
+        at.get("epsilon", 1e-5),
     )
 
 
@@ -118,14 +150,20 @@ def _softmax(function: Callable[..., Tensor]) -> Operator:
     def apply(at: Attributes, x: Tensor) -> Tensor:
         if at["opset"] >= 13:
             return function(x, dim=at.get("axis", -1))
-        axis = at.get("axis", 1) % max(x.ndim, 1)  # before opset 13 all axes from this one on are one
+        axis = at.get("axis", 1) % max(
+            x.ndim, 1
+        )  # before opset 13 all axes from this one on are one
         return function(x.flatten(axis), dim=-1).reshape(x.shape)
 
     return apply
 
 
-def _clip(at: Attributes, x: Tensor, low: Tensor | None = None, high: Tensor | None = None) -> Tensor:
-    ends = [at.get(key) if end is None else end.item() for key, end in (("min", low), ("max", high))]
+def _clip(
+    at: Attributes, x: Tensor, low: Tensor | None = None, high: Tensor | None = None
+) -> Tensor:
+    ends = [
+        at.get(key) if end is None else end.item() for key, end in (("min", low), ("max", high))
+    ]
     return x if ends == [None, None] else x.clamp(*ends)
 
 
@@ -163,10 +201,13 @@ def _slice(
     steps: Tensor | None = None,
 ) -> Tensor:
     first, last = (
-        _ints(given if given is not None else at[key]) for key, given in (("starts", starts), ("ends", ends))
+        _ints(given if given is not None else at[key])
+        for key, given in (("starts", starts), ("ends", ends))
     )
     places = _axes(at, axes) or list(range(len(first)))
-    for axis, low, high, step in zip(places, first, last, _ints(steps) or [1] * len(first), strict=True):
+    for axis, low, high, step in zip(
+        places, first, last, _ints(steps) or [1] * len(first), strict=True
+    ):
         start, stop, _ = slice(low, high, step).indices(x.shape[axis])
         if step > 0:
             x = x[(slice(None),) * (axis % x.ndim) + (slice(start, stop, step),)]
@@ -191,7 +232,11 @@ def _split(at: Attributes, x: Tensor, sizes: Tensor | None = None) -> tuple[Tens
 
 
 def _pad(
-    at: Attributes, x: Tensor, pads: Tensor | None = None, value: Tensor | None = None, axes: Tensor | None = None
+    at: Attributes,
+    x: Tensor,
+    pads: Tensor | None = None,
+    value: Tensor | None = None,
+    axes: Tensor | None = None,
 ) -> Tensor:
     amounts, mode = _ints(pads if pads is not None else at["pads"]), at.get("mode", "constant")
     places = [axis % x.ndim for axis in _ints(axes)] or list(range(x.ndim))
@@ -202,8 +247,14 @@ def _pad(
         return _padded(x, full, at.get("value", 0.0) if value is None else value.item())
     used = [axis for axis in range(x.ndim) if full[axis] or full[x.ndim + axis]]
     first = min(used, default=x.ndim - 1)
-    order = [side for axis in reversed(range(first, x.ndim)) for side in (full[axis], full[x.ndim + axis])]
-    return F.pad(x, order, mode={"reflect": "reflect", "edge": "replicate", "wrap": "circular"}[mode])
+    order = [
+        side
+        for axis in reversed(range(first, x.ndim))
+        for side in (full[axis], full[x.ndim + axis])
+    ]
+    return F.pad(
+        x, order, mode={"reflect": "reflect", "edge": "replicate", "wrap": "circular"}[mode]
+    )
 
 
 def _expand(at: Attributes, x: Tensor, shape: Tensor) -> Tensor:
@@ -215,7 +266,9 @@ def _reduce(function: Callable[..., Tensor]) -> Operator:
         given = _axes(at, axes)
         if not given and at.get("noop_with_empty_axes", 0):
             return x
-        return function(x, dim=tuple(given) or tuple(range(x.ndim)), keepdim=bool(at.get("keepdims", 1)))
+        return function(
+            x, dim=tuple(given) or tuple(range(x.ndim)), keepdim=bool(at.get("keepdims", 1))
+        )
 
     return apply
 
@@ -239,7 +292,9 @@ def _divide(at: Attributes, a: Tensor, b: Tensor) -> Tensor:
 
 
 def _shape(at: Attributes, x: Tensor) -> Tensor:
-    return torch.tensor(x.shape[at.get("start", 0) : at.get("end")], dtype=torch.int64, device=x.device)
+    return torch.tensor(
+        x.shape[at.get("start", 0) : at.get("end")], dtype=torch.int64, device=x.device
+    )
 
 
 def _arg(function: Callable[..., Tensor]) -> Operator:
@@ -324,7 +379,9 @@ OPERATORS: dict[str, Operator] = {
     "PRelu": lambda at, x, slope: torch.where(x > 0, x, slope * x),
     "Pad": _pad,
     "Pow": _simple(torch.pow),
-    "Range": lambda at, start, stop, step: torch.arange(start.item(), stop.item(), step.item(), dtype=start.dtype),
+    "Range": lambda at, start, stop, step: torch.arange(
+        start.item(), stop.item(), step.item(), dtype=start.dtype
+    ),
     "Reciprocal": _simple(torch.reciprocal),
     "ReduceL2": _reduce(torch.linalg.vector_norm),
     "ReduceMax": _reduce(torch.amax),
@@ -371,7 +428,8 @@ ACTIVATIONS: dict[str, Callable[[Attributes], nn.Module]] = {
 
 
 def output_size(operator: str, at: Attributes, inputs: Sequence[Tensor | None]) -> int:  # noqa: PLR0911
-    """How many numbers an operator will put out, where that can be far more than it takes in; else 0.
+    """How many numbers an operator will put out, where that can be far more than it takes in; else
+    0.
 
     >>> output_size("MatMul", {}, (torch.zeros(1000, 1), torch.zeros(1, 1000)))
     1000000
@@ -396,13 +454,18 @@ def output_size(operator: str, at: Attributes, inputs: Sequence[Tensor | None]) 
         inner = math.prod(sides[: len(sides) - half]) * math.prod(grown)
         return max(
             inner,
-            math.prod(grown[2:] if operator == "Pad" else grown) * sides[0] * shapes[1][0] if operator == "Conv" else 0,
+            math.prod(grown[2:] if operator == "Pad" else grown) * sides[0] * shapes[1][0]
+            if operator == "Conv"
+            else 0,
         )
     if operator == "Gather":
         axis: int = at.get("axis", 0) % max(len(shapes[0]), 1)
         return math.prod(shapes[0][:axis]) * math.prod(shapes[1]) * math.prod(shapes[0][axis + 1 :])
     if operator in ("MatMul", "Gemm") and all(len(shape) >= 2 for shape in shapes[:2]):
-        a, b = (shape[::-1] if at.get(f"trans{side}") else shape for side, shape in zip("AB", shapes, strict=False))
+        a, b = (
+            shape[::-1] if at.get(f"trans{side}") else shape
+            for side, shape in zip("AB", shapes, strict=False)
+        )
         return math.prod((*torch.broadcast_shapes(a[:-2], b[:-2]), a[-2], b[-1]))
     if operator in (
         "Add",

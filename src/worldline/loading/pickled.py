@@ -1,4 +1,6 @@
-"""Whole modules as pickles or TorchScript: opened only on demand, as opening them can run anything."""
+"""Whole modules as pickles or TorchScript: opened only on demand, as opening them can run
+anything.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,8 @@ from worldline.loading.files import real_file, shorten
 __all__ = ["is_script", "load_pickled"]
 
 SAFER = (
-    "The safe way, once, where the model is at home: safetensors.torch.save_file(model.state_dict(), "
+    "The safe way, once, where the model is at home: "
+    "safetensors.torch.save_file(model.state_dict(), "
     "'w.safetensors'); then --model file.py:factory "
     "--weights w.safetensors, where factory() builds the untrained model."
 )
@@ -23,8 +26,8 @@ SAFER = (
 def load_pickled(path: Path, *, unsafe_pickle: bool = False) -> nn.Module:
     """A module from ``torch.save(model, path)``, a pickle, or TorchScript.
 
-    Opening such a file runs what it says. It is opened only if ``unsafe_pickle``, without any check: do that for files that you trust
-    as you trust a
+    Opening such a file runs what it says. It is opened only if ``unsafe_pickle``, without any
+    check: do that for files that you trust as you trust a
     program. Its classes must be importable.
 
     Args:
@@ -32,7 +35,8 @@ def load_pickled(path: Path, *, unsafe_pickle: bool = False) -> nn.Module:
         unsafe_pickle: whether it may be opened.
 
     Raises:
-        ModelError: it may not be, or it cannot be opened, or holds no module; says why and what to do instead.
+        ModelError: it may not be, or it cannot be opened, or holds no module; says why and what to
+            do instead.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -42,10 +46,15 @@ def load_pickled(path: Path, *, unsafe_pickle: bool = False) -> nn.Module:
     """
     real_file(path, "model file", ModelError)
     name, script = shorten(path.name), is_script(path)
-    what = "a TorchScript archive, whose code is run" if script else "a pickled module, and opening it can run any code"
+    what = (
+        "a TorchScript archive, whose code is run"
+        if script
+        else "a pickled module, and opening it can run any code"
+    )
     if not unsafe_pickle:
         raise ModelError(
-            f"{name} is {what}; it is not opened. If you trust it as you trust a program, add --unsafe-pickle. {SAFER}"
+            f"{name} is {what}; it is not opened. If you trust it as you trust a program, add "
+            f"--unsafe-pickle. {SAFER}"
         )
     try:
         model = (
@@ -56,10 +65,15 @@ def load_pickled(path: Path, *, unsafe_pickle: bool = False) -> nn.Module:
     except Exception as error:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
-            f"{name} cannot be opened ({type(error).__name__}: {shorten(reason[0], 200)}). Its classes must be importable. {SAFER}"
+            f"{name} cannot be opened ({type(error).__name__}: {shorten(reason[0], 200)}). Its "
+            f"classes must be importable. {SAFER}"
         ) from error
     if not isinstance(model, nn.Module):
-        hint = " It looks like a state dict: give it as --weights, beside a factory." if isinstance(model, dict) else ""
+        hint = (
+            " It looks like a state dict: give it as --weights, beside a factory."
+            if isinstance(model, dict)
+            else ""
+        )
         raise ModelError(f"{name} holds {type(model).__name__}, not a module.{hint}")
     return model.eval()
 

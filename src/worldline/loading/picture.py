@@ -15,7 +15,11 @@ from worldline.errors import DataError, ShapeError
 
 __all__ = ["load_picture"]
 
-GREY = {"1": 1.0, "L": 255.0, "I;16": 65535.0}  # the modes of pictures without colour, and their white
+GREY = {
+    "1": 1.0,
+    "L": 255.0,
+    "I;16": 65535.0,
+}  # the modes of pictures without colour, and their white
 
 
 def load_picture(path: Path) -> Float[Tensor, "H W"]:
@@ -25,7 +29,8 @@ def load_picture(path: Path) -> Float[Tensor, "H W"]:
         path: PNG or any other format that Pillow reads; grey, at most 256 pixels a side.
 
     Raises:
-        DataError: no such file, or no picture. ShapeError: with colours, or too large; its pixels are then not decoded.
+        DataError: no such file, or no picture. ShapeError: with colours, or too large; its pixels
+            are then not decoded.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as folder:
@@ -38,12 +43,14 @@ def load_picture(path: Path) -> Float[Tensor, "H W"]:
         with Image.open(path) as image:
             if image.mode not in GREY:
                 raise ShapeError(
-                    f"{path.name} is not grey: its mode is {image.mode}. Convert it, for instance with Pillow: "
+                    f"{path.name} is not grey: its mode is {image.mode}. Convert it, for instance "
+                    f"with Pillow: "
                     f"Image.open({path.name!r}).convert('L')."
                 )
             if max(image.size) > LARGEST_SIDE:
                 raise ShapeError(
-                    f"{path.name} is {image.size[0]}×{image.size[1]} pixels, one neuron each; at most "
+                    f"{path.name} is {image.size[0]}×{image.size[1]} pixels, one neuron each; at "
+                    f"most "
                     f"{LARGEST_SIDE}×{LARGEST_SIDE} are allowed. Make it smaller."
                 )
             return torch.from_numpy(np.asarray(image) / GREY[image.mode])

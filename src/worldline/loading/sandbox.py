@@ -1,4 +1,6 @@
-"""A child process in which a file is opened first: little memory, little time, no right to write, connect or start anything."""
+"""A child process in which a file is opened first: little memory, little time, no right to write,
+connect or start anything.
+"""
 
 from __future__ import annotations
 
@@ -20,11 +22,12 @@ CHILD = Path(__file__).with_name("child.py")
 def tried_in_child(
     content: bytes, shape: list[int], name: str, *, seconds: float = SECONDS, spare: int = SPARE
 ) -> None:
-    """Open an exported program in a child process and run it once on zeros; return if that went well.
+    """Open an exported program in a child process and run it once on zeros; return if that went
+    well.
 
-    The child (``child.py``) gets the bytes through a pipe. Its memory and processor time are limited by the system (on Linux and macOS),
-    and an audit hook ends it when anything tries to start a program, connect, or open a file for writing. An audit hook is no wall:
-    native code
+    The child (``child.py``) gets the bytes through a pipe. Its memory and processor time are
+    limited by the system (on Linux and macOS), and an audit hook ends it when anything tries to
+    start a program, connect, or open a file for writing. An audit hook is no wall: native code
     could get around it. It is a second net under the check of the archive, not in place of it.
 
     Args:
@@ -39,21 +42,30 @@ def tried_in_child(
 
     >>> tried_in_child(b"no archive", [1, 2], "m.pt2", seconds=0.01)
     Traceback (most recent call last):
-    worldline.errors.ModelError: m.pt2 took more than 0.01 seconds to open in a child process, and is not opened here.
+    worldline.errors.ModelError: m.pt2 took more than 0.01 seconds to open in a child process, and
+        is not opened here.
     """
-    order = json.dumps({"shape": shape, "memory": spare + 4 * len(content), "seconds": int(seconds)})
+    order = json.dumps(
+        {"shape": shape, "memory": spare + 4 * len(content), "seconds": int(seconds)}
+    )
     try:
         done = subprocess.run(
-            [sys.executable, "-P", str(CHILD), order], input=content, capture_output=True, timeout=seconds, check=False
+            [sys.executable, "-P", str(CHILD), order],
+            input=content,
+            capture_output=True,
+            timeout=seconds,
+            check=False,
         )
     except subprocess.TimeoutExpired as error:
         raise ModelError(
-            f"{name} took more than {seconds:g} seconds to open in a child process, and is not opened here."
+            f"{name} took more than {seconds:g} seconds to open in a child process, and is not "
+            f"opened here."
         ) from error
     if done.returncode == 0 and done.stdout.endswith(b"opened"):
         return
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
     reason = lines[-1] if lines else f"it ended with {done.returncode}"
     raise ModelError(
-        f"{name} was opened in a child process first, and failed there: {shorten(reason, 400)}. It is not opened here. Export it again."
+        f"{name} was opened in a child process first, and failed there: {shorten(reason, 400)}. "
+        f"It is not opened here. Export it again."
     )

@@ -1,4 +1,6 @@
-"""A model from a file says which inputs it takes, before one of its operators stumbles over others."""
+"""A model from a file says which inputs it takes, before one of its operators stumbles over
+others.
+"""
 
 from __future__ import annotations
 
@@ -32,13 +34,18 @@ class ExpectedShape(nn.Module):
             side not in (None, size) for side, size in zip(self.shape[1:], came[1:], strict=True)
         ):
             wanted = ", ".join("any" if side is None else str(side) for side in self.shape)
-            raise ShapeError(f"Inputs must have the shape ({wanted}) that {self.what} was made for; got {came}.")
+            raise ShapeError(
+                f"Inputs must have the shape ({wanted}) that {self.what} was made for; got {came}."
+            )
         if self.shape[:1] not in ((None,), came[:1]):
             raise ShapeError(
-                f"{self.what[0].upper()}{self.what[1:]} was made for batches of exactly {self.shape[0]}; {came[0]} "
+                f"{self.what[0].upper()}{self.what[1:]} was made for batches of exactly "
+                f"{self.shape[0]}; {came[0]} "
                 f"inputs came. Export it with a "
-                "dynamic batch dimension: torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim('batch')},)), or "
-                "torch.onnx.export(model, (x,), path, dynamo=True, dynamic_shapes=({0: torch.export.Dim('batch')},))."
+                "dynamic batch dimension: torch.export.export(model, (x,), dynamic_shapes=({0: "
+                "torch.export.Dim('batch')},)), or "
+                "torch.onnx.export(model, (x,), path, dynamo=True, dynamic_shapes=({0: "
+                "torch.export.Dim('batch')},))."
             )
         return x
 

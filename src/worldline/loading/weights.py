@@ -25,10 +25,30 @@ __all__ = ["check_safetensors", "read_weights"]
 HEADER_LIMIT = 100_000_000  # bytes; safetensors' own
 PICKLE_LIMIT = 64 * 2**20  # bytes of the pickle that names a state dict's tensors
 AGAIN = "Save it again with safetensors.torch.save_file(model.state_dict(), path)."
-WIDTHS = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "I16": 2, "U16": 2, "F16": 2, "BF16": 2}
+WIDTHS = {
+    "BOOL": 1,
+    "U8": 1,
+    "I8": 1,
+    "F8_E5M2": 1,
+    "F8_E4M3": 1,
+    "I16": 2,
+    "U16": 2,
+    "F16": 2,
+    "BF16": 2,
+}
 WIDTHS |= {"I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8}
 
-STORAGES = {"Untyped": 1, "Byte": 1, "Char": 1, "Bool": 1, "Half": 2, "BFloat16": 2, "Short": 2, "Float": 4, "Int": 4}
+STORAGES = {
+    "Untyped": 1,
+    "Byte": 1,
+    "Char": 1,
+    "Bool": 1,
+    "Half": 2,
+    "BFloat16": 2,
+    "Short": 2,
+    "Float": 4,
+    "Int": 4,
+}
 STORAGES |= {"Double": 8, "Long": 8, "ComplexFloat": 8, "ComplexDouble": 16}
 
 
@@ -36,11 +56,13 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """A state dict from a file, on the CPU; nothing in the file is executed.
 
     Args:
-        path: ``.safetensors``, whose header must agree with the file's size; or ``.pt``/``.pth`` as ``torch.save`` has
-            written it since torch 1.6, read with ``weights_only=True`` after every declared storage was found in the archive.
+        path: ``.safetensors``, whose header must agree with the file's size; or ``.pt``/``.pth`` as
+            ``torch.save`` has written it since torch 1.6, read with ``weights_only=True`` after
+            every declared storage was found in the archive.
 
     Raises:
-        ModelError: no such file, another format, a damaged or deceiving file, or something else than a state dict.
+        ModelError: no such file, another format, a damaged or deceiving file, or something else
+            than a state dict.
 
     Cost: one copy of the weights.
 
@@ -66,16 +88,24 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise
     except Exception as error:
         reason = shorten(str(error).splitlines()[0] if str(error) else type(error).__name__, 300)
-        raise ModelError(f"{name} cannot be read as a {path.suffix} state dict: {reason} {AGAIN}") from error
+        raise ModelError(
+            f"{name} cannot be read as a {path.suffix} state dict: {reason} {AGAIN}"
+        ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
-    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
-        raise ModelError(f"{name} does not hold a state dict (names to tensors); it holds {type(state).__name__}.")
+    if not isinstance(state, dict) or not all(
+        isinstance(value, Tensor) for value in state.values()
+    ):
+        raise ModelError(
+            f"{name} does not hold a state dict (names to tensors); it holds "
+            f"{type(state).__name__}."
+        )
     return state
 
 
 def check_safetensors(path: Path) -> int:
-    """Refuse a safetensors file whose header does not agree with its size; gives the bytes of its tensors.
+    """Refuse a safetensors file whose header does not agree with its size; gives the bytes of its
+    tensors.
 
     Raises:
         ModelError: says what the header declares and what is there.
@@ -93,7 +123,8 @@ def check_safetensors(path: Path) -> int:
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= min(HEADER_LIMIT, size - 8):
             raise ModelError(
-                f"{name} is no whole safetensors file: its header is declared as {size_text(length)}, the file has "
+                f"{name} is no whole safetensors file: its header is declared as "
+                f"{size_text(length)}, the file has "
                 f"{size_text(size)}. {AGAIN}"
             )
         text = file.read(length)
@@ -104,44 +135,68 @@ def check_safetensors(path: Path) -> int:
             low, high = value["data_offsets"]
             sides = value["shape"]
             plain = all(type(number) is int and number >= 0 for number in (low, high, *sides))
-            if not plain or high > size - 8 - length or math.prod(sides) * WIDTHS[value["dtype"]] != high - low:
+            if (
+                not plain
+                or high > size - 8 - length
+                or math.prod(sides) * WIDTHS[value["dtype"]] != high - low
+            ):
                 raise ModelError(
-                    f"The tensor {shorten(key, 60)!r} in {name} is declared as {shorten(str(sides), 60)} "
+                    f"The tensor {shorten(key, 60)!r} in {name} is declared as "
+                    f"{shorten(str(sides), 60)} "
                     f"{shorten(str(value['dtype']), 20)} at bytes "
-                    f"{shorten(str(low), 30)} to {shorten(str(high), 30)}, which the file does not have. {AGAIN}"
+                    f"{shorten(str(low), 30)} to {shorten(str(high), 30)}, which the file does "
+                    f"not have. {AGAIN}"
                 )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, ModelError):
             raise
-        raise ModelError(f"{name} has no readable safetensors header: {shorten(str(error))}. {AGAIN}") from error
+        raise ModelError(
+            f"{name} has no readable safetensors header: {shorten(str(error))}. {AGAIN}"
+        ) from error
     return size - 8 - length
 
 
 def _check_torch_file(path: Path) -> None:
-    """Refuse an archive of torch.save that declares storages it does not hold; the pickle in it is read, not run."""
+    """Refuse an archive of torch.save that declares storages it does not hold; the pickle in it is
+    read, not run.
+    """
     name = shorten(path.name)
     with path.open("rb") as file:
         magic = file.read(2)
     if magic != b"PK":
         raise ModelError(
-            f"{name} cannot be read as a {path.suffix} state dict: it is not the zip archive that torch.save has "
+            f"{name} cannot be read as a {path.suffix} state dict: it is not the zip archive that "
+            f"torch.save has "
             f"written since torch 1.6 (an older "
-            f"file is a bare pickle, which declares sizes that cannot be checked before it is opened). {AGAIN}"
+            f"file is a bare pickle, which declares sizes that cannot be checked before it is "
+            f"opened). {AGAIN}"
         )
     if is_script(path):
         raise ModelError(
-            f"{name} is a TorchScript archive, a whole model with code, not a state dict. Give it as --model with "
+            f"{name} is a TorchScript archive, a whole model with code, not a state dict. Give it "
+            f"as --model with "
             f"--unsafe-pickle, or: {AGAIN}"
         )
     members = {
-        member.filename: member for member in check_zip(path, f"a {path.suffix} state dict", ModelError, stored=True)
+        member.filename: member
+        for member in check_zip(path, f"a {path.suffix} state dict", ModelError, stored=True)
     }
-    root = next((member.removesuffix("data.pkl") for member in members if member.split("/", 1)[-1] == "data.pkl"), None)
+    root = next(
+        (
+            member.removesuffix("data.pkl")
+            for member in members
+            if member.split("/", 1)[-1] == "data.pkl"
+        ),
+        None,
+    )
     if root is None:
-        raise ModelError(f"{name} cannot be read as a {path.suffix} state dict: it has no data.pkl. {AGAIN}")
+        raise ModelError(
+            f"{name} cannot be read as a {path.suffix} state dict: it has no data.pkl. {AGAIN}"
+        )
     if members[f"{root}data.pkl"].file_size > PICKLE_LIMIT:
         raise ModelError(
-            f"{name} names its tensors in {size_text(members[f'{root}data.pkl'].file_size)}; {size_text(PICKLE_LIMIT)} are allowed. {AGAIN}"
+            f"{name} names its tensors in {size_text(members[f'{root}data.pkl'].file_size)}; "
+            f"{size_text(PICKLE_LIMIT)} are allowed. {AGAIN}"
         )
     with zipfile.ZipFile(path) as archive:
         stated = archive.read(f"{root}data.pkl")
@@ -150,12 +205,14 @@ def _check_torch_file(path: Path) -> None:
         there = member.file_size if member else 0
         if needed > there:
             raise ModelError(
-                f"{name} declares {needed:,} bytes for the storage {shorten(key, 40)!r}; {there:,} are there. {AGAIN}"
+                f"{name} declares {needed:,} bytes for the storage {shorten(key, 40)!r}; "
+                f"{there:,} are there. {AGAIN}"
             )
 
 
 def declared_storages(stated: bytes) -> dict[str, int]:
-    """Bytes by storage, as a pickle of torch.save declares them. Every name that it imports becomes an inert object.
+    """Bytes by storage, as a pickle of torch.save declares them. Every name that it imports becomes
+    an inert object.
 
     >>> import torch
     >>> file = io.BytesIO()
@@ -165,14 +222,18 @@ def declared_storages(stated: bytes) -> dict[str, int]:
     """
     for operation, _, _ in pickletools.genops(stated):
         if operation.name in ("BYTEARRAY8", "NEXT_BUFFER", "EXT1", "EXT2", "EXT4"):
-            raise ModelError(f"A state dict has no use for the pickle operation {operation.name}. {AGAIN}")
+            raise ModelError(
+                f"A state dict has no use for the pickle operation {operation.name}. {AGAIN}"
+            )
     reader = _Reader(io.BytesIO(stated))
     reader.load()
     return reader.sizes
 
 
 class _Inert:
-    """Stands for anything that a pickle imports: can be called, built and filled, and does nothing."""
+    """Stands for anything that a pickle imports: can be called, built and filled, and does
+    nothing.
+    """
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -190,7 +251,9 @@ class _Inert:
 
 
 class _Reader(pickle._Unpickler):
-    """Reads a pickle's structure: no import, no call of anything but :class:`_Inert`. In Python, as C sizes its memo by the file."""
+    """Reads a pickle's structure: no import, no call of anything but :class:`_Inert`. In Python, as
+    C sizes its memo by the file.
+    """
 
     def __init__(self, file: io.BytesIO) -> None:
         super().__init__(file)
@@ -201,14 +264,19 @@ class _Reader(pickle._Unpickler):
 
     def persistent_load(self, stated: object) -> object:
         if not (isinstance(stated, tuple) and len(stated) == 5 and stated[0] == "storage"):
-            raise ModelError(f"A state dict names its storages otherwise than torch.save does. {AGAIN}")
+            raise ModelError(
+                f"A state dict names its storages otherwise than torch.save does. {AGAIN}"
+            )
         _, kind, key, _, count = stated
         width = (
-            STORAGES.get(kind.name.removesuffix("Storage").rpartition(".")[2], 16) if isinstance(kind, _Inert) else 16
+            STORAGES.get(kind.name.removesuffix("Storage").rpartition(".")[2], 16)
+            if isinstance(kind, _Inert)
+            else 16
         )
         if type(key) is not str or type(count) is not int or count < 0:
             raise ModelError(
-                f"A storage of the state dict is declared with key {shorten(repr(key), 40)} and {shorten(repr(count), 40)} numbers. {AGAIN}"
+                f"A storage of the state dict is declared with key {shorten(repr(key), 40)} and "
+                f"{shorten(repr(count), 40)} numbers. {AGAIN}"
             )
         self.sizes[key] = max(count * width, self.sizes.get(key, 0))
         return _Inert("storage")

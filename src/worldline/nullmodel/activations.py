@@ -1,18 +1,19 @@
 """Gaussian averages of activations: the kernels from which every mean-field map is made.
 
-For jointly Gaussian pre-activations (u₁, u₂) of variances q_a, q_b and correlation c the kernel of φ is
-E φ(u₁) φ(u₂).
+For jointly Gaussian pre-activations (u₁, u₂) of variances q_a, q_b and correlation c the kernel of
+φ is E φ(u₁) φ(u₂).
 
-Derivations. Linear, sign: textbook. ReLU: Cho and Saul 2009. Leaky ReLU of slope s is s·x + (1−s)·ReLU, and
-E u₁ ReLU(u₂) = E u₁u₂/2, so its kernel is s·q_ab + (1−s)²·ReLU's. erf: Williams 1997. GELU,
-x Φ(x) = x P(z < x): with v_i = u_i − z_i it is E u₁u₂ 1(v₁>0, v₂>0), and Stein's lemma twice gives, with
-S_i = 1 + q_i and Δ = S_a S_b − q_ab²,
+Derivations. Linear, sign: textbook. ReLU: Cho and Saul 2009. Leaky ReLU of slope s is s·x +
+(1−s)·ReLU, and E u₁ ReLU(u₂) = E u₁u₂/2, so its kernel is s·q_ab + (1−s)²·ReLU's. erf: Williams
+1997. GELU, x Φ(x) = x P(z < x): with v_i = u_i − z_i it is E u₁u₂ 1(v₁>0, v₂>0), and Stein's lemma
+twice gives, with S_i = 1 + q_i and Δ = S_a S_b − q_ab²,
 
     q_ab [¼ + asin(q_ab/√(S_a S_b))/2π] + [q_a q_b + q_ab² (1 − q_a/S_a − q_b/S_b)] / (2π √Δ).
 
-tanh has no closed form. Its Gaussian averages are computed by the trapezoidal rule on the whole line, not by
-Gauss–Hermite nodes: tanh(√q z) has poles at distance π/(2√q) from the real line, so with a step of 0.3/√q the
-trapezoidal error is e^{−33}, while Gauss–Hermite with n nodes only reaches e^{−c√n}.
+tanh has no closed form. Its Gaussian averages are computed by the trapezoidal rule on the whole
+line, not by
+Gauss–Hermite nodes: tanh(√q z) has poles at distance π/(2√q) from the real line, so with a step of
+0.3/√q the trapezoidal error is e^{−33}, while Gauss–Hermite with n nodes only reaches e^{−c√n}.
 """
 
 from __future__ import annotations
@@ -40,8 +41,8 @@ class Activation:
     """An activation whose Gaussian averages are known.
 
     Args:
-        name: ``erf``, ``gelu`` (x Φ(x)), ``gelu_tanh`` (PyTorch's approximation), ``leaky_relu``, ``linear``,
-            ``relu``, ``sign`` or ``tanh``.
+        name: ``erf``, ``gelu`` (x Φ(x)), ``gelu_tanh`` (PyTorch's approximation), ``leaky_relu``,
+            ``linear``, ``relu``, ``sign`` or ``tanh``.
         slope: of ``leaky_relu`` for negative inputs.
 
     Raises:
@@ -59,26 +60,38 @@ class Activation:
 
     def __post_init__(self) -> None:
         if self.name not in get_args(ActivationName):
-            raise UsageError(f"activation must be one of {', '.join(get_args(ActivationName))}; got {self.name!r}.")
+            raise UsageError(
+                f"activation must be one of {', '.join(get_args(ActivationName))}; got "
+                f"{self.name!r}."
+            )
 
     @property
     def homogeneous(self) -> bool:
-        """Whether φ(s x) = s φ(x) for s > 0, so that its correlation map does not depend on the variance."""
+        """Whether φ(s x) = s φ(x) for s > 0, so that its correlation map does not depend on the
+        variance.
+        """
         return self.name in _HOMOGENEOUS
 
     def __call__(self, x: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """φ(x)."""
-        return _VALUES[self.name](x) if self.name != "leaky_relu" else torch.where(x > 0, x, self.slope * x)
+        return (
+            _VALUES[self.name](x)
+            if self.name != "leaky_relu"
+            else torch.where(x > 0, x, self.slope * x)
+        )
 
     def variance(self, q: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """E φ(√q z)², of float64 variances q ≥ 0."""
         return self.kernel(q, q, torch.ones_like(q))
 
-    def kernel(self, qa: Float[Tensor, ...], qb: Float[Tensor, ...], c: Float[Tensor, ...]) -> Float[Tensor, ...]:
-        """E φ(u₁) φ(u₂), float64, of one shape: variances q_a, q_b ≥ 0 and correlation c in [−1, 1] of the
-        inputs.
+    def kernel(
+        self, qa: Float[Tensor, ...], qb: Float[Tensor, ...], c: Float[Tensor, ...]
+    ) -> Float[Tensor, ...]:
+        """E φ(u₁) φ(u₂), float64, of one shape: variances q_a, q_b ≥ 0 and correlation c in [−1, 1]
+        of the inputs.
 
-        To 1e-12 where closed, 1e-10 for ``tanh`` and ``gelu_tanh``, relative to √(E φ(u₁)² E φ(u₂)²).
+        To 1e-12 where closed, 1e-10 for ``tanh`` and ``gelu_tanh``, relative to √(E φ(u₁)² E
+        φ(u₂)²).
         """
         qab = c * torch.sqrt(qa * qb)
         if self.name in _HOMOGENEOUS:

@@ -23,8 +23,8 @@ def lyapunov_exponents(width: int, *, variance: float | None = None) -> Float[Te
         variance: s² > 0 of the entries; 1/n by default, which keeps lengths for large n.
 
     Returns:
-        (n,) float64. Pairs of features align at the rate λ₁ − λ₂ ≈ 1/(2n), to ρ = ±1 with a random sign: a
-        deep linear network at random weights merges everything, the slower the wider.
+        (n,) float64. Pairs of features align at the rate λ₁ − λ₂ ≈ 1/(2n), to ρ = ±1 with a random
+        sign: a deep linear network at random weights merges everything, the slower the wider.
 
     Raises:
         UsageError: width < 1, variance not positive.

@@ -1,15 +1,15 @@
-"""Mean-field maps of wide random networks: how variance and correlation go through one layer, and where they
-end.
+"""Mean-field maps of wide random networks: how variance and correlation go through one layer, and
+where they end.
 
 A layer of a wide random network is z' = W φ(z) + b, W_ij ~ N(0, σ_w²/fan-in), b_i ~ N(0, σ_b²). The
-pre-activations of two inputs are jointly Gaussian over the neurons, and their variance q and correlation ρ go
-through the maps
+pre-activations of two inputs are jointly Gaussian over the neurons, and their variance q and
+correlation ρ go through the maps
 
     q' = σ_w² E φ(√q z)² + σ_b²,    ρ' = [σ_w² E φ(u₁)φ(u₂) + σ_b²] / q',
 
-u of variance q and correlation ρ (Poole et al. 2016; Schoenholz et al. 2017). χ₁ = σ_w² E φ'(√q* z)² is the
-slope at ρ = 1 at the variance's fixed point q*: below one pairs merge (ordered), above one near pairs part
-(chaotic).
+u of variance q and correlation ρ (Poole et al. 2016; Schoenholz et al. 2017). χ₁ = σ_w² E φ'(√q*
+z)² is the slope at ρ = 1 at the variance's fixed point q*: below one pairs merge (ordered), above
+one near pairs part (chaotic).
 """
 
 from __future__ import annotations
@@ -25,7 +25,14 @@ from torch import Tensor
 from worldline.errors import BoundsError, UsageError
 from worldline.nullmodel.activations import Activation, ActivationName
 
-__all__ = ["MeanField", "Phase", "correlation_map", "mean_field", "variance_fixed_point", "variance_map"]
+__all__ = [
+    "MeanField",
+    "Phase",
+    "correlation_map",
+    "mean_field",
+    "variance_fixed_point",
+    "variance_map",
+]
 
 Phase = Literal["ordered", "critical", "chaotic", "unbounded"]
 
@@ -36,14 +43,15 @@ class MeanField:
 
     Attributes:
         variance: q*, 0 (signals vanish) to ∞ (they grow without bound).
-        chi: χ₁ = σ_w² E φ'². Also what a gradient's square is multiplied with per layer; ∞ for ``sign``.
-        phase: ``ordered`` χ₁ < 1: pairs merge; ``critical`` χ₁ = 1; ``chaotic`` χ₁ > 1: near pairs part;
-            ``unbounded``: q* = ∞.
-        correlation: c*, the ρ at which pairs that start unrelated or near end; 1 unless chaotic; NaN where
-            the limit is a linear network, which leaves every correlation as it is (or, for rounding, never
-            decides).
-        depth_scale: ξ in layers, |ρ − c*| ~ e^{−ℓ/ξ}; ∞ where the approach is algebraic, as for ReLU of σ_w²
-            = 2 (angle 3π/ℓ), or where there is none.
+        chi: χ₁ = σ_w² E φ'². Also what a gradient's square is multiplied with per layer; ∞ for
+            ``sign``.
+        phase: ``ordered`` χ₁ < 1: pairs merge; ``critical`` χ₁ = 1; ``chaotic`` χ₁ > 1: near pairs
+            part; ``unbounded``: q* = ∞.
+        correlation: c*, the ρ at which pairs that start unrelated or near end; 1 unless chaotic;
+            NaN where the limit is a linear network, which leaves every correlation as it is (or,
+            for rounding, never decides).
+        depth_scale: ξ in layers, |ρ − c*| ~ e^{−ℓ/ξ}; ∞ where the approach is algebraic, as for
+            ReLU of σ_w² = 2 (angle 3π/ℓ), or where there is none.
     """
 
     variance: float
@@ -74,7 +82,8 @@ def variance_map(
         (N,) float64.
 
     Raises:
-        BoundsError: q negative or not finite. UsageError: σ outside its range, or an unknown activation.
+        BoundsError: q negative or not finite. UsageError: σ outside its range, or an unknown
+            activation.
 
     >>> import torch
     >>> from worldline.nullmodel import variance_map
@@ -103,17 +112,19 @@ def correlation_map(
         rho: (N,) in [−1, 1], any floating dtype.
         activation: an :class:`Activation` or its name.
         sigma_w, sigma_b: as in :func:`variance_map`.
-        variance: q > 0 of both inputs' pre-activations; without effect for a homogeneous activation without
-            bias.
+        variance: q > 0 of both inputs' pre-activations; without effect for a homogeneous activation
+            without bias.
 
     Returns:
-        (N,) float64 in [−1, 1], 1e-10 absolute. ρ = 1 stays 1. A fixed point ρ* = c* is where deep pairs end.
+        (N,) float64 in [−1, 1], 1e-10 absolute. ρ = 1 stays 1. A fixed point ρ* = c* is where deep
+        pairs end.
 
     Raises:
         BoundsError: ρ outside [−1, 1]. UsageError: σ, variance outside their ranges, or an unknown
             activation.
 
-    Accuracy: near ρ = 1 the rapidity is good to 1e-10/(1 − ρ²); beyond about 10 nats use 1 − ρ' ≈ χ₁ (1 − ρ).
+    Accuracy: near ρ = 1 the rapidity is good to 1e-10/(1 − ρ²); beyond about 10 nats use 1 − ρ' ≈
+        χ₁ (1 − ρ).
     Source: Cho and Saul 2009 for ReLU; Poole et al. 2016.
 
     >>> import torch
@@ -134,16 +145,21 @@ def correlation_map(
 
 
 def variance_fixed_point(
-    activation: Activation | ActivationName, *, sigma_w: float, sigma_b: float = 0.0, start: float = 1.0
+    activation: Activation | ActivationName,
+    *,
+    sigma_w: float,
+    sigma_b: float = 0.0,
+    start: float = 1.0,
 ) -> float:
     """Variance q* at which the variance map ends when iterated from a start.
 
-    q* = σ_w² E φ(√q* z)² + σ_b², found by bisection: the map increases with q, so the iteration is monotone.
+    q* = σ_w² E φ(√q* z)² + σ_b², found by bisection: the map increases with q, so the iteration is
+    monotone.
 
     Args:
         activation, sigma_w, sigma_b: as in :func:`variance_map`.
-        start: q₀ > 0; matters for GELU, whose fixed point is not unique, and for ReLU of σ_w² = 2, where
-            every q is one.
+        start: q₀ > 0; matters for GELU, whose fixed point is not unique, and for ReLU of σ_w² = 2,
+            where every q is one.
 
     Returns:
         q* in [0, ∞]. 0: signals vanish; ∞: they grow without bound.
@@ -165,7 +181,14 @@ def variance_fixed_point(
         return sigma_b**2 / (1 - factor) if factor < 1 else math.inf
 
     def excess(q: float) -> float:
-        return float(variance_map(torch.tensor([q], dtype=torch.float64), phi, sigma_w=sigma_w, sigma_b=sigma_b)) - q
+        return (
+            float(
+                variance_map(
+                    torch.tensor([q], dtype=torch.float64), phi, sigma_w=sigma_w, sigma_b=sigma_b
+                )
+            )
+            - q
+        )
 
     low = high = start
     if excess(start) > 0:
@@ -185,7 +208,11 @@ def variance_fixed_point(
 
 
 def mean_field(
-    activation: Activation | ActivationName, *, sigma_w: float, sigma_b: float = 0.0, start: float = 1.0
+    activation: Activation | ActivationName,
+    *,
+    sigma_w: float,
+    sigma_b: float = 0.0,
+    start: float = 1.0,
 ) -> MeanField:
     """Fixed points, χ₁, phase and depth scale of a wide random network.
 
@@ -220,17 +247,23 @@ def mean_field(
     if q == 0 or math.isinf(q) or (phi.homogeneous and sigma_b == 0):
         # A vanishing network is linear; a scale-free one merges pairs algebraically, not at a rate.
         scale_free = math.isinf(q) or phi.homogeneous
-        merged = scale_free and not (phi.name == "linear" or (phi.name == "leaky_relu" and phi.slope == 1))
+        merged = scale_free and not (
+            phi.name == "linear" or (phi.name == "leaky_relu" and phi.slope == 1)
+        )
         return MeanField(q, chi, phase, 1.0 if merged else math.nan, math.inf)
     if phase != "chaotic":
         return MeanField(q, chi, phase, 1.0, -1 / math.log(chi) if phase == "ordered" else math.inf)
     c = _correlation_fixed_point(phi, sigma_w, sigma_b, q)
     slope = _correlation_slope(phi, sigma_w, q, c)
-    return MeanField(q, chi, phase, c, -1 / math.log(slope) if 0 < slope < 1 else 0.0 if slope <= 0 else math.inf)
+    return MeanField(
+        q, chi, phase, c, -1 / math.log(slope) if 0 < slope < 1 else 0.0 if slope <= 0 else math.inf
+    )
 
 
 def _correlation_fixed_point(phi: Activation, sigma_w: float, sigma_b: float, q: float) -> float:
-    """c* in [0, 1): the map is a power series with positive coefficients, hence convex, and crosses once."""
+    """c* in [0, 1): the map is a power series with positive coefficients, hence convex, and crosses
+    once.
+    """
 
     def excess(c: float) -> float:
         at = torch.tensor([c], dtype=torch.float64)

@@ -1,10 +1,10 @@
 """What the same architecture at random weights would do to a pair, without drawing any weights.
 
-Derivation. In a wide random network the units of a layer are i.i.d. Gaussian given the layer before, so that
-the second moments ⟨aa⟩, ⟨bb⟩, ⟨ab⟩ per unit of the two inputs' features are all that goes on: a linear layer
-maps each to σ_w² · mean + σ_b², an activation by its Gaussian kernel, and a convolution averages them over
-its window, position by position (Novak et al. 2019; Xiao et al. 2018). The rapidity of the two feature
-vectors is artanh(Σ⟨ab⟩/√(Σ⟨aa⟩ Σ⟨bb⟩)).
+Derivation. In a wide random network the units of a layer are i.i.d. Gaussian given the layer
+before, so that the second moments ⟨aa⟩, ⟨bb⟩, ⟨ab⟩ per unit of the two inputs' features are all
+that goes on: a linear layer maps each to σ_w² · mean + σ_b², an activation by its Gaussian kernel,
+and a convolution averages them over its window, position by position (Novak et al. 2019; Xiao et
+al. 2018). The rapidity of the two feature vectors is artanh(Σ⟨ab⟩/√(Σ⟨aa⟩ Σ⟨bb⟩)).
 """
 
 from __future__ import annotations
@@ -46,7 +46,9 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Second moments per unit, each (N, *positions), and whether the units are the channels of maps."""
+    """Second moments per unit, each (N, *positions), and whether the units are the channels of
+    maps.
+    """
 
     aa: Tensor
     bb: Tensor
@@ -54,7 +56,9 @@ class _Moments:
     maps: bool
 
     def rapidity(self) -> Tensor:
-        aa, bb, ab = (m.flatten(1).mean(1) if m.ndim > 1 else m for m in (self.aa, self.bb, self.ab))
+        aa, bb, ab = (
+            m.flatten(1).mean(1) if m.ndim > 1 else m for m in (self.aa, self.bb, self.ab)
+        )
         both = torch.sqrt(aa * bb)
         return 0.5 * ((both + ab).clamp_min(0).log() - (both - ab).clamp_min(0).log())
 
@@ -69,27 +73,29 @@ def predict(
     """Rapidity of each pair after every layer, had the network random weights and infinite width.
 
     Args:
-        module: an ``nn.Sequential`` (nested ones too) of Linear, Conv1d/2d/3d, Flatten, Dropout, Identity and
-            the activations ReLU, LeakyReLU, GELU and Tanh; or one such module. Modules without parameters
-            that come before the first weights, such as a normalisation of the input, are applied as they are.
-            Only shapes and settings are read, no weights.
+        module: an ``nn.Sequential`` (nested ones too) of Linear, Conv1d/2d/3d, Flatten, Dropout,
+            Identity and the activations ReLU, LeakyReLU, GELU and Tanh; or one such module. Modules
+            without parameters that come before the first weights, such as a normalisation of the
+            input, are applied as they are. Only shapes and settings are read, no weights.
         a, b: (N, …) inputs of the module, one shape.
-        init: ``reset``, what ``reset_parameters`` of PyTorch draws (σ_w² = 1/3, σ_b² = 1/(3 fan-in)); ``he``,
-            σ_w² = 2 without bias; or (σ_w, σ_b), meaning weights N(0, σ_w²/fan-in) and biases N(0, σ_b²)
-            where a layer has one.
+        init: ``reset``, what ``reset_parameters`` of PyTorch draws (σ_w² = 1/3, σ_b² = 1/(3
+            fan-in)); ``he``, σ_w² = 2 without bias; or (σ_w, σ_b), meaning weights N(0,
+            σ_w²/fan-in) and biases N(0, σ_b²) where a layer has one.
 
     Returns:
-        :class:`Prediction`. Compare with the *raw* frame of a trained network: where it keeps pairs further
-        apart, or merges them more, than this, training did it. A pair with a zero input has NaN at layer 0.
+        :class:`Prediction`. Compare with the *raw* frame of a trained network: where it keeps pairs
+        further apart, or merges them more, than this, training did it. A pair with a zero input has
+        NaN at layer 0.
 
     Raises:
-        ModelError: a module for which no map is known (normalisation layers after weights, max or average
-            pooling, residual and attention blocks, grouped convolutions); the layer is named.
-            ``wl.explain.untrained`` draws such networks instead.
+        ModelError: a module for which no map is known (normalisation layers after weights, max or
+            average pooling, residual and attention blocks, grouped convolutions); the layer is
+            named. ``wl.explain.untrained`` draws such networks instead.
         ShapeError: a and b of different shape, or inputs that do not fit the first layer.
         UsageError: an unknown init.
 
-    Accuracy: the infinite-width limit; a network of width n deviates by O(1/√n) per draw of the weights.
+    Accuracy: the infinite-width limit; a network of width n deviates by O(1/√n) per draw of the
+        weights.
     Cost: closed formulas per pair and position; two-dimensional quadrature for Tanh.
 
     >>> import torch
@@ -149,7 +155,10 @@ def _advance(
             _fits(a, -1, part.in_features)
             state = _raw(a, b, a.ndim - 1)
         if state.maps:
-            raise ModelError("a Linear on the maps of a convolution has no prediction; put nn.Flatten() before it.")
+            raise ModelError(
+                "a Linear on the maps of a convolution has no prediction; put nn.Flatten() before "
+                "it."
+            )
         return _affine(state, part, init, part.in_features)
     if type(part) in _CONVOLUTIONS:
         return _convolve(part, state, a, b, init)  # type: ignore[arg-type]
@@ -167,10 +176,17 @@ def _raw(a: Tensor, b: Tensor, unit_axis: int) -> _Moments:
     x, y = a.double(), b.double()
     if x.ndim == 1:
         x, y = x[:, None], y[:, None]
-    return _Moments((x * x).mean(unit_axis), (y * y).mean(unit_axis), (x * y).mean(unit_axis), unit_axis != x.ndim - 1)
+    return _Moments(
+        (x * x).mean(unit_axis),
+        (y * y).mean(unit_axis),
+        (x * y).mean(unit_axis),
+        unit_axis != x.ndim - 1,
+    )
 
 
-def _affine(state: _Moments, part: nn.Module, init: str | tuple[float, float], fan_in: int) -> _Moments:
+def _affine(
+    state: _Moments, part: nn.Module, init: str | tuple[float, float], fan_in: int
+) -> _Moments:
     """σ_w² · mean + σ_b²."""
     has_bias = getattr(part, "bias", None) is not None
     if isinstance(init, tuple):
@@ -191,18 +207,24 @@ def _convolve(
     space = len(part.kernel_size)
     if part.groups != 1 or part.padding_mode != "zeros":
         raise ModelError(
-            f"no map for a convolution with groups={part.groups}, padding_mode={part.padding_mode!r}; "
+            f"no map for a convolution with groups={part.groups}, "
+            f"padding_mode={part.padding_mode!r}; "
             "only groups=1 with zeros."
         )
     if state is None:
         if a.ndim != space + 2:
-            raise ShapeError(f"needs inputs (N, C, {'× '.join(['size '] * space).strip()}); got {tuple(a.shape)}.")
+            raise ShapeError(
+                f"needs inputs (N, C, {'× '.join(['size '] * space).strip()}); got "
+                f"{tuple(a.shape)}."
+            )
         _fits(a, 1, part.in_channels)
         state = _raw(a, b, 1)
     if not state.maps:
         raise ModelError("a convolution after Linear or Flatten has no prediction.")
     taps = math.prod(part.kernel_size)
-    window = torch.full((1, 1, *part.kernel_size), 1 / taps, dtype=torch.float64, device=state.aa.device)
+    window = torch.full(
+        (1, 1, *part.kernel_size), 1 / taps, dtype=torch.float64, device=state.aa.device
+    )
 
     def mean(m: Tensor) -> Tensor:
         averaged: Tensor = _CONVOLUTIONS[type(part)](
@@ -240,19 +262,29 @@ def _activation(part: nn.Module) -> Activation:
     if isinstance(part, nn.GELU):
         return Activation("gelu" if part.approximate == "none" else "gelu_tanh")
     raise ModelError(
-        f"no random-weight map is known for {type(part).__name__}. predict follows nn.Sequential of Linear, "
-        "Conv, Flatten, Dropout, Identity, ReLU, LeakyReLU, GELU and Tanh; wl.explain.untrained draws the "
+        f"no random-weight map is known for {type(part).__name__}. predict follows nn.Sequential "
+        f"of Linear, "
+        "Conv, Flatten, Dropout, Identity, ReLU, LeakyReLU, GELU and Tanh; wl.explain.untrained "
+        "draws the "
         "null of any other network."
     )
 
 
 def _fits(x: Tensor, axis: int, expected: int) -> None:
     if x.shape[axis] != expected:
-        raise ShapeError(f"reads {expected} units; the input has {x.shape[axis]} in {tuple(x.shape)}.")
+        raise ShapeError(
+            f"reads {expected} units; the input has {x.shape[axis]} in {tuple(x.shape)}."
+        )
 
 
 def _check_inputs(a: Tensor, b: Tensor, init: str | tuple[float, float]) -> None:
-    if a.shape != b.shape or a.ndim < 2 or not a.is_floating_point() or not b.is_floating_point() or a.numel() == 0:
+    if (
+        a.shape != b.shape
+        or a.ndim < 2
+        or not a.is_floating_point()
+        or not b.is_floating_point()
+        or a.numel() == 0
+    ):
         raise ShapeError(
             "predict takes two floating batches (N, …) of one shape; got "
             f"{tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}."

@@ -1,4 +1,6 @@
-"""Class by class: how often the model is right, and from which class to which the fooled samples go."""
+"""Class by class: how often the model is right, and from which class to which the fooled samples
+go.
+"""
 
 from __future__ import annotations
 
@@ -15,7 +17,9 @@ Z = 1.959964  # 97.5 % quantile of the normal distribution
 
 @dataclass(frozen=True)
 class Proportion:
-    """A share of ``count`` samples with its 95 % Wilson interval; all None where there is no sample."""
+    """A share of ``count`` samples with its 95 % Wilson interval; all None where there is no
+    sample.
+    """
 
     hits: int
     count: int
@@ -27,7 +31,9 @@ class Proportion:
 
     @property
     def interval(self) -> tuple[float, float] | None:
-        """Wilson's score interval (Wilson 1927): never empty and never outside [0, 1], also at 0 and 1."""
+        """Wilson's score interval (Wilson 1927): never empty and never outside [0, 1], also at 0
+        and 1.
+        """
         if not self.count:
             return None
         share, n = self.hits / self.count, self.count
@@ -58,7 +64,9 @@ class ClassRow:
 
 @dataclass(frozen=True)
 class Flow:
-    """Fooled samples of one class that became another; ``by_layer``: how many of them had changed sides for good there."""
+    """Fooled samples of one class that became another; ``by_layer``: how many of them had changed
+    sides for good there.
+    """
 
     source: str
     target: str
@@ -74,8 +82,14 @@ def class_rows(
     rows = []
     for label in np.unique(labels).tolist():
         own = labels == label
-        right = {twin: Proportion(int((it == labels)[own].sum()), int(own.sum())) for twin, it in said.items()}
-        rest = {twin: Proportion(int((it == labels)[~own].sum()), int((~own).sum())) for twin, it in said.items()}
+        right = {
+            twin: Proportion(int((it == labels)[own].sum()), int(own.sum()))
+            for twin, it in said.items()
+        }
+        rest = {
+            twin: Proportion(int((it == labels)[~own].sum()), int((~own).sum()))
+            for twin, it in said.items()
+        }
         rows.append(ClassRow(label=label, name=names[label], right=right, rest=rest))
     return tuple(rows)
 
@@ -88,9 +102,13 @@ def class_flows(
     layers: int,
     names: dict[int, str],
 ) -> tuple[Flow, ...]:
-    """Flows of the fooled samples, the largest first; ``swap``: the layer from which a sample is lost for good, −1: never."""
+    """Flows of the fooled samples, the largest first; ``swap``: the layer from which a sample is
+    lost for good, −1: never.
+    """
     found = []
-    for first, second in sorted(set(zip(source[fooled].tolist(), target[fooled].tolist(), strict=True))):
+    for first, second in sorted(
+        set(zip(source[fooled].tolist(), target[fooled].tolist(), strict=True))
+    ):
         own = fooled & (source == first) & (target == second)
         turned = swap[own]
         by_layer = tuple(int(((turned >= 0) & (turned <= layer)).sum()) for layer in range(layers))

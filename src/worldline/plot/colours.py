@@ -1,7 +1,8 @@
-"""The look of every figure, on a page or in print: a colour and a marker for each thing that is drawn.
+"""The look of every figure, on a page or in print: a colour and a marker for each thing that is
+drawn.
 
-Told apart by colour-blind readers too, and never by colour alone. The first colour of a look is for paper (at least 4.5 : 1 on
-white), the second for dark screens.
+Told apart by colour-blind readers too, and never by colour alone. The first colour of a look is for
+paper (at least 4.5 : 1 on white), the second for dark screens.
 """
 
 from __future__ import annotations
@@ -32,7 +33,8 @@ LOOKS = {
 
 
 def heat_colours(steps: int, *, diverging: bool) -> list[tuple[str, str]]:
-    """Background and ink of each step of a heat map, low to high; black or white ink, whichever reads better.
+    """Background and ink of each step of a heat map, low to high; black or white ink, whichever
+    reads better.
 
     >>> from worldline.plot.colours import heat_colours
     >>> heat_colours(3, diverging=True)[1]
@@ -45,11 +47,19 @@ def heat_colours(steps: int, *, diverging: bool) -> list[tuple[str, str]]:
     found = []
     for step in range(steps):
         red, green, blue, _ = colours(step / (steps - 1))
-        found.append((to_hex((red, green, blue)), "#000000" if _luminance(red, green, blue) > 0.18 else "#ffffff"))
+        found.append(
+            (
+                to_hex((red, green, blue)),
+                "#000000" if _luminance(red, green, blue) > 0.18 else "#ffffff",
+            )
+        )
     return found
 
 
 def _luminance(*channels: float) -> float:
     """Relative luminance as WCAG 2 defines it; black and white ink are equally legible at 0.18."""
-    linear = [value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4 for value in channels]
+    linear = [
+        value / 12.92 if value <= 0.04045 else ((value + 0.055) / 1.055) ** 2.4
+        for value in channels
+    ]
     return 0.2126 * linear[0] + 0.7152 * linear[1] + 0.0722 * linear[2]

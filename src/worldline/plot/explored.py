@@ -39,7 +39,9 @@ Whole = npt.NDArray[np.int64]
 
 @dataclass(frozen=True)
 class Bands:
-    """Median and quartiles by layer over the fooled samples, (L,) each; ±∞ is a value, NaN is none."""
+    """Median and quartiles by layer over the fooled samples, (L,) each; ±∞ is a value, NaN is
+    none.
+    """
 
     median: Array
     low: Array
@@ -65,10 +67,12 @@ class Explored:
     """One explored model.
 
     Attributes:
-        summary: the summary document with its strings fit to be shown; of a story only what a story knows.
-        rapidity, untrained: comparison → (N, L), trained and untrained; the second is empty without it.
-        labels, said, swap: (N,) label; clean, noise, adversarial → predicted class; layer from which a sample is lost for
-            good, −1: never.
+        summary: the summary document with its strings fit to be shown; of a story only what a story
+            knows.
+        rapidity, untrained: comparison → (N, L), trained and untrained; the second is empty without
+            it.
+        labels, said, swap: (N,) label; clean, noise, adversarial → predicted class; layer from
+            which a sample is lost for good, −1: never.
         fooled: (N,) right, and wrong after the attack.
     """
 
@@ -90,9 +94,15 @@ class Explored:
         """Name by label; two classes of one name are numbered."""
         given = self.summary["class_names"]
         labels = np.unique(np.concatenate([self.labels, *self.said.values()])).tolist()
-        names = {label: str(given[label]) if given and 0 <= label < len(given) else str(label) for label in labels}
+        names = {
+            label: str(given[label]) if given and 0 <= label < len(given) else str(label)
+            for label in labels
+        }
         known = list(names.values())
-        return {label: name if known.count(name) == 1 else f"{name} ({label})" for label, name in names.items()}
+        return {
+            label: name if known.count(name) == 1 else f"{name} ({label})"
+            for label, name in names.items()
+        }
 
     @cached_property
     def states(self) -> Whole:
@@ -120,7 +130,9 @@ class Explored:
         return Bands(median, low, high)
 
     def worldline(self, sample: int, twin: str) -> Worldline:
-        """A sample's twin or class mean in the frame of the clean sample; a pair without a value counts as unrelated."""
+        """A sample's twin or class mean in the frame of the clean sample; a pair without a value
+        counts as unrelated.
+        """
         rho = np.nan_to_num(np.tanh(self.rapidity[twin][sample]))
         start = np.zeros(1)
         return Worldline(
@@ -130,12 +142,16 @@ class Explored:
         )
 
     def typical(self, rows: Whole | None = None) -> int:
-        """The fooled sample whose proper depth is nearest to the median; of those without any fooled one, the first."""
+        """The fooled sample whose proper depth is nearest to the median; of those without any
+        fooled one, the first.
+        """
         rows = np.arange(len(self.fooled)) if rows is None else rows
         fooled = rows[self.fooled[rows]]
         if not len(fooled):
             return int(rows[0])
-        depth = np.array([self.worldline(int(row), "adversarial_clean").proper[-1] for row in fooled])
+        depth = np.array(
+            [self.worldline(int(row), "adversarial_clean").proper[-1] for row in fooled]
+        )
         return int(fooled[np.abs(depth - np.median(depth)).argmin()])
 
 
@@ -162,16 +178,30 @@ def read_explored(source: RunFolder | TwinStory | Explored) -> Explored:
 def _of_run(run: RunFolder) -> Explored:
     summary = run.read_json("summary.json")
     if not str(summary.get("schema")).startswith(EXPLORED):
-        raise RunError(f"{run.path} is no run of explore (its schema is {summary.get('schema')!r}); name one that is.")
-    table, pairs, layers = run.read_table("samples.parquet"), run.read_table("pairs.parquet"), len(summary["layers"])
+        raise RunError(
+            f"{run.path} is no run of explore (its schema is {summary.get('schema')!r}); name one "
+            f"that is."
+        )
+    table, pairs, layers = (
+        run.read_table("samples.parquet"),
+        run.read_table("pairs.parquet"),
+        len(summary["layers"]),
+    )
     columns = {name: pairs[name].to_numpy().reshape(-1, layers) for name in pairs.column_names}
     swap = [-1 if layer is None else layer for layer in table["swap_layer"].to_pylist()]
     return Explored(
         summary=tidy(summary),
         rapidity={name: columns[name] for name in COMPARISONS},
-        untrained={name: columns[f"untrained_{name}"] for name in COMPARISONS if f"untrained_{name}" in columns},
+        untrained={
+            name: columns[f"untrained_{name}"]
+            for name in COMPARISONS
+            if f"untrained_{name}" in columns
+        },
         labels=table["label"].to_numpy(),
-        said={twin: table[f"{twin}_prediction"].to_numpy() for twin in ("clean", "noise", "adversarial")},
+        said={
+            twin: table[f"{twin}_prediction"].to_numpy()
+            for twin in ("clean", "noise", "adversarial")
+        },
         swap=np.array(swap, dtype=np.int64),
         fooled=np.array(table["fooled"].to_pylist(), dtype=bool),
     )
@@ -183,7 +213,9 @@ def _of_story(story: TwinStory) -> Explored:
     return Explored(
         summary=tidy({"model": "the model", "class_names": None, "layers": layer_documents(story)}),
         rapidity={name: story.trace.rapidity[name].numpy() for name in COMPARISONS},
-        untrained={} if null is None else {name: null.rapidity[name].numpy() for name in COMPARISONS},
+        untrained={}
+        if null is None
+        else {name: null.rapidity[name].numpy() for name in COMPARISONS},
         labels=np.where(story.misclassified.numpy(), UNKNOWN, said["clean"]),
         said=said,
         swap=story.sample_swap.numpy(),
@@ -192,7 +224,9 @@ def _of_story(story: TwinStory) -> Explored:
 
 
 def _quantiles(table: Array, part: float) -> Array:
-    """Column quantiles where ±∞ is a value: beyond ±LARGEST no float64 correlation reaches, so that stands for it."""
+    """Column quantiles where ±∞ is a value: beyond ±LARGEST no float64 correlation reaches, so that
+    stands for it.
+    """
     largest = 1e3
     found: Array = np.full(table.shape[1], np.nan)
     known = ~np.isnan(table).all(0)

@@ -1,4 +1,6 @@
-"""Figures of an exploration for papers, as Matplotlib axes: the data and numbers of the page, in its colours and markers."""
+"""Figures of an exploration for papers, as Matplotlib axes: the data and numbers of the page, in
+its colours and markers.
+"""
 
 from __future__ import annotations
 
@@ -41,13 +43,16 @@ MOST_FLOWS = 12
 LONGEST_LABEL = 20
 
 
-def rapidity_by_layer(source: Source, *, ax: Axes | None = None, pairs: tuple[str, ...] = tuple(PAIRS)) -> Axes:
+def rapidity_by_layer(
+    source: Source, *, ax: Axes | None = None, pairs: tuple[str, ...] = tuple(PAIRS)
+) -> Axes:
     """Median rapidity φ (Fisher's z, nats) by layer with quartiles; the untrained network dashed.
 
     Args:
         source: a finished run of ``explore``, or a story.
         ax: where to draw; default: new axes.
-        pairs: of ``adversarial_clean``, ``noise_clean``, ``adversarial_true``, ``adversarial_wrong``.
+        pairs: of ``adversarial_clean``, ``noise_clean``, ``adversarial_true``,
+            ``adversarial_wrong``.
 
     Returns:
         The axes. A curve that ends is infinite or undefined from there on.
@@ -64,17 +69,27 @@ def rapidity_by_layer(source: Source, *, ax: Axes | None = None, pairs: tuple[st
     at = np.arange(len(data.layers))
     for pair in pairs:
         bands, look = data.bands(pair), LOOKS[ROLES[pair]]
-        ax.fill_between(at, _finite(bands.low), _finite(bands.high), color=look.paper, alpha=0.15, linewidth=0)
+        ax.fill_between(
+            at, _finite(bands.low), _finite(bands.high), color=look.paper, alpha=0.15, linewidth=0
+        )
         ax.plot(at, _finite(bands.median), color=look.paper, marker=look.marker, label=PAIRS[pair])
         if data.untrained:
             null = data.bands(pair, untrained=True).median
-            ax.plot(at, _finite(null), color=look.paper, linestyle="--", linewidth=1, label=f"{PAIRS[pair]}, untrained")
+            ax.plot(
+                at,
+                _finite(null),
+                color=look.paper,
+                linestyle="--",
+                linewidth=1,
+                label=f"{PAIRS[pair]}, untrained",
+            )
     ax.set_ylabel("rapidity φ = artanh ρ (Fisher's z), nats")
     return _by_layer(ax, data)
 
 
 def changed_sides(source: Source, *, ax: Axes | None = None) -> Axes:
-    """Share of samples nearer to the wrong class's mean than to their own's, by layer, with 95 % intervals.
+    """Share of samples nearer to the wrong class's mean than to their own's, by layer, with 95 %
+    intervals.
 
     >>> import worldline as wl
     >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
@@ -101,7 +116,8 @@ def changed_sides(source: Source, *, ax: Axes | None = None) -> Axes:
 
 
 def excess_boost(source: Source, *, ax: Axes | None = None) -> Axes:
-    """How much more a layer drives the adversarial twin away than noise of the same size, in nats, with 95 % intervals.
+    """How much more a layer drives the adversarial twin away than noise of the same size, in nats,
+    with 95 % intervals.
 
     Above 0: the layer pushes the adversarial twin away by more than the noise twin.
 
@@ -116,7 +132,10 @@ def excess_boost(source: Source, *, ax: Axes | None = None) -> Axes:
     boosts = {place: layer["excess_boost"] for place, layer in enumerate(data.summary["layers"])}
     known = [place for place, boost in boosts.items() if boost and boost["median"] is not None]
     values = [-boosts[place]["median"] for place in known]
-    ends = [_turned(boosts[place]["interval"], value) for place, value in zip(known, values, strict=True)]
+    ends = [
+        _turned(boosts[place]["interval"], value)
+        for place, value in zip(known, values, strict=True)
+    ]
     ax.axhline(0, color=LOOKS["other"].paper, linewidth=1)
     if known:
         _intervals(ax, known, values, ends, "adversarial", "driven apart beyond noise", line=False)
@@ -133,7 +152,8 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
         ax: where to draw.
 
     Returns:
-        The axes: depth upwards, Σ ρ to the side, the light cone |ρ| = 1 dotted; short bars are ticks of proper time, one for each
+        The axes: depth upwards, Σ ρ to the side, the light cone |ρ| = 1 dotted; short bars are
+            ticks of proper time, one for each
         unit of Σ sin θ.
 
     Raises:
@@ -152,16 +172,22 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
         raise UsageError(f"There is no sample {chosen}: this run has {len(data.fooled)}, from 0.")
     depth = len(data.layers)
     for side in (-1, 1):
-        ax.plot([0, side * depth], [0, depth], color=LOOKS["other"].paper, linestyle=":", linewidth=1)
+        ax.plot(
+            [0, side * depth], [0, depth], color=LOOKS["other"].paper, linestyle=":", linewidth=1
+        )
     least = 0.0
     for twin, label in TWINS.items():
         line, look = data.worldline(chosen, twin), LOOKS[ROLES[twin]]
-        ax.plot(line.place, line.time, color=look.paper, marker=look.marker, markersize=4, label=label)
+        ax.plot(
+            line.place, line.time, color=look.paper, marker=look.marker, markersize=4, label=label
+        )
         ticks = np.arange(1, np.floor(line.proper[-1]) + 1)
         place, time = (np.interp(ticks, line.proper, it) for it in (line.place, line.time))
         ax.plot(place, time, linestyle="none", marker="_", markersize=12, color=look.paper)
         least = min(least, float(line.place.min()))
-    ax.set(xlabel="Σ ρ with the clean sample", xlim=(least - 0.3, depth + 0.3), ylim=(0, depth + 0.2))
+    ax.set(
+        xlabel="Σ ρ with the clean sample", xlim=(least - 0.3, depth + 0.3), ylim=(0, depth + 0.2)
+    )
     ax.set_yticks(range(depth + 1), ["", *_short(data.layers)])
     ax.set_title(f"sample {chosen}")
     ax.legend(frameon=False)
@@ -169,7 +195,8 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
 
 
 def sample_map(source: Source, *, layer: int | None = None, ax: Axes | None = None) -> Axes:
-    """Each sample's adversarial twin: how near it still is to its clean twin, and how near to the wrong class.
+    """Each sample's adversarial twin: how near it still is to its clean twin, and how near to the
+    wrong class.
 
     Args:
         source: a finished run of ``explore``, or a story.
@@ -192,8 +219,20 @@ def sample_map(source: Source, *, layer: int | None = None, ax: Axes | None = No
         raise UsageError(f"There is no layer {at}: this run has {len(data.layers)}, from 0.")
     for state, (name, role) in enumerate(zip(STATES, STATE_ROLES, strict=True)):
         rows, look = data.states == state, LOOKS[role]
-        x, y = (_finite(data.rapidity[pair][rows, at]) for pair in ("adversarial_clean", "adversarial_wrong"))
-        ax.plot(x, y, linestyle="none", marker=look.marker, markersize=3, color=look.paper, alpha=0.6, label=name)
+        x, y = (
+            _finite(data.rapidity[pair][rows, at])
+            for pair in ("adversarial_clean", "adversarial_wrong")
+        )
+        ax.plot(
+            x,
+            y,
+            linestyle="none",
+            marker=look.marker,
+            markersize=3,
+            color=look.paper,
+            alpha=0.6,
+            label=name,
+        )
     ax.set(
         xlabel=f"φ(adversarial, clean) at {_short(data.layers)[at]}: still beside its twin →",
         ylabel="φ(adversarial, wrong class): beside strangers →",
@@ -226,7 +265,8 @@ def class_accuracy(source: RunFolder | Explored, *, ax: Axes | None = None) -> A
 
 
 def class_flow(source: Source, *, layer: int | None = None, ax: Axes | None = None) -> Axes:
-    """The largest flows of fooled samples from class to class: how many, and how many had changed sides by a layer.
+    """The largest flows of fooled samples from class to class: how many, and how many had changed
+    sides by a layer.
 
     >>> import worldline as wl
     >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
@@ -239,9 +279,20 @@ def class_flow(source: Source, *, layer: int | None = None, ax: Axes | None = No
     at = len(data.layers) - 1 if layer is None else layer
     flows = data.flows[:MOST_FLOWS]
     places = range(len(flows))
-    ax.barh(places, [it.count for it in flows], color="none", edgecolor=LOOKS["other"].paper, label="fooled")
+    ax.barh(
+        places,
+        [it.count for it in flows],
+        color="none",
+        edgecolor=LOOKS["other"].paper,
+        label="fooled",
+    )
     turned = [it.by_layer[at] for it in flows]
-    ax.barh(places, turned, color=LOOKS["wrong"].paper, label=f"changed sides for good by {_short(data.layers)[at]}")
+    ax.barh(
+        places,
+        turned,
+        color=LOOKS["wrong"].paper,
+        label=f"changed sides for good by {_short(data.layers)[at]}",
+    )
     ax.set_yticks(places, [" → ".join(_short([it.source, it.target])) for it in flows])
     ax.invert_yaxis()
     ax.set_xlabel("samples")
@@ -249,7 +300,9 @@ def class_flow(source: Source, *, layer: int | None = None, ax: Axes | None = No
     return plain(ax)
 
 
-def accuracy_curve(source: RunFolder | Explored | dict[str, Any], *, ax: Axes | None = None) -> Axes:
+def accuracy_curve(
+    source: RunFolder | Explored | dict[str, Any], *, ax: Axes | None = None
+) -> Axes:
     """Accuracy against ε with 95 % intervals, under attack and under noise; chance dotted.
 
     Args:
@@ -294,7 +347,9 @@ def accuracy_curve(source: RunFolder | Explored | dict[str, Any], *, ax: Axes | 
 def _curve_of(source: RunFolder | Explored | dict[str, Any]) -> dict[str, Any] | None:
     if isinstance(source, RunFolder):
         source = source.read_json("summary.json").get("curve") or {}
-    found: dict[str, Any] | None = source.summary.get("curve") if isinstance(source, Explored) else source
+    found: dict[str, Any] | None = (
+        source.summary.get("curve") if isinstance(source, Explored) else source
+    )
     return found
 
 
@@ -303,12 +358,22 @@ def new_axes(ax: Axes | None) -> Axes:
     return Figure(figsize=(7, 4.2), dpi=150, layout="constrained").subplots() if ax is None else ax
 
 
-def _intervals(ax: Axes, at: Any, values: Any, ends: Any, role: str, label: str, *, line: bool = True) -> None:
+def _intervals(
+    ax: Axes, at: Any, values: Any, ends: Any, role: str, label: str, *, line: bool = True
+) -> None:
     look = LOOKS[role]
     below = [max(0.0, value - low) for value, (low, _) in zip(values, ends, strict=True)]
     above = [max(0.0, high - value) for value, (_, high) in zip(values, ends, strict=True)]
     style = "-" if line else "none"
-    ax.errorbar(at, values, (below, above), color=look.paper, marker=look.marker, linestyle=style, label=label)
+    ax.errorbar(
+        at,
+        values,
+        (below, above),
+        color=look.paper,
+        marker=look.marker,
+        linestyle=style,
+        label=label,
+    )
 
 
 def _turned(interval: list[float | None] | None, value: float) -> tuple[float, float]:
@@ -321,7 +386,9 @@ def _finite(values: Any) -> Any:
 
 
 def _short(names: list[str]) -> list[str]:
-    """Names that leave room for the figure; those with dots keep their end, in which they differ."""
+    """Names that leave room for the figure; those with dots keep their end, in which they
+    differ.
+    """
 
     def short(name: str) -> str:
         if len(name) <= LONGEST_LABEL:

@@ -1,4 +1,6 @@
-"""Names from outside (classes, layers, files) made fit to be shown: nothing hidden, nothing endless."""
+"""Names from outside (classes, layers, files) made fit to be shown: nothing hidden, nothing
+endless.
+"""
 
 from __future__ import annotations
 
@@ -15,9 +17,11 @@ DIRECTIONAL = ("R", "AL", "RLE", "RLO", "LRE", "LRO", "RLI", "LRI", "FSI", "PDF"
 
 
 def tidy_name(name: str, longest: int = LONGEST_NAME) -> str:
-    """A name in one line: control characters and lone surrogates become �, the middle of a long one becomes ….
+    """A name in one line: control characters and lone surrogates become �, the middle of a long one
+    becomes ….
 
-    Names that run from right to left, or that change the direction, are isolated, so that they cannot turn the text around them.
+    Names that run from right to left, or that change the direction, are isolated, so that they
+    cannot turn the text around them.
 
     >>> from worldline.plot.names import tidy_name
     >>> tidy_name("relu\\x00one")
@@ -32,7 +36,9 @@ def tidy_name(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def tidy(document: Any, key: str = "") -> Any:
-    """A document with all of its strings, keys too, fit to be shown; what stands under the key of a name is kept short."""
+    """A document with all of its strings, keys too, fit to be shown; what stands under the key of a
+    name is kept short.
+    """
     if isinstance(document, dict):
         return {tidy_name(str(name)): tidy(value, str(name)) for name, value in document.items()}
     if isinstance(document, (list, tuple)):
@@ -43,6 +49,10 @@ def tidy(document: Any, key: str = "") -> Any:
 
 
 def _unfit(letter: str, *, directed: bool) -> bool:
-    """Control characters, surrogates, and, inside an isolated name, whatever could end its isolation."""
+    """Control characters, surrogates, and, inside an isolated name, whatever could end its
+    isolation.
+    """
     kind = unicodedata.category(letter)
-    return kind in ("Cc", "Cs", "Zl", "Zp") or (directed and unicodedata.bidirectional(letter) in DIRECTIONAL[2:])
+    return kind in ("Cc", "Cs", "Zl", "Zp") or (
+        directed and unicodedata.bidirectional(letter) in DIRECTIONAL[2:]
+    )

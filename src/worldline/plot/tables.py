@@ -19,12 +19,16 @@ __all__ = ["pair_worldlines", "transfer"]
 MOST_WITH_NUMBERS = 16
 
 
-def transfer(source: RunFolder | Predicted, *, which: str = "predicted", ax: Axes | None = None) -> Axes:
-    """Transfer between models as a heat map: sources down, targets across, similar models beside each other.
+def transfer(
+    source: RunFolder | Predicted, *, which: str = "predicted", ax: Axes | None = None
+) -> Axes:
+    """Transfer between models as a heat map: sources down, targets across, similar models beside
+    each other.
 
     Args:
         source: a finished run of ``compare``, or a prediction.
-        which: ``predicted``, ``similarity``, or, of a run that measured, ``measured``, ``noise_rate``, ``same_mistake``.
+        which: ``predicted``, ``similarity``, or, of a run that measured, ``measured``,
+            ``noise_rate``, ``same_mistake``.
         ax: where to draw.
 
     Raises:
@@ -41,9 +45,15 @@ def transfer(source: RunFolder | Predicted, *, which: str = "predicted", ax: Axe
         names, table, order = document.get("models"), document.get(which), document.get("order")
     else:
         tables = {"predicted": source.score.tolist(), "similarity": source.similarity.tolist()}
-        names, table, order = tidy(list(source.names), "models"), tables.get(which), range(len(source.names))
+        names, table, order = (
+            tidy(list(source.names), "models"),
+            tables.get(which),
+            range(len(source.names)),
+        )
     if names is None or order is None or table is None:
-        raise UsageError(f"There is no table {which!r} in this comparison: name predicted or similarity.")
+        raise UsageError(
+            f"There is no table {which!r} in this comparison: name predicted or similarity."
+        )
     values = np.array([[table[row][column] for column in order] for row in order], dtype=float)
     ax = new_axes(ax)
     drawn = ax.imshow(values, cmap="cividis")
@@ -56,7 +66,9 @@ def transfer(source: RunFolder | Predicted, *, which: str = "predicted", ax: Axe
         for (row, column), value in np.ndenumerate(values):
             if np.isfinite(value):
                 ink = "black" if value > middle else "white"
-                ax.text(column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=7)
+                ax.text(
+                    column, row, f"{value:.2f}", ha="center", va="center", color=ink, fontsize=7
+                )
     figure = ax.get_figure()
     if figure is not None:
         figure.colorbar(drawn, ax=ax)
@@ -82,13 +94,21 @@ def pair_worldlines(run: RunFolder, *, ax: Axes | None = None) -> Axes:
         raise UsageError(f"{run.path} is no run of distant.")
     ax, at = new_axes(ax), range(len(document["layers"]))
     low, _, high = (np.array(row, dtype=float) for row in document["far"])
-    ax.fill_between(at, low, high, color=LOOKS["other"].paper, alpha=0.2, label="middle 98% of far pairs")
+    ax.fill_between(
+        at, low, high, color=LOOKS["other"].paper, alpha=0.2, label="middle 98% of far pairs"
+    )
     for side, role in (("merged", "adversarial"), ("opposed", "noise")):
         for place, pair in enumerate(document[side]):
             line = np.array(pair["worldline"], dtype=float)
             label = side if place == 0 else None
             ax.plot(
-                at, line, color=LOOKS[role].paper, marker=LOOKS[role].marker, markersize=3, linewidth=1, label=label
+                at,
+                line,
+                color=LOOKS[role].paper,
+                marker=LOOKS[role].marker,
+                markersize=3,
+                linewidth=1,
+                label=label,
             )
     ax.set_xticks(at, _short([layer["name"] for layer in document["layers"]]))
     ax.set(xlabel="layer", ylabel="rapidity φ (Fisher's z), nats")

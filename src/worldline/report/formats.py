@@ -20,17 +20,21 @@ from worldline.runs import RunFolder
 
 __all__ = ["FORMATS", "write_formats"]
 
-MARKS = {ord(sign): f"\\{sign}" for sign in "\\`*_{}[]#!"} | {ord(sign): f"&#{ord(sign)};" for sign in "<>&|"}
+MARKS = {ord(sign): f"\\{sign}" for sign in "\\`*_{}[]#!"} | {
+    ord(sign): f"&#{ord(sign)};" for sign in "<>&|"
+}
 FORMATS = ("html", "png", "svg", "md", "json")
 
 
-def write_formats(run: RunFolder, formats: Sequence[str], *, beside: tuple[RunFolder, ...] = ()) -> list[Path]:
+def write_formats(
+    run: RunFolder, formats: Sequence[str], *, beside: tuple[RunFolder, ...] = ()
+) -> list[Path]:
     """Write the report of a finished run in several forms, and say where they are.
 
     Args:
         run: the finished run.
-        formats: of ``html`` (``report.html``), ``png`` and ``svg`` (a file for each figure in ``figures/``), ``md``
-            (``report.md``) and ``json`` (``report.json``).
+        formats: of ``html`` (``report.html``), ``png`` and ``svg`` (a file for each figure in
+            ``figures/``), ``md`` (``report.md``) and ``json`` (``report.json``).
         beside: further runs, as for :func:`write_report`. Pictures are of the first run alone.
 
     Raises:
@@ -46,7 +50,8 @@ def write_formats(run: RunFolder, formats: Sequence[str], *, beside: tuple[RunFo
     unknown = [name for name in formats if name not in FORMATS]
     if unknown or not formats:
         raise UsageError(
-            f"--format takes {', '.join(FORMATS)}, separated by commas; got {', '.join(unknown) or 'nothing'}."
+            f"--format takes {', '.join(FORMATS)}, separated by commas; got "
+            f"{', '.join(unknown) or 'nothing'}."
         )
     written = []
     for name in dict.fromkeys(formats):
@@ -62,7 +67,9 @@ def write_formats(run: RunFolder, formats: Sequence[str], *, beside: tuple[RunFo
 
 
 def _describe(run: RunFolder, beside: tuple[RunFolder, ...]) -> Document:
-    """The document of a run; explorations beside it become further models, other kinds follow with their own views."""
+    """The document of a run; explorations beside it become further models, other kinds follow with
+    their own views.
+    """
     package = kind_of(run)
     if not hasattr(package, "describe"):
         raise UsageError(f"A report of this kind exists as html only: {run.path}.")
@@ -73,7 +80,9 @@ def _describe(run: RunFolder, beside: tuple[RunFolder, ...]) -> Document:
             continue
         further: Document = kind_of(other).describe(other)
         views = {f"{further.title}: {name}": view for name, view in further.views.items()}
-        document = Document(document.title, (*document.findings, *further.findings), {**document.views, **views})
+        document = Document(
+            document.title, (*document.findings, *further.findings), {**document.views, **views}
+        )
     return document
 
 
@@ -82,11 +91,20 @@ def _pictures(run: RunFolder, form: str) -> list[Path]:
     if not hasattr(package, "draw"):
         raise UsageError(f"A report of this kind exists as html only: {run.path}.")
     written = []
-    with rc_context({"svg.hashsalt": "worldline"}), catch_warnings():  # the same run gives the same file
-        filterwarnings("ignore", message="Glyph")  # a name may hold signs that the font lacks: they are drawn as boxes
+    with (
+        rc_context({"svg.hashsalt": "worldline"}),
+        catch_warnings(),
+    ):  # the same run gives the same file
+        filterwarnings(
+            "ignore", message="Glyph"
+        )  # a name may hold signs that the font lacks: they are drawn as boxes
         for name, figure in package.draw(run).items():
             buffer = io.BytesIO()
-            figure.savefig(buffer, format=form, metadata={"Date": None} if form == "svg" else {"Software": None})
+            figure.savefig(
+                buffer,
+                format=form,
+                metadata={"Date": None} if form == "svg" else {"Software": None},
+            )
             written.append(run.write_bytes(f"figures/{name}.{form}", buffer.getvalue()))
     return written
 
@@ -105,9 +123,21 @@ def _json(document: Document, run: RunFolder) -> str:
 
 
 def _markdown(document: Document) -> str:
-    lines = [f"# {_escaped(document.title)}", "", *(f"- {_escaped(sentence)}" for sentence in document.findings), ""]
+    lines = [
+        f"# {_escaped(document.title)}",
+        "",
+        *(f"- {_escaped(sentence)}" for sentence in document.findings),
+        "",
+    ]
     for view in document.views.values():
-        lines += [f"## {_escaped(view.title)}", "", _escaped(view.sentence), "", f"_{_escaped(view.basis)}_", ""]
+        lines += [
+            f"## {_escaped(view.title)}",
+            "",
+            _escaped(view.sentence),
+            "",
+            f"_{_escaped(view.basis)}_",
+            "",
+        ]
         if view.table:
             lines += [*_rows(view.table), ""]
     return "\n".join(lines)
@@ -115,7 +145,9 @@ def _markdown(document: Document) -> str:
 
 def _rows(table: Table) -> list[str]:
     marks = ["---" if place < table.words else "---:" for place in range(len(table.columns))]
-    return ["| " + " | ".join(map(_escaped, row)) + " |" for row in (table.columns, marks, *table.rows)]
+    return [
+        "| " + " | ".join(map(_escaped, row)) + " |" for row in (table.columns, marks, *table.rows)
+    ]
 
 
 def _escaped(text: str) -> str:

@@ -21,5 +21,7 @@ def guide() -> Markup:
         if token.type in ("heading_open", "heading_close"):
             token.tag = f"h{int(token.tag[1]) + 1}"
         if token.type == "heading_open":
-            token.attrSet("id", "guide-" + re.sub(r"[^a-z]+", "-", inline.content.lower()).strip("-"))
+            token.attrSet(
+                "id", "guide-" + re.sub(r"[^a-z]+", "-", inline.content.lower()).strip("-")
+            )
     return Markup(parser.renderer.render(tokens, parser.options, {}))

@@ -1,4 +1,6 @@
-"""A heat map is a table: every cell says its number, and its colour is one of few that the style sheet knows."""
+"""A heat map is a table: every cell says its number, and its colour is one of few that the style
+sheet knows.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Samples as small PNG pictures, one by one or many on one sheet, carried inside the page as data URIs."""
+"""Samples as small PNG pictures, one by one or many on one sheet, carried inside the page as data
+URIs.
+"""
 
 from __future__ import annotations
 
@@ -14,15 +16,21 @@ from torch import Tensor
 __all__ = ["change_sheet", "picture", "picture_array", "sheet"]
 
 LARGEST_SIDE = 48
-LOWER, SAME, HIGHER = np.array([0.03, 0.10, 0.35]), np.array([0.52, 0.52, 0.54]), np.array([1.0, 0.90, 0.62])
+LOWER, SAME, HIGHER = (
+    np.array([0.03, 0.10, 0.35]),
+    np.array([0.52, 0.52, 0.54]),
+    np.array([1.0, 0.90, 0.62]),
+)
 Pixels = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
 
 
 def picture_array(sample: Tensor) -> Array:
-    """A sample as (H, W) or (H, W, 3): images as they are, anything else as a near-square sheet of its entries.
+    """A sample as (H, W) or (H, W, 3): images as they are, anything else as a near-square sheet of
+    its entries.
 
-    (C, H, W) with one or three channels and (H, W) count as images; large ones are thinned to at most 48 pixels a side.
+    (C, H, W) with one or three channels and (H, W) count as images; large ones are thinned to at
+    most 48 pixels a side.
     """
     array = sample.detach().cpu().double().numpy()
     if array.ndim == 3 and array.shape[0] in (1, 3):
@@ -46,11 +54,14 @@ def picture(sample: Tensor, bounds: tuple[float, float]) -> str:
 def sheet(samples: Tensor, bounds: tuple[float, float], columns: int) -> str:
     """Samples side by side, row by row, as one PNG data URI; the bounds are black and white."""
     low, high = bounds
-    return _encode(_side_by_side([(picture_array(sample) - low) / (high - low) for sample in samples], columns))
+    return _encode(
+        _side_by_side([(picture_array(sample) - low) / (high - low) for sample in samples], columns)
+    )
 
 
 def change_sheet(changes: Tensor, largest: float, columns: int) -> str:
-    """Changes on one sheet: grey where nothing changes, lighter where a value rises, darker where it falls.
+    """Changes on one sheet: grey where nothing changes, lighter where a value rises, darker where
+    it falls.
 
     ``largest`` has full colour. Of colour images the mean change over the channels is shown.
     """

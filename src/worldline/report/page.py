@@ -19,7 +19,9 @@ __all__ = ["HEAT_STEPS", "as_json", "fill_template", "page_style", "read_scripts
 HEAT_STEPS = 21
 
 
-def render_page(template: str, *, scripts: list[str], summary: dict[str, Any], **context: Any) -> str:
+def render_page(
+    template: str, *, scripts: list[str], summary: dict[str, Any], **context: Any
+) -> str:
     """A template with the shared style, its scripts and the policy that allows them alone."""
     css = page_style()
     versions = tidy(summary["versions"])
@@ -59,12 +61,16 @@ def page_style() -> str:
     paper = " ".join(f"--{role}: {look.paper};" for role, look in LOOKS.items())
     dark = " ".join(f"--{role}: {look.dark};" for role, look in LOOKS.items())
     rules = [f':root {{ {paper} }} :root[data-theme="dark"] {{ {dark} }}']
-    rules.append(f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} }} }}')
+    rules.append(
+        f'@media (prefers-color-scheme: dark) {{ :root:not([data-theme="light"]) {{ {dark} }} }}'
+    )
     rules += [f".{role} {{ --own: var(--{role}); }}" for role in LOOKS]
     for letter, diverging in (("h", False), ("d", True)):
         for step, (back, ink) in enumerate(heat_colours(HEAT_STEPS, diverging=diverging)):
             rules.append(f"td.{letter}{step} {{ background: {back}; color: {ink}; }}")
-    return "\n".join([*rules, resources.files("worldline.report").joinpath("page.css").read_text("utf-8")])
+    return "\n".join(
+        [*rules, resources.files("worldline.report").joinpath("page.css").read_text("utf-8")]
+    )
 
 
 def as_json(value: Any) -> Markup:
@@ -74,9 +80,14 @@ def as_json(value: Any) -> Markup:
 
 
 def _policy(scripts: list[str], css: str) -> str:
-    """Only these scripts and this style sheet are allowed, by hash; nothing is requested, and nothing is evaluated."""
+    """Only these scripts and this style sheet are allowed, by hash; nothing is requested, and
+    nothing is evaluated.
+    """
     allowed = " ".join(map(_hash, scripts)) or "'none'"
-    return f"default-src 'none'; script-src {allowed}; style-src {_hash(css)}; img-src data:; base-uri 'none'; form-action 'none'"
+    return (
+        f"default-src 'none'; script-src {allowed}; style-src {_hash(css)}; img-src data:; "
+        f"base-uri 'none'; form-action 'none'"
+    )
 
 
 def _hash(text: str) -> str:

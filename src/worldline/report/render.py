@@ -26,14 +26,17 @@ Beside = tuple[RunFolder, ...]
 def write_report(run: RunFolder, *, beside: Beside = ()) -> Path:
     """Render the report of a finished run and store it as ``report.html`` in the run's folder.
 
-    Pictures that the page shows and that are of use alone (``worldline encode``) are stored beside it as PNG.
+    Pictures that the page shows and that are of use alone (``worldline encode``) are stored beside
+    it as PNG.
 
     Args:
         run: the finished run.
-        beside: for an exploration: further runs on the same page. Explorations become further models, others sections.
+        beside: for an exploration: further runs on the same page. Explorations become further
+            models, others sections.
 
     Raises:
-        RunError: a folder holds no finished run, one of another version, one that cannot join, or cannot be written.
+        RunError: a folder holds no finished run, one of another version, one that cannot join, or
+            cannot be written.
 
     >>> import tempfile, worldline as wl
     >>> from pathlib import Path
@@ -76,12 +79,16 @@ def _render(run: RunFolder, beside: Beside) -> tuple[str, dict[str, bytes]]:
     if not beside:
         page, pictures = package.render(run)
     elif package is not explore:
-        raise RunError(f"{run.path} is no run of explore: only a page of explore takes other runs beside it.")
+        raise RunError(
+            f"{run.path} is no run of explore: only a page of explore takes other runs beside it."
+        )
     else:
         kinds = [(other, kind_of(other)) for other in beside]
         models = tuple(other for other, kind in kinds if kind is explore)
         attached = tuple(
-            _attach(other, kind, place) for place, (other, kind) in enumerate(kinds) if kind is not explore
+            _attach(other, kind, place)
+            for place, (other, kind) in enumerate(kinds)
+            if kind is not explore
         )
         page, pictures = package.render(run, models, attached)
     return page, pictures
@@ -89,6 +96,8 @@ def _render(run: RunFolder, beside: Beside) -> tuple[str, dict[str, bytes]]:
 
 def _attach(run: RunFolder, package: Any, place: int) -> Attached:
     if not hasattr(package, "attach"):
-        raise RunError(f"{run.path} has a page of its own that cannot stand beside another run: leave it out.")
+        raise RunError(
+            f"{run.path} has a page of its own that cannot stand beside another run: leave it out."
+        )
     attached: Attached = package.attach(run, prefix=f"with{place}-")
     return attached

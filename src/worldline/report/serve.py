@@ -26,7 +26,8 @@ HEADERS = {
 def serving(page: str, *, port: int = 0) -> Iterator[str]:
     """Serve a page on the loopback address until the block ends; gives the address.
 
-    Requests that name another host are refused, so that no foreign name can be pointed at this machine to read the page.
+    Requests that name another host are refused, so that no foreign name can be pointed at this
+    machine to read the page.
 
     Args:
         page: the whole page.
@@ -74,7 +75,9 @@ def serving(page: str, *, port: int = 0) -> Iterator[str]:
     try:
         server = ThreadingHTTPServer((LOOPBACK, port), Handler)
     except (OSError, OverflowError) as error:
-        raise UsageError(f"--port {port} cannot be used: {error}. Leave it out for any free port.") from error
+        raise UsageError(
+            f"--port {port} cannot be used: {error}. Leave it out for any free port."
+        ) from error
     thread = Thread(target=server.serve_forever, daemon=True)
     thread.start()
     try:

@@ -23,7 +23,8 @@ class View:
     """One view of one model.
 
     Attributes:
-        title: the finding; ``sentence``: what the numbers say; ``basis``: over how many samples, with which interval.
+        title: the finding; ``sentence``: what the numbers say; ``basis``: over how many samples,
+            with which interval.
         table: the figure's twin.
         by_layer: (title, sentence) for each layer, where the view follows the chosen layer.
     """

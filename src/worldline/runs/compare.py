@@ -1,4 +1,6 @@
-"""The run behind ``worldline compare``: load one at a time, predict, measure if asked, judge, store."""
+"""The run behind ``worldline compare``: load one at a time, predict, measure if asked, judge,
+store.
+"""
 
 from __future__ import annotations
 
@@ -32,7 +34,8 @@ def compare(
     resume: bool = False,
     tick: Tick = lambda _stage, _done, _total: None,
 ) -> RunFolder:
-    """Predict which attacks carry over between models, measure it if asked, and store what was found.
+    """Predict which attacks carry over between models, measure it if asked, and store what was
+    found.
 
     Args:
         config: the whole configuration.
@@ -41,7 +44,8 @@ def compare(
         tick: called with stage, done, total.
 
     Returns:
-        The folder with ``config.toml``, ``pairs.parquet``, ``summary.json`` and, if measured, ``samples.safetensors``.
+        The folder with ``config.toml``, ``pairs.parquet``, ``summary.json`` and, if measured,
+        ``samples.safetensors``.
 
     Raises:
         UsageError, InputError: what was given cannot be used; nothing that existed is overwritten.
@@ -58,7 +62,10 @@ def compare(
         check_model_name(spec)
     data = open_data(config)
     x, y = data.x[: config.samples].to(device), data.y[: config.samples].to(device)
-    models = {spec: comparing.Loader(partial(open_model, spec, config, device, tick)) for spec in config.models}
+    models = {
+        spec: comparing.Loader(partial(open_model, spec, config, device, tick))
+        for spec in config.models
+    }
     run = open_run(out, config.to_toml(), stem=f"compare-{stem_of(config.data)}", resume=resume)
     if run.finished:
         return run
@@ -76,7 +83,11 @@ def compare(
     )
     left = {name: models[name] for name in predicted.names}
     measured = _measure(run, left, x, y, config, tick) if config.measure else None
-    rivals = comparing.baselines(left, x, y, bounds=config.bounds, tick=tick) if measured is not None else None
+    rivals = (
+        comparing.baselines(left, x, y, bounds=config.bounds, tick=tick)
+        if measured is not None
+        else None
+    )
     summary = document.summary_document(config, data, predicted, measured, rivals, versions(device))
     if measured is not None:
         run.write_tensors("samples.safetensors", document.sample_tensors(measured))
@@ -87,11 +98,18 @@ def compare(
 
 
 def _measure(
-    run: RunFolder, models: comparing.Models, x: Tensor, y: Tensor, config: CompareConfig, tick: Tick
+    run: RunFolder,
+    models: comparing.Models,
+    x: Tensor,
+    y: Tensor,
+    config: CompareConfig,
+    tick: Tick,
 ) -> comparing.Measured:
     """Attack every model; each finished one is a file, from which a killed run goes on."""
     names = list(models)
-    digest = hashlib.sha256(json.dumps([__version__, torch.__version__, config.to_toml(), names]).encode())
+    digest = hashlib.sha256(
+        json.dumps([__version__, torch.__version__, config.to_toml(), names]).encode()
+    )
     for tensor in (x, y):
         digest.update(tensor.cpu().contiguous().view(torch.uint8).numpy().tobytes())
     key = digest.hexdigest()[:16]
@@ -100,7 +118,9 @@ def _measure(
         stored = run.read_tensors(f"sources/{key}-{number:04d}.safetensors")
         if stored is not None:
             targets = tuple(names[place] for place in stored["targets"].tolist())
-            done[name] = comparing.SourceResult(name, targets, stored["adversarial"], stored["noise"])
+            done[name] = comparing.SourceResult(
+                name, targets, stored["adversarial"], stored["noise"]
+            )
 
     def keep(found: comparing.SourceResult) -> None:
         targets = torch.tensor([names.index(target) for target in found.targets])

@@ -45,11 +45,16 @@ def summary_document(
     rivals: Baselines | None,
     made_with: dict[str, str],
 ) -> dict[str, Any]:
-    """The content of ``summary.json``: matrices have a row for each source and a column for each target; null is unknown."""
+    """The content of ``summary.json``: matrices have a row for each source and a column for each
+    target; null is unknown.
+    """
     names = [name for name in predicted.names if measured is None or name in measured.names]
     places = [predicted.names.index(name) for name in names]
     tree = cluster(_pick(predicted.similarity, places))
-    failed = {it.model: it.reason for it in (*predicted.failures, *(measured.failures if measured else ()))}
+    failed = {
+        it.model: it.reason
+        for it in (*predicted.failures, *(measured.failures if measured else ()))
+    }
     return {
         "schema": SCHEMA,
         "models": names,
@@ -102,12 +107,22 @@ def pair_columns(document: dict[str, Any]) -> dict[str, Any]:
 
 
 def sample_tensors(measured: Measured) -> dict[str, Tensor]:
-    """By source, target and sample: right before and wrong after the attack, and after noise; and what was right."""
-    return {"fooled": measured.fooled, "noise_fooled": measured.noise_fooled, "right": measured.right}
+    """By source, target and sample: right before and wrong after the attack, and after noise; and
+    what was right.
+    """
+    return {
+        "fooled": measured.fooled,
+        "noise_fooled": measured.noise_fooled,
+        "right": measured.right,
+    }
 
 
 def _measured(
-    config: CompareConfig, measured: Measured, predicted: Predicted, rivals: Baselines | None, names: list[str]
+    config: CompareConfig,
+    measured: Measured,
+    predicted: Predicted,
+    rivals: Baselines | None,
+    names: list[str],
 ) -> dict[str, Any]:
     own, other = ([it.names.index(name) for name in names] for it in (measured, predicted))
     rate, score = _pick(measured.rate, own), _pick(predicted.score, other)
@@ -125,7 +140,9 @@ def _measured(
 
 
 def _fitted(score: Tensor, rate: Tensor) -> Tensor:
-    """The line through (score, rate) over pairs off the diagonal: the score's order in the units of a rate."""
+    """The line through (score, rate) over pairs off the diagonal: the score's order in the units of
+    a rate.
+    """
     off = ~torch.eye(len(score), dtype=torch.bool) & rate.isfinite()
     if int(off.sum()) < 2 or float(score[off].std()) == 0:
         return torch.full_like(score, math.nan)
@@ -133,7 +150,9 @@ def _fitted(score: Tensor, rate: Tensor) -> Tensor:
     return slope * score + offset
 
 
-def _judged(score: Tensor, rate: Tensor, rivals: Baselines | None, names: list[str]) -> dict[str, Any] | None:
+def _judged(
+    score: Tensor, rate: Tensor, rivals: Baselines | None, names: list[str]
+) -> dict[str, Any] | None:
     off = ~torch.eye(len(names), dtype=torch.bool)
     if len(names) < FEWEST_TO_JUDGE or not bool(rate[off].isfinite().all()):
         return None

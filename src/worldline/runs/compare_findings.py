@@ -18,9 +18,16 @@ def comparison_findings(summary: dict[str, Any]) -> tuple[str, ...]:
     >>> document = {"models": ["a", "b"], "similarity": [[1.0, 0.3], [0.3, 1.0]], "similarity_interval": spread,
     ...     "predicted": table, "surrogates": {}, "ensembles": [], "measured": None, "judge": None, "failures": []}
     >>> comparison_findings(document)[0]
-    'a and b, the two models, share displacements with a mean cosine of 0.30 (95% interval 0.20 to 0.40).'
+    'a and b, the two models, share displacements with a mean cosine of 0.30 (95% interval 0.20 to
+    0.40).'
     """
-    found = [_nearest(summary), _stand_in(summary), _ensemble(summary), _transfer(summary), _judge(summary)]
+    found = [
+        _nearest(summary),
+        _stand_in(summary),
+        _ensemble(summary),
+        _transfer(summary),
+        _judge(summary),
+    ]
     found += [f"{it['model']} dropped out: {it['reason']}" for it in summary["failures"]]
     return tuple(sentence for sentence in found if sentence)
 
@@ -39,7 +46,8 @@ def _nearest(summary: dict[str, Any]) -> str:
         return f"{one} and {two}, the two models, share displacements {told(pairs[-1])}."
     far, away = (names[place] for place in sorted(pairs[0][1:]))
     return (
-        f"Of {len(names)} models, {one} and {two} answer the same small changes most alike, {told(pairs[-1])}; {far} and {away} "
+        f"Of {len(names)} models, {one} and {two} answer the same small changes most alike, "
+        f"{told(pairs[-1])}; {far} and {away} "
         f"least, {told(pairs[0])}."
     )
 
@@ -53,8 +61,10 @@ def _stand_in(summary: dict[str, Any]) -> str:
     if target == weakest or found["share"] is None or last["share"] is None:
         return ""
     return (
-        f"The best stand-in is {found['name']} for {target}: an attack on it is expected to do {found['share']:.0%} of what one on "
-        f"{target} itself does. {weakest} is hardest to reach: its best stand-in, {last['name']}, is expected to do {last['share']:.0%}."
+        f"The best stand-in is {found['name']} for {target}: an attack on it is expected to do "
+        f"{found['share']:.0%} of what one on "
+        f"{target} itself does. {weakest} is hardest to reach: its best stand-in, {last['name']}, "
+        f"is expected to do {last['share']:.0%}."
     )
 
 
@@ -63,7 +73,10 @@ def _ensemble(summary: dict[str, Any]) -> str:
         return ""
     largest = summary["ensembles"][-1]
     names = ", ".join(largest["models"])
-    return f"The {len(largest['models'])} models that share least are {names} (mean cosine of two of them {largest['shared']:.2f})."
+    return (
+        f"The {len(largest['models'])} models that share least are {names} (mean cosine of two "
+        f"of them {largest['shared']:.2f})."
+    )
 
 
 def _transfer(summary: dict[str, Any]) -> str:
@@ -71,16 +84,23 @@ def _transfer(summary: dict[str, Any]) -> str:
         return ""
     names, table, spread = summary["models"], summary["measured"], summary["measured_interval"]
     pairs = sorted(
-        (table[s][t], s, t) for s in range(len(names)) for t in range(len(names)) if s != t and table[s][t] is not None
+        (table[s][t], s, t)
+        for s in range(len(names))
+        for t in range(len(names))
+        if s != t and table[s][t] is not None
     )
     if not pairs:
         return ""
     (least, *low), (most, *high) = pairs[0], pairs[-1]
-    attack = f"{summary['attack'].upper()}-{summary['steps']}" if summary["steps"] else summary["attack"]
+    attack = (
+        f"{summary['attack'].upper()}-{summary['steps']}" if summary["steps"] else summary["attack"]
+    )
     ends = spread[high[0]][high[1]]
     return (
-        f"Measured with {attack} ({norm_sign(summary['norm'])}, ε = {summary['epsilon_text']}), beyond noise of the same size: transfer is "
-        f"largest from {names[high[0]]} to {names[high[1]]}, {most:.0%} (95% interval {ends[0]:.0%} to {ends[1]:.0%}), and smallest from "
+        f"Measured with {attack} ({norm_sign(summary['norm'])}, ε = {summary['epsilon_text']}), "
+        f"beyond noise of the same size: transfer is "
+        f"largest from {names[high[0]]} to {names[high[1]]}, {most:.0%} (95% interval "
+        f"{ends[0]:.0%} to {ends[1]:.0%}), and smallest from "
         f"{names[low[0]]} to {names[low[1]]}, {least:.0%}."
     )
 
@@ -95,11 +115,17 @@ def _judge(summary: dict[str, Any]) -> str:
     rival = judged["rivals"].get("gradient_cosine")
     beside = ""
     if rival and rival["within_target"] is not None and rival["double_centred"] is not None:
-        beside = f"; the cosine of input gradients has {rival['within_target']:.2f} and {rival['double_centred']:.2f}"
+        beside = (
+            f"; the cosine of input gradients has {rival['within_target']:.2f} and "
+            f"{rival['double_centred']:.2f}"
+        )
     centred = (
-        "" if judged["double_centred"] is None else f", {judged['double_centred']:.2f} after row and column effects"
+        ""
+        if judged["double_centred"] is None
+        else f", {judged['double_centred']:.2f} after row and column effects"
     )
     return (
-        f"The prediction orders the sources of a target as the attack does, with a Spearman correlation of {judged['within_target']:.2f} "
+        f"The prediction orders the sources of a target as the attack does, with a Spearman "
+        f"correlation of {judged['within_target']:.2f} "
         f"(95% interval over models {low:.2f} to {high:.2f}){centred}{beside}."
     )

@@ -14,7 +14,15 @@ from worldline.attacks import adversarial_twin
 from worldline.loading import check_model_name
 from worldline.runs import complexity_document as document
 from worldline.runs.config import ComplexityConfig, ExploreConfig
-from worldline.runs.setup import make_attack, open_data, open_device, open_model, prepare_inputs, stem_of, versions
+from worldline.runs.setup import (
+    make_attack,
+    open_data,
+    open_device,
+    open_model,
+    prepare_inputs,
+    stem_of,
+    versions,
+)
 from worldline.runs.store import RunFolder, open_run
 
 __all__ = ["complexity", "measure_model"]
@@ -30,16 +38,19 @@ def complexity(
     resume: bool = False,
     tick: Tick = lambda _stage, _done, _total: None,
 ) -> RunFolder:
-    """Measure how complex and how fragile models are, without attacking them unless asked, and store what was found.
+    """Measure how complex and how fragile models are, without attacking them unless asked, and
+    store what was found.
 
     Args:
         config: the whole configuration.
         out: the run's folder; default: the first free ``runs/complexity-<data>-<number>``.
-        resume: return a finished run of the same configuration as it is, or run it again where it was stopped.
+        resume: return a finished run of the same configuration as it is, or run it again where it
+            was stopped.
         tick: called with stage, done, total.
 
     Returns:
-        The folder with ``config.toml``, ``layers.parquet``, ``limits.parquet``, ``samples.parquet`` and ``summary.json``.
+        The folder with ``config.toml``, ``layers.parquet``, ``limits.parquet``, ``samples.parquet``
+        and ``summary.json``.
 
     Raises:
         UsageError, InputError: what was given cannot be used; nothing that existed is overwritten.
@@ -65,10 +76,18 @@ def complexity(
         x, y, _ = prepare_inputs(model, data, config.samples, device)
         twins = _attack(config, model, x, y) if config.eps else None
         stage = partial(_under, spec, tick)
-        found.append(measure_model(spec, model, x, y, twins, config=config, sigma=config.noise_size, tick=stage))
+        found.append(
+            measure_model(
+                spec, model, x, y, twins, config=config, sigma=config.noise_size, tick=stage
+            )
+        )
     summary = document.summary_document(config, data, found, versions(device))
-    run.write_table("layers.parquet", document.layer_columns(summary["models"]), schema=document.SCHEMA)
-    run.write_table("limits.parquet", document.limit_columns(summary["models"]), schema=document.SCHEMA)
+    run.write_table(
+        "layers.parquet", document.layer_columns(summary["models"]), schema=document.SCHEMA
+    )
+    run.write_table(
+        "limits.parquet", document.limit_columns(summary["models"]), schema=document.SCHEMA
+    )
     run.write_table("samples.parquet", document.sample_columns(found), schema=document.SCHEMA)
     run.write_json("summary.json", summary)
     return run
@@ -86,7 +105,9 @@ def measure_model(
     brief: bool = False,
     tick: Tick = lambda _stage, _done, _total: None,
 ) -> document.ModelFound:
-    """Complexity and both estimates of fragility of one model, on these samples; ``brief``: without what costs most."""
+    """Complexity and both estimates of fragility of one model, on these samples; ``brief``: without
+    what costs most.
+    """
     found = explain.complexity(
         model,
         x,
@@ -103,7 +124,14 @@ def measure_model(
         seed=config.seed,
         tick=tick,
     )
-    ask = partial(explain.fragility, model, x, bounds=config.bounds, batch_size=config.batch_size, seed=config.seed)
+    ask = partial(
+        explain.fragility,
+        model,
+        x,
+        bounds=config.bounds,
+        batch_size=config.batch_size,
+        seed=config.seed,
+    )
     noise = ask(probe="noise")
     aimed = ask(probe="aimed") if len(x) >= FEWEST_TO_AIM else noise
     right = float((aimed.prediction == y.cpu()).double().mean())
@@ -113,7 +141,9 @@ def measure_model(
 def _attack(config: ComplexityConfig, model: nn.Module, x: Tensor, y: Tensor) -> Tensor:
     attack, size = make_attack(config), config.batch_size
     batches = zip(x.split(size), y.split(size), strict=True)
-    return torch.cat([adversarial_twin(attack, model, inputs, labels) for inputs, labels in batches])
+    return torch.cat(
+        [adversarial_twin(attack, model, inputs, labels) for inputs, labels in batches]
+    )
 
 
 def _under(name: str, tick: Tick, stage: str, done: int, total: int) -> None:

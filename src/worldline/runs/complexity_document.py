@@ -1,4 +1,6 @@
-"""Complexity and fragility as plain data: a model's document, the summary of several, their tables."""
+"""Complexity and fragility as plain data: a model's document, the summary of several, their
+tables.
+"""
 
 from __future__ import annotations
 
@@ -40,7 +42,8 @@ SCHEMA = "worldline.complexity/1"
 class ModelFound:
     """What was found of one model.
 
-    ``noise`` says which model is fragile, ``aimed`` which of its samples (it is ``noise`` again where there are too few samples).
+    ``noise`` says which model is fragile, ``aimed`` which of its samples (it is ``noise`` again
+    where there are too few samples).
     """
 
     name: str
@@ -53,7 +56,9 @@ class ModelFound:
 def summary_document(
     config: ComplexityConfig, data: Data, found: Sequence[ModelFound], made_with: dict[str, str]
 ) -> dict[str, Any]:
-    """The content of ``summary.json``; models are in the order in which they were given, ``ranking`` has the most fragile first."""
+    """The content of ``summary.json``; models are in the order in which they were given,
+    ``ranking`` has the most fragile first.
+    """
     changed = [it.noise.changed.value or 0.0 for it in found]
     return {
         "schema": SCHEMA,
@@ -65,14 +70,18 @@ def summary_document(
         "steps": config.steps if config.eps else None,
         "seed": config.seed,
         "models": [model_document(it) for it in found],
-        "ranking": [int(place) for place in np.argsort([-share for share in changed], kind="stable")],
+        "ranking": [
+            int(place) for place in np.argsort([-share for share in changed], kind="stable")
+        ],
         "versions": made_with,
         "report": "report.html",
     }
 
 
 def model_document(found: ModelFound) -> dict[str, Any]:
-    """One model: layers, limits, spectrum, known measures, fragility; infinite quantiles are null with a ``status``."""
+    """One model: layers, limits, spectrum, known measures, fragility; infinite quantiles are null
+    with a ``status``.
+    """
     it = found.complexity
     return {
         "model": found.name,
@@ -88,7 +97,9 @@ def model_document(found: ModelFound) -> dict[str, Any]:
         "proper_depth": _parts(it.proper_depth),
         "untrained_proper_depth": _parts(it.untrained_proper_depth),
         "spectrum": _spectrum(it.spectrum),
-        "untrained_spectrum": None if it.untrained_spectrum is None else _spectrum(it.untrained_spectrum),
+        "untrained_spectrum": None
+        if it.untrained_spectrum is None
+        else _spectrum(it.untrained_spectrum),
         "known": [
             {
                 **asdict(measure),
@@ -106,17 +117,29 @@ def model_document(found: ModelFound) -> dict[str, Any]:
 
 def layer_columns(documents: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """One row for each model and layer."""
-    return columns_of([{"model": it["model"], **layer} for it in documents for layer in it["layers"]])
+    return columns_of(
+        [{"model": it["model"], **layer} for it in documents for layer in it["layers"]]
+    )
 
 
 def limit_columns(documents: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
     """One row for each model and linear layer; no row at all where there is none."""
-    return columns_of([{"model": it["model"], **limit} for it in documents for limit in it["limits"]])
+    return columns_of(
+        [{"model": it["model"], **limit} for it in documents for limit in it["limits"]]
+    )
 
 
 def sample_columns(found: Sequence[ModelFound]) -> dict[str, Any]:
-    """One row for each model and sample: predicted class and estimated radius; the smallest are the most fragile."""
-    columns: dict[str, list[Any]] = {"model": [], "sample": [], "prediction": [], "radius_linf": [], "radius_l2": []}
+    """One row for each model and sample: predicted class and estimated radius; the smallest are the
+    most fragile.
+    """
+    columns: dict[str, list[Any]] = {
+        "model": [],
+        "sample": [],
+        "prediction": [],
+        "radius_linf": [],
+        "radius_l2": [],
+    }
     for it in found:
         count = len(it.aimed.prediction)
         columns["model"] += [it.name] * count
@@ -139,7 +162,9 @@ def _layer(layer: LayerComplexity) -> dict[str, Any]:
         "dimension": _dimension(layer.dimension),
         "untrained_rapidity": _parts(layer.untrained_rapidity),
         "untrained_boost": _parts(layer.untrained_boost),
-        "untrained_dimension": None if layer.untrained_dimension is None else _dimension(layer.untrained_dimension),
+        "untrained_dimension": None
+        if layer.untrained_dimension is None
+        else _dimension(layer.untrained_dimension),
     }
 
 
@@ -190,7 +215,9 @@ def _fragility(noise: Fragility, aimed: Fragility) -> dict[str, Any]:
         "tail": None if noise.tail is None else finite(noise.tail[0]),
         "tail_interval": None if noise.tail is None else _interval(noise.tail[1]),
         "radius_probe": aimed.probe,
-        "radius_linf": [finite(float(known.quantile(q))) for q in (0.1, 0.5, 0.9)] if len(known) else None,
+        "radius_linf": [finite(float(known.quantile(q))) for q in (0.1, 0.5, 0.9)]
+        if len(known)
+        else None,
         "most_fragile": _smallest(radius),
     }
 

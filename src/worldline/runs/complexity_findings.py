@@ -42,7 +42,8 @@ def _ranking(models: list[dict[str, Any]], ranking: list[int]) -> str:
             words.append(", then " if share["interval"][0] > after["interval"][1] else ", about ")
     told_apart = "".join(words)
     return (
-        f"From most to least fragile, by the share of answers that noise changes: {told_apart}. “Then” means that the 95% intervals of "
+        f"From most to least fragile, by the share of answers that noise changes: {told_apart}. "
+        f"“Then” means that the 95% intervals of "
         "the two do not overlap, “about” that they do."
     )
 
@@ -51,7 +52,8 @@ def _changed(document: dict[str, Any]) -> str:
     share, sigma = document["fragility"]["changed"], document["fragility"]["sigma"]
     low, high = share["interval"]
     return (
-        f"Noise of σ = {sigma:.3g} changes {share['value']:.0%} of the answers of {document['model']} (95% interval {low:.0%} to "
+        f"Noise of σ = {sigma:.3g} changes {share['value']:.0%} of the answers of "
+        f"{document['model']} (95% interval {low:.0%} to "
         f"{high:.0%}, {share['count']:,} samples)."
     )
 
@@ -61,9 +63,14 @@ def _total(document: dict[str, Any]) -> str:
     if not total or total["median"] is None:
         return ""
     null = (document["untrained_total_boost"] or {}).get("noise")
-    beside = f"; untrained, the same shape does {_way(null['median'])}" if null and null["median"] is not None else ""
+    beside = (
+        f"; untrained, the same shape does {_way(null['median'])}"
+        if null and null["median"] is not None
+        else ""
+    )
     return (
-        f"From {document['layers'][0]['name']} to {document['layers'][-1]['name']} it drives noise twins (σ = {document['sigma']:.3g}) "
+        f"From {document['layers'][0]['name']} to {document['layers'][-1]['name']} it drives "
+        f"noise twins (σ = {document['sigma']:.3g}) "
         f"{_way(total['median'])}{_between(total)}{beside}."
     )
 
@@ -80,7 +87,10 @@ def _driver(document: dict[str, Any]) -> str:
     interval = layer["boost"]["noise"]["interval"]
     if boost <= 0 or not interval or interval[0] is None or interval[0] <= 0:
         return "No layer drives noise twins apart."
-    return f"{layer['name']} drives them apart most: {boost:.2f} nats{_between(layer['boost']['noise'])}."
+    return (
+        f"{layer['name']} drives them apart most: {boost:.2f} "
+        f"nats{_between(layer['boost']['noise'])}."
+    )
 
 
 def _limit(document: dict[str, Any]) -> str:
@@ -93,7 +103,8 @@ def _limit(document: dict[str, Any]) -> str:
         return ""
     share, limit = max(used, key=lambda pair: pair[0])
     return (
-        f"Of its {len(document['limits'])} linear layers {limit['name']} uses most of its speed limit for noise twins: {share:.0%} "
+        f"Of its {len(document['limits'])} linear layers {limit['name']} uses most of its speed "
+        f"limit for noise twins: {share:.0%} "
         "(median); none can go beyond 100%."
     )
 

@@ -41,7 +41,8 @@ class DataConfig:
     Attributes:
         data: as in :func:`worldline.loading.load_data`.
         image_size: to which a folder's pictures are resized and cut; 0 leaves them.
-        unsafe_pickle: whether whole pickled modules, which can run any code, may be opened as models.
+        unsafe_pickle: whether whole pickled modules, which can run any code, may be opened as
+            models.
         bounds: lowest and highest legal value of an input.
         seed: of everything random.
         samples: at most so many are used: the first ones.
@@ -65,12 +66,22 @@ class DataConfig:
         """Refuse counts that no run could use."""
         for name, value in asdict(self).items():
             least = 0 if name in self.may_be_zero else 1
-            if isinstance(value, int) and not isinstance(value, bool) and name != "seed" and value < least:
-                raise UsageError(f"--{name.replace('_', '-')} must be at least {least}; got {value}.")
+            if (
+                isinstance(value, int)
+                and not isinstance(value, bool)
+                and name != "seed"
+                and value < least
+            ):
+                raise UsageError(
+                    f"--{name.replace('_', '-')} must be at least {least}; got {value}."
+                )
 
     def to_toml(self) -> str:
         """The configuration as TOML, every key written out."""
-        plain = {name: list(value) if isinstance(value, tuple) else value for name, value in asdict(self).items()}
+        plain = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in asdict(self).items()
+        }
         return tomli_w.dumps({self.table: plain})
 
     @classmethod
@@ -79,7 +90,9 @@ class DataConfig:
         try:
             content = tomllib.loads(path.read_text("utf-8"))
         except OSError as error:
-            raise UsageError(f"The configuration {str(path)!r} cannot be read: {error.strerror}.") from error
+            raise UsageError(
+                f"The configuration {str(path)!r} cannot be read: {error.strerror}."
+            ) from error
         except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
             raise UsageError(f"The configuration {str(path)!r} is not TOML: {error}.") from error
         keys = content.get(cls.table, {})
@@ -87,7 +100,8 @@ class DataConfig:
         unknown = sorted((set(content) - {cls.table}) | (set(keys) - set(known)))
         if unknown:
             raise UsageError(
-                f"Unknown keys in {path.name}: {', '.join(unknown)}. [{cls.table}] knows {', '.join(known)}."
+                f"Unknown keys in {path.name}: {', '.join(unknown)}. [{cls.table}] knows "
+                f"{', '.join(known)}."
             )
         for name in ("eps", "sigma"):
             if isinstance(keys.get(name), (int, float)):
@@ -95,8 +109,12 @@ class DataConfig:
         for name, value in keys.items():
             keys[name] = tuple(value) if isinstance(value, list) else value
             expected = type(known[name])
-            if not isinstance(keys[name], expected) or isinstance(value, bool) is not (expected is bool):
-                raise UsageError(f"{name} in {path.name} must be a {expected.__name__}; got {value!r}.")
+            if not isinstance(keys[name], expected) or isinstance(value, bool) is not (
+                expected is bool
+            ):
+                raise UsageError(
+                    f"{name} in {path.name} must be a {expected.__name__}; got {value!r}."
+                )
         return dict(keys)
 
 
@@ -105,9 +123,11 @@ class AttackConfig(DataConfig):
     """A run that attacks.
 
     Attributes:
-        eps: radius of the ball in the units of the input, as written: a number or a fraction such as ``8/255``.
+        eps: radius of the ball in the units of the input, as written: a number or a fraction such
+            as ``8/255``.
         norm: ``linf`` or ``l2``.
-        attack: ``pgd``, ``fgsm``, or ``package.module:callable`` / ``file.py:callable`` with the call (model, x, y).
+        attack: ``pgd``, ``fgsm``, or ``package.module:callable`` / ``file.py:callable`` with the
+            call (model, x, y).
         steps: of PGD.
     """
 
@@ -127,7 +147,8 @@ class AttackConfig(DataConfig):
         named_norm(self.norm)
         if self.attack not in self.named_attacks and ":" not in self.attack:
             raise UsageError(
-                f"--attack is {', '.join(self.named_attacks)}, package.module:callable or file.py:callable; got {self.attack!r}."
+                f"--attack is {', '.join(self.named_attacks)}, package.module:callable or "
+                f"file.py:callable; got {self.attack!r}."
             )
 
     @property
@@ -145,7 +166,8 @@ class ExploreConfig(AttackConfig):
         layers: globs; empty for the default layers.
         frame: ``raw``, ``centered`` or ``whitened``.
         tokens: what becomes of values (N, T, D): ``flatten``, ``cls``, ``mean`` or ``token``.
-        memory: for tracing, over the model and the data: ``2GB``, ``500MB``, ``1.5GiB``; empty for no limit.
+        memory: for tracing, over the model and the data: ``2GB``, ``500MB``, ``1.5GiB``; empty for
+            no limit.
 
     >>> from worldline.runs import ExploreConfig
     >>> round(ExploreConfig(eps="8/255").epsilon, 4)
@@ -206,7 +228,8 @@ class CompareConfig(AttackConfig):
     Attributes:
         models: at least two specifications as in :mod:`worldline.loading`; one each.
         measure: whether transfer is also measured, by attacks on every model.
-        probed_samples, probes: samples that are probed and displacements of each, see :func:`worldline.compare.predict`.
+        probed_samples, probes: samples that are probed and displacements of each, see
+            :func:`worldline.compare.predict`.
 
     >>> from worldline.runs import CompareConfig
     >>> CompareConfig(models=("mlp", "cnn")).steps
@@ -226,7 +249,8 @@ class CompareConfig(AttackConfig):
         super().__post_init__()
         if len(self.models) < 2:
             raise UsageError(
-                f"Name at least two models to compare, or --zoo default; got {', '.join(self.models) or 'none'}."
+                f"Name at least two models to compare, or --zoo default; got "
+                f"{', '.join(self.models) or 'none'}."
             )
         _refuse_twice(self.models)
 
@@ -277,7 +301,8 @@ def _refuse_twice(models: tuple[str, ...]) -> None:
     twice = sorted({name for name in models if models.count(name) > 1})
     if twice:
         raise UsageError(
-            f"{', '.join(twice)} is named twice. Another seed of a zoo model is {twice[0].split('@')[0]}@1."
+            f"{', '.join(twice)} is named twice. Another seed of a zoo model is "
+            f"{twice[0].split('@')[0]}@1."
         )
 
 
@@ -290,9 +315,11 @@ class DistantConfig(DataConfig):
         layer: where to search; empty for the last default layer before the output.
         pairs: found pairs of each sign.
         frame: ``raw``, ``centered`` or ``whitened``.
-        input_quantile: in [0, 1): pairs at least as far apart at the input as this quantile of pairs.
+        input_quantile: in [0, 1): pairs at least as far apart at the input as this quantile of
+            pairs.
         nulls: untrained networks to search as well.
-        make: none, or the numbers of two samples: the first is moved until it meets the second at the layer.
+        make: none, or the numbers of two samples: the first is moved until it meets the second at
+            the layer.
         opposite: whether it shall become the second's opposite instead.
         eps: how far it may move, as written; empty for anywhere inside the bounds.
         norm, steps: of that move.
@@ -325,9 +352,12 @@ class DistantConfig(DataConfig):
         named_norm(self.norm)
         if not 0 <= self.input_quantile < 1:
             raise UsageError(f"--input-quantile must be in [0, 1); got {self.input_quantile}.")
-        if self.make and (len(self.make) != 2 or min(self.make) < 0 or self.make[0] == self.make[1]):
+        if self.make and (
+            len(self.make) != 2 or min(self.make) < 0 or self.make[0] == self.make[1]
+        ):
             raise UsageError(
-                f"--make takes the numbers of two different samples; got {', '.join(map(str, self.make))}."
+                f"--make takes the numbers of two different samples; got "
+                f"{', '.join(map(str, self.make))}."
             )
         if self.epsilon is not None and self.epsilon <= 0:
             raise UsageError(f"--eps must be positive; got {self.eps}.")
@@ -358,7 +388,8 @@ def parse_number(text: str, name: str) -> float:
 
 
 def parse_size(text: str, name: str) -> int:
-    """Bytes: a positive number with its unit, ``B``, ``kB``, ``MB``, ``GB``, ``TB`` or ``KiB``, ``MiB``, ``GiB``, ``TiB``.
+    """Bytes: a positive number with its unit, ``B``, ``kB``, ``MB``, ``GB``, ``TB`` or ``KiB``,
+    ``MiB``, ``GiB``, ``TiB``.
 
     >>> from worldline.runs.config import parse_size
     >>> parse_size("2GB", "--memory"), parse_size("1.5 GiB", "--memory")
@@ -370,7 +401,9 @@ def parse_size(text: str, name: str) -> int:
     unit = units.get(found[2].lower()) if found else None
     size = int(Fraction(found[1]) * unit) if found and unit else 0
     if size < 1:
-        raise UsageError(f"{name} must be a size with its unit, such as 2GB, 500MB or 1.5GiB; got {text!r}.")
+        raise UsageError(
+            f"{name} must be a size with its unit, such as 2GB, 500MB or 1.5GiB; got {text!r}."
+        )
     return size
 
 

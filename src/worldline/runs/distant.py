@@ -1,4 +1,6 @@
-"""The run behind ``worldline distant``: search for merged strangers, make a pair if asked, store."""
+"""The run behind ``worldline distant``: search for merged strangers, make a pair if asked,
+store.
+"""
 
 from __future__ import annotations
 
@@ -27,17 +29,19 @@ def distant(
     resume: bool = False,
     tick: Tick = lambda _stage, _done, _total: None,
 ) -> RunFolder:
-    """Search a model for inputs that lie far apart and that it has merged, or made opposites, and store what was found.
+    """Search a model for inputs that lie far apart and that it has merged, or made opposites, and
+    store what was found.
 
     Args:
         config: the whole configuration.
         out: the run's folder; default: the first free ``runs/distant-<model>-<data>-<number>``.
-        resume: return a finished run of the same configuration as it is, or run it again where it was stopped.
+        resume: return a finished run of the same configuration as it is, or run it again where it
+            was stopped.
         tick: called with stage, done, total.
 
     Returns:
-        The folder with ``config.toml``, ``pairs.parquet``, ``worldlines.parquet``, ``classes.parquet``, ``inputs.safetensors`` and
-        ``summary.json``.
+        The folder with ``config.toml``, ``pairs.parquet``, ``worldlines.parquet``,
+        ``classes.parquet``, ``inputs.safetensors`` and ``summary.json``.
 
     Raises:
         UsageError, InputError: what was given cannot be used; nothing that existed is overwritten.
@@ -53,7 +57,9 @@ def distant(
     given = open_one(config, tick)
     model, x, y, reference = given.model, given.x, given.y, given.reference
     if config.make and max(config.make) >= len(x):
-        raise UsageError(f"--make names sample {max(config.make)}; there are {len(x)}, numbered from 0.")
+        raise UsageError(
+            f"--make names sample {max(config.make)}; there are {len(x)}, numbered from 0."
+        )
     run = open_run(out, config.to_toml(), stem=_stem(config), resume=resume)
     if run.finished:
         return run

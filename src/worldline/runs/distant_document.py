@@ -14,14 +14,25 @@ from worldline.inputs import Data
 from worldline.runs.config import DistantConfig
 from worldline.runs.values import finite
 
-__all__ = ["SCHEMA", "class_columns", "input_tensors", "pair_columns", "summary_document", "worldline_columns"]
+__all__ = [
+    "SCHEMA",
+    "class_columns",
+    "input_tensors",
+    "pair_columns",
+    "summary_document",
+    "worldline_columns",
+]
 
 SCHEMA = "worldline.distant/1"
 SHOWN_STEPS = 9
 
 
 def summary_document(
-    config: DistantConfig, data: Data, story: DistantStory, made: Collided | None, made_with: dict[str, str]
+    config: DistantConfig,
+    data: Data,
+    story: DistantStory,
+    made: Collided | None,
+    made_with: dict[str, str],
 ) -> dict[str, Any]:
     """The content of ``summary.json``; a rapidity of ±∞ is null."""
     return {
@@ -38,7 +49,8 @@ def summary_document(
         "layer_width": story.layer.width,
         "narrow": story.narrow,
         "layers": [
-            {"index": index, "name": layer.name, "width": layer.width} for index, layer in enumerate(story.layers)
+            {"index": index, "name": layer.name, "width": layer.width}
+            for index, layer in enumerate(story.layers)
         ],
         "input_quantile": story.input_quantile,
         "least_distance": story.least_distance,
@@ -70,7 +82,10 @@ def pair_columns(story: DistantStory) -> dict[str, Any]:
     both = (story.merged, story.opposed)
     columns: dict[str, Any] = {
         "sign": np.concatenate([np.full(len(side), side.sign) for side in both]),
-        **{name: _joined([getattr(side, name) for side in both]) for name in ("first", "second", "rapidity", "meets")},
+        **{
+            name: _joined([getattr(side, name) for side in both])
+            for name in ("first", "second", "rapidity", "meets")
+        },
         **{
             name: _joined([getattr(side, name) for side in both])
             for name in ("input_distance", "input_quantile", "matched_p")
@@ -94,9 +109,16 @@ def worldline_columns(story: DistantStory) -> dict[str, Any]:
         "layer": np.tile(np.arange(layers), pairs),
         "rapidity": _joined([side.worldline.flatten() for side in both]),
     }
-    if story.merged.untrained_worldline is not None and story.opposed.untrained_worldline is not None:
+    if (
+        story.merged.untrained_worldline is not None
+        and story.opposed.untrained_worldline is not None
+    ):
         columns["untrained_rapidity"] = _joined(
-            [side.untrained_worldline.flatten() for side in both if side.untrained_worldline is not None]
+            [
+                side.untrained_worldline.flatten()
+                for side in both
+                if side.untrained_worldline is not None
+            ]
         )
     return columns
 
@@ -111,17 +133,26 @@ def class_columns(story: DistantStory) -> dict[str, Any]:
         "second": np.tile(np.repeat(names, layers), classes),
         "layer": np.tile(np.arange(layers), classes * classes),
         "count": np.repeat(story.classes.count.flatten().numpy(), layers),
-        **{name: getattr(story.classes, name).flatten().numpy() for name in ("mean", "median", "q10", "q90")},
+        **{
+            name: getattr(story.classes, name).flatten().numpy()
+            for name in ("mean", "median", "q10", "q90")
+        },
     }
 
 
-def input_tensors(story: DistantStory, x: Tensor, made: Collided | None, make: tuple[int, ...]) -> dict[str, Tensor]:
+def input_tensors(
+    story: DistantStory, x: Tensor, made: Collided | None, make: tuple[int, ...]
+) -> dict[str, Tensor]:
     """Both inputs of every found pair, in the order of the table; and the path of the made one."""
     first = torch.cat((story.merged.first, story.opposed.first)).to(x.device)
     second = torch.cat((story.merged.second, story.opposed.second)).to(x.device)
     tensors = {"first": x[first], "second": x[second]}
     if made is not None and made.path is not None:
-        tensors |= {"made": made.x, "stranger": x[make[1]][None], "path": made.path[_steps(len(made.path), made)][:, 0]}
+        tensors |= {
+            "made": made.x,
+            "stranger": x[make[1]][None],
+            "path": made.path[_steps(len(made.path), made)][:, 0],
+        }
     return tensors
 
 
@@ -180,7 +211,11 @@ def _made(made: Collided, config: DistantConfig) -> dict[str, Any]:
             for name in ("input_distance", "input_closer", "change", "nearest_data")
         },
         "usual_nearest": made.scale.usual_nearest,
-        "predictions": [int(made.prediction_before[0]), int(made.prediction[0]), int(made.stranger_prediction[0])],
+        "predictions": [
+            int(made.prediction_before[0]),
+            int(made.prediction[0]),
+            int(made.stranger_prediction[0]),
+        ],
         "best_step": int(made.best_step[0]),
         "path_rapidity": _row(made.path_rapidity[:, 0]),
         "path_distance": _row(made.path_distance[:, 0]),

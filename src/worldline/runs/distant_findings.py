@@ -1,4 +1,6 @@
-"""What a search for distant pairs found, in a few plain sentences made from the summary document."""
+"""What a search for distant pairs found, in a few plain sentences made from the summary
+document.
+"""
 
 from __future__ import annotations
 
@@ -22,8 +24,10 @@ def distant_findings(summary: dict[str, Any]) -> tuple[str, ...]:
     """
     counts = summary["counts"]
     found = [
-        f"At {summary['layer']} of {summary['model']} all {counts['pairs']:,} pairs of {counts['samples']:,} samples with different labels "
-        f"were searched, those at least {summary['least_distance']:.2f} apart at the input (the {summary['input_quantile']:.0%} quantile)."
+        f"At {summary['layer']} of {summary['model']} all {counts['pairs']:,} pairs of "
+        f"{counts['samples']:,} samples with different labels "
+        f"were searched, those at least {summary['least_distance']:.2f} apart at the input (the "
+        f"{summary['input_quantile']:.0%} quantile)."
     ]
     if not summary["merged"] and not summary["opposed"]:
         return (*found, "No pair was found.")
@@ -42,18 +46,28 @@ def pair_words(summary: dict[str, Any], pair: dict[str, Any]) -> str:
     names = summary.get("class_names")
     labels = [names[label] if names else str(label) for label in pair["labels"]]
     return " and ".join(
-        f"sample {sample} (label {label})" for sample, label in zip(pair["samples"], labels, strict=True)
+        f"sample {sample} (label {label})"
+        for sample, label in zip(pair["samples"], labels, strict=True)
     )
 
 
 def _strongest(summary: dict[str, Any], side: str, word: str) -> str:
     pair = summary[side][0]
     phi = "∞" if pair["rapidity"] is None else f"{pair['rapidity']:+.2f}"
-    meets = "" if pair["meets"] is None else f", entangled for good from {summary['layers'][pair['meets']]['name']} on"
+    meets = (
+        ""
+        if pair["meets"] is None
+        else f", entangled for good from {summary['layers'][pair['meets']]['name']} on"
+    )
     usual = summary["same_class"][summary["layer_index"]]
-    beside = "" if usual is None or side == "opposed" else f"; two samples of one class have {usual:+.2f} (median)"
+    beside = (
+        ""
+        if usual is None or side == "opposed"
+        else f"; two samples of one class have {usual:+.2f} (median)"
+    )
     return (
-        f"The most {word}: {pair_words(summary, pair)}, further apart at the input than {pair['input_quantile']:.0%} of such pairs, have "
+        f"The most {word}: {pair_words(summary, pair)}, further apart at the input than "
+        f"{pair['input_quantile']:.0%} of such pairs, have "
         f"rapidity {phi}{meets}{beside}."
     )
 
@@ -66,8 +80,10 @@ def _beyond(summary: dict[str, Any]) -> str:
         if summary[side]
     ]
     return (
-        f"Beyond chance: {' and '.join(parts)} are more entangled than the best pair that the same search finds in any of {networks} "
-        f"untrained networks of the same shape (no p-value under {1 / (1 + networks):.2g} can come of that)."
+        f"Beyond chance: {' and '.join(parts)} are more entangled than the best pair that the "
+        f"same search finds in any of {networks} "
+        f"untrained networks of the same shape (no p-value under {1 / (1 + networks):.2g} can "
+        f"come of that)."
     )
 
 
@@ -82,9 +98,17 @@ def _made(summary: dict[str, Any]) -> str:
     aim = "the opposite of" if made["sign"] < 0 else ""
     how = "was made to meet" if made["success"] else "could not be made to meet"
     features = (
-        f"Sample {first}, moved {budget}, {how} {aim + ' ' if aim else ''}sample {second} at {summary['layer']}: its features are closer "
-        f"to it than those of {1 - made['same_class_closer']:.0%} of pairs of one class are to each other"
+        f"Sample {first}, moved {budget}, {how} {aim + ' ' if aim else ''}sample {second} at "
+        f"{summary['layer']}: its features are closer "
+        f"to it than those of {1 - made['same_class_closer']:.0%} of pairs of one class are to "
+        f"each other"
     )
     if made["input_closer"] < NEARLY_THE_SAME:
-        return f"{features}. But at the input it has nearly become the other, which is the trivial way to meet: give a budget with --eps."
-    return f"{features}, while at the input it is further from it than {made['input_closer']:.0%} of random pairs are from each other."
+        return (
+            f"{features}. But at the input it has nearly become the other, which is the "
+            f"trivial way to meet: give a budget with --eps."
+        )
+    return (
+        f"{features}, while at the input it is further from it than {made['input_closer']:.0%} "
+        f"of random pairs are from each other."
+    )

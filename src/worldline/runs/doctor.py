@@ -21,7 +21,14 @@ from worldline.attacks import (
     noise_twin,
     predict,
 )
-from worldline.checks import Check, Planted, accuracy_curve, check_evaluation, check_model, plant_and_attack
+from worldline.checks import (
+    Check,
+    Planted,
+    accuracy_curve,
+    check_evaluation,
+    check_model,
+    plant_and_attack,
+)
 from worldline.runs import doctor_document as document
 from worldline.runs.config import DoctorConfig
 from worldline.runs.setup import make_attack, open_one, stem_of, versions
@@ -36,7 +43,9 @@ SELFTEST_SAMPLES = 48
 
 @dataclass(frozen=True)
 class _Worst:
-    """Twins of the named attack, and accuracy after it and after each that was tried on what it left."""
+    """Twins of the named attack, and accuracy after it and after each that was tried on what it
+    left.
+    """
 
     x: Tensor
     attacks: tuple[str, ...]
@@ -55,7 +64,8 @@ def doctor(
     Args:
         config: the whole configuration.
         out: the run's folder; default: the first free ``runs/doctor-<model>-<data>-<number>``.
-        resume: a finished run of the same configuration is returned as it is; an unfinished one is done again.
+        resume: a finished run of the same configuration is returned as it is; an unfinished one is
+            done again.
         tick: called with stage, done, total.
 
     Returns:
@@ -83,11 +93,21 @@ def doctor(
     report = check_model(model, x, y, bounds=config.bounds)
     tick("Examining the model", 1, 1)
     worst = _attack(model, x, y, attack, config, tick)
-    noise = noise_twin(x, worst.x, bounds=config.bounds, generator=torch.Generator().manual_seed(config.seed))
+    noise = noise_twin(
+        x, worst.x, bounds=config.bounds, generator=torch.Generator().manual_seed(config.seed)
+    )
     tick("Measuring the curve", 0, 1)
-    cheap = PGD(epsilon=config.epsilon, norm=config.norm, steps=CURVE_STEPS, bounds=config.bounds, seed=config.seed)
+    cheap = PGD(
+        epsilon=config.epsilon,
+        norm=config.norm,
+        steps=CURVE_STEPS,
+        bounds=config.bounds,
+        seed=config.seed,
+    )
     few = slice(0, CURVE_SAMPLES)
-    curve = accuracy_curve(model, x[few], y[few], attack=cheap, batch_size=config.batch_size, seed=config.seed)
+    curve = accuracy_curve(
+        model, x[few], y[few], attack=cheap, batch_size=config.batch_size, seed=config.seed
+    )
     tick("Measuring the curve", 1, 1)
     checks = check_evaluation(
         model,
@@ -132,7 +152,9 @@ def doctor(
     return run
 
 
-def _attack(model: nn.Module, x: Tensor, y: Tensor, attack: Attack, config: DoctorConfig, tick: Tick) -> _Worst:
+def _attack(
+    model: nn.Module, x: Tensor, y: Tensor, attack: Attack, config: DoctorConfig, tick: Tick
+) -> _Worst:
     """The named attack, then the others on what is left."""
     named = list(attack.attacks) if isinstance(attack, WorstCase) else [attack]
     more = _more(config) if config.thorough else []
@@ -152,7 +174,12 @@ def _attack(model: nn.Module, x: Tensor, y: Tensor, attack: Attack, config: Doct
 
 def _more(config: DoctorConfig) -> list[Attack]:
     """Attacks that thoroughness adds; the authors' AutoAttack where it is installed."""
-    same = {"epsilon": config.epsilon, "norm": config.norm, "bounds": config.bounds, "seed": config.seed + 1}
+    same = {
+        "epsilon": config.epsilon,
+        "norm": config.norm,
+        "bounds": config.bounds,
+        "seed": config.seed + 1,
+    }
     more: list[Attack] = [
         APGD(**same),  # type: ignore[arg-type]
         APGD(loss="dlr", **same),  # type: ignore[arg-type]
@@ -163,8 +190,12 @@ def _more(config: DoctorConfig) -> list[Attack]:
     return more
 
 
-def _plant(model: nn.Module, x: Tensor, y: Tensor, attack: Attack, config: DoctorConfig, tick: Tick) -> Planted:
-    """The self-test on samples that the model gets right, with the attack as it is for two classes."""
+def _plant(
+    model: nn.Module, x: Tensor, y: Tensor, attack: Attack, config: DoctorConfig, tick: Tick
+) -> Planted:
+    """The self-test on samples that the model gets right, with the attack as it is for two
+    classes.
+    """
     right = (predict(model, x).argmax(1) == y.cpu()).nonzero().flatten().to(x.device)
     two_classes = make_attack(config, classes=2) if isinstance(attack, WorstCase) else attack
     return plant_and_attack(
@@ -183,7 +214,9 @@ def _plant(model: nn.Module, x: Tensor, y: Tensor, attack: Attack, config: Docto
 def _label(attack: Attack) -> str:
     name = getattr(attack, "__name__", type(attack).__name__)
     if isinstance(attack, APGD):
-        return f"{name}-{attack.steps} ({'targeted ' if attack.targets else ''}{attack.loss.upper()})"
+        return (
+            f"{name}-{attack.steps} ({'targeted ' if attack.targets else ''}{attack.loss.upper()})"
+        )
     if isinstance(attack, Descent):
         return f"{name}-{attack.steps}" if attack.steps > 1 else name
     return f"{name} ({attack.queries:,} queries)" if isinstance(attack, Square) else name

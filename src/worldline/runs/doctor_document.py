@@ -28,7 +28,9 @@ def doctor_document(
     planted: Planted | None,
     made_with: dict[str, str],
 ) -> dict[str, Any]:
-    """The content of ``summary.json``; a check that both examinations make is listed once, as the evaluation's."""
+    """The content of ``summary.json``; a check that both examinations make is listed once, as the
+    evaluation's.
+    """
     again = {check.name for check in groups["evaluation"]}
     checks = [
         {"about": about, **row}
@@ -57,7 +59,11 @@ def doctor_document(
         "adversarial_accuracy": right["adversarial"],
         "noise_accuracy": right["noise"],
         "worst_case": [
-            {"attack": name, "accuracy": share, "interval": list(wilson(round(share * samples), samples))}
+            {
+                "attack": name,
+                "accuracy": share,
+                "interval": list(wilson(round(share * samples), samples)),
+            }
             for name, share in zip(names, shares, strict=True)
         ],
         "curve": curve_part(curve),
@@ -92,24 +98,29 @@ def doctor_findings(summary: dict[str, Any]) -> tuple[str, ...]:
     ...     "worst_case": [{"attack": "none", "accuracy": 1.0}, {"attack": "PGD-9", "accuracy": 0.5}], "noise_accuracy": 1.0,
     ...     "checks": [{"status": "passed"}], "curve": {"chance": 0.1, "points": [{"epsilon": 1.0, "accuracy": 0.0}]}}
     >>> doctor_findings(document)[1]
-    'None of 1 checks warns. That makes the number believable, and proves nothing: a stronger attack may find more.'
+    'None of 1 checks warns. That makes the number believable, and proves nothing: a stronger attack
+    may find more.'
     """
     last = summary["worst_case"][-1]
     ball = f"{norm_sign(summary['norm'])}, ε = {summary['epsilon_text']}"
     warned = [check["name"] for check in summary["checks"] if check["status"] == "warned"]
     ran = [check for check in summary["checks"] if check["status"] != "not applicable"]
     believable = (
-        f"{len(warned)} of {len(ran)} checks {'warns' if len(warned) == 1 else 'warn'} ({', '.join(warned)}): do not believe that number "
+        f"{len(warned)} of {len(ran)} checks {'warns' if len(warned) == 1 else 'warn'} "
+        f"({', '.join(warned)}): do not believe that number "
         "before that is dealt with."
         if warned
-        else f"None of {len(ran)} checks warns. That makes the number believable, and proves nothing: a stronger attack may find more."
+        else f"None of {len(ran)} checks warns. That makes the number believable, and proves "
+        f"nothing: a stronger attack may find more."
     )
     end, chance = summary["curve"]["points"][-1], summary["curve"]["chance"]
     reach = f"at ε = {end['epsilon']:.3g} it is {end['accuracy']:.1%}, "
     reach += "at chance or below" if end["accuracy"] <= chance else f"above chance ({chance:.1%})"
     return (
-        f"{summary['model']} gets {summary['clean_accuracy']:.1%} of {summary['samples']:,} samples of {summary['data']} right, and "
-        f"{last['accuracy']:.1%} in the worst case over {len(summary['worst_case']) - 1} attacks ({ball}): an upper bound on its "
+        f"{summary['model']} gets {summary['clean_accuracy']:.1%} of {summary['samples']:,} "
+        f"samples of {summary['data']} right, and "
+        f"{last['accuracy']:.1%} in the worst case over {len(summary['worst_case']) - 1} attacks "
+        f"({ball}): an upper bound on its "
         f"robustness. Noise of the same size leaves {summary['noise_accuracy']:.1%}.",
         believable,
         f"Accuracy under attack by ε: {reach}.",

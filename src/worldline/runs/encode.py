@@ -13,7 +13,14 @@ import tomli_w
 import torch
 
 from worldline import zoo
-from worldline.encoder.experiments import CONTROLS, EXPERIMENTS, Control, Experiment, Measurement, Outcome
+from worldline.encoder.experiments import (
+    CONTROLS,
+    EXPERIMENTS,
+    Control,
+    Experiment,
+    Measurement,
+    Outcome,
+)
 from worldline.errors import UsageError
 from worldline.loading import load_embeddings, load_picture
 from worldline.runs.setup import versions
@@ -60,7 +67,8 @@ class EncodeConfig:
             near = get_close_matches(self.name, [*EXPERIMENTS, ALL], n=1, cutoff=0.4)
             hint = f" Did you mean {near[0]}?" if near else ""
             raise UsageError(
-                f"There is no experiment {self.name!r}.{hint} There are {', '.join(EXPERIMENTS)}, and {ALL}."
+                f"There is no experiment {self.name!r}.{hint} There are {', '.join(EXPERIMENTS)}, "
+                f"and {ALL}."
             )
         experiment = EXPERIMENTS[self.name]
         inputs = {"embeddings": ("data",), "picture": ("image",)}.get(experiment.needs, ())
@@ -70,13 +78,19 @@ class EncodeConfig:
     def to_toml(self) -> str:
         """Everything that decides the numbers, every setting written out."""
         settings = {experiment.name: experiment.settings() for experiment in self.experiments()}
-        return tomli_w.dumps({"encode": {"name": self.name, "data": self.data, "image": self.image}, **settings})
+        return tomli_w.dumps(
+            {"encode": {"name": self.name, "data": self.data, "image": self.image}, **settings}
+        )
 
     def _refuse(self, known: tuple[str, ...]) -> None:
-        given = {**self.settings, **{name: True for name in ("data", "image") if getattr(self, name)}}
+        given = {
+            **self.settings,
+            **{name: True for name in ("data", "image") if getattr(self, name)},
+        }
         if unknown := sorted(set(given) - set(known)):
             raise UsageError(
-                f"{self.name} has no {', '.join(map(_option, unknown))}; it has {', '.join(map(_option, known))}."
+                f"{self.name} has no {', '.join(map(_option, unknown))}; it has "
+                f"{', '.join(map(_option, known))}."
             )
 
 
@@ -96,7 +110,8 @@ def encode(
         tick: called with stage, done, total.
 
     Returns:
-        The folder with ``config.toml``, ``summary.json``, and for each experiment ``<name>.parquet`` and ``<name>.json``.
+        The folder with ``config.toml``, ``summary.json``, and for each experiment
+        ``<name>.parquet`` and ``<name>.json``.
 
     Raises:
         UsageError, InputError: what was given cannot be used; nothing that existed is overwritten.
@@ -128,7 +143,10 @@ def encode(
             origin = Path(config.image).name or "the embedded photograph"
         elif experiment.needs == "embeddings":
             partners = partners or zoo.embeddings(seed=experiment.seed)
-            given, origin = (partners.embeddings, partners.matched, partners.unmatched), partners.origin
+            given, origin = (
+                (partners.embeddings, partners.matched, partners.unmatched),
+                partners.origin,
+            )
         with _one_thread():
             outcome = experiment.run(*given)
         documents.append(_document(experiment, outcome, origin))
@@ -142,13 +160,20 @@ def encode(
 def _summary(config: EncodeConfig, documents: list[dict[str, Any]]) -> dict[str, Any]:
     """One experiment's document, or all of them, under the run's own keys."""
     content = documents[0] if config.name != ALL else {"experiment": ALL, "experiments": documents}
-    return {"schema": SCHEMA, **content, "versions": versions(torch.device("cpu")), "report": "report.html"}
+    return {
+        "schema": SCHEMA,
+        **content,
+        "versions": versions(torch.device("cpu")),
+        "report": "report.html",
+    }
 
 
 def _document(experiment: Experiment, outcome: Outcome, origin: str) -> dict[str, Any]:
     headline = outcome.measurements[0]
     settings = experiment.settings()
-    options = " ".join(f"{_option(name)} {value}" for name, value in settings.items() if name != "seed")
+    options = " ".join(
+        f"{_option(name)} {value}" for name, value in settings.items() if name != "seed"
+    )
     return {
         "experiment": experiment.name,
         "title": experiment.title,
@@ -185,7 +210,12 @@ def _measured(it: Measurement) -> dict[str, Any]:
 def _control(key: str, control: Control) -> dict[str, Any]:
     found = _measured(control.evidence) if control.evidence else {}
     name = CONTROLS.get(key, key.replace("_", " "))
-    return {"name": name, "applies": control.evidence is not None, "sentence": control.sentence, **found}
+    return {
+        "name": name,
+        "applies": control.evidence is not None,
+        "sentence": control.sentence,
+        **found,
+    }
 
 
 def _columns(outcome: Outcome) -> dict[str, Any]:

@@ -41,13 +41,13 @@ def explore(
     Args:
         config: the whole configuration.
         out: the run's folder; default: the first free ``runs/<model>-<data>-<number>``.
-        resume: continue a killed run of the same configuration, from the last finished shard of the attack; a finished
-            run is returned as it is.
+        resume: continue a killed run of the same configuration, from the last finished shard of the
+            attack; a finished run is returned as it is.
         tick: called with stage, done, total.
 
     Returns:
-        The folder with ``config.toml``, ``twins.safetensors``, ``layers.parquet``, ``samples.parquet``,
-        ``pairs.parquet`` and ``summary.json``.
+        The folder with ``config.toml``, ``twins.safetensors``, ``layers.parquet``,
+        ``samples.parquet``, ``pairs.parquet`` and ``summary.json``.
 
     Raises:
         UsageError, InputError: what was given cannot be used; nothing that existed is overwritten.
@@ -70,11 +70,21 @@ def explore(
     if run.finished:
         return run
     adversarial = _attack_in_shards(run, attack, model, x, y, config, tick)
-    noise = noise_twin(x, adversarial, bounds=config.bounds, generator=torch.Generator().manual_seed(config.seed))
+    noise = noise_twin(
+        x, adversarial, bounds=config.bounds, generator=torch.Generator().manual_seed(config.seed)
+    )
     tick("Checking the evaluation", 0, 1)
     few = slice(0, CURVE_SAMPLES)
-    cheap = PGD(epsilon=config.epsilon, norm=config.norm, steps=CURVE_STEPS, bounds=config.bounds, seed=config.seed)
-    curve = accuracy_curve(model, x[few], y[few], attack=cheap, batch_size=config.batch_size, seed=config.seed)
+    cheap = PGD(
+        epsilon=config.epsilon,
+        norm=config.norm,
+        steps=CURVE_STEPS,
+        bounds=config.bounds,
+        seed=config.seed,
+    )
+    curve = accuracy_curve(
+        model, x[few], y[few], attack=cheap, batch_size=config.batch_size, seed=config.seed
+    )
     checks = check_evaluation(
         model,
         x,
@@ -105,11 +115,15 @@ def explore(
         tick=tick,
     )
     measured = _measure(model, x, y, adversarial, config, tick)
-    summary = document.summary_document(config, given.data, story, checks, curve, measured, y, versions(given.device))
+    summary = document.summary_document(
+        config, given.data, story, checks, curve, measured, y, versions(given.device)
+    )
     run.write_tensors("twins.safetensors", {"clean": x, "noise": noise, "adversarial": adversarial})
     run.remove("shards/*")
     run.write_table("layers.parquet", document.layer_columns(summary), schema=document.SCHEMA)
-    run.write_table("samples.parquet", document.sample_columns(story, y, adversarial, x), schema=document.SCHEMA)
+    run.write_table(
+        "samples.parquet", document.sample_columns(story, y, adversarial, x), schema=document.SCHEMA
+    )
     run.write_table("pairs.parquet", document.pair_columns(story), schema=document.SCHEMA)
     run.write_json("summary.json", summary)
     return run
@@ -120,19 +134,36 @@ def _measure(
 ) -> ModelFound | str:
     """The section on complexity, or why there is none."""
     if config.memory:
-        return "Complexity was left out, as it keeps no limit of memory: worldline complexity measures it."
+        return (
+            "Complexity was left out, as it keeps no limit of memory: worldline complexity "
+            "measures it."
+        )
     rows = slice(0, MEASURED)
     sigma = SIGMA * (config.bounds[1] - config.bounds[0])
     try:
         return measure_model(
-            config.model, model, x[rows], y[rows], adversarial[rows], config=config, sigma=sigma, brief=True, tick=tick
+            config.model,
+            model,
+            x[rows],
+            y[rows],
+            adversarial[rows],
+            config=config,
+            sigma=sigma,
+            brief=True,
+            tick=tick,
         )
     except InputError as error:
         return f"Complexity was left out: {error}"
 
 
 def _attack_in_shards(
-    run: RunFolder, attack: Attack, model: nn.Module, x: Tensor, y: Tensor, config: ExploreConfig, tick: Tick
+    run: RunFolder,
+    attack: Attack,
+    model: nn.Module,
+    x: Tensor,
+    y: Tensor,
+    config: ExploreConfig,
+    tick: Tick,
 ) -> Tensor:
     """Adversarial twins, one file for each batch, named by the content that decides it."""
     key = _content_key(config, model, x, y)

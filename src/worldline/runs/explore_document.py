@@ -16,7 +16,14 @@ from worldline.runs.config import ExploreConfig
 from worldline.runs.values import check_parts, columns_of, curve_part, share_part, summary_part
 from worldline.trace import COMPARISONS
 
-__all__ = ["SCHEMA", "layer_columns", "layer_documents", "pair_columns", "sample_columns", "summary_document"]
+__all__ = [
+    "SCHEMA",
+    "layer_columns",
+    "layer_documents",
+    "pair_columns",
+    "sample_columns",
+    "summary_document",
+]
 
 SCHEMA = "worldline.explore/1"
 TOLD = ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wrong")
@@ -32,9 +39,13 @@ def summary_document(
     y: Tensor,
     made_with: dict[str, str],
 ) -> dict[str, Any]:
-    """The content of ``summary.json``: no NaN and no infinity; a quantile that is infinite is null with a ``status``."""
+    """The content of ``summary.json``: no NaN and no infinity; a quantile that is infinite is null
+    with a ``status``.
+    """
     y = y.cpu()
-    right = {name: float((said == y).double().mean()) for name, said in story.trace.predictions.items()}
+    right = {
+        name: float((said == y).double().mean()) for name, said in story.trace.predictions.items()
+    }
     swap = story.swap_layer
     return {
         "schema": SCHEMA,
@@ -63,7 +74,9 @@ def summary_document(
         else {"name": swap.name, "index": swap.index, "interval": list(swap.interval)},
         "layers": layer_documents(story),
         "proper_depth": {name: summary_part(value) for name, value in story.proper_depth.items()},
-        "untrained_proper_depth": {name: summary_part(value) for name, value in story.untrained_proper_depth.items()}
+        "untrained_proper_depth": {
+            name: summary_part(value) for name, value in story.untrained_proper_depth.items()
+        }
         if story.untrained_proper_depth
         else None,
         "curve": curve_part(curve),
@@ -103,7 +116,9 @@ def layer_documents(story: TwinStory) -> list[dict[str, Any]]:
 
 
 def layer_columns(document: dict[str, Any]) -> dict[str, list[Any]]:
-    """One row a layer: every quantity of the summary's layers, flattened to ``name_part`` columns."""
+    """One row a layer: every quantity of the summary's layers, flattened to ``name_part``
+    columns.
+    """
     return columns_of(document["layers"])
 
 
@@ -124,7 +139,9 @@ def sample_columns(story: TwinStory, y: Tensor, adversarial: Tensor, x: Tensor) 
 
 
 def pair_columns(story: TwinStory) -> dict[str, Any]:
-    """One row for each sample and layer: the rapidity of every comparison, trained and untrained; ±∞ is a value."""
+    """One row for each sample and layer: the rapidity of every comparison, trained and untrained;
+    ±∞ is a value.
+    """
     samples, layers = story.trace.rapidity["adversarial_clean"].shape
     columns: dict[str, Any] = {
         "sample": torch.arange(samples).repeat_interleave(layers).numpy(),
@@ -132,5 +149,7 @@ def pair_columns(story: TwinStory) -> dict[str, Any]:
     }
     for prefix, trace in (("", story.trace), ("untrained_", story.untrained_trace)):
         if trace is not None:
-            columns |= {f"{prefix}{name}": trace.rapidity[name].flatten().numpy() for name in COMPARISONS}
+            columns |= {
+                f"{prefix}{name}": trace.rapidity[name].flatten().numpy() for name in COMPARISONS
+            }
     return columns

@@ -20,9 +20,14 @@ def findings(summary: dict[str, Any]) -> tuple[str, ...]:
     if not summary["fooled"]:
         return (
             first,
-            "No sample was fooled, so there is no story to tell at this ε: try a larger one, or more steps.",
+            "No sample was fooled, so there is no story to tell at this ε: try a larger one, or "
+            "more steps.",
         )
-    return tuple(sentence for sentence in (first, _where(summary), _driver(summary), _depth(summary)) if sentence)
+    return tuple(
+        sentence
+        for sentence in (first, _where(summary), _driver(summary), _depth(summary))
+        if sentence
+    )
 
 
 def norm_sign(norm: str) -> str:
@@ -39,8 +44,10 @@ def twin_words(summary: dict[str, Any]) -> str:
 
 def _how_fooled(summary: dict[str, Any]) -> str:
     return (
-        f"{summary['model']} gets {summary['clean_accuracy']:.1%} of {summary['samples']:,} samples of {summary['data']} right; under "
-        f"{twin_words(summary)} {summary['adversarial_accuracy']:.1%} are still right (an upper bound on its robustness), under noise "
+        f"{summary['model']} gets {summary['clean_accuracy']:.1%} of {summary['samples']:,} "
+        f"samples of {summary['data']} right; under "
+        f"{twin_words(summary)} {summary['adversarial_accuracy']:.1%} are still right (an upper "
+        f"bound on its robustness), under noise "
         f"of the same size {summary['noise_accuracy']:.1%}."
     )
 
@@ -51,20 +58,26 @@ def _where(summary: dict[str, Any]) -> str:
     few = f" (only {summary['fooled']} samples were fooled)" if summary["fooled"] < 20 else ""
     if swap is None:
         return (
-            f"At no layer are most of the {summary['fooled']:,} fooled twins nearer to the wrong class for good; at {last['name']}, "
+            f"At no layer are most of the {summary['fooled']:,} fooled twins nearer to the wrong "
+            f"class for good; at {last['name']}, "
             f"the last, {last['swapped_share']:.0%} are{few}."
         )
     low, high = swap["interval"]
     sure = f"layer {low}" if low == high else f"layers {low} to {'none' if high is None else high}"
     here = layers[swap["index"]]["swapped_share"]
-    end = "" if swap["index"] == len(layers) - 1 else f", {last['swapped_share']:.0%} at {last['name']}"
+    end = (
+        ""
+        if swap["index"] == len(layers) - 1
+        else f", {last['swapped_share']:.0%} at {last['name']}"
+    )
     start = (
         "already at the input"
         if swap["index"] == 0
         else f"at {swap['name']} (layer {swap['index']} of {len(layers) - 1})"
     )
     return (
-        f"The adversarial twins change sides {start}: from there on most are nearer to the wrong class than to their own, "
+        f"The adversarial twins change sides {start}: from there on most are nearer to the wrong "
+        f"class than to their own, "
         f"{here:.0%} there{end} (95% interval: {sure}){few}."
     )
 
@@ -79,19 +92,35 @@ def _driver(summary: dict[str, Any]) -> str:
         return ""
     boost, layer = min(boosts, key=lambda pair: pair[0])
     low, high = layer["excess_boost"]["interval"] or (None, None)
-    interval = f" (95% interval {-high:.2f} to {-low:.2f})" if low is not None and high is not None else ""
+    interval = (
+        f" (95% interval {-high:.2f} to {-low:.2f})" if low is not None and high is not None else ""
+    )
     if boost >= 0 or (high is not None and high >= 0):
-        return "No layer drives the adversarial twins away from their clean twins by more than noise of the same size does."
-    level = [it["name"] for value, it in boosts if it is not layer and _reaches(it["excess_boost"]["interval"], high)]
+        return (
+            "No layer drives the adversarial twins away from their clean twins by more than "
+            "noise of the same size does."
+        )
+    level = [
+        it["name"]
+        for value, it in boosts
+        if it is not layer and _reaches(it["excess_boost"]["interval"], high)
+    ]
     names = ", ".join([layer["name"], *level])
     first = (
-        f"{names} drive them apart most, {layer['name']} by" if level else f"{layer['name']} drives them apart most:"
+        f"{names} drive them apart most, {layer['name']} by"
+        if level
+        else f"{layer['name']} drives them apart most:"
     )
-    return f"{first} {-boost:.2f} nats of rapidity beyond what it does to noise of the same size{interval}."
+    return (
+        f"{first} {-boost:.2f} nats of rapidity beyond what it does to noise of the same "
+        f"size{interval}."
+    )
 
 
 def _reaches(interval: list[float | None] | None, high: float | None) -> bool:
-    """Whether an interval overlaps that of the strongest layer, whose upper end is given; unknown intervals may."""
+    """Whether an interval overlaps that of the strongest layer, whose upper end is given; unknown
+    intervals may.
+    """
     return interval is None or interval[0] is None or high is None or interval[0] <= high
 
 
@@ -102,8 +131,12 @@ def _depth(summary: dict[str, Any]) -> str:
         return ""
     beside = ""
     if null and null["adversarial_clean"]["median"] is not None:
-        beside = f"; untrained, the same shape has {null['adversarial_clean']['median']:.2f} and {null['noise_clean']['median']:.2f}"
+        beside = (
+            f"; untrained, the same shape has {null['adversarial_clean']['median']:.2f} and "
+            f"{null['noise_clean']['median']:.2f}"
+        )
     return (
-        f"Over {len(summary['layers'])} layers the proper depth to the clean twin is {adversarial['median']:.2f} for the adversarial "
+        f"Over {len(summary['layers'])} layers the proper depth to the clean twin is "
+        f"{adversarial['median']:.2f} for the adversarial "
         f"twin and {noise['median']:.2f} for the noise twin (0: never told apart){beside}."
     )

@@ -13,10 +13,12 @@ __all__ = ["feature_store"]
 
 
 def feature_store(path: Path, samples: int, width: int) -> Tensor:
-    """A float32 tensor (samples, width) that lives in a file and is read and written through memory mapping.
+    """A float32 tensor (samples, width) that lives in a file and is read and written through memory
+    mapping.
 
-    The operating system keeps in memory what is in use and writes the rest back, so N may exceed memory. Rows that were never
-    written are zero. The file holds the plain numbers, 4 · samples · width bytes, and stays until it is deleted.
+    The operating system keeps in memory what is in use and writes the rest back, so N may exceed
+    memory. Rows that were never written are zero. The file holds the plain numbers, 4 · samples ·
+    width bytes, and stays until it is deleted.
 
     Args:
         path: a new file, or one made by this function with the same shape, whose content is kept.
@@ -35,12 +37,17 @@ def feature_store(path: Path, samples: int, width: int) -> Tensor:
     """
     size = 4 * samples * width
     if samples < 1 or width < 1:
-        raise RunError(f"A feature store needs at least one sample and one feature; got {samples} × {width}.")
+        raise RunError(
+            f"A feature store needs at least one sample and one feature; got {samples} × {width}."
+        )
     try:
         if path.exists() and path.stat().st_size != size:
             raise RunError(
-                f"{path} holds {path.stat().st_size} bytes, not the {size} of {samples} × {width} float32. Delete it, or name another file."
+                f"{path} holds {path.stat().st_size} bytes, not the {size} of {samples} × {width} "
+                f"float32. Delete it, or name another file."
             )
-        return torch.from_file(str(path), shared=True, size=samples * width, dtype=torch.float32).view(samples, width)
+        return torch.from_file(
+            str(path), shared=True, size=samples * width, dtype=torch.float32
+        ).view(samples, width)
     except (OSError, RuntimeError) as error:
         raise RunError(f"The feature store {path} cannot be opened: {error}.") from error

@@ -16,7 +16,13 @@ from worldline.attacks import FGSM, PGD, Attack, strong_attack
 from worldline.errors import InputError, ModelError, UsageError
 from worldline.inputs import Data, check_labels, logits_of
 from worldline.loading import import_object, load_data, load_model
-from worldline.runs.config import AttackConfig, DataConfig, DistantConfig, DoctorConfig, ExploreConfig
+from worldline.runs.config import (
+    AttackConfig,
+    DataConfig,
+    DistantConfig,
+    DoctorConfig,
+    ExploreConfig,
+)
 from worldline.trace import untouched
 
 __all__ = [
@@ -36,7 +42,9 @@ Tick = Callable[[str, int, int], None]
 
 @dataclass(frozen=True)
 class Opened:
-    """What a run on one model works with; inputs and labels are on the device, ``reference`` was set apart."""
+    """What a run on one model works with; inputs and labels are on the device, ``reference`` was
+    set apart.
+    """
 
     device: torch.device
     data: Data
@@ -60,7 +68,9 @@ def open_data(config: DataConfig) -> Data:
     return load_data(config.data, bounds=config.bounds, image_size=config.image_size)
 
 
-def open_model(spec: str, config: DataConfig, device: torch.device, tick: Tick, *, weights: str = "") -> nn.Module:
+def open_model(
+    spec: str, config: DataConfig, device: torch.device, tick: Tick, *, weights: str = ""
+) -> nn.Module:
     """A model by name, on the device."""
     model = load_model(
         spec,
@@ -107,7 +117,9 @@ def make_attack(config: AttackConfig, *, classes: int = 2) -> Attack:
         )
     attack = import_object(config.attack)
     if not callable(attack):
-        raise ModelError(f"--attack {config.attack} is a {type(attack).__name__}, not a callable (model, x, y).")
+        raise ModelError(
+            f"--attack {config.attack} is a {type(attack).__name__}, not a callable (model, x, y)."
+        )
     return attack
 
 
@@ -127,7 +139,8 @@ def prepare_inputs(
         except Exception as error:
             reason = str(error).splitlines()[0] if str(error) else ""
             raise ModelError(
-                f"The model raised {type(error).__name__} on inputs of shape {tuple(x[:2].shape)} {x.dtype}: {reason} Check that the "
+                f"The model raised {type(error).__name__} on inputs of shape {tuple(x[:2].shape)} "
+                f"{x.dtype}: {reason} Check that the "
                 "data's shape is what the model expects."
             ) from error
     for labels in (y, reference_y):
@@ -136,7 +149,8 @@ def prepare_inputs(
 
 
 def stem_of(spec: str) -> str:
-    """What the folder of a run calls a model or data: the name of its file or folder, without ending.
+    """What the folder of a run calls a model or data: the name of its file or folder, without
+    ending.
 
     >>> from worldline.runs.setup import stem_of
     >>> stem_of("cnn@1"), stem_of("nets/mine.py:build"), stem_of("hf:models/vit")

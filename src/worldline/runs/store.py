@@ -1,4 +1,6 @@
-"""A run's folder: every file is written beside its name, flushed, then renamed, so that a kill leaves whole files."""
+"""A run's folder: every file is written beside its name, flushed, then renamed, so that a kill
+leaves whole files.
+"""
 
 from __future__ import annotations
 
@@ -23,7 +25,9 @@ __all__ = ["RunFolder", "open_run"]
 
 
 class RunFolder:
-    """The files of one run: ``config.toml`` (resolved), ``summary.json``, tables, pictures, tensors, ``report.html``."""
+    """The files of one run: ``config.toml`` (resolved), ``summary.json``, tables, pictures,
+    tensors, ``report.html``.
+    """
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -33,7 +37,9 @@ class RunFolder:
         if not self.finished:
             return as_html(f"{self.path}: not finished", (), ())
         summary = self.read_json("summary.json")
-        shown = [(name, value) for name, value in summary.items() if isinstance(value, (str, int, float))]
+        shown = [
+            (name, value) for name, value in summary.items() if isinstance(value, (str, int, float))
+        ]
         return as_html(f"Run {self.path}", ("", ""), shown)
 
     @property
@@ -57,29 +63,39 @@ class RunFolder:
 
     def write_json(self, name: str, document: dict[str, Any]) -> None:
         """Write a JSON document; NaN and infinity are refused."""
-        self.write_text(name, json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n")
+        self.write_text(
+            name, json.dumps(document, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
+        )
 
     def read_json(self, name: str) -> dict[str, Any]:
         """Read a JSON document; RunError if it is not there or broken."""
         try:
             document = json.loads((self.path / name).read_text("utf-8"))
         except (OSError, ValueError) as error:
-            raise RunError(f"{self.path} holds no readable {name}: it is not a finished run ({error}).") from error
+            raise RunError(
+                f"{self.path} holds no readable {name}: it is not a finished run ({error})."
+            ) from error
         if not isinstance(document, dict):
             raise RunError(f"{name} in {self.path} is not a JSON object.")
         return document
 
     def write_table(self, name: str, columns: dict[str, Any], *, schema: str) -> None:
-        """Write a Parquet table; its metadata holds the schema version, such as ``worldline.explore/1``."""
+        """Write a Parquet table; its metadata holds the schema version, such as
+        ``worldline.explore/1``.
+        """
         table = pa.table(columns)
-        table = table.replace_schema_metadata({**(table.schema.metadata or {}), b"worldline_schema": schema.encode()})
+        table = table.replace_schema_metadata(
+            {**(table.schema.metadata or {}), b"worldline_schema": schema.encode()}
+        )
         with self._replacing(name) as temporary:
             pq.write_table(table, temporary)
 
     def read_table(self, name: str) -> pa.Table:
         """Read a Parquet table; RunError if it is not there or broken."""
         try:
-            return pq.ParquetFile(self.path / name).read()  # read_table would load pyarrow's data sets: half a second
+            return pq.ParquetFile(
+                self.path / name
+            ).read()  # read_table would load pyarrow's data sets: half a second
         except (OSError, pa.ArrowException) as error:
             raise RunError(f"{self.path} holds no readable {name} ({error}).") from error
 
@@ -143,12 +159,18 @@ def open_run(path: Path | None, config: str, *, stem: str, resume: bool = False)
         stored = path / "config.toml"
         if not resume:
             raise RunError(
-                f"{path} exists already and is left as it is. Choose another --out, or add --resume to continue it."
+                f"{path} exists already and is left as it is. Choose another --out, or add "
+                f"--resume to continue it."
             )
         if not stored.is_file():
-            raise RunError(f"{path} exists and is no run (it has no config.toml). Choose another --out.")
+            raise RunError(
+                f"{path} exists and is no run (it has no config.toml). Choose another --out."
+            )
         if stored.read_text("utf-8") != config:
-            raise RunError(f"{path} holds a run of another configuration (see its config.toml). Choose another --out.")
+            raise RunError(
+                f"{path} holds a run of another configuration (see its config.toml). Choose "
+                f"another --out."
+            )
     else:
         folder.write_text("config.toml", config)
     return folder

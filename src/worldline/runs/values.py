@@ -13,7 +13,9 @@ __all__ = ["check_parts", "columns_of", "curve_part", "finite", "share_part", "s
 
 
 def summary_part(summary: Summary) -> dict[str, Any]:
-    """A distribution as JSON: quantiles, interval, counts; an infinite one is null, and ``status`` says so."""
+    """A distribution as JSON: quantiles, interval, counts; an infinite one is null, and ``status``
+    says so.
+    """
     low, high = summary.interval or (None, None)
     values = (summary.median, summary.q10, summary.q90, low, high)
     if summary.count == 0:
@@ -49,16 +51,24 @@ def finite(value: float | None) -> float | None:
 
 def check_parts(checks: tuple[Check, ...]) -> list[dict[str, Any]]:
     """Checks as plain data."""
-    return [{**asdict(check), "value": finite(check.value), "threshold": finite(check.threshold)} for check in checks]
+    return [
+        {**asdict(check), "value": finite(check.value), "threshold": finite(check.threshold)}
+        for check in checks
+    ]
 
 
 def curve_part(curve: Curve) -> dict[str, Any]:
     """Accuracy under attack by ε as plain data: an upper bound on robustness at each ε."""
-    return {**asdict(curve), "points": [{**asdict(point), "interval": list(point.interval)} for point in curve.points]}
+    return {
+        **asdict(curve),
+        "points": [{**asdict(point), "interval": list(point.interval)} for point in curve.points],
+    }
 
 
 def columns_of(rows: list[dict[str, Any]]) -> dict[str, list[Any]]:
-    """Rows as columns, nested values flattened to ``name_part``, an interval to ``name_low`` and ``name_high``."""
+    """Rows as columns, nested values flattened to ``name_part``, an interval to ``name_low`` and
+    ``name_high``.
+    """
     flat = [_flat(row) for row in rows]
     names = list(dict.fromkeys(name for row in flat for name in row))
     return {name: [row.get(name) for row in flat] for name in names}
@@ -70,7 +80,10 @@ def _flat(value: dict[str, Any], prefix: str = "") -> dict[str, Any]:
         if isinstance(part, dict):
             flat |= _flat(part, f"{prefix}{name}_")
         elif name == "interval":
-            flat |= {f"{prefix}low": part[0] if part else None, f"{prefix}high": part[1] if part else None}
+            flat |= {
+                f"{prefix}low": part[0] if part else None,
+                f"{prefix}high": part[1] if part else None,
+            }
         else:
             flat[f"{prefix}{name}"] = part
     return flat

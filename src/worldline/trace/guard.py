@@ -40,22 +40,25 @@ SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
 def untouched(model: Model, *, writes: bool = True) -> Iterator[None]:
     """Run the body with the model in eval mode, then put everything back.
 
-    Restored, also after an exception or an interrupt, for every module behind the model (:func:`modules_behind`): the mode,
-    every attribute (and what its lists, dicts and sets hold, one level deep: so hooks, parameters and buffers by identity),
-    the content of every parameter, buffer and tensor attribute, ``.grad`` and ``requires_grad`` (``.grad`` is out of the
-    way during the body), and its own random generators. Of the process: the random state of Python, NumPy and torch, grad
-    mode, default dtype, deterministic mode, the number of threads. Not restored: what a forward pass writes outside of
-    its modules.
+    Restored, also after an exception or an interrupt, for every module behind the model
+    (:func:`modules_behind`): the mode, every attribute (and what its lists, dicts and sets hold,
+    one level deep: so hooks, parameters and buffers by identity), the content of every parameter,
+        buffer and tensor attribute, ``.grad`` and ``requires_grad`` (``.grad`` is out of the
+    way during the body), and its own random generators. Of the process: the random state of Python,
+    NumPy and torch, grad mode, default dtype, deterministic mode, the number of threads. Not
+    restored: what a forward pass writes outside of its modules.
 
     Args:
         model: the model.
-        writes: whether its forward, or what else is run, may write into parameters. If not, they are not copied, and that they
-            are as they were is checked by their versions.
+        writes: whether its forward, or what else is run, may write into parameters. If not, they
+            are not copied, and that they are as they were is checked by their versions.
 
     Raises:
-        ModelError: a parameter of a lazy module has no shape yet; or one was written to with ``writes=False``.
+        ModelError: a parameter of a lazy module has no shape yet; or one was written to with
+            ``writes=False``.
 
-    Cost: one copy of the buffers and, with ``writes``, of the parameters, and one comparison with it.
+    Cost: one copy of the buffers and, with ``writes``, of the parameters, and one comparison with
+        it.
 
     >>> from torch import nn
     >>> from worldline.trace import untouched
@@ -70,7 +73,8 @@ def untouched(model: Model, *, writes: bool = True) -> Iterator[None]:
         yield
     if snapshot.lost:
         raise ModelError(
-            "The model wrote into its parameters in this pass, and did not when its layers were found; they cannot be put back. Find its "
+            "The model wrote into its parameters in this pass, and did not when its layers were "
+            "found; they cannot be put back. Find its "
             "layers on inputs for which it does (then its parameters are copied first)."
         )
 
@@ -92,7 +96,8 @@ def guarded(model: Model, *, writes: bool = True) -> Iterator[Snapshot]:
 class Snapshot:
     """What there was, and how to have it again; restoring twice does no harm.
 
-    ``wrote`` says afterwards whether a parameter had been written to, ``lost`` whether one could not be put back.
+    ``wrote`` says afterwards whether a parameter had been written to, ``lost`` whether one could
+    not be put back.
     """
 
     def __init__(self, roots: tuple[nn.Module, ...], *, writes: bool) -> None:
@@ -103,10 +108,13 @@ class Snapshot:
         for parameter in parameters:
             if torch.nn.parameter.is_lazy(parameter):
                 raise ModelError(
-                    "The model has a lazy module whose parameters have no shape yet. Run it once on a batch of real inputs first."
+                    "The model has a lazy module whose parameters have no shape yet. Run it once "
+                    "on a batch of real inputs first."
                 )
         self.parameters = list(dict.fromkeys(parameters))
-        python = [module for module in self.modules if not isinstance(module, torch.jit.ScriptModule)]
+        python = [
+            module for module in self.modules if not isinstance(module, torch.jit.ScriptModule)
+        ]
         self.attributes = [(vars(module), dict(vars(module))) for module in python]
         self.containers = [
             (value, value.copy())
@@ -115,17 +123,29 @@ class Snapshot:
             if type(value) in (dict, OrderedDict, list, set)
         ]
         loose = [
-            value for _, attributes in self.attributes for value in attributes.values() if isinstance(value, Tensor)
+            value
+            for _, attributes in self.attributes
+            for value in attributes.values()
+            if isinstance(value, Tensor)
         ]
         buffers = [value for root in roots for value in root.buffers()]
         tensors = dict.fromkeys([*self.parameters, *buffers, *loose])
         copied = dict.fromkeys([*buffers, *loose]) if not writes else tensors
         self.tensors = [(value, value.detach(), value.detach().clone()) for value in copied]
-        self.versions = [(value, value.data_ptr(), _version(value)) for value in self.parameters if value not in copied]
+        self.versions = [
+            (value, value.data_ptr(), _version(value))
+            for value in self.parameters
+            if value not in copied
+        ]
         self.wrote = self.lost = False
-        self.leaves = [(value, value.grad, value.requires_grad) for value in tensors if value.is_leaf]
+        self.leaves = [
+            (value, value.grad, value.requires_grad) for value in tensors if value.is_leaf
+        ]
         self.generators = [
-            pair for _, attributes in self.attributes for value in attributes.values() if (pair := _generator(value))
+            pair
+            for _, attributes in self.attributes
+            for value in attributes.values()
+            if (pair := _generator(value))
         ]
         self.settings = [(get(), put) for get, put in SETTINGS]
         devices = {value.device for value in tensors if value.device.type == "cuda"}
@@ -139,7 +159,9 @@ class Snapshot:
         for root in self.roots:
             try:
                 root.eval()
-            except NotImplementedError:  # an exported graph has no modes; the modules around it have
+            except (
+                NotImplementedError
+            ):  # an exported graph has no modes; the modules around it have
                 for module in root.modules():
                     if not isinstance(module, torch.fx.GraphModule):
                         module.training = False
@@ -162,7 +184,10 @@ class Snapshot:
             for value, alias, content in self.tensors:
                 if _restore_tensor(value, alias, content) and id(value) in parameters:
                     self.wrote = True
-        if any((value.data_ptr(), _version(value)) != (where, version) for value, where, version in self.versions):
+        if any(
+            (value.data_ptr(), _version(value)) != (where, version)
+            for value, where, version in self.versions
+        ):
             self.lost = True
         for value, grad, requires_grad in self.leaves:
             _restore_gradient(value, grad, requires_grad)
@@ -178,8 +203,14 @@ def _version(value: Tensor) -> int:
 
 
 def _restore_tensor(value: Tensor, alias: Tensor, content: Tensor) -> bool:
-    """The old memory, where it was swapped, and the old content, where it was changed; whether either was."""
-    swapped = value.data_ptr() != alias.data_ptr() or value.shape != alias.shape or value.dtype != alias.dtype
+    """The old memory, where it was swapped, and the old content, where it was changed; whether
+    either was.
+    """
+    swapped = (
+        value.data_ptr() != alias.data_ptr()
+        or value.shape != alias.shape
+        or value.dtype != alias.dtype
+    )
     if swapped:
         value.data = alias
     if torch.equal(value, content):

@@ -26,23 +26,26 @@ class Layer:
     """One value on the way through a model: what one call of one module returned.
 
     Attributes:
-        name: the module's dotted name; with ``#k`` for its k-th call if it runs several times, and ``@t`` for token t by
-            itself; ``input`` for the input itself; ``output`` for the model's own return value where no submodule
-            returned it.
+        name: the module's dotted name; with ``#k`` for its k-th call if it runs several times, and
+            ``@t`` for token t by itself; ``input`` for the input itself; ``output`` for the model's
+            own return value where no submodule returned it.
         module: dotted name of the module, without the call.
         call: which call of the module in one forward pass, from 0.
         kind: class of the module, or the operation of an exported graph.
-        shape: shape of one sample's value (after the reduction); a tuple, list, mapping or dataclass counts as its first
-            tensor with one row a sample; complex numbers as real and imaginary part, a last dimension of 2.
+        shape: shape of one sample's value (after the reduction); a tuple, list, mapping or
+            dataclass counts as its first tensor with one row a sample; complex numbers as real and
+            imaginary part, a last dimension of 2.
         width: number of features, the product of the shape (values are flattened).
         default: whether it is traced when no layers are named.
-        reduction: of a value (N, T, D) of T tokens: ``flatten``, ``cls``, ``mean`` or ``token``; None for other shapes.
+        reduction: of a value (N, T, D) of T tokens: ``flatten``, ``cls``, ``mean`` or ``token``;
+            None for other shapes.
         token: which token, where each stands by itself.
         calls: how often its module runs in one pass.
         part: which of the tensors that the module returned.
         batch_dim: which dimension of that tensor counts the samples.
         aliases: other names of the same module; ``output`` for what the model returned.
-        writes: whether the model's forward writes into its parameters, so that whoever traces it must copy them first.
+        writes: whether the model's forward writes into its parameters, so that whoever traces it
+            must copy them first.
     """
 
     name: str
@@ -85,27 +88,30 @@ class _Event:
 def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple[Layer, ...]:
     """Every layer of a model, in the order in which a forward pass computes them.
 
-    Layer 0 is the input. A value that a container merely hands on (``nn.Sequential``) or that a module returns
-    unchanged (``nn.Identity``, ``nn.Flatten``, dropout in eval mode) is listed once, under the module that made it. A value
-    counts if one of its dimensions follows the number of samples, whichever dimension that is.
+    Layer 0 is the input. A value that a container merely hands on (``nn.Sequential``) or that a
+    module returns unchanged (``nn.Identity``, ``nn.Flatten``, dropout in eval mode) is listed once,
+    under the module that made it. A value counts if one of its dimensions follows the number of
+    samples, whichever dimension that is.
 
-    The default layers are those whose value the next stage reads: activations (``nn.ReLU`` and its kin), blocks that
-    compute something themselves (a residual sum), and the output. A model without activation modules (``F.relu`` in
-    its ``forward``) gets all its leaf modules instead.
+    The default layers are those whose value the next stage reads: activations (``nn.ReLU`` and its
+        kin), blocks that
+    compute something themselves (a residual sum), and the output. A model without activation
+    modules (``F.relu`` in its ``forward``) gets all its leaf modules instead.
 
     Args:
-        model: any ``nn.Module``, also compiled, exported or wrapped; or a callable, which is traced by the module behind
-            it if there is exactly one (``functools.partial(model, mask=mask)`` binds further inputs), and else by its
-            input and output.
+        model: any ``nn.Module``, also compiled, exported or wrapped; or a callable, which is traced
+            by the module behind it if there is exactly one (``functools.partial(model, mask=mask)``
+            binds further inputs), and else by its input and output.
         x: (N, …) a few samples; at most three are used.
-        tokens: what becomes of values (N, T, D): ``flatten``; ``cls``, the first token; ``mean`` over the tokens; ``token``,
-            a layer ``name@t`` for each.
+        tokens: what becomes of values (N, T, D): ``flatten``; ``cls``, the first token; ``mean``
+            over the tokens; ``token``, a layer ``name@t`` for each.
 
     Returns:
         The layers in execution order.
 
     Raises:
-        ShapeError: x is no floating tensor. LayerError: an exported graph takes no other batch size.
+        ShapeError: x is no floating tensor. LayerError: an exported graph takes no other batch
+            size.
 
     Cost: two forward passes, of two and three samples. The model is left as it was.
 
@@ -120,11 +126,15 @@ def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple
     _check(x, tokens)
     events, returned, calls, writes = _probe(model, x)
     described, aliases = describe(model)
-    functional = not any(described[event.module][2] for event in events if event.module in described)
+    functional = not any(
+        described[event.module][2] for event in events if event.module in described
+    )
     layers: list[Layer] = []
     for event in events:
         name = event.module or OUTPUT
-        kind, leaf, acts = described.get(event.module, ("Input" if event.module == INPUT else "callable", True, False))
+        kind, leaf, acts = described.get(
+            event.module, ("Input" if event.module == INPUT else "callable", True, False)
+        )
         read = event is returned or acts or not leaf or functional or event.module == INPUT
         value = _by_sample(event.value, event.batch_dim)
         layer = Layer(
@@ -138,19 +148,25 @@ def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple
             calls=calls[event.module],
             part=event.part,
             batch_dim=event.batch_dim,
-            aliases=(*aliases.get(event.module, ()), *((OUTPUT,) if event is returned and event.module else ())),
+            aliases=(
+                *aliases.get(event.module, ()),
+                *((OUTPUT,) if event is returned and event.module else ()),
+            ),
             writes=writes,
         )
         layers.extend(_reduced(layer, tokens))
     return tuple(layers)
 
 
-def choose_layers(layers: Sequence[Layer], patterns: Sequence[str] | None = None) -> tuple[Layer, ...]:
+def choose_layers(
+    layers: Sequence[Layer], patterns: Sequence[str] | None = None
+) -> tuple[Layer, ...]:
     """The layers that match any glob, in execution order; the default layers where none is given.
 
     Args:
         layers: what :func:`find_layers` found.
-        patterns: globs over layer names (``block*``), module names (``relu`` means every call of it); ``*`` is all.
+        patterns: globs over layer names (``block*``), module names (``relu`` means every call of
+            it); ``*`` is all.
 
     Raises:
         LayerError: a glob matches nothing; the message lists the layers there are.
@@ -167,14 +183,17 @@ def choose_layers(layers: Sequence[Layer], patterns: Sequence[str] | None = None
     for pattern in patterns:
         if not any(_matches(layer, pattern) for layer in layers):
             names = ", ".join(layer.name for layer in layers)
-            raise LayerError(f"No layer matches {pattern!r}. The layers that ran, in order: {names}.")
+            raise LayerError(
+                f"No layer matches {pattern!r}. The layers that ran, in order: {names}."
+            )
     return tuple(layer for layer in layers if any(_matches(layer, pattern) for pattern in patterns))
 
 
 def pick_layers(
     model: Model, x: Tensor, patterns: Sequence[str] | None = None, *, tokens: Tokens = "flatten"
 ) -> tuple[Layer, ...]:
-    """:func:`find_layers`, then :func:`choose_layers`; where a glob names a module that is no layer, the error says why.
+    """:func:`find_layers`, then :func:`choose_layers`; where a glob names a module that is no
+    layer, the error says why.
 
     >>> import torch
     >>> from torch import nn
@@ -195,7 +214,8 @@ def features_of(layer: Layer, output: object, samples: int) -> Tensor:
     """The layer's features (N, D) in what its module returned.
 
     Raises:
-        LayerError: the value is another than the one that was found, so this batch took another way through the model.
+        LayerError: the value is another than the one that was found, so this batch took another way
+            through the model.
     """
     tensors = list(tensors_in(output))
     if layer.part < len(tensors):
@@ -204,10 +224,14 @@ def features_of(layer: Layer, output: object, samples: int) -> Tensor:
             reduced = _reduce(_by_sample(value, layer.batch_dim), layer)
             if reduced is not None and tuple(reduced.shape[1:]) == layer.shape:
                 return reduced.flatten(1) if reduced.ndim > 1 else reduced[:, None]
-    came = tuple(tensors[layer.part][1].shape) if layer.part < len(tensors) else type(output).__name__
+    came = (
+        tuple(tensors[layer.part][1].shape) if layer.part < len(tensors) else type(output).__name__
+    )
     raise LayerError(
-        f"Layer {layer.name!r} returned {came} for this batch of {samples} samples, and {layer.shape} a sample when it was found: the "
-        "model computes something else for other inputs. Trace layers that every input passes alike."
+        f"Layer {layer.name!r} returned {came} for this batch of {samples} samples, and "
+        f"{layer.shape} a sample when it was found: the "
+        "model computes something else for other inputs. Trace layers that every input passes "
+        "alike."
     )
 
 
@@ -216,7 +240,8 @@ def _check(x: object, tokens: str) -> None:
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 1 or len(x) == 0:
         came = f"{tuple(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
         raise ShapeError(
-            f"Inputs must be one floating tensor (N, …); got {came}. Bind further inputs with functools.partial(model, mask=mask); "
+            f"Inputs must be one floating tensor (N, …); got {came}. Bind further inputs with "
+            f"functools.partial(model, mask=mask); "
             "for token numbers, pass their embeddings to a module that goes on from there."
         )
 
@@ -234,7 +259,9 @@ def _reduced(layer: Layer, tokens: Tokens) -> list[Layer]:
     count, width = layer.shape
     if tokens == "flatten":
         return [replace(layer, reduction=tokens)]
-    one = replace(layer, shape=(width,), width=width, reduction=tokens, default=layer.default and width > 1)
+    one = replace(
+        layer, shape=(width,), width=width, reduction=tokens, default=layer.default and width > 1
+    )
     if tokens == "token":
         return [replace(one, name=f"{layer.name}@{token}", token=token) for token in range(count)]
     return [one]
@@ -246,7 +273,11 @@ def _reduce(value: Tensor, layer: Layer) -> Tensor | None:
     if value.ndim != 3:
         return None
     if layer.reduction == "mean":
-        return value.float().mean(1) if value.dtype in (torch.float16, torch.bfloat16) else value.mean(1)
+        return (
+            value.float().mean(1)
+            if value.dtype in (torch.float16, torch.bfloat16)
+            else value.mean(1)
+        )
     token = layer.token or 0
     return value[:, token] if token < value.shape[1] else None
 
@@ -280,15 +311,19 @@ def _pass(model: Model, x: Tensor, samples: int, visit: Visit) -> tuple[object, 
         except AssertionError as error:
             if open_model(model).graph and "Guard failed" in str(error):
                 raise LayerError(
-                    f"The exported model does not take {samples} inputs ({str(error).splitlines()[0]}). Export it with a free batch "
-                    'size: torch.export.export(model, (x,), dynamic_shapes=({0: torch.export.Dim("batch")},)).'
+                    f"The exported model does not take {samples} inputs "
+                    f"({str(error).splitlines()[0]}). Export it with a free batch "
+                    "size: torch.export.export(model, (x,), dynamic_shapes=({0: "
+                    'torch.export.Dim("batch")},)).'
                 ) from error
             raise
     return output, snapshot.wrote
 
 
 def _probe(model: Model, x: Tensor) -> tuple[list[_Event], _Event | None, dict[str, int], bool]:
-    """All distinct values of one pass, the one that the model returned, how often each module ran, whether it wrote parameters."""
+    """All distinct values of one pass, the one that the model returned, how often each module ran,
+    whether it wrote parameters.
+    """
     few, more = PROBES
     shapes = _shapes(model, x, more)
     events: list[_Event] = []
@@ -338,7 +373,9 @@ def _returned(output: object, events: list[_Event]) -> _Event | None:
 
 
 def _why_not(model: Model, x: Tensor, name: str) -> str | None:
-    """Why a module that exists is no layer: it is hidden, returned nothing with one row a sample, or never ran."""
+    """Why a module that exists is no layer: it is hidden, returned nothing with one row a sample,
+    or never ran.
+    """
     opened = open_model(model)
     modules = dict(opened.root.named_modules()) if opened.root is not None else {}
     if opened.hidden and name not in (INPUT, OUTPUT):
@@ -350,7 +387,9 @@ def _why_not(model: Model, x: Tensor, name: str) -> str | None:
     def visit(module: str, _call: int, output: object) -> None:
         if module == name:
             came.append(
-                f"{tuple(output.shape)} {output.dtype}" if isinstance(output, Tensor) else type(output).__name__
+                f"{tuple(output.shape)} {output.dtype}"
+                if isinstance(output, Tensor)
+                else type(output).__name__
             )
 
     counts = []
@@ -359,15 +398,21 @@ def _why_not(model: Model, x: Tensor, name: str) -> str | None:
         _pass(model, x, samples, visit)
         counts.append(len(came))
     if isinstance(modules[name], torch.jit.ScriptModule):
-        return f"Layer {name!r} cannot be seen: it is scripted, and PyTorch runs no hooks inside a ScriptModule."
+        return (
+            f"Layer {name!r} cannot be seen: it is scripted, and PyTorch runs no hooks inside "
+            f"a ScriptModule."
+        )
     if not came:
         return f"Layer {name!r} exists but never ran in the forward pass. Choose a layer that runs."
     if counts[0] != counts[1]:
         return (
-            f"Layer {name!r} ran {counts[0]} times for {PROBES[0]} samples and {counts[1]} times for {PROBES[1]}: which call is which "
+            f"Layer {name!r} ran {counts[0]} times for {PROBES[0]} samples and {counts[1]} times "
+            f"for {PROBES[1]}: which call is which "
             "depends on the batch. Trace layers that every input passes alike."
         )
     return (
-        f"Layer {name!r} is no value of its own: for {PROBES[1]} inputs it returned {came[0]}. A layer needs a floating tensor with a "
-        "batch dimension (one that counts the samples), different from what an earlier layer returned."
+        f"Layer {name!r} is no value of its own: for {PROBES[1]} inputs it returned {came[0]}. A "
+        f"layer needs a floating tensor with a "
+        "batch dimension (one that counts the samples), different from what an earlier layer "
+        "returned."
     )

@@ -22,8 +22,10 @@ __all__ = ["Plan", "plan_memory"]
 WIDTHS = [2**power for power in range(8, 17)]  # numbers for a projected class mean
 USUAL = 24  # inputs in one pass that are worth more than wider projections
 KEPT, PASSING = 1.2, 4.0
-"""How much more is held than is asked of the allocator, for what stays and for what a pass needs: libraries work in buffers of
-their own, and freed memory is in pieces. Measured on a ResNet-50 (benchmarks/memory.py)."""
+"""How much more is held than is asked of the allocator, for what stays and for what a pass needs:
+libraries work in buffers of their own, and freed memory is in pieces. Measured on a ResNet-50
+(benchmarks/memory.py).
+"""
 
 
 @dataclass(frozen=True)
@@ -32,9 +34,12 @@ class Plan:
 
     Attributes:
         batch_size: inputs in one pass.
-        project_to: class means of wider layers are projected to so many numbers; None: all are exact.
-        bytes_an_input: what one input takes at the peak of a pass, as far as torch's allocator knows.
-        bytes_kept: what origins and class means take all the while, and a copy of the model's parameters and buffers.
+        project_to: class means of wider layers are projected to so many numbers; None: all are
+            exact.
+        bytes_an_input: what one input takes at the peak of a pass, as far as torch's allocator
+            knows.
+        bytes_kept: what origins and class means take all the while, and a copy of the model's
+            parameters and buffers.
     """
 
     batch_size: int
@@ -54,11 +59,12 @@ def plan_memory(
     batch_size: int = 256,
     copies: int = 1,
 ) -> Plan:
-    """A plan that keeps :func:`trace_reference` and :func:`trace_twins` within so much memory over the model and its data.
+    """A plan that keeps :func:`trace_reference` and :func:`trace_twins` within so much memory over
+    the model and its data.
 
-    Class means are exact where they fit in half of it, or beside a pass of 24 inputs; else projected to the largest
-    power of two, from 256 to 65,536, that does. What is left decides how many inputs go in one pass: at most ``batch_size``, and a
-    multiple of three.
+    Class means are exact where they fit in half of it, or beside a pass of 24 inputs; else
+    projected to the largest power of two, from 256 to 65,536, that does. What is left decides how
+    many inputs go in one pass: at most ``batch_size``, and a multiple of three.
 
     Args:
         model: the model.
@@ -71,7 +77,8 @@ def plan_memory(
         copies: of the parameters and buffers that are held meanwhile (one by :func:`untouched`).
 
     Raises:
-        UsageError: not even the origins and one sample's three twins fit; the message says what would.
+        UsageError: not even the origins and one sample's three twins fit; the message says what
+            would.
 
     Cost: two passes of two and three inputs.
 
@@ -102,16 +109,23 @@ def plan_memory(
     if inputs < 3:
         least = kept(project_to) + int(3 * PASSING * an_input)
         raise UsageError(
-            f"{memory:,} bytes of memory are too few: the origins, the class means, a copy of the parameters and one sample's three "
+            f"{memory:,} bytes of memory are too few: the origins, the class means, a copy of the "
+            f"parameters and one sample's three "
             f"twins take {least:,}. Allow more, or choose fewer layers."
         )
     return Plan(max(1, min(batch_size, inputs)), project_to, an_input, kept(project_to))
 
 
 def _kept(widths: Sequence[int], classes: int, frame: FrameName, project_to: int | None) -> int:
-    """Bytes of origins and class means: float64, and as float32 for use unless projected; a map for the whitened frame."""
+    """Bytes of origins and class means: float64, and as float32 for use unless projected; a map for
+    the whitened frame.
+    """
     means = sum(12 * classes * min(width, project_to or width) for width in widths)
-    origins = 0 if frame == "raw" else sum((8 if width > (project_to or width) else 12) * width for width in widths)
+    origins = (
+        0
+        if frame == "raw"
+        else sum((8 if width > (project_to or width) else 12) * width for width in widths)
+    )
     maps = sum(28 * width**2 for width in widths) if frame == "whitened" else 0
     return means + origins + maps + (4 * max(widths, default=0) if project_to else 0)
 
@@ -120,7 +134,9 @@ def _bytes_an_input(model: Model, x: Tensor, layers: Sequence[Layer]) -> int:
     """What one more input adds to the peak of a pass."""
 
     def read(_position: int, features: Tensor) -> None:
-        features.new_empty(features.shape).zero_()  # as the reduction holds it once more for a moment
+        features.new_empty(
+            features.shape
+        ).zero_()  # as the reduction holds it once more for a moment
 
     peaks: list[int] = []
     with tracing(model, layers) as run:
@@ -140,13 +156,19 @@ class _Live(TorchDispatchMode):
         self.known: set[int] = set()
 
     def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: dict[str, Any] | None = None
+        self,
+        func: Callable[..., Any],
+        types: Any,
+        args: Any = (),
+        kwargs: dict[str, Any] | None = None,
     ) -> Any:
         given = {tensor.untyped_storage()._cdata for _, tensor in tensors_in((args, kwargs))}
         output = func(*args, **(kwargs or {}))
         for _, tensor in tensors_in(output):
             storage = tensor.untyped_storage()
-            if storage._cdata not in self.known | given:  # a view of a parameter was not made inside
+            if (
+                storage._cdata not in self.known | given
+            ):  # a view of a parameter was not made inside
                 self.known.add(storage._cdata)
                 self.now += storage.nbytes()
                 self.peak = max(self.peak, self.now)

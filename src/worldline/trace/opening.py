@@ -29,7 +29,8 @@ class Opened:
     Attributes:
         call: what runs.
         root: the module whose submodules can be seen; None where there is none.
-        graph: whether ``root`` is a graph without submodule calls, whose operations are seen instead.
+        graph: whether ``root`` is a graph without submodule calls, whose operations are seen
+            instead.
         hidden: why nothing but the input and the output can be seen; empty where more can.
     """
 
@@ -40,10 +41,12 @@ class Opened:
 
 
 def open_model(model: Model) -> Opened:
-    """Unwrap ``DataParallel`` and ``torch.compile``; see through ``functools.partial``, methods and closures.
+    """Unwrap ``DataParallel`` and ``torch.compile``; see through ``functools.partial``, methods and
+    closures.
 
-    A callable over one module is traced by that module's names. Scripted modules run no hooks, so they keep their
-    submodules to themselves; a graph from ``torch.export`` is followed operation by operation.
+    A callable over one module is traced by that module's names. Scripted modules run no hooks, so
+    they keep their submodules to themselves; a graph from ``torch.export`` is followed operation by
+    operation.
 
     Raises:
         ModelError: the model was exported in training mode, which cannot be switched off any more.
@@ -64,11 +67,16 @@ def open_model(model: Model) -> Opened:
         return Opened(plain, None, hidden=_SCRIPTED)
     if isinstance(only, nn.Module) and not (isinstance(only, fx.GraphModule) and _is_flat(only)):
         return Opened(plain, only)
-    return Opened(plain, None, hidden=f"the model is a callable with {len(behind)} modules behind it, not an nn.Module")
+    return Opened(
+        plain,
+        None,
+        hidden=f"the model is a callable with {len(behind)} modules behind it, not an nn.Module",
+    )
 
 
 _SCRIPTED = (
-    "the model is scripted, and PyTorch runs no hooks inside a ScriptModule; trace the Python model that it came from"
+    "the model is scripted, and PyTorch runs no hooks inside a ScriptModule; trace the "
+    "Python model that it came from"
 )
 
 
@@ -86,8 +94,9 @@ def hidden_because(model: Model) -> str:
 def modules_behind(model: object) -> tuple[nn.Module, ...]:
     """The modules that a callable uses, as far as Python shows them.
 
-    A module is itself; then the function and arguments of a ``functools.partial``, the owner of a method, what a
-    function closes over or names as a global, and the attributes of a callable object.
+    A module is itself; then the function and arguments of a ``functools.partial``, the owner of a
+    method, what a function closes over or names as a global, and the attributes of a callable
+    object.
 
     >>> import torch
     >>> from worldline.trace import modules_behind
@@ -106,14 +115,22 @@ def modules_behind(model: object) -> tuple[nn.Module, ...]:
         seen = inspect.getclosurevars(model)
         found = [*seen.nonlocals.values(), *seen.globals.values()]
         found = [
-            value for value in found if isinstance(value, (nn.Module, functools.partial)) or inspect.ismethod(value)
+            value
+            for value in found
+            if isinstance(value, (nn.Module, functools.partial)) or inspect.ismethod(value)
         ]
     else:
-        found = [value for value in getattr(model, "__dict__", {}).values() if isinstance(value, nn.Module)]
+        found = [
+            value
+            for value in getattr(model, "__dict__", {}).values()
+            if isinstance(value, nn.Module)
+        ]
     behind = [
         module
         for value in found
-        for module in (modules_behind(value) if callable(value) or isinstance(value, nn.Module) else ())
+        for module in (
+            modules_behind(value) if callable(value) or isinstance(value, nn.Module) else ()
+        )
     ]
     return tuple(dict.fromkeys(behind))
 
@@ -129,9 +146,13 @@ def _unwrapped(model: Callable[..., object]) -> Callable[..., object]:
 
 
 def _is_flat(graph: fx.GraphModule) -> bool:
-    """Whether it calls operations and no submodules (beside the guards that ``torch.export`` puts in)."""
+    """Whether it calls operations and no submodules (beside the guards that ``torch.export`` puts
+    in).
+    """
     nodes = list(graph.graph.nodes)
-    called = [node.target for node in nodes if node.op == "call_module" and node.target != "_guards_fn"]
+    called = [
+        node.target for node in nodes if node.op == "call_module" and node.target != "_guards_fn"
+    ]
     return not called and any(node.op == "call_function" for node in nodes)
 
 
@@ -141,7 +162,8 @@ def _check_exported(graph: fx.GraphModule) -> None:
         place = TRAINING_ARGUMENT.get(operation)
         if place is not None and len(node.args) > place and node.args[place] is True:
             raise ModelError(
-                f"The model was exported in training mode ({node.name} is a {operation} that trains), and an exported graph has no "
+                f"The model was exported in training mode ({node.name} is a {operation} that "
+                f"trains), and an exported graph has no "
                 "eval(). Export it again after model.eval()."
             )
 

@@ -1,4 +1,6 @@
-"""Rapidities of given pairs of inputs by layer, reduced while the features stream by; and the frames they are seen from."""
+"""Rapidities of given pairs of inputs by layer, reduced while the features stream by; and the
+frames they are seen from.
+"""
 
 from __future__ import annotations
 
@@ -61,7 +63,10 @@ def fit_frames(
     moments = [Moments(layer.width, scatter=name == "whitened") for layer in layers]
     with tracing(model, layers) as run:
         for start in range(0, len(x), batch_size):
-            run(x[start : start + batch_size], lambda position, features: moments[position].update(features))
+            run(
+                x[start : start + batch_size],
+                lambda position, features: moments[position].update(features),
+            )
             tick(min(start + batch_size, len(x)))
     return tuple(moment.frame(name) for moment in moments)
 
@@ -89,9 +94,11 @@ def trace_pairs(
         tick: called with the number of pairs done.
 
     Returns:
-        (P, L) float64 φ in nats: +∞ the same direction, −∞ the opposite one, 0 unrelated; NaN where a vector has no direction.
+        (P, L) float64 φ in nats: +∞ the same direction, −∞ the opposite one, 0 unrelated; NaN where
+        a vector has no direction.
 
-    Accuracy, for float32 features: 1e-6, |φ| up to about 8. Cost: one forward pass of 2P inputs and about ten reads of their
+    Accuracy, for float32 features: 1e-6, |φ| up to about 8. Cost: one forward pass of 2P inputs and
+        about ten reads of their
     features; memory of one batch.
 
     >>> import torch, worldline as wl
@@ -109,7 +116,11 @@ def trace_pairs(
             rows = slice(start, min(start + step, len(first)))
 
             def reduce(position: int, features: Tensor, rows: slice = rows) -> None:
-                wide = features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
+                wide = (
+                    features.float()
+                    if features.dtype in (torch.float16, torch.bfloat16)
+                    else features
+                )
                 a, b = frames[position](wide).chunk(2)
                 found[rows, position] = rapidity(a, b).cpu().double()
 

@@ -39,19 +39,24 @@ def one_layer(model: Model, x: Tensor, name: str | None = None) -> Layer:
     chosen = pick_layers(model, x, [name])
     if len(chosen) > 1:
         names = ", ".join(layer.name for layer in chosen)
-        raise LayerError(f"One layer is needed, and {name!r} matches {len(chosen)}: {names}. Name one of them.")
+        raise LayerError(
+            f"One layer is needed, and {name!r} matches {len(chosen)}: {names}. Name one of them."
+        )
     return chosen[0]
 
 
 @contextmanager
 def reading(model: Model, layer: Layer) -> Iterator[Callable[[Tensor], tuple[Tensor, object]]]:
-    """A function from inputs to (features (N, D) of the layer, the model's answer), differentiable in the inputs.
+    """A function from inputs to (features (N, D) of the layer, the model's answer), differentiable
+    in the inputs.
 
-    The answer is the logits where the output has some (:func:`worldline.trace.logits_in`), else the output itself. The
-    model is in eval mode and left as it was. Where an in-place module follows, the features are those before it.
+    The answer is the logits where the output has some (:func:`worldline.trace.logits_in`), else the
+    output itself. The model is in eval mode and left as it was. Where an in-place module follows,
+    the features are those before it.
 
     Raises:
-        LayerError: from the function, where the layer did not run in this pass, or gave something else than when it was found.
+        LayerError: from the function, where the layer did not run in this pass, or gave something
+            else than when it was found.
 
     >>> import torch, worldline as wl
     >>> model, x = torch.nn.Linear(2, 3), torch.rand(4, 2)
@@ -76,7 +81,8 @@ def reading(model: Model, layer: Layer) -> Iterator[Callable[[Tensor], tuple[Ten
             output = run(x)
             if not kept:
                 raise LayerError(
-                    f"Layer {layer.name!r} never ran in this forward pass. Choose a layer that always runs."
+                    f"Layer {layer.name!r} never ran in this forward pass. Choose a layer that "
+                    f"always runs."
                 )
             return kept.pop(), _answer(output, samples)
 

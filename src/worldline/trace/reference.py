@@ -15,7 +15,13 @@ from worldline.trace.opening import Model
 from worldline.trace.sketch import Sketch
 from worldline.trace.stream import tracing
 
-__all__ = ["WIDEST_WHITENING", "Reference", "at_least_float32", "check_whitening", "trace_reference"]
+__all__ = [
+    "WIDEST_WHITENING",
+    "Reference",
+    "at_least_float32",
+    "check_whitening",
+    "trace_reference",
+]
 
 WIDEST_WHITENING = 4096
 Tick = Callable[[int], None]
@@ -27,7 +33,8 @@ class Reference:
 
     Attributes:
         frame: the frame fitted on it.
-        means: (K, D) class means in that frame; NaN for a class without a sample. Projected to (K, m) where there is a sketch.
+        means: (K, D) class means in that frame; NaN for a class without a sample. Projected to (K,
+            m) where there is a sketch.
         lengths: (K,) float64, |mean|.
         sketch: the projection that the means went through; None where they are exact.
     """
@@ -60,7 +67,8 @@ def trace_reference(
         classes: K.
         frame: see :mod:`worldline.geometry.frames`; ``whitened`` holds D² numbers a layer.
         project_to: class means of wider layers go through a random projection to so many numbers
-            (:class:`worldline.trace.Sketch`); the origin stays exact. Default: all are exact. Not with ``whitened``.
+            (:class:`worldline.trace.Sketch`); the origin stays exact. Default: all are exact. Not
+            with ``whitened``.
         batch_size: inputs in one pass.
         seed: of the projection.
         tick: called with the number of inputs done.
@@ -84,7 +92,10 @@ def trace_reference(
         check_whitening(layers)
         project_to = None
     sketches = _sketches(layers, project_to, seed)
-    sums = [_Sums(layer.width, classes, frame, sketch) for layer, sketch in zip(layers, sketches, strict=True)]
+    sums = [
+        _Sums(layer.width, classes, frame, sketch)
+        for layer, sketch in zip(layers, sketches, strict=True)
+    ]
     counts = torch.zeros(classes, dtype=torch.float64)
     with tracing(model, layers) as run:
         for start in range(0, len(x), batch_size):
@@ -92,7 +103,9 @@ def trace_reference(
             counts += labels.bincount(minlength=classes).cpu()
             present, place = labels.unique(return_inverse=True)
 
-            def add(position: int, features: Tensor, present: Tensor = present, place: Tensor = place) -> None:
+            def add(
+                position: int, features: Tensor, present: Tensor = present, place: Tensor = place
+            ) -> None:
                 sums[position].add(at_least_float32(features), present.cpu(), place)
 
             run(x[start : start + batch_size], add)
@@ -105,7 +118,8 @@ def check_whitening(layers: Sequence[Layer]) -> None:
     for layer in layers:
         if layer.width > WIDEST_WHITENING:
             raise ShapeError(
-                f"The whitened frame needs a {layer.width}×{layer.width} matrix at layer {layer.name!r}, over the limit of "
+                f"The whitened frame needs a {layer.width}×{layer.width} matrix at layer "
+                f"{layer.name!r}, over the limit of "
                 f"{WIDEST_WHITENING}. Use the centered frame, or choose narrower layers."
             )
 
@@ -123,13 +137,17 @@ def _sketches(layers: Sequence[Layer], project_to: int | None, seed: int) -> lis
     generator = torch.Generator().manual_seed(seed)
     signs = torch.randint(0, 2, (max(wide),), generator=generator).float() * 2 - 1
     return [
-        Sketch.draw(layer.width, project_to, generator, signs=signs) if layer.width > project_to else None
+        Sketch.draw(layer.width, project_to, generator, signs=signs)
+        if layer.width > project_to
+        else None
         for layer in layers
     ]
 
 
 class _Sums:
-    """Sums of one layer's features by class, and of all where the frame needs them beside a sketch."""
+    """Sums of one layer's features by class, and of all where the frame needs them beside a
+    sketch.
+    """
 
     def __init__(self, width: int, classes: int, frame: FrameName, sketch: Sketch | None) -> None:
         self.frame, self.sketch = frame, sketch

@@ -1,23 +1,30 @@
 """A seeded random projection that keeps inner products on average, with an exact variance.
 
-Features are given random signs, cut into blocks of m, each block is turned by a random shift, and the blocks are added:
+Features are given random signs, cut into blocks of m, each block is turned by a random shift, and
+the blocks are added:
 
-    S x = Σ_p R^{r_p} (s_p ∘ x_p),   s_i = ±1, r_p uniform in 0…m−1, R the cyclic shift of m entries.
+    S x = Σ_p R^{r_p} (s_p ∘ x_p),   s_i = ±1, r_p uniform in 0…m−1, R the cyclic shift of m
+    entries.
 
-It is the count sketch of Charikar, Chen and Farach-Colton (2002) with cyclic shifts for its hash, so it reads the features
-once and in order. Features i ≠ j meet with probability 1/m if they are in different blocks, and never within one. The signs
-are independent, so only pairs of terms with the same two features survive in the second moment, and for all x, y
+It is the count sketch of Charikar, Chen and Farach-Colton (2002) with cyclic shifts for its hash,
+so it reads the features once and in order. Features i ≠ j meet with probability 1/m if they are in
+different blocks, and never within one. The signs are independent, so only pairs of terms with the
+same two features survive in the second moment, and for all x, y
 
-    E ⟨Sx, Sy⟩ = ⟨x, y⟩,   Var ⟨Sx, Sy⟩ = (1/m) Σ_{p≠q} (|x_p|² |y_q|² + ⟨x_p, y_p⟩⟨x_q, y_q⟩) ≤ (|x|²|y|² + ⟨x, y⟩²)/m,
+    E ⟨Sx, Sy⟩ = ⟨x, y⟩,   Var ⟨Sx, Sy⟩ = (1/m) Σ_{p≠q} (|x_p|² |y_q|² + ⟨x_p, y_p⟩⟨x_q, y_q⟩) ≤
+    (|x|²|y|² + ⟨x, y⟩²)/m,
 
-whatever the features are, spatially correlated ones included, as the shifts are random. The correlation of two sketches,
-ρ̂ = ⟨Sx, Sy⟩/(|Sx||Sy|), is to first order ρ plus the deviation of ⟨Sx̂, Sŷ⟩ − ½ρ(|Sx̂|² + |Sŷ|²), a quadratic form with the matrix
-Q = ½(x̂ŷᵀ + ŷx̂ᵀ) − ½ρ(x̂x̂ᵀ + ŷŷᵀ), hence
+whatever the features are, spatially correlated ones included, as the shifts are random. The
+correlation of two sketches, ρ̂ = ⟨Sx, Sy⟩/(|Sx||Sy|), is to first order ρ plus the deviation of
+⟨Sx̂, Sŷ⟩ − ½ρ(|Sx̂|² + |Sŷ|²), a quadratic form with the matrix Q = ½(x̂ŷᵀ + ŷx̂ᵀ) − ½ρ(x̂x̂ᵀ +
+ŷŷᵀ), hence
 
-    Var ρ̂ = (2/m) Σ_{p≠q} |Q_pq|² ≤ (2/m)|Q|² = (1 − ρ²)²/m,   and as dφ = dρ/(1 − ρ²),   sd φ̂ ≤ 1/√m.
+    Var ρ̂ = (2/m) Σ_{p≠q} |Q_pq|² ≤ (2/m)|Q|² = (1 − ρ²)²/m,   and as dφ = dρ/(1 − ρ²),   sd φ̂ ≤
+    1/√m.
 
-So the standard error of a rapidity is at most 1/√m nats, and that of a correlation (1 − ρ²)/√m, to first order in 1/√m. One
-sketch serves a whole layer, so its error is common to the samples of a layer and does not shrink with their number.
+So the standard error of a rapidity is at most 1/√m nats, and that of a correlation (1 − ρ²)/√m, to
+first order in 1/√m. One sketch serves a whole layer, so its error is common to the samples of a
+layer and does not shrink with their number.
 """
 
 from __future__ import annotations
@@ -56,14 +63,20 @@ class Sketch:
     width: int
 
     @classmethod
-    def draw(cls, features: int, width: int, generator: torch.Generator, *, signs: Tensor | None = None) -> Sketch:
-        """One of D = ``features`` to m = ``width``; given signs (at least D of them) are shared, and only shifts are drawn."""
+    def draw(
+        cls, features: int, width: int, generator: torch.Generator, *, signs: Tensor | None = None
+    ) -> Sketch:
+        """One of D = ``features`` to m = ``width``; given signs (at least D of them) are shared,
+        and only shifts are drawn.
+        """
         if width < 1:
             raise UsageError(f"A sketch needs a width of at least 1; got {width}.")
         if signs is None:
             signs = torch.randint(0, 2, (features,), generator=generator).float() * 2 - 1
         blocks = -(-features // width)
-        return cls(signs, tuple(torch.randint(width, (blocks,), generator=generator).tolist()), width)
+        return cls(
+            signs, tuple(torch.randint(width, (blocks,), generator=generator).tolist()), width
+        )
 
     @property
     def standard_error(self) -> float:

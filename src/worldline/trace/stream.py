@@ -1,4 +1,6 @@
-"""Run a model over batches and hand every chosen layer's features to a visitor, the moment they exist."""
+"""Run a model over batches and hand every chosen layer's features to a visitor, the moment they
+exist.
+"""
 
 from __future__ import annotations
 
@@ -19,17 +21,22 @@ from worldline.trace.watching import watching
 __all__ = ["Visitor", "collect", "tracing"]
 
 Visitor = Callable[[int, Tensor], None]
-"""``visitor(position, features)``: the position in the chosen layers, features (N, D) that may not be kept."""
+"""``visitor(position, features)``: the position in the chosen layers, features (N, D) that may not
+be kept.
+"""
 
 Pass = Callable[[Tensor, Visitor], object]
 
 
 @contextmanager
 def tracing(model: Model, layers: Sequence[Layer]) -> Iterator[Pass]:
-    """A forward pass that shows each layer's features to a visitor and returns what the model returned.
+    """A forward pass that shows each layer's features to a visitor and returns what the model
+    returned.
 
-    The visitor is called inside the pass, when the module returns, so a later in-place module cannot have
-    overwritten the value and nothing needs to be copied or kept: memory over the bare pass is what the visitor keeps.
+    The visitor is called inside the pass, when the module returns, so a later in-place module
+    cannot have
+    overwritten the value and nothing needs to be copied or kept: memory over the bare pass is what
+        the visitor keeps.
     The model is in eval mode, without gradients, and left as it was; compiled code runs eagerly.
 
     Args:
@@ -37,11 +44,12 @@ def tracing(model: Model, layers: Sequence[Layer]) -> Iterator[Pass]:
         layers: what :func:`find_layers` found, or some of it.
 
     Yields:
-        ``run(x, visitor) -> output`` with ``visitor(position, features)``; features are (N, D), flattened.
+        ``run(x, visitor) -> output`` with ``visitor(position, features)``; features are (N, D),
+        flattened.
 
     Raises:
-        LayerError: from ``run``, where a chosen layer did not run in this pass, or ran more often or with another
-            shape than when it was found; the message names the layer and the batch.
+        LayerError: from ``run``, where a chosen layer did not run in this pass, or ran more often
+            or with another shape than when it was found; the message names the layer and the batch.
 
     >>> import torch
     >>> from torch import nn
@@ -72,7 +80,11 @@ def tracing(model: Model, layers: Sequence[Layer]) -> Iterator[Pass]:
 
     watched = frozenset(layer.module for layer in layers)
     writes = not layers or any(layer.writes for layer in layers)
-    with untouched(model, writes=writes), torch.no_grad(), watching(model, visit, watched) as watched_run:
+    with (
+        untouched(model, writes=writes),
+        torch.no_grad(),
+        watching(model, visit, watched) as watched_run,
+    ):
 
         def run(x: Tensor, show: Visitor) -> object:
             nonlocal samples, batch, visitor
@@ -104,7 +116,8 @@ def collect(
         batch_size: inputs in one forward pass.
 
     Returns:
-        A dict in execution order. A module's features are what it returned, also where an in-place module follows.
+        A dict in execution order. A module's features are what it returned, also where an in-place
+        module follows.
 
     Raises:
         LayerError: a glob matches no layer.
@@ -131,13 +144,16 @@ def _check_calls(layers: Sequence[Layer], ran: dict[str, int], batch: int) -> No
         if times == 0:
             others = ", ".join(other.name for other in layers if other.module in ran)
             raise LayerError(
-                f"Layer {layer.name!r} never ran in this forward pass (batch {batch}); layers that ran: {others}. The model takes "
+                f"Layer {layer.name!r} never ran in this forward pass (batch {batch}); layers "
+                f"that ran: {others}. The model takes "
                 "another way for these inputs: trace layers that every input passes."
             )
         if times != layer.calls:
             raise LayerError(
-                f"The module of layer {layer.name!r} ran {times} times in batch {batch}, and {layer.calls} times when it was found: "
-                "which call is which depends on the inputs. Trace layers that every input passes alike."
+                f"The module of layer {layer.name!r} ran {times} times in batch {batch}, and "
+                f"{layer.calls} times when it was found: "
+                "which call is which depends on the inputs. Trace layers that every input passes "
+                "alike."
             )
 
 

@@ -1,9 +1,11 @@
 """Rapidities of twins by layer, reduced while the features stream by.
 
-For each sample the three twins (clean, noise, adversarial) run in one forward pass, and two small products give all that THEORY
-asks for at a layer: the 3×3 Gram matrix of each sample, and the inner products with the class means. The Gram matrix is taken of the
-clean feature a, moved to the frame's origin, and the displacements d of the two twins from it, in blocks that stay in the
-processor's cache. So close twins keep their accuracy: φ = asinh[(|a|² + a·d) / √(|a|²|d|² − (a·d)²)] subtracts nothing close.
+For each sample the three twins (clean, noise, adversarial) run in one forward pass, and two small
+products give all that THEORY
+asks for at a layer: the 3×3 Gram matrix of each sample, and the inner products with the class
+means. The Gram matrix is taken of the clean feature a, moved to the frame's origin, and the
+displacements d of the two twins from it, in blocks that stay in the processor's cache. So close
+twins keep their accuracy: φ = asinh[(|a|² + a·d) / √(|a|²|d|² − (a·d)²)] subtracts nothing close.
 """
 
 from __future__ import annotations
@@ -33,15 +35,21 @@ COMPARISONS = (
     "clean_wrong",
     "clean_rival",
 )
-"""Pairs whose rapidity is traced. ``true`` and ``wrong`` are class means: of the label, and of the class that the
-adversarial twin scores highest beside the label; ``rival`` is the class that the clean input scores highest beside it."""
+"""Pairs whose rapidity is traced. ``true`` and ``wrong`` are class means: of the label, and of the
+class that the adversarial twin scores highest beside the label; ``rival`` is the class that the
+clean input scores highest beside it.
+"""
 
-BLOCK = 2**18  # numbers in one twin's block: three of them, 3 MiB, stay in the cache while they are used
+BLOCK = (
+    2**18
+)  # numbers in one twin's block: three of them, 3 MiB, stay in the cache while they are used
 Tick = Callable[[int], None]
 
 
 class _Local:
-    """A reference in one dtype (at least float32) and on one device: those of a layer's features."""
+    """A reference in one dtype (at least float32) and on one device: those of a layer's
+    features.
+    """
 
     def __init__(self, reference: Reference, like: Tensor) -> None:
         self.like = like.dtype, like.device
@@ -49,22 +57,30 @@ class _Local:
         self.map = None if frame.map is None else frame.map.to(like)
         self.classes = len(reference.means)
         means = reference.means.to(like)  # (K, D), or (K, m)
-        self.rows = torch.nn.functional.pad(means, (0, 0, 0, -self.classes % 8))  # eights of rows multiply fastest
+        self.rows = torch.nn.functional.pad(
+            means, (0, 0, 0, -self.classes % 8)
+        )  # eights of rows multiply fastest
         self.origin: Tensor | None = None  # (D,), after the map
         self.projected_origin: Tensor | None = None  # (1, m)
         self.origin_by_means = torch.zeros(self.classes, dtype=torch.float64)
         if frame.origin is not None:
             seen = frame.origin if frame.map is None else frame.origin @ frame.map
-            self.origin = seen.to(like) if self.sketch is None else seen  # memory is short where there is a sketch
+            self.origin = (
+                seen.to(like) if self.sketch is None else seen
+            )  # memory is short where there is a sketch
             if self.sketch is None:
                 self.origin_by_means = reference.means @ seen  # (K,)
             else:
                 self.projected_origin = self.sketch(seen[None]).to(like)
 
     def against(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Products (n, K) of rows with the class means, both moved to the origin; with a sketch also the rows' lengths (n,)."""
+        """Products (n, K) of rows with the class means, both moved to the origin; with a sketch
+        also the rows' lengths (n,).
+        """
         if self.sketch is None:
-            return (features @ self.rows.T)[:, : self.classes].cpu().double() - self.origin_by_means, None
+            return (features @ self.rows.T)[
+                :, : self.classes
+            ].cpu().double() - self.origin_by_means, None
         rows = self.sketch(features)
         if self.projected_origin is not None:
             rows -= self.projected_origin
@@ -79,11 +95,12 @@ class TwinTrace:
 
     Attributes:
         layers: the L layers.
-        rapidity: comparison (:data:`COMPARISONS`) → (N, L) float64, NaN where a vector has no direction.
+        rapidity: comparison (:data:`COMPARISONS`) → (N, L) float64, NaN where a vector has no
+            direction.
         predictions: ``clean``, ``noise``, ``adversarial`` → (N,) predicted classes.
         wrong: (N,) the class that stands for ``wrong`` in the comparisons.
-        projected_to: by layer, to how many numbers m the class means were projected, which gives rapidities with them a
-            standard error of at most 1/√m; None where they are exact.
+        projected_to: by layer, to how many numbers m the class means were projected, which gives
+            rapidities with them a standard error of at most 1/√m; None where they are exact.
     """
 
     layers: tuple[Layer, ...]
@@ -114,15 +131,18 @@ def trace_twins(
         y: (N,) labels.
         references: of the same layers (:func:`trace_reference`).
         layers: the layers to look at.
-        wrong: (N,) classes for the ``wrong`` comparisons; default: the adversarial twin's highest logit beside the label.
+        wrong: (N,) classes for the ``wrong`` comparisons; default: the adversarial twin's highest
+            logit beside the label.
         batch_size: inputs in one pass (three twins a sample).
         tick: called with the number of samples done.
 
     Returns:
         A :class:`TwinTrace`.
 
-    Accuracy, for float32 features: about 1e-6 relative for the twin comparisons, however close the twins; those with
-    class means resolve |φ| up to about 8. Cost: one forward pass of the 3N inputs and two reads of each feature;
+    Accuracy, for float32 features: about 1e-6 relative for the twin comparisons, however close the
+        twins; those with
+    class means resolve |φ| up to about 8. Cost: one forward pass of the 3N inputs and two reads of
+        each feature;
     memory over the bare pass is one block of about two megabytes, and 9 numbers a sample and layer.
 
     >>> import torch, worldline as wl
@@ -137,7 +157,9 @@ def trace_twins(
     local: list[_Local | None] = [None for _ in references]
     lengths = torch.stack([reference.lengths for reference in references])  # (L, K)
     rapidity = {name: torch.empty(size, len(layers), dtype=torch.float64) for name in COMPARISONS}
-    predictions = {name: torch.empty(size, dtype=torch.long) for name in ("clean", "noise", "adversarial")}
+    predictions = {
+        name: torch.empty(size, dtype=torch.long) for name in ("clean", "noise", "adversarial")
+    }
     used = torch.empty(size, dtype=torch.long)
     step = max(1, batch_size // 3)
     with tracing(model, layers) as run:
@@ -147,7 +169,9 @@ def trace_twins(
             gram = torch.empty(len(layers), samples, 3, 3, dtype=torch.float64)
             against = torch.empty(len(layers), samples, 3, lengths.shape[1], dtype=torch.float64)
 
-            def reduce(position: int, features: Tensor, gram: Tensor = gram, against: Tensor = against) -> None:
+            def reduce(
+                position: int, features: Tensor, gram: Tensor = gram, against: Tensor = against
+            ) -> None:
                 features = at_least_float32(features)
                 here = local[position]
                 if here is None or here.like != (features.dtype, features.device):
@@ -165,12 +189,16 @@ def trace_twins(
             for name, value in _rapidities(gram, against, labels, used[rows], rival).items():
                 rapidity[name][rows] = value.T
             tick(rows.stop)
-    projected_to = tuple(reference.sketch.width if reference.sketch else None for reference in references)
+    projected_to = tuple(
+        reference.sketch.width if reference.sketch else None for reference in references
+    )
     return TwinTrace(tuple(layers), rapidity, predictions, used, projected_to)
 
 
 def _products(features: Tensor, local: _Local, mean_lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Gram matrices (b, 3, 3) of [clean − o, noise − clean, adversarial − clean]; correlations (b, 3, K) of the twins with the means."""
+    """Gram matrices (b, 3, 3) of [clean − o, noise − clean, adversarial − clean]; correlations (b,
+    3, K) of the twins with the means.
+    """
     if local.map is not None:
         features = features @ local.map
     twins = features.view(3, -1, features.shape[1])
@@ -179,7 +207,9 @@ def _products(features: Tensor, local: _Local, mean_lengths: Tensor) -> tuple[Te
     products, lengths = local.against(features)
     if lengths is None:
         along, moved = gram[:, 0, 1:], gram.diagonal(dim1=1, dim2=2)[:, 1:]
-        squared = torch.cat((gram[:, 0, :1], gram[:, 0, :1] + 2 * along + moved), dim=1)  # (b, 3) |twin|²
+        squared = torch.cat(
+            (gram[:, 0, :1], gram[:, 0, :1] + 2 * along + moved), dim=1
+        )  # (b, 3) |twin|²
         lengths = squared.clamp(min=0).sqrt().T.flatten()
     correlations = products / (lengths[:, None] * mean_lengths)
     return gram, correlations.view(3, -1, local.classes).transpose(0, 1)
@@ -200,12 +230,16 @@ def _gram_of_displacements(twins: Tensor, origin: Tensor | None) -> Tensor:
             torch.sub(part[0], origin, out=rows[0])
         by_sample = rows.transpose(0, 1)  # (block, 3, D)
         gram[start : start + block] = torch.bmm(by_sample, by_sample.transpose(1, 2))
-    if width == 1:  # a single coordinate knows only the sign: keep rounding from making an angle of it
+    if (
+        width == 1
+    ):  # a single coordinate knows only the sign: keep rounding from making an angle of it
         gram[:, 1:, 1:] = gram[:, :1, 1:].transpose(1, 2) @ gram[:, :1, 1:] / gram[:, :1, :1]
     return gram
 
 
-def _rapidities(gram: Tensor, correlations: Tensor, true: Tensor, wrong: Tensor, rival: Tensor) -> dict[str, Tensor]:
+def _rapidities(
+    gram: Tensor, correlations: Tensor, true: Tensor, wrong: Tensor, rival: Tensor
+) -> dict[str, Tensor]:
     """From (L, b, 3, 3) and (L, b, 3, K): comparison → (L, b)."""
     clean = gram[..., 0, :1]  # |a|²
     along = gram[..., 0, 1:]  # a·d for noise, adversarial

@@ -13,7 +13,9 @@ from worldline.errors import ModelError, UsageError
 __all__ = ["Tokens", "batch_dimension", "check_tokens", "logits_in", "tensors_in"]
 
 Tokens = Literal["flatten", "cls", "mean", "token"]
-"""What becomes of a value (N, T, D) of T tokens: all T·D features in one; the first token; the mean; each token by itself."""
+"""What becomes of a value (N, T, D) of T tokens: all T·D features in one; the first token; the
+mean; each token by itself.
+"""
 
 
 def check_tokens(tokens: str) -> None:
@@ -23,11 +25,14 @@ def check_tokens(tokens: str) -> None:
     >>> check_tokens("mean")
     """
     if tokens not in get_args(Tokens):
-        raise UsageError(f"Unknown reduction of tokens {tokens!r}; choose one of {', '.join(get_args(Tokens))}.")
+        raise UsageError(
+            f"Unknown reduction of tokens {tokens!r}; choose one of {', '.join(get_args(Tokens))}."
+        )
 
 
 def tensors_in(output: object, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in a tensor, tuple, list, mapping or dataclass, depth first, with where it stands.
+    """Every tensor in a tensor, tuple, list, mapping or dataclass, depth first, with where it
+    stands.
 
     >>> import torch
     >>> from worldline.trace.values import tensors_in
@@ -47,8 +52,11 @@ def tensors_in(output: object, path: str = "") -> Iterator[tuple[str, Tensor]]:
             yield from tensors_in(getattr(output, name), f"{path}.{name}")
 
 
-def batch_dimension(value: Tensor, other: torch.Size | None, samples: tuple[int, int]) -> int | None:
-    """The one dimension that followed the number of samples from one pass to another, all others staying.
+def batch_dimension(
+    value: Tensor, other: torch.Size | None, samples: tuple[int, int]
+) -> int | None:
+    """The one dimension that followed the number of samples from one pass to another, all others
+    staying.
 
     Args:
         value: of a pass of ``samples[0]`` inputs.
@@ -56,10 +64,17 @@ def batch_dimension(value: Tensor, other: torch.Size | None, samples: tuple[int,
         samples: two different numbers.
 
     Returns:
-        The dimension, or None: the value is not one row a sample, or nothing that has a direction (integers, zero width).
+        The dimension, or None: the value is not one row a sample, or nothing that has a direction
+            (integers, zero width).
     """
     comparable = value.is_floating_point() or value.is_complex()
-    if not comparable or value.layout != torch.strided or value.is_nested or other is None or len(other) != value.ndim:
+    if (
+        not comparable
+        or value.layout != torch.strided
+        or value.is_nested
+        or other is None
+        or len(other) != value.ndim
+    ):
         return None
     changed = [axis for axis in range(value.ndim) if value.shape[axis] != other[axis]]
     follows = len(changed) == 1 and (value.shape[changed[0]], other[changed[0]]) == samples
@@ -69,7 +84,8 @@ def batch_dimension(value: Tensor, other: torch.Size | None, samples: tuple[int,
 def logits_in(output: object, samples: int) -> Tensor:
     """The logits (N, K) in what a classifier returned.
 
-    The rule: a tensor is them; else ``.logits`` or ``["logits"]``; else the only floating (N, K ≥ 2) tensor in the tuple,
+    The rule: a tensor is them; else ``.logits`` or ``["logits"]``; else the only floating (N, K ≥
+        2) tensor in the tuple,
     list, mapping or dataclass.
 
     Args:
@@ -77,7 +93,8 @@ def logits_in(output: object, samples: int) -> Tensor:
         samples: N.
 
     Raises:
-        ModelError: there is none, or there are several and no rule between them; the message lists what came.
+        ModelError: there is none, or there are several and no rule between them; the message lists
+            what came.
 
     >>> import torch
     >>> from worldline.trace.values import logits_in
@@ -86,12 +103,15 @@ def logits_in(output: object, samples: int) -> Tensor:
     """
     tensor: object = output
     if not isinstance(output, Tensor):
-        tensor = output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+        tensor = (
+            output.get("logits") if isinstance(output, Mapping) else getattr(output, "logits", None)
+        )
     if not isinstance(tensor, Tensor):
         return _only_scores(output, samples)
     if not _are_scores(tensor, samples):
         raise ModelError(
-            f"The model must return floating logits (N, K) with K ≥ 2 classes; for {samples} inputs it returned "
+            f"The model must return floating logits (N, K) with K ≥ 2 classes; for {samples} "
+            f"inputs it returned "
             f"{tuple(tensor.shape)} {tensor.dtype}."
         )
     return tensor
@@ -103,12 +123,22 @@ def _only_scores(output: object, samples: int) -> Tensor:
     if len(fitting) == 1:
         return next(iter(fitting.values()))
     kind = type(output).__name__
-    listed = ", ".join(f"{kind}{path} {tuple(tensor.shape)} {tensor.dtype}" for path, tensor in came) or "no tensor"
+    listed = (
+        ", ".join(f"{kind}{path} {tuple(tensor.shape)} {tensor.dtype}" for path, tensor in came)
+        or "no tensor"
+    )
     raise ModelError(
-        f"The model must return logits (N, K); for {samples} inputs it returned {kind} with {len(fitting)} tensors that could be "
-        f"them: {listed}. Wrap it in a module whose forward picks the logits, e.g. `return self.model(x)[0]`."
+        f"The model must return logits (N, K); for {samples} inputs it returned {kind} with "
+        f"{len(fitting)} tensors that could be "
+        f"them: {listed}. Wrap it in a module whose forward picks the logits, e.g. `return "
+        f"self.model(x)[0]`."
     )
 
 
 def _are_scores(tensor: Tensor, samples: int) -> bool:
-    return tensor.ndim == 2 and len(tensor) == samples and tensor.shape[1] >= 2 and tensor.is_floating_point()
+    return (
+        tensor.ndim == 2
+        and len(tensor) == samples
+        and tensor.shape[1] >= 2
+        and tensor.is_floating_point()
+    )

@@ -1,4 +1,6 @@
-"""Run a model and hear of every value that a module, or an operation of an exported graph, returns."""
+"""Run a model and hear of every value that a module, or an operation of an exported graph,
+returns.
+"""
 
 from __future__ import annotations
 
@@ -21,11 +23,13 @@ Run = Callable[[Tensor], object]
 
 @contextmanager
 def watching(model: Model, visit: Visit, only: frozenset[str] | None = None) -> Iterator[Run]:
-    """A function that runs the model on inputs and returns its output, and visits every return on the way.
+    """A function that runs the model on inputs and returns its output, and visits every return on
+    the way.
 
-    The input is visited first, as ``input``. It is a copy, so a forward that writes into its input writes there. Hooks of
-    the user's own stay, and run before ours. Everything runs eagerly, also where it was compiled, and without the fused
-    attention that skips submodules, as neither would run hooks.
+    The input is visited first, as ``input``. It is a copy, so a forward that writes into its input
+    writes there. Hooks of the user's own stay, and run before ours. Everything runs eagerly, also
+    where it was compiled, and without the fused attention that skips submodules, as neither would
+    run hooks.
     """
     opened = open_model(model)
     calls: dict[str, int] = {}
@@ -39,7 +43,11 @@ def watching(model: Model, visit: Visit, only: frozenset[str] | None = None) -> 
     def hook(name: str) -> Callable[[nn.Module, object, object], None]:
         return lambda _module, _inputs, output: returned(name, output)
 
-    graph = _FlatGraph(opened.root, returned) if opened.graph and isinstance(opened.root, fx.GraphModule) else None
+    graph = (
+        _FlatGraph(opened.root, returned)
+        if opened.graph and isinstance(opened.root, fx.GraphModule)
+        else None
+    )
 
     def run(x: Tensor) -> object:
         calls.clear()
@@ -70,17 +78,23 @@ def _visible(opened: Opened) -> Iterator[tuple[str, nn.Module]]:
     if opened.root is None:
         return
     for name, module in opened.root.named_modules():
-        if not isinstance(module, torch.jit.ScriptModule) and (module is not opened.root or opened.call is opened.root):
+        if not isinstance(module, torch.jit.ScriptModule) and (
+            module is not opened.root or opened.call is opened.root
+        ):
             yield _plain_name(name), module
 
 
 def _plain_name(name: str) -> str:
-    """Without what ``torch.compile`` puts between the names of a compiled submodule and its children."""
+    """Without what ``torch.compile`` puts between the names of a compiled submodule and its
+    children.
+    """
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 def describe(model: Model) -> tuple[dict[str, tuple[str, bool, bool]], dict[str, tuple[str, ...]]]:
-    """What can be seen: name → (kind, whether it is a leaf, whether it is an activation); name → other names of the same module."""
+    """What can be seen: name → (kind, whether it is a leaf, whether it is an activation); name →
+    other names of the same module.
+    """
     opened = open_model(model)
     if opened.graph and isinstance(opened.root, fx.GraphModule):
         return _FlatGraph(opened.root, lambda _name, _output: None).described(), {}
@@ -101,7 +115,9 @@ def describe(model: Model) -> tuple[dict[str, tuple[str, bool, bool]], dict[str,
 
 
 def _eager() -> AbstractContextManager[object]:
-    """Compiled code runs as if it were not (from torch 2.6 on); nothing where nothing can be compiled."""
+    """Compiled code runs as if it were not (from torch 2.6 on); nothing where nothing can be
+    compiled.
+    """
     if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
         return nullcontext()
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
@@ -111,7 +127,8 @@ def _eager() -> AbstractContextManager[object]:
 class _FlatGraph:
     """A graph of operations, as ``torch.export`` makes it, run node by node.
 
-    An operation is named by the module that it came from, or by itself where it stood in the root's own forward.
+    An operation is named by the module that it came from, or by itself where it stood in the root's
+    own forward.
     """
 
     ACTIVATIONS = frozenset(
@@ -128,7 +145,18 @@ class _FlatGraph:
             "mish",
             "prelu",
         )
-    ) | {"relu", "relu6", "rrelu", "selu", "sigmoid", "silu", "softplus", "softsign", "tanh", "threshold"}
+    ) | {
+        "relu",
+        "relu6",
+        "rrelu",
+        "selu",
+        "sigmoid",
+        "silu",
+        "softplus",
+        "softsign",
+        "tanh",
+        "threshold",
+    }
 
     def __init__(self, graph: fx.GraphModule, returned: Callable[[str, object], None]) -> None:
         names = self._names(graph)
@@ -157,7 +185,9 @@ class _FlatGraph:
         return names
 
     def described(self) -> dict[str, tuple[str, bool, bool]]:
-        """Kind, leaf and activation by name; the kind is that of the last operation of that name."""
+        """Kind, leaf and activation by name; the kind is that of the last operation of that
+        name.
+        """
         described = {}
         for node, name in self.names.items():
             operation = operation_name(node)

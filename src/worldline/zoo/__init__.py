@@ -5,4 +5,13 @@ from worldline.zoo.embeddings import PartnerEmbeddings, embeddings
 from worldline.zoo.picture import picture
 from worldline.zoo.training import MODELS, cache_folder, load, names
 
-__all__ = ["MODELS", "PartnerEmbeddings", "cache_folder", "digits", "embeddings", "load", "names", "picture"]
+__all__ = [
+    "MODELS",
+    "PartnerEmbeddings",
+    "cache_folder",
+    "digits",
+    "embeddings",
+    "load",
+    "names",
+    "picture",
+]

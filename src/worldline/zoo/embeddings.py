@@ -1,4 +1,6 @@
-"""Embeddings of the digits with a partner of the same class and one of another, from a model of the zoo."""
+"""Embeddings of the digits with a partner of the same class and one of another, from a model of the
+zoo.
+"""
 
 from __future__ import annotations
 
@@ -16,7 +18,9 @@ __all__ = ["PartnerEmbeddings", "embeddings"]
 
 @dataclass(frozen=True)
 class PartnerEmbeddings:
-    """(N, D) embeddings, a partner of each that belongs to it and one that does not; ``origin`` says what they are."""
+    """(N, D) embeddings, a partner of each that belongs to it and one that does not; ``origin``
+    says what they are.
+    """
 
     embeddings: Tensor
     matched: Tensor
@@ -24,8 +28,11 @@ class PartnerEmbeddings:
     origin: str
 
 
-def embeddings(model: str = "cnn", *, seed: int = 0, tick: Tick = lambda _done, _total: None) -> PartnerEmbeddings:
-    """Features of the test digits at the layer before the logits, seen from the mean of the training digits.
+def embeddings(
+    model: str = "cnn", *, seed: int = 0, tick: Tick = lambda _done, _total: None
+) -> PartnerEmbeddings:
+    """Features of the test digits at the layer before the logits, seen from the mean of the
+    training digits.
 
     Args:
         model: a name of the zoo.
@@ -50,5 +57,6 @@ def embeddings(model: str = "cnn", *, seed: int = 0, tick: Tick = lambda _done, 
         features,
         features[matched],
         features[unmatched],
-        f"{len(features)} test digits at {layer} of {model}, seen from the mean of the training digits; matched: another of its class",
+        f"{len(features)} test digits at {layer} of {model}, seen from the mean of the training "
+        f"digits; matched: another of its class",
     )

@@ -97,7 +97,9 @@ class ViT(nn.Module):
         super().__init__()
         self.patches = nn.Conv2d(1, width, 2, stride=2)
         self.positions = nn.Parameter(torch.empty(1, 16, width))
-        blocks = [nn.Sequential(Attention(width, heads), ResidualBlock(width)) for _ in range(depth)]
+        blocks = [
+            nn.Sequential(Attention(width, heads), ResidualBlock(width)) for _ in range(depth)
+        ]
         self.blocks = nn.Sequential(*blocks)
         self.norm = nn.LayerNorm(width)
         self.logits = nn.Linear(width, 10)

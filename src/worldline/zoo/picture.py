@@ -12,7 +12,8 @@ __all__ = ["picture"]
 
 
 def picture(side: int = 50) -> Float[Tensor, "H W"]:
-    """A grey photograph: the middle of scikit-learn's sample image of a temple in China, scaled to [0, 1].
+    """A grey photograph: the middle of scikit-learn's sample image of a temple in China, scaled to
+    [0, 1].
 
     Args:
         side: pixels a side, from 1.

@@ -26,7 +26,8 @@ Tick = Callable[[int, int], None]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model of the zoo is trained: Adam with a cosine schedule, cross-entropy, no augmentation.
+    """How a model of the zoo is trained: Adam with a cosine schedule, cross-entropy, no
+    augmentation.
 
     ``epsilon`` > 0 trains on PGD twins (L∞, 7 steps of ε/4, random start; Madry et al. 2018).
     """
@@ -61,7 +62,8 @@ def names() -> tuple[str, ...]:
 
 
 def cache_folder() -> Path:
-    """Where trained models are kept: ``$WORLDLINE_CACHE``, else ``$XDG_CACHE_HOME/worldline``, else ``~/.cache/worldline``.
+    """Where trained models are kept: ``$WORLDLINE_CACHE``, else ``$XDG_CACHE_HOME/worldline``, else
+    ``~/.cache/worldline``.
 
     >>> import worldline as wl
     >>> wl.zoo.cache_folder().is_absolute()
@@ -81,9 +83,10 @@ def load(name: str, *, seed: int = 0, tick: Tick = lambda _done, _total: None) -
         tick: called with epochs done and epochs in all, while training.
 
     Returns:
-        The model. The first call trains it (seconds; adversarially, tens of seconds) and stores it as safetensors in
-        :func:`cache_folder` under the hash of recipe, seed, data, code and torch version; later calls read it.
-        On one machine, the same call gives the same weights. A cache that cannot be read or written is no error.
+        The model. The first call trains it (seconds; adversarially, tens of seconds) and stores it
+        as safetensors in :func:`cache_folder` under the hash of recipe, seed, data, code and torch
+        version; later calls read it. On one machine, the same call gives the same weights. A cache
+        that cannot be read or written is no error.
 
     Raises:
         UsageError: no such model.
@@ -116,7 +119,9 @@ def _train(model: nn.Module, recipe: Recipe, seed: int, tick: Tick) -> None:
     schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, recipe.epochs * per_epoch)
     model.train()
     for epoch in range(recipe.epochs):
-        for number, rows in enumerate(torch.randperm(len(x), generator=generator).split(recipe.batch_size)):
+        for number, rows in enumerate(
+            torch.randperm(len(x), generator=generator).split(recipe.batch_size)
+        ):
             inputs = x[rows]
             if recipe.epsilon:
                 attack = PGD(
@@ -138,7 +143,9 @@ def _train(model: nn.Module, recipe: Recipe, seed: int, tick: Tick) -> None:
 
 def _key(recipe: Recipe, seed: int) -> str:
     data = digits()
-    digest = hashlib.sha256(json.dumps([asdict(recipe), seed, torch.__version__], sort_keys=True).encode())
+    digest = hashlib.sha256(
+        json.dumps([asdict(recipe), seed, torch.__version__], sort_keys=True).encode()
+    )
     for source in (Path(networks.__file__), Path(__file__)):
         digest.update(source.read_bytes())
     digest.update(data.reference_x.numpy().tobytes())

@@ -11,7 +11,18 @@ from worldline.encoder.experiments.record import CONTROLS, Control, Measurement,
 
 EXPERIMENTS: dict[str, type[Experiment]] = {
     experiment.name: experiment
-    for experiment in (Dilation, Contraction, Path3D, Collapse, Pairs, Spacetime, Image, Reconcile, Flip, Bell)
+    for experiment in (
+        Dilation,
+        Contraction,
+        Path3D,
+        Collapse,
+        Pairs,
+        Spacetime,
+        Image,
+        Reconcile,
+        Flip,
+        Bell,
+    )
 }
 """All of them by name, in the order in which a reader of the paper meets them."""
 

@@ -12,7 +12,9 @@ from worldline.errors import UsageError
 
 __all__ = ["Experiment", "Layered", "affordable"]
 
-MOST_NUMBERS = 2**24  # of float64 in the paths that are held at once: 128 MiB, and about thrice that at the peak
+MOST_NUMBERS = (
+    2**24
+)  # of float64 in the paths that are held at once: 128 MiB, and about thrice that at the peak
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,7 +61,10 @@ class Layered(Experiment):
         """Refuse settings that no encoder could have, or that leave nothing to measure."""
         self.encoder  # noqa: B018  checks n, k and L
         if self.width == 1:
-            raise UsageError("With width 1 every pair is parallel after one layer: nothing to measure. Use width ≥ 2.")
+            raise UsageError(
+                "With width 1 every pair is parallel after one layer: nothing to measure. Use "
+                "width ≥ 2."
+            )
         for name, value in self.settings().items():
             if isinstance(value, int) and name != "seed":
                 check_count(name, value)
@@ -67,11 +72,16 @@ class Layered(Experiment):
     @property
     def encoder(self) -> Encoder:
         """The encoder of these settings."""
-        return Encoder(candidates=self.candidates, width=self.width, depth=self.depth, rule=self.rule)
+        return Encoder(
+            candidates=self.candidates, width=self.width, depth=self.depth, rule=self.rule
+        )
 
 
-def affordable(encoder: Encoder, wanted: int, *, inputs: int, features: int = 2, least: int = 2) -> int:
-    """How many independent encoders, up to those wanted, have paths of so many features that fit in memory.
+def affordable(
+    encoder: Encoder, wanted: int, *, inputs: int, features: int = 2, least: int = 2
+) -> int:
+    """How many independent encoders, up to those wanted, have paths of so many features that fit in
+    memory.
 
     Raises:
         UsageError: not even the least number does.
@@ -79,7 +89,9 @@ def affordable(encoder: Encoder, wanted: int, *, inputs: int, features: int = 2,
     each = features * (encoder.depth * encoder.width + inputs)
     if each * least > 8 * MOST_NUMBERS:
         raise UsageError(
-            f"Width {encoder.width}, depth {encoder.depth} and features of {inputs} numbers need {8 * each * least / 2**30:,.1f} GiB "
-            f"for {least} encoders; {MOST_NUMBERS * 64 / 2**30:.0f} GiB is allowed. Lower the width, the depth or the dimension."
+            f"Width {encoder.width}, depth {encoder.depth} and features of {inputs} numbers need "
+            f"{8 * each * least / 2**30:,.1f} GiB "
+            f"for {least} encoders; {MOST_NUMBERS * 64 / 2**30:.0f} GiB is allowed. Lower the "
+            f"width, the depth or the dimension."
         )
     return max(least, min(wanted, MOST_NUMBERS // each))

@@ -18,7 +18,12 @@ from worldline.geometry.bell import CLASSICAL_BOUND, TSIRELSON_BOUND, chsh, sign
 
 __all__ = ["Bell"]
 
-SHARES = (2 - math.sqrt(2), 0.8, 0.3, 0.05)  # the first is the headline: quantum mechanics' own number
+SHARES = (
+    2 - math.sqrt(2),
+    0.8,
+    0.3,
+    0.05,
+)  # the first is the headline: quantum mechanics' own number
 ONE_LAYER = "Does not apply: one layer, whose readings are looked at one by one."
 
 
@@ -40,10 +45,14 @@ class Bell(Experiment):
     title = "The Bell value"
     claim = "The correlations resemble quantum entanglement: they break Bell's inequality."
     law = (
-        "Read by sign, selected on one side only, at 0°/90° against 45°/135°: S = 4 − 2(k + 1)/(n + 1), "
+        "Read by sign, selected on one side only, at 0°/90° against 45°/135°: S = 4 − 2(k + 1)/(n "
+        "+ 1), "
         "which is 4 − 2k/n for many neurons."
     )
-    shown = "Left: S by the share of neurons kept. Right: the correlation of the two sides' signs by the angle between them."
+    shown = (
+        "Left: S by the share of neurons kept. Right: the correlation of the two sides' signs "
+        "by the angle between them."
+    )
 
     candidates: int = 1000
     trials: int = 2000
@@ -52,7 +61,8 @@ class Bell(Experiment):
         """Measure S at every share."""
         if self.candidates < 20:
             raise UsageError(
-                f"bell keeps a twentieth of the neurons: --candidates must be at least 20; got {self.candidates}."
+                f"bell keeps a twentieth of the neurons: --candidates must be at least 20; got "
+                f"{self.candidates}."
             )
         generator = make_generator(self.seed)
         rows = []
@@ -60,7 +70,9 @@ class Bell(Experiment):
             selection = Selection(candidates=self.candidates, width=round(share * self.candidates))
             rows.append((selection, bell_test(selection, trials=self.trials, generator=generator)))
         found = [
-            Measurement(f"S at k/n = {selection.share:.3g}", test.value, test.expected, test.standard_error)
+            Measurement(
+                f"S at k/n = {selection.share:.3g}", test.value, test.expected, test.standard_error
+            )
             for selection, test in rows
         ]
         measurements = tuple(found[:-1])
@@ -69,7 +81,8 @@ class Bell(Experiment):
             measurements,
             controls={
                 "no_selection": Control(
-                    f"With all neurons kept S is {found[-1].measured:.3f}: the classical bound, and nothing above it.",
+                    f"With all neurons kept S is {found[-1].measured:.3f}: the classical bound, "
+                    f"and nothing above it.",
                     found[-1],
                 ),
                 "rank_one": Control(ONE_LAYER),
@@ -79,8 +92,10 @@ class Bell(Experiment):
             },
             verdict=verdict_on(
                 measurements,
-                "S exceeds 2, and even quantum mechanics' 2√2, for one reason: the neurons that the other side reads with were chosen "
-                "after looking at this side's setting. That is post-selection (the detection loophole); there is no non-locality.",
+                "S exceeds 2, and even quantum mechanics' 2√2, for one reason: the neurons that "
+                "the other side reads with were chosen "
+                "after looking at this side's setting. That is post-selection (the detection "
+                "loophole); there is no non-locality.",
             ),
             table={
                 "share": torch.tensor([selection.share for selection, _ in rows]),
@@ -89,7 +104,9 @@ class Bell(Experiment):
                 "law": torch.tensor([test.expected for _, test in rows]),
                 "standard_error": torch.tensor([test.standard_error for _, test in rows]),
                 **{
-                    f"correlation_{own}_{other}": torch.stack([test.correlations[i, j] for _, test in rows])
+                    f"correlation_{own}_{other}": torch.stack(
+                        [test.correlations[i, j] for _, test in rows]
+                    )
                     for i, own in enumerate((0, 90))
                     for j, other in enumerate((45, 135))
                 },
@@ -97,18 +114,24 @@ class Bell(Experiment):
             replicas=self.trials,
             curves={
                 "angle": tuple(angles.tolist()),
-                **{f"law_{share:.3g}": tuple(sign_correlation(angles, share).tolist()) for share in (1.0, *SHARES)},
+                **{
+                    f"law_{share:.3g}": tuple(sign_correlation(angles, share).tolist())
+                    for share in (1.0, *SHARES)
+                },
             },
         )
 
 
 def _plain_cosines() -> Control:
-    """The trap: inner products of unit vectors in place of signs, nothing encoded and nothing selected."""
+    """The trap: inner products of unit vectors in place of signs, nothing encoded and nothing
+    selected.
+    """
     half = math.sqrt(0.5)
     value = float(chsh(torch.tensor([[half, -half], [half, half]], dtype=torch.float64)))
     evidence = Measurement("S of plain cosines", value, TSIRELSON_BOUND, 0.0)
     return Control(
-        f"Plain inner products of unit vectors at the same four settings give {value:.3f}, with no encoder at all (Tsirelson's "
+        f"Plain inner products of unit vectors at the same four settings give {value:.3f}, with "
+        f"no encoder at all (Tsirelson's "
         f"theorem): a CHSH value of cosines above {CLASSICAL_BOUND:g} shows nothing.",
         evidence,
     )

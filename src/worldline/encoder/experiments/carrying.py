@@ -1,4 +1,6 @@
-"""Messages carried by noise and recovered: a grey picture, and a binary one; and who else can read them."""
+"""Messages carried by noise and recovered: a grey picture, and a binary one; and who else can read
+them.
+"""
 
 from __future__ import annotations
 
@@ -36,7 +38,8 @@ __all__ = ["Image", "Reconcile"]
 LARGEST_SIDE = 256
 ENCODERS = 16
 MEANING = (
-    "The receiver holds a feature that has nothing to do with the sender's, and reads the message all the same. So does anybody with "
+    "The receiver holds a feature that has nothing to do with the sender's, and reads the message "
+    "all the same. So does anybody with "
     "the public weights: it is transmission that tolerates noise, and not a secret."
 )
 
@@ -72,7 +75,8 @@ class Carry(Experiment):
             picture: (H, W) floating, in [0, 1], at most 256 pixels a side.
 
         Raises:
-            ShapeError: not grey, or too large. BoundsError: values outside [0, 1]. UsageError: fewer candidates than pixels.
+            ShapeError: not grey, or too large. BoundsError: values outside [0, 1]. UsageError:
+                fewer candidates than pixels.
         """
         pixels = check_picture(picture).flatten()
         k = len(pixels)
@@ -82,11 +86,17 @@ class Carry(Experiment):
         generator = make_generator(self.seed)
         features = torch.randn(encoders, 3, inputs, dtype=torch.float64, generator=generator)
         path = encode_together(encoder, features, generator=generator)
-        phi = torch.stack([from_fitted(at) for at in path.directions])  # (L + 1, P, 2), receiver and eavesdropper
+        phi = torch.stack(
+            [from_fitted(at) for at in path.directions]
+        )  # (L + 1, P, 2), receiver and eavesdropper
         law = law_walk(encoder.selection, phi[0].flatten(), self.depth, generator)
         layer = resolved(encoder.selection, self.depth, start=2.0)
-        receiver, eavesdropper = (self._error(path, phi[..., who], law, layer, who + 1) for who in (0, 1))
-        seed = int(torch.randint(2**31, (), generator=generator))  # not ours: it would draw our features again
+        receiver, eavesdropper = (
+            self._error(path, phi[..., who], law, layer, who + 1) for who in (0, 1)
+        )
+        seed = int(
+            torch.randint(2**31, (), generator=generator)
+        )  # not ours: it would draw our features again
         order = torch.randperm(
             k, generator=generator
         )  # neurons come sorted by what they read; pixels meet them in any order
@@ -99,8 +109,10 @@ class Carry(Experiment):
                 "rank_one": rank(encoder, inputs, generator),
                 "sign_kept": sign_kept(phi[0, :, 0], phi[-1, :, 0], encoder.selection, self.depth),
                 "eavesdropper": Control(
-                    "Somebody with the public weights and an unrelated vector of their own reads the message as well: error "
-                    f"{told.overheard_error:.2g}, the receiver's {told.received_error:.2g}. It is not a secret.",
+                    "Somebody with the public weights and an unrelated vector of their own reads "
+                    "the message as well: error "
+                    f"{told.overheard_error:.2g}, the receiver's {told.received_error:.2g}. It is "
+                    f"not a secret.",
                     eavesdropper,
                 ),
             },
@@ -124,7 +136,9 @@ class Carry(Experiment):
     def _message(self, pixels: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _carry(self, encoder: Encoder, sender: Tensor, receiver: Tensor, pixels: Tensor, seed: int) -> Reconciliation:
+    def _carry(
+        self, encoder: Encoder, sender: Tensor, receiver: Tensor, pixels: Tensor, seed: int
+    ) -> Reconciliation:
         raise NotImplementedError
 
     def _error(self, path: Path, phi: Tensor, law: Tensor, layer: int, who: int) -> Measurement:
@@ -136,7 +150,8 @@ class Carry(Experiment):
 
 @dataclass(frozen=True, kw_only=True)
 class Image(Carry):
-    """A grey picture added to a strong codeword: published 50×50 pixels, n = k + 1000, 100 steps, α = 100.
+    """A grey picture added to a strong codeword: published 50×50 pixels, n = k + 1000, 100 steps, α
+    = 100.
 
     Attributes:
         strength: α.
@@ -150,12 +165,19 @@ class Image(Carry):
 
     name = "image"
     title = "A picture carried by noise"
-    claim = "Noise becomes recognisable: a picture hidden in noise is recovered by a receiver whose own features are unrelated noise."
+    claim = (
+        "Noise becomes recognisable: a picture hidden in noise is recovered by a receiver "
+        "whose own features are unrelated noise."
+    )
     law = (
-        "y = αu + m is read as m̂ = y ∓ αv; the error has the root mean square α|u ∓ v|/√k = 2α sin(θ/2)/√k, and falls by "
+        "y = αu + m is read as m̂ = y ∓ αv; the error has the root mean square α|u ∓ v|/√k = 2α "
+        "sin(θ/2)/√k, and falls by "
         "e^−r per layer with the angle θ between the codewords u and ±v."
     )
-    shown = "Above: the picture, what is sent, and what three readers make of it. Below: rapidity of the codewords by layer."
+    shown = (
+        "Above: the picture, what is sent, and what three readers make of it. Below: rapidity "
+        "of the codewords by layer."
+    )
     beyond = 1000
 
     strength: float = 100.0
@@ -169,16 +191,23 @@ class Image(Carry):
     def _message(self, pixels: Tensor) -> Tensor:
         return pixels
 
-    def _carry(self, encoder: Encoder, sender: Tensor, receiver: Tensor, pixels: Tensor, seed: int) -> Reconciliation:
+    def _carry(
+        self, encoder: Encoder, sender: Tensor, receiver: Tensor, pixels: Tensor, seed: int
+    ) -> Reconciliation:
         return reconcile_grey(encoder, sender, receiver, pixels, strength=self.strength, seed=seed)
 
     def _error(self, path: Path, phi: Tensor, law: Tensor, layer: int, who: int) -> Measurement:
         u, v = path.directions[layer][:, 0], path.directions[layer][:, who]
         gap = torch.minimum((u - v).norm(dim=-1), (u + v).norm(dim=-1))
         scale = math.log(self.strength / math.sqrt(u.shape[-1]))
-        chord = math.log(2) - 0.5 * torch.nn.functional.softplus(2 * law[layer].abs())  # ln 2 sin(θ/2)
+        chord = math.log(2) - 0.5 * torch.nn.functional.softplus(
+            2 * law[layer].abs()
+        )  # ln 2 sin(θ/2)
         return mean_of(
-            f"ln of the error (root mean square) after layer {layer}", gap.log() + scale, chord + scale, "nats"
+            f"ln of the error (root mean square) after layer {layer}",
+            gap.log() + scale,
+            chord + scale,
+            "nats",
         )
 
     def _wrong_key(self, told: Reconciliation, k: int) -> Measurement:
@@ -201,12 +230,19 @@ class Reconcile(Carry):
 
     name = "reconcile"
     title = "A binary picture carried by signs"
-    claim = "Two parties with different features reconcile them, and carry a message on what they then share."
+    claim = (
+        "Two parties with different features reconcile them, and carry a message on what they "
+        "then share."
+    )
     law = (
-        "A bit is wrong where the signs of u and ±v differ, in a share (1 − E(θ))/2 of the bits, θ the angle before the last layer "
+        "A bit is wrong where the signs of u and ±v differ, in a share (1 − E(θ))/2 of the bits, "
+        "θ the angle before the last layer "
         "and E the mean product of signs after selection (θ/π without it)."
     )
-    shown = "Above: the picture, what is sent, and what three readers make of it. Below: rapidity of the codewords by layer."
+    shown = (
+        "Above: the picture, what is sent, and what three readers make of it. Below: rapidity "
+        "of the codewords by layer."
+    )
     beyond = 200
 
     depth: int = 185
@@ -214,7 +250,9 @@ class Reconcile(Carry):
     def _message(self, pixels: Tensor) -> Tensor:
         return pixels > pixels.median()
 
-    def _carry(self, encoder: Encoder, sender: Tensor, receiver: Tensor, pixels: Tensor, seed: int) -> Reconciliation:
+    def _carry(
+        self, encoder: Encoder, sender: Tensor, receiver: Tensor, pixels: Tensor, seed: int
+    ) -> Reconciliation:
         return reconcile_bits(encoder, sender, receiver, self._message(pixels), seed=seed)
 
     def _error(self, path: Path, phi: Tensor, law: Tensor, layer: int, who: int) -> Measurement:
@@ -225,25 +263,38 @@ class Reconcile(Carry):
         k = u.shape[-1]
         angle = 2 * torch.atan(torch.exp(-law[half - 1].abs()))
         kept = sign_correlation(angle, k / (self.candidates or k + self.beyond))
-        return mean_of(f"wrong bits after layer {half} of {path.layers[-1]}", wrong, (1 - kept) / 2, "share")
+        return mean_of(
+            f"wrong bits after layer {half} of {path.layers[-1]}", wrong, (1 - kept) / 2, "share"
+        )
 
     def _wrong_key(self, told: Reconciliation, k: int) -> Measurement:
-        return Measurement("wrong bits without the weights", told.wrong_key_error, 0.5, 0.5 / math.sqrt(k), "share")
+        return Measurement(
+            "wrong bits without the weights", told.wrong_key_error, 0.5, 0.5 / math.sqrt(k), "share"
+        )
 
 
 def check_picture(picture: Tensor) -> Tensor:
     """(H, W) float64 in [0, 1], or say what came."""
-    if not isinstance(picture, Tensor) or not picture.is_floating_point() or picture.ndim != 2 or picture.numel() < 2:
-        raise ShapeError(f"A picture must be grey: a floating tensor (H, W) in [0, 1]; got {came(picture)}.")
+    if (
+        not isinstance(picture, Tensor)
+        or not picture.is_floating_point()
+        or picture.ndim != 2
+        or picture.numel() < 2
+    ):
+        raise ShapeError(
+            f"A picture must be grey: a floating tensor (H, W) in [0, 1]; got {came(picture)}."
+        )
     if max(picture.shape) > LARGEST_SIDE:
         raise ShapeError(
-            f"A picture may have at most {LARGEST_SIDE}×{LARGEST_SIDE} pixels, one neuron each; got "
+            f"A picture may have at most {LARGEST_SIDE}×{LARGEST_SIDE} pixels, one neuron each; "
+            f"got "
             f"{picture.shape[0]}×{picture.shape[1]}. Make it smaller."
         )
     check_finite("the picture", picture)
     low, high = float(picture.min()), float(picture.max())
     if low < 0 or high > 1:
         raise BoundsError(
-            f"A picture's values must lie in [0, 1]; got [{low:g}, {high:g}]. Divide by its largest value."
+            f"A picture's values must lie in [0, 1]; got [{low:g}, {high:g}]. Divide by its "
+            f"largest value."
         )
     return picture.double()

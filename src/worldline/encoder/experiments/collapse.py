@@ -1,4 +1,6 @@
-"""Collapse: thousands of unseen vectors through one encoder end in one direction or its opposite."""
+"""Collapse: thousands of unseen vectors through one encoder end in one direction or its
+opposite.
+"""
 
 from __future__ import annotations
 
@@ -33,7 +35,8 @@ RATE_PAIRS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Collapse(Layered):
-    """Angles of unseen vectors after five depths: published (n, k) = (16384, 256), depths 2, 4, 6, 8, 10, 5,000 vectors.
+    """Angles of unseen vectors after five depths: published (n, k) = (16384, 256), depths 2, 4, 6,
+    8, 10, 5,000 vectors.
 
     Attributes:
         dimension: D of the vectors.
@@ -48,10 +51,14 @@ class Collapse(Layered):
     name = "collapse"
     title = "The collapse of unseen vectors"
     claim = (
-        "An encoder fitted to one feature sends thousands of features that it never saw to the same direction or to its opposite: "
+        "An encoder fitted to one feature sends thousands of features that it never saw to the "
+        "same direction or to its opposite: "
         "“zero loss” on unseen samples too."
     )
-    law = "Every unseen vector follows sinh φ′ = (|y| sinh φ + g)/χ, so by r nats per layer it nears the fitted feature or its opposite."
+    law = (
+        "Every unseen vector follows sinh φ′ = (|y| sinh φ + g)/χ, so by r nats per layer it "
+        "nears the fitted feature or its opposite."
+    )
     shown = "Angle from the fitted feature, by depth, of all unseen vectors of one encoder."
 
     candidates: int = 16384
@@ -70,14 +77,19 @@ class Collapse(Layered):
         generator = make_generator(self.seed)
         encoder = self.encoder
         encoders = affordable(encoder, ENCODERS, inputs=self.dimension, features=VECTORS_EACH + 1)
-        features = torch.randn(encoders, VECTORS_EACH + 1, self.dimension, dtype=torch.float64, generator=generator)
+        features = torch.randn(
+            encoders, VECTORS_EACH + 1, self.dimension, dtype=torch.float64, generator=generator
+        )
         path = encode_together(encoder, features, generator=generator)
         start, end = (from_fitted(path.directions[layer]) for layer in (0, -1))  # (P, M)
         law = law_walk(encoder.selection, start.flatten(), self.depth, generator)[-1]
         pairs = affordable(encoder, RATE_PAIRS, inputs=self.dimension)
         measurements = (
             mean_of(
-                f"mean ln γ of unseen vectors after layer {self.depth}", log_gamma(end).mean(1), log_gamma(law), "nats"
+                f"mean ln γ of unseen vectors after layer {self.depth}",
+                log_gamma(end).mean(1),
+                log_gamma(law),
+                "nats",
             ),
             measure_rate(encoder, pairs, self.dimension, generator),
         )
@@ -92,8 +104,10 @@ class Collapse(Layered):
             },
             verdict=verdict_on(
                 measurements,
-                f"After {self.depth} layers {_parallel(angles[-1]):.1%} of the {self.vectors:,} unseen vectors lie within 1° of the "
-                "fitted feature's line. Vectors of pure noise do so as well: the encoder answers everything with the same line, so a "
+                f"After {self.depth} layers {_parallel(angles[-1]):.1%} of the {self.vectors:,} "
+                f"unseen vectors lie within 1° of the "
+                "fitted feature's line. Vectors of pure noise do so as well: the encoder answers "
+                "everything with the same line, so a "
                 "loss of zero on unseen samples is no generalisation.",
             ),
             table={
@@ -105,9 +119,13 @@ class Collapse(Layered):
         )
 
     def _unseen(self, encoder: Encoder, generator: torch.Generator) -> Tensor:
-        """Angles (depths, N) in radians of unseen vectors from the fitted one, all through one encoder."""
+        """Angles (depths, N) in radians of unseen vectors from the fitted one, all through one
+        encoder.
+        """
         x = torch.randn(self.dimension, dtype=torch.float64, generator=generator)
-        vectors = torch.randn(self.vectors, self.dimension, dtype=torch.float64, generator=generator)
+        vectors = torch.randn(
+            self.vectors, self.dimension, dtype=torch.float64, generator=generator
+        )
         fitted = encoder.fit(x, generator=generator)
         path = fitted.transform(vectors, layers=self.depths)
         rows = [

@@ -1,4 +1,6 @@
-"""Time dilation, length contraction, and the path on the sphere: pairs merge at a constant rate of rapidity."""
+"""Time dilation, length contraction, and the path on the sphere: pairs merge at a constant rate of
+rapidity.
+"""
 
 from __future__ import annotations
 
@@ -43,8 +45,12 @@ class Merge(Layered):
     def run(self) -> Outcome:
         """Send the pairs through their encoders."""
         generator = make_generator(self.seed)
-        replicas = affordable(self.encoder, max(REPLICAS, self._least), inputs=self.dimension, least=self._least)
-        features = torch.randn(replicas, 2, self.dimension, dtype=torch.float64, generator=generator)
+        replicas = affordable(
+            self.encoder, max(REPLICAS, self._least), inputs=self.dimension, least=self._least
+        )
+        features = torch.randn(
+            replicas, 2, self.dimension, dtype=torch.float64, generator=generator
+        )
         merging = measure_merging(self.encoder, features, generator)
         measurements = (merging.rate, merging.information, *self._measure(merging))
         start, end = merging.rapidity[0], merging.rapidity[-1]
@@ -101,7 +107,9 @@ class MergePairs(Merge):
             "pair": torch.arange(pairs).repeat(layers),
             "rapidity": phi.flatten(),
             "correlation": phi.tanh().flatten(),
-            "squared_distance": torch.sigmoid(-2 * phi).flatten(),  # |â − b̂|²/4 = (1 − ρ)/2, exact near both ends
+            "squared_distance": torch.sigmoid(
+                -2 * phi
+            ).flatten(),  # |â − b̂|²/4 = (1 − ρ)/2, exact near both ends
         }
 
 
@@ -118,10 +126,14 @@ class Dilation(MergePairs):
     name = "dilation"
     title = "Time dilation"
     claim = (
-        "Whatever their initial separation, pairs of features become perfectly correlated or anti-correlated with depth, "
+        "Whatever their initial separation, pairs of features become perfectly correlated or "
+        "anti-correlated with depth, "
         "as if time dilated."
     )
-    law = f"Rapidity φ = artanh ρ (Fisher's z) grows by {RATE} nats per layer, so γ = cosh φ grows exponentially."
+    law = (
+        f"Rapidity φ = artanh ρ (Fisher's z) grows by {RATE} nats per layer, so γ = cosh φ "
+        f"grows exponentially."
+    )
     shown = "Left: the cosine of each pair by layer. Right: the mean of ln γ, with the exact law."
 
     def _measure(self, merging: Merging) -> tuple[Measurement, ...]:
@@ -130,8 +142,10 @@ class Dilation(MergePairs):
 
     def _meaning(self) -> str:
         return (
-            f"Of {self.depth} layers a pair is told apart for a few only, and depth composes exactly like boosts along one line. "
-            "But the layers are random and so are the features: it says nothing about what a network has learned."
+            f"Of {self.depth} layers a pair is told apart for a few only, and depth composes "
+            f"exactly like boosts along one line. "
+            "But the layers are random and so are the features: it says nothing about what a "
+            "network has learned."
         )
 
 
@@ -146,9 +160,18 @@ class Contraction(MergePairs):
 
     name = "contraction"
     title = "Length contraction"
-    claim = "Distances between features contract with depth, regardless of how far apart the features began."
-    law = f"The separation sin θ = 1/γ contracts by e^−r per layer, {RATE}; the squared distance |â−b̂|²/4 goes to 0 or to 1."
-    shown = "Left: the squared distance |â−b̂|²/4 of each pair. Right: the mean of ln sin θ, with the exact law."
+    claim = (
+        "Distances between features contract with depth, regardless of how far apart the "
+        "features began."
+    )
+    law = (
+        f"The separation sin θ = 1/γ contracts by e^−r per layer, {RATE}; the squared distance "
+        f"|â−b̂|²/4 goes to 0 or to 1."
+    )
+    shown = (
+        "Left: the squared distance |â−b̂|²/4 of each pair. Right: the mean of ln sin θ, with "
+        "the exact law."
+    )
 
     candidates: int = 100
     depth: int = 50
@@ -159,7 +182,8 @@ class Contraction(MergePairs):
 
     def _meaning(self) -> str:
         return (
-            "Half of the pairs end together and half opposite: the distance goes to 0 or to its largest value, and the separation "
+            "Half of the pairs end together and half opposite: the distance goes to 0 or to its "
+            "largest value, and the separation "
             "sin θ to 0 in both cases. Vectors in float64 stop at sin θ ≈ 1e-16; the law does not."
         )
 
@@ -176,9 +200,13 @@ class Path3D(Merge):
     name = "path3d"
     title = "The path in three dimensions"
     claim = "Two features that start apart soon follow one path, or mirrored ones."
-    law = f"The angle closes by {RATE} nats per layer; the direction itself jumps, successive directions being uncorrelated."
+    law = (
+        f"The angle closes by {RATE} nats per layer; the direction itself jumps, successive "
+        f"directions being uncorrelated."
+    )
     shown = (
-        "Left: the first 8 directions of the fitted feature and of the other one. Right: sin of the angle between them."
+        "Left: the first 8 directions of the fitted feature and of the other one. Right: sin "
+        "of the angle between them."
     )
 
     candidates: int = 5
@@ -200,14 +228,24 @@ class Path3D(Merge):
 
     def _meaning(self) -> str:
         return (
-            "The other feature follows the fitted one, or its mirror image, within a few layers. Neither moves along a line: every "
-            "layer throws both to a new place on the sphere, so the path is a sequence of points and no trajectory."
+            "The other feature follows the fitted one, or its mirror image, within a few layers. "
+            "Neither moves along a line: every "
+            "layer throws both to a new place on the sphere, so the path is a sequence of points "
+            "and no trajectory."
         )
 
     def _table(self, merging: Merging) -> dict[str, Tensor]:
         path = torch.stack([at[0] for at in merging.path.directions[1:]])  # (L, 2, 3)
-        columns = {f"{who}_{axis}": path[:, row, at] for row, who in enumerate(WHO) for at, axis in enumerate("xyz")}
-        return {"layer": torch.arange(1, self.depth + 1), **columns, "rapidity": merging.rapidity[1:, 0]}
+        columns = {
+            f"{who}_{axis}": path[:, row, at]
+            for row, who in enumerate(WHO)
+            for at, axis in enumerate("xyz")
+        }
+        return {
+            "layer": torch.arange(1, self.depth + 1),
+            **columns,
+            "rapidity": merging.rapidity[1:, 0],
+        }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -221,13 +259,17 @@ class Spacetime(Merge):
 
     name = "spacetime"
     title = "The spacetime path"
-    claim = "With the layer number as a coordinate of time, features travel along worldlines that meet."
+    claim = (
+        "With the layer number as a coordinate of time, features travel along worldlines that meet."
+    )
     law = (
-        "The time coordinate is ℓc/√(1 + ℓ²c²) whatever the features are, and points of a pair have the cosine "
+        "The time coordinate is ℓc/√(1 + ℓ²c²) whatever the features are, and points of a pair "
+        "have the cosine "
         "(ℓ²c² + ρ)/(ℓ²c² + 1): 1 at last even for ρ = −1."
     )
     shown = (
-        "Left: a pair that ends together. Right: a pair that ends opposite. The vertical axis is the time coordinate."
+        "Left: a pair that ends together. Right: a pair that ends opposite. The vertical axis "
+        "is the time coordinate."
     )
 
     depth: int = 20
@@ -257,12 +299,16 @@ class Spacetime(Merge):
         stranger = torch.roll(merging.path.directions[-1][:, 1], 1, 0)
         cosine = (merging.path.directions[-1][:, 0] * stranger).sum(-1)
         evidence = mean_of(
-            "cosine of spacetime points of unrelated features", (square + cosine) / (square + 1), square / (square + 1)
+            "cosine of spacetime points of unrelated features",
+            (square + cosine) / (square + 1),
+            square / (square + 1),
         )
         return {
             "time_alone": Control(
-                f"Features of different encoders, which have nothing to do with each other, have a spacetime cosine of "
-                f"{evidence.measured:.2f} after layer {self.depth}, by the time coordinate alone: with c = {self.speed:g} it is "
+                f"Features of different encoders, which have nothing to do with each other, have "
+                f"a spacetime cosine of "
+                f"{evidence.measured:.2f} after layer {self.depth}, by the time coordinate alone: "
+                f"with c = {self.speed:g} it is "
                 "the layer number that meets itself.",
                 evidence,
             )
@@ -270,8 +316,10 @@ class Spacetime(Merge):
 
     def _meaning(self) -> str:
         return (
-            "The merging of the features is real (their rapidity grows as above); the convergence of the drawn worldlines is mostly "
-            "the constant c, which is free: no law stands behind it, and it makes even opposite features meet."
+            "The merging of the features is real (their rapidity grows as above); the convergence "
+            "of the drawn worldlines is mostly "
+            "the constant c, which is free: no law stands behind it, and it makes even opposite "
+            "features meet."
         )
 
     def _table(self, merging: Merging) -> dict[str, Tensor]:
@@ -293,7 +341,10 @@ WHO = ("fitted", "other")
 
 def _must_be(name: str, width: int, needed: int) -> None:
     if width != needed:
-        raise UsageError(f"{name} draws {needed} coordinates of the features: --width must be {needed}; got {width}.")
+        raise UsageError(
+            f"{name} draws {needed} coordinates of the features: --width must be {needed}; got "
+            f"{width}."
+        )
 
 
 def _row(values: Tensor) -> tuple[float, ...]:

@@ -12,7 +12,13 @@ from torch import Tensor
 from worldline.encoder.encoder import Encoder
 from worldline.encoder.experiments.base import Layered
 from worldline.encoder.experiments.record import Control, Measurement, Outcome, verdict_on
-from worldline.encoder.experiments.walks import NOBODY_LISTENS, from_fitted, no_selection, rank, sign_kept
+from worldline.encoder.experiments.walks import (
+    NOBODY_LISTENS,
+    from_fitted,
+    no_selection,
+    rank,
+    sign_kept,
+)
 from worldline.encoder.fitted import came, check_finite
 from worldline.encoder.joint import encode_together
 from worldline.encoder.laws import rapidity_walk
@@ -39,9 +45,18 @@ class Pairs(Layered):
 
     name = "pairs"
     title = "Matched and unmatched embeddings"
-    claim = "Seen through the encoder, pairs that belong together are recognised by correlation or anti-correlation."
-    law = "Every layer moves every pair by sinh φ′ = (|y| sinh φ + g)/χ, whether the pair is matched or not."
-    shown = "Squared distances before (left) and after (right) the layer; above |â−b̂|²/4, below the smaller of |â−b̂|²/4 and |â+b̂|²/4."
+    claim = (
+        "Seen through the encoder, pairs that belong together are recognised by correlation "
+        "or anti-correlation."
+    )
+    law = (
+        "Every layer moves every pair by sinh φ′ = (|y| sinh φ + g)/χ, whether the pair is "
+        "matched or not."
+    )
+    shown = (
+        "Squared distances before (left) and after (right) the layer; above |â−b̂|²/4, below "
+        "the smaller of |â−b̂|²/4 and |â+b̂|²/4."
+    )
     needs = "embeddings"
 
     candidates: int = 20
@@ -49,7 +64,10 @@ class Pairs(Layered):
     depth: int = 1
 
     def run(
-        self, embeddings: Float[Tensor, "N D"], matched: Float[Tensor, "N D"], unmatched: Float[Tensor, "N D"]
+        self,
+        embeddings: Float[Tensor, "N D"],
+        matched: Float[Tensor, "N D"],
+        unmatched: Float[Tensor, "N D"],
     ) -> Outcome:
         """Fit an encoder to each embedding and send both of its partners through it.
 
@@ -59,26 +77,36 @@ class Pairs(Layered):
             unmatched: (N, D), a partner of each that does not.
 
         Raises:
-            ShapeError: not three (N, D) of one shape, or too few. BoundsError: NaN, or a zero embedding.
+            ShapeError: not three (N, D) of one shape, or too few. BoundsError: NaN, or a zero
+                embedding.
         """
         triples = _check((embeddings, matched, unmatched))  # (N, 3, D)
         encoder, inputs, generator = self.encoder, triples.shape[-1], make_generator(self.seed)
         before = from_fitted(triples)  # (N, 2)
         after = from_fitted(encode_together(encoder, triples, generator=generator).directions[-1])
         law = torch.stack(
-            [rapidity_walk(phi, encoder.selection, self.depth, generator=generator)[-1] for phi in before.T], 1
+            [
+                rapidity_walk(phi, encoder.selection, self.depth, generator=generator)[-1]
+                for phi in before.T
+            ],
+            1,
         )
         plain = Encoder(candidates=self.width, width=self.width, depth=self.depth, rule="none")
-        unselected = from_fitted(encode_together(plain, triples, generator=generator).directions[-1])
+        unselected = from_fitted(
+            encode_together(plain, triples, generator=generator).directions[-1]
+        )
         measurements = (*_means(after, law, self.depth), *_areas(after, law))
         return Outcome(
             measurements,
             controls={
                 "no_selection": _without(
-                    no_selection(encoder, min(len(triples), RATE_PAIRS), inputs, generator), unselected
+                    no_selection(encoder, min(len(triples), RATE_PAIRS), inputs, generator),
+                    unselected,
                 ),
                 "rank_one": rank(encoder, inputs, generator),
-                "sign_kept": sign_kept(before.flatten(), after.flatten(), encoder.selection, self.depth),
+                "sign_kept": sign_kept(
+                    before.flatten(), after.flatten(), encoder.selection, self.depth
+                ),
                 "eavesdropper": NOBODY_LISTENS,
             },
             verdict=verdict_on(measurements, _meaning(before, after)),
@@ -98,13 +126,19 @@ class Pairs(Layered):
 
 
 def _means(after: Tensor, law: Tensor, depth: int) -> tuple[Measurement, ...]:
-    """Mean rapidity of matched and of unmatched pairs; the law is drawn from the same starts, so the error is that of pairs."""
+    """Mean rapidity of matched and of unmatched pairs; the law is drawn from the same starts, so
+    the error is that of pairs.
+    """
     found = []
     for column, kind in enumerate(("matched", "unmatched")):
         gap = (after - law)[:, column]
         error = float(gap.std()) / math.sqrt(len(gap))
         measured, predicted = float(after[:, column].mean()), float(law[:, column].mean())
-        found.append(Measurement(f"mean φ of {kind} pairs after layer {depth}", measured, predicted, error, "nats"))
+        found.append(
+            Measurement(
+                f"mean φ of {kind} pairs after layer {depth}", measured, predicted, error, "nats"
+            )
+        )
     return tuple(found)
 
 
@@ -113,17 +147,22 @@ def _areas(after: Tensor, law: Tensor) -> tuple[Measurement, ...]:
     found = []
     for either, by in ((False, "distance |â−b̂|"), (True, "the smaller of |â−b̂| and |â+b̂|")):
         (measured, error), (predicted, law_error) = _area(after, either), _area(law, either)
-        found.append(Measurement(f"ROC area by {by}", measured, predicted, math.hypot(error, law_error)))
+        found.append(
+            Measurement(f"ROC area by {by}", measured, predicted, math.hypot(error, law_error))
+        )
     return tuple(found)
 
 
 def _area(phi: Tensor, either: bool) -> tuple[float, float]:
-    """Area under the ROC curve of matched (column 0) over unmatched pairs by φ, or by |φ|, and its standard error.
+    """Area under the ROC curve of matched (column 0) over unmatched pairs by φ, or by |φ|, and its
+    standard error.
 
     The error is that of DeLong, DeLong and Clarke-Pearson, Biometrics 44:837 (1988).
     """
     matched, unmatched = (phi.abs() if either else phi).T.contiguous()
-    above = _share_below(matched, unmatched)  # for each matched pair, how many unmatched ones it beats
+    above = _share_below(
+        matched, unmatched
+    )  # for each matched pair, how many unmatched ones it beats
     below = 1 - _share_below(unmatched, matched)
     variance = float(above.var()) / len(above) + float(below.var()) / len(below)
     return float(above.mean()), math.sqrt(variance)
@@ -139,19 +178,25 @@ def _share_below(values: Tensor, among: Tensor) -> Tensor:
 def _without(control: Control, unselected: Tensor) -> Control:
     area, error = _area(unselected, True)
     told = (
-        f" Without selection the pairs are told apart with ROC area {area:.3f} ± {error:.3f}, by the smaller distance."
+        f" Without selection the pairs are told apart with ROC area {area:.3f} ± {error:.3f}, "
+        f"by the smaller distance."
     )
     return replace(control, sentence=control.sentence + told)
 
 
 def _meaning(before: Tensor, after: Tensor) -> str:
-    (was, was_error), (now, now_error) = _area(before, False), max(_area(after, False), _area(after, True))
+    (was, was_error), (now, now_error) = (
+        _area(before, False),
+        max(_area(after, False), _area(after, True)),
+    )
     change = "gains" if now - was > 2 * math.hypot(was_error, now_error) else "does not gain"
     if was - now > 2 * math.hypot(was_error, now_error):
         change = "loses"
     return (
-        f"Matched pairs are told from unmatched ones with ROC area {was:.3f} ± {was_error:.3f} before the encoder, by plain distance, "
-        f"and {now:.3f} ± {now_error:.3f} after it: recognition {change}. The layer draws all pairs to the light cone, matched or not, "
+        f"Matched pairs are told from unmatched ones with ROC area {was:.3f} ± {was_error:.3f} "
+        f"before the encoder, by plain distance, "
+        f"and {now:.3f} ± {now_error:.3f} after it: recognition {change}. The layer draws all "
+        f"pairs to the light cone, matched or not, "
         "and adds noise of its own."
     )
 
@@ -161,14 +206,20 @@ def _check(groups: tuple[Tensor, ...]) -> Tensor:
     fits = all(isinstance(it, Tensor) and it.is_floating_point() and it.ndim == 2 for it in groups)
     if not fits or len({it.shape for it in groups}) > 1 or groups[0].shape[1] == 0:
         raise ShapeError(
-            "Embeddings, matched and unmatched partners must be floating tensors (N, D) of one shape, row by row; got "
+            "Embeddings, matched and unmatched partners must be floating tensors (N, D) of one "
+            "shape, row by row; got "
             f"{'; '.join(came(it) for it in groups)}."
         )
     if len(groups[0]) < LEAST:
-        raise ShapeError(f"At least {LEAST} pairs are needed for a standard error; got {len(groups[0])}.")
+        raise ShapeError(
+            f"At least {LEAST} pairs are needed for a standard error; got {len(groups[0])}."
+        )
     triples = torch.stack(groups, 1).double()
     check_finite("the embeddings", triples)
     zero = (triples == 0).all(-1).any(-1)
     if bool(zero.any()):
-        raise BoundsError(f"Row {int(zero.nonzero()[0])} holds a zero embedding, which has no direction. Leave it out.")
+        raise BoundsError(
+            f"Row {int(zero.nonzero()[0])} holds a zero embedding, which has no direction. Leave "
+            f"it out."
+        )
     return triples

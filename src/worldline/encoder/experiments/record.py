@@ -1,4 +1,6 @@
-"""What an experiment found: measured beside predicted, its controls, and the table behind its figure."""
+"""What an experiment found: measured beside predicted, its controls, and the table behind its
+figure.
+"""
 
 from __future__ import annotations
 
@@ -29,7 +31,8 @@ class Measurement:
         name: what was measured, in words.
         measured: in ``unit``.
         predicted: by the law, in ``unit``; None where no law is known.
-        standard_error: of their difference, over independent encoders; 0 where nothing random is left.
+        standard_error: of their difference, over independent encoders; 0 where nothing random is
+            left.
         unit: nats, share, …; empty for a pure number.
     """
 
@@ -41,17 +44,25 @@ class Measurement:
 
     @property
     def deviation(self) -> float | None:
-        """(measured − predicted) in standard errors: 0 if both agree to rounding, ±∞ if exact ones do not."""
+        """(measured − predicted) in standard errors: 0 if both agree to rounding, ±∞ if exact ones
+        do not.
+        """
         if self.predicted is None:
             return None
         difference = self.measured - self.predicted
         if abs(difference) <= _ROUNDING * max(1.0, abs(self.predicted)):
             return 0.0
-        return difference / self.standard_error if self.standard_error > 0 else math.copysign(math.inf, difference)
+        return (
+            difference / self.standard_error
+            if self.standard_error > 0
+            else math.copysign(math.inf, difference)
+        )
 
     @property
     def agrees(self) -> bool:
-        """Whether it lies within four standard errors of the law, or there is no law to disagree with."""
+        """Whether it lies within four standard errors of the law, or there is no law to disagree
+        with.
+        """
         return self.deviation is None or abs(self.deviation) <= MOST_ERRORS
 
 
@@ -69,7 +80,8 @@ class Outcome:
 
     Attributes:
         measurements: the first is the headline.
-        controls: by the keys of :data:`CONTROLS`, all four of them, and others that the experiment needs.
+        controls: by the keys of :data:`CONTROLS`, all four of them, and others that the experiment
+            needs.
         verdict: what follows, in words.
         table: columns of one length.
         replicas: independent encoders behind the headline.
@@ -85,7 +97,8 @@ class Outcome:
 
 
 def mean_of(name: str, values: Tensor, law: Tensor | float | None, unit: str = "") -> Measurement:
-    """The mean of independent values beside its law: a number, or the mean of independent draws from it.
+    """The mean of independent values beside its law: a number, or the mean of independent draws
+    from it.
 
     >>> import torch
     >>> from worldline.encoder.experiments.record import mean_of

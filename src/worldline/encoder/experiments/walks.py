@@ -1,4 +1,6 @@
-"""Pairs through independent encoders, beside the exact law of their walk; the controls that all experiments share."""
+"""Pairs through independent encoders, beside the exact law of their walk; the controls that all
+experiments share.
+"""
 
 from __future__ import annotations
 
@@ -31,7 +33,9 @@ __all__ = [
 ]
 
 CONE = 7.0  # nats: sinh φ = e^φ/2 to 1e-6, so the pair is near the light cone
-RESOLVED = 26.0  # nats: float64 vectors stop at 36, and one pair in e^10 runs ten nats ahead where k is 2
+RESOLVED = (
+    26.0  # nats: float64 vectors stop at 36, and one pair in e^10 runs ten nats ahead where k is 2
+)
 LAW_NUMBERS = 2_000_000  # normals spent on drawing from a law
 WIDE = 512  # from here on the large-width law of the sign is good to a percent
 COMPOSE_OPERATIONS = 6e8
@@ -66,11 +70,22 @@ def measure_merging(encoder: Encoder, features: Tensor, generator: torch.Generat
     phi = torch.stack([from_fitted(at[:, :2])[:, 0] for at in path.directions])  # (L + 1, P)
     law = law_walk(encoder.selection, phi[0], encoder.depth, generator)
     last = resolved(encoder.selection, encoder.depth, start=2.0)
-    reached = mean_of(f"mean ln γ after layer {last}", log_gamma(phi[last]), log_gamma(law[last]), "nats")
-    return Merging(path, phi, law, last, measure_rate(encoder, len(features), features.shape[-1], generator), reached)
+    reached = mean_of(
+        f"mean ln γ after layer {last}", log_gamma(phi[last]), log_gamma(law[last]), "nats"
+    )
+    return Merging(
+        path,
+        phi,
+        law,
+        last,
+        measure_rate(encoder, len(features), features.shape[-1], generator),
+        reached,
+    )
 
 
-def measure_rate(encoder: Encoder, pairs: int, inputs: int, generator: torch.Generator) -> Measurement:
+def measure_rate(
+    encoder: Encoder, pairs: int, inputs: int, generator: torch.Generator
+) -> Measurement:
     """Nats per layer of pairs that are put near the light cone, each with an encoder of its own."""
     depth = resolved(encoder.selection, encoder.depth, start=CONE)
     x, across = torch.randn(2, pairs, inputs, dtype=torch.float64, generator=generator)
@@ -78,13 +93,20 @@ def measure_rate(encoder: Encoder, pairs: int, inputs: int, generator: torch.Gen
     across = torch.nn.functional.normalize(across - (across * x).sum(-1, keepdim=True) * x, dim=-1)
     near = torch.stack((x, math.tanh(CONE) * x + across / math.cosh(CONE)), 1)
     path = encode_together(replace(encoder, depth=depth), near, generator=generator)
-    start, end = (rapidity(at[:, 0], at[:, 1]).abs() for at in (path.directions[0], path.directions[-1]))
+    start, end = (
+        rapidity(at[:, 0], at[:, 1]).abs() for at in (path.directions[0], path.directions[-1])
+    )
     return mean_of(
-        "rapidity per layer near the light cone", (end - start) / depth, rapidity_rate(encoder.selection), "nats"
+        "rapidity per layer near the light cone",
+        (end - start) / depth,
+        rapidity_rate(encoder.selection),
+        "nats",
     )
 
 
-def law_walk(selection: Selection, starts: Tensor, depth: int, generator: torch.Generator) -> Tensor:
+def law_walk(
+    selection: Selection, starts: Tensor, depth: int, generator: torch.Generator
+) -> Tensor:
     """(L + 1, W) rapidities drawn from the exact law, their starts drawn from those given."""
     walkers = max(32, min(20_000, LAW_NUMBERS // (selection.width * depth)))
     rows = torch.randint(len(starts), (walkers,), generator=generator)
@@ -98,7 +120,9 @@ def from_fitted(directions: Tensor) -> Tensor:
 
 
 def resolvable(phi: Tensor) -> Tensor:
-    """|φ| up to what vectors in float64 can show; beyond it rounding makes pairs parallel, which has φ = ∞."""
+    """|φ| up to what vectors in float64 can show; beyond it rounding makes pairs parallel, which
+    has φ = ∞.
+    """
     return phi.abs().clamp_max(53 * math.log(2))
 
 
@@ -116,26 +140,37 @@ def no_selection(encoder: Encoder, pairs: int, inputs: int, generator: torch.Gen
     how = (
         f"that is {part:.0%} of the rate with selection, so the figure needs selection only in part"
         if part > 0.1
-        else f"that is {part:.1%} of the rate with selection, which does nearly all of the work here"
+        else f"that is {part:.1%} of the rate with selection, which does nearly all of the work "
+        f"here"
     )
     return Control(
-        f"Plain Gaussian layers (k = n) merge pairs too, by ½[ψ(k/2) − ψ((k−1)/2)] = {exact:.3g} nats per layer "
+        f"Plain Gaussian layers (k = n) merge pairs too, by ½[ψ(k/2) − ψ((k−1)/2)] = {exact:.3g} "
+        f"nats per layer "
         f"(measured {evidence.measured:.3g} ± {evidence.standard_error:.1g}): {how}.",
         evidence,
     )
 
 
 def resolved(selection: Selection, depth: int, *, start: float) -> int:
-    """The last layer at which float64 still resolves all of some thousand pairs that start at so many nats."""
+    """The last layer at which float64 still resolves all of some thousand pairs that start at so
+    many nats.
+    """
     gain = rapidity_gain(selection)
     layers = range(1, depth + 1)
     return max(
-        (at for at in layers if start + gain.mean * at + 4 * math.sqrt(gain.variance * at) < RESOLVED), default=1
+        (
+            at
+            for at in layers
+            if start + gain.mean * at + 4 * math.sqrt(gain.variance * at) < RESOLVED
+        ),
+        default=1,
     )
 
 
 def rank(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
-    """How much of the product of all layers is its largest singular direction, over some independent encoders."""
+    """How much of the product of all layers is its largest singular direction, over some
+    independent encoders.
+    """
     operations = encoder.depth * encoder.width**2 * max(encoder.width, inputs)
     copies = int(min(64, COMPOSE_OPERATIONS // operations))
     if copies == 0:
@@ -143,7 +178,9 @@ def rank(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
     x = torch.randn(copies, inputs, dtype=torch.float64, generator=generator)
     share = rank_one(encoder.fit(x, generator=generator).compose().matrix).share
     spread = float(share.std()) / math.sqrt(copies) if copies > 1 else 0.0
-    evidence = Measurement("σ₁²/Σσ² of the composed layers", float(share.mean()), None, spread, "share")
+    evidence = Measurement(
+        "σ₁²/Σσ² of the composed layers", float(share.mean()), None, spread, "share"
+    )
     return Control(
         _rank_words(
             evidence.measured,
@@ -156,14 +193,17 @@ def rank(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
 
 
 def _rank_by_strangers(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
-    """Rank one without its matrix: features that the encoder was not fitted to become parallel to each other."""
+    """Rank one without its matrix: features that the encoder was not fitted to become parallel to
+    each other.
+    """
     features = torch.randn(4, 3, inputs, dtype=torch.float64, generator=generator)
     end = encode_together(encoder, features, generator=generator).directions[-1]
     parallel = rapidity(end[:, 1], end[:, 2]).tanh().square()
     evidence = mean_of("ρ² of two features that the encoder was not fitted to", parallel, None)
     return Control(
         _rank_words(
-            evidence.measured, "Two unrelated features, neither of them fitted, leave with a squared correlation of"
+            evidence.measured,
+            "Two unrelated features, neither of them fitted, leave with a squared correlation of",
         ),
         evidence,
     )
@@ -172,13 +212,16 @@ def _rank_by_strangers(encoder: Encoder, inputs: int, generator: torch.Generator
 def _rank_words(share: float, what: str) -> str:
     if share > 0.99:
         return (
-            f"{what} {share:.4f}: whatever goes in comes out as ±u₁, and one bit of it is left, the sign of ⟨v₁, x′⟩."
+            f"{what} {share:.4f}: whatever goes in comes out as ±u₁, and one bit of it is "
+            f"left, the sign of ⟨v₁, x′⟩."
         )
     return f"{what} {share:.2f}: not yet rank one, towards which it goes layer by layer."
 
 
 def sign_kept(start: Tensor, end: Tensor, selection: Selection, depth: int) -> Control:
-    """How often the sign of the correlation at the start is that at the end, for (P,) pairs, or (P, M) of P encoders."""
+    """How often the sign of the correlation at the start is that at the end, for (P,) pairs, or (P,
+    M) of P encoders.
+    """
     kept = (start.sign() == end.sign()).double()
     grid = start.abs().flatten().quantile(torch.linspace(0.005, 0.995, 100, dtype=start.dtype))
     if selection.width >= WIDE and depth > 1:
@@ -192,7 +235,8 @@ def sign_kept(start: Tensor, end: Tensor, selection: Selection, depth: int) -> C
         error = math.sqrt(max(law * (1 - law), 1e-12) / len(kept))
         evidence = Measurement(SIGN_KEPT, float(kept.mean()), law, error, "share")
     return Control(
-        f"{evidence.measured:.0%} of the pairs end with the sign that they began with (law {law:.0%}): which side a feature "
+        f"{evidence.measured:.0%} of the pairs end with the sign that they began with (law "
+        f"{law:.0%}): which side a feature "
         "joins is what is left of it.",
         evidence,
     )

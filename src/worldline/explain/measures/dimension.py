@@ -19,9 +19,11 @@ class Dimension:
     """Effective dimension of N features of width D.
 
     Attributes:
-        participation: (Σλ)²/Σλ² of the covariance's eigenvalues: 1 where the features lie on a line, D where they spread evenly.
+        participation: (Σλ)²/Σλ² of the covariance's eigenvalues: 1 where the features lie on a
+            line, D where they spread evenly.
         participation_interval: 95 %, by the jackknife over 20 groups of samples.
-        two_nn: intrinsic dimension from the ratio of the distances to the second and to the first neighbour.
+        two_nn: intrinsic dimension from the ratio of the distances to the second and to the first
+            neighbour.
         two_nn_interval: 95 % bootstrap over the samples' ratios.
         samples, width: N and D.
         status: ``measured``, or a sentence that says why a value is missing or bounded.
@@ -39,13 +41,15 @@ class Dimension:
 def dimension(features: Tensor, *, resamples: int = 1000, seed: int = 0) -> Dimension:
     """Both dimensions of features (N, D), each with its interval.
 
-    Cost: one product N×N×D (or D×D×N where that is smaller) for the participation ratio, N×N distances for TwoNN.
+    Cost: one product N×N×D (or D×D×N where that is smaller) for the participation ratio, N×N
+        distances for TwoNN.
     """
     samples, width = features.shape
     notes = []
     if samples <= width:
         notes.append(
-            f"{samples} samples span at most {samples - 1} of the {width} dimensions, so the participation ratio is a lower bound "
+            f"{samples} samples span at most {samples - 1} of the {width} dimensions, so the "
+            f"participation ratio is a lower bound "
             f"that cannot exceed {samples - 1}: give more than {width} samples to lift it."
         )
     ratio, spread = None, None
@@ -58,14 +62,18 @@ def dimension(features: Tensor, *, resamples: int = 1000, seed: int = 0) -> Dime
     nearest, interval = two_nn(features, resamples=resamples, seed=seed)
     if nearest is None and ratio is not None:
         notes.append("TwoNN needs at least 10 samples with two distinct neighbours.")
-    return Dimension(ratio, spread, nearest, interval, samples, width, " ".join(notes) or "measured")
+    return Dimension(
+        ratio, spread, nearest, interval, samples, width, " ".join(notes) or "measured"
+    )
 
 
 def participation_ratio(features: Tensor) -> tuple[float | None, tuple[float, float] | None]:
-    """(Σλ)²/Σλ² of the covariance of features (N, D), with its jackknife interval; None where nothing varies.
+    """(Σλ)²/Σλ² of the covariance of features (N, D), with its jackknife interval; None where
+    nothing varies.
 
-    tr(C)² / tr(C²) from the Gram matrix of the centred samples where N < D, so no eigenvalue is computed. The interval deletes one of 20
-    groups of samples at a time (Quenouille 1956; Tukey 1958); a bootstrap would lower the ratio, as its repeated samples do.
+    tr(C)² / tr(C²) from the Gram matrix of the centred samples where N < D, so no eigenvalue is
+    computed. The interval deletes one of 20 groups of samples at a time (Quenouille 1956; Tukey
+    1958); a bootstrap would lower the ratio, as its repeated samples do.
     """
     wide = features.double()
     wide = wide - wide.mean(0)
@@ -96,11 +104,13 @@ def _ratio(centred: Tensor) -> float | None:
 def two_nn(
     features: Tensor, *, resamples: int = 1000, seed: int = 0
 ) -> tuple[float | None, tuple[float, float] | None]:
-    """Intrinsic dimension by TwoNN (Facco, d'Errico, Rodriguez and Laio 2017), with its bootstrap interval.
+    """Intrinsic dimension by TwoNN (Facco, d'Errico, Rodriguez and Laio 2017), with its bootstrap
+    interval.
 
-    μ = r₂/r₁ of each sample follows a Pareto law of exponent d; d is the slope through the origin of −ln(1 − F(μ)) over ln μ, the largest
-    tenth of μ left out. Repeated samples are counted once. None under 10 samples. The estimate is local: with few samples of a
-    high-dimensional set it is too low.
+    μ = r₂/r₁ of each sample follows a Pareto law of exponent d; d is the slope through the origin
+    of −ln(1 − F(μ)) over ln μ, the largest tenth of μ left out. Repeated samples are counted once.
+    None under 10 samples. The estimate is local: with few samples of a high-dimensional set it is
+        too low.
     """
     distinct = torch.unique(features.double(), dim=0)
     if len(distinct) < 10:

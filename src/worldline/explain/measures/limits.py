@@ -1,9 +1,12 @@
-"""How much of each linear layer's speed limit a pair uses, from the layer's exact 2×2 restriction to the pair's plane.
+"""How much of each linear layer's speed limit a pair uses, from the layer's exact 2×2 restriction
+to the pair's plane.
 
-Derivation. Let o be the mean of the layer's inputs and a, b a pair of inputs seen from it. An affine layer maps o to the mean of its
-outputs, so seen from the means it acts by W alone, its bias gone: what follows is exact for the whole layer. With [a, b−a] = Q C,
-Q (D, 2) orthonormal, and W Q = Q' R, R (2, 2) upper triangular, the pair's images have the coordinates R C, and by
-:mod:`worldline.geometry.spacetime` |φ_out − φ_in| ≤ η = ln(σ₁(R)/σ₂(R)), with equality for some pair of the same plane.
+Derivation. Let o be the mean of the layer's inputs and a, b a pair of inputs seen from it. An
+affine layer maps o to the mean of its outputs, so seen from the means it acts by W alone, its bias
+gone: what follows is exact for the whole layer. With [a, b−a] = Q C, Q (D, 2) orthonormal, and W Q
+= Q' R, R (2, 2) upper triangular, the pair's images have the coordinates R C, and by
+:mod:`worldline.geometry.spacetime` |φ_out − φ_in| ≤ η = ln(σ₁(R)/σ₂(R)), with equality for some
+pair of the same plane.
 """
 
 from __future__ import annotations
@@ -52,10 +55,12 @@ class LinearLayer:
 
 @dataclass(frozen=True)
 class Use:
-    """What a linear layer does to each of P pairs; float64 (P,), nats; NaN where the pair spans no plane.
+    """What a linear layer does to each of P pairs; float64 (P,), nats; NaN where the pair spans no
+    plane.
 
     Attributes:
-        rapidity_in, rapidity_out: φ of the pair at the layer's input and output, seen from the means there.
+        rapidity_in, rapidity_out: φ of the pair at the layer's input and output, seen from the
+            means there.
         limit: η = ln(σ₁/σ₂) of the layer on the pair's plane; ∞ where it collapses the plane.
     """
 
@@ -65,14 +70,22 @@ class Use:
 
     @property
     def share(self) -> Tensor:
-        """|φ_out − φ_in| / η in [0, 1]; 0 where the layer moves no pair of the plane, NaN where η = ∞."""
+        """|φ_out − φ_in| / η in [0, 1]; 0 where the layer moves no pair of the plane, NaN where η =
+        ∞.
+        """
         moved = (self.rapidity_out - self.rapidity_in).abs() / self.limit
-        return torch.where(self.limit == 0, 0.0, moved).masked_fill(~torch.isfinite(self.limit), torch.nan)
+        return torch.where(self.limit == 0, 0.0, moved).masked_fill(
+            ~torch.isfinite(self.limit), torch.nan
+        )
 
 
 @contextmanager
-def _watching(model: Model, names: frozenset[str], show: Callable[[str, int, Tensor], None]) -> Iterator[None]:
-    """Show the input of every call of these modules; a new pass starts with the first module's input of the pass."""
+def _watching(
+    model: Model, names: frozenset[str], show: Callable[[str, int, Tensor], None]
+) -> Iterator[None]:
+    """Show the input of every call of these modules; a new pass starts with the first module's
+    input of the pass.
+    """
     handles = []
     calls: dict[str, int] = {}
 
@@ -98,11 +111,16 @@ def _watching(model: Model, names: frozenset[str], show: Callable[[str, int, Ten
 
 
 def find_linear(model: Model, x: Tensor) -> tuple[LinearLayer, ...]:
-    """Every call of a linear or convolutional layer whose input has one row a sample, in the order of a forward pass.
+    """Every call of a linear or convolutional layer whose input has one row a sample, in the order
+    of a forward pass.
 
     Cost: one forward pass of two samples, and one application of each layer to one.
     """
-    modules = {name: it for name, it in model.named_modules() if is_linear(it)} if isinstance(model, nn.Module) else {}
+    modules = (
+        {name: it for name, it in model.named_modules() if is_linear(it)}
+        if isinstance(model, nn.Module)
+        else {}
+    )
     seen: list[tuple[str, int, tuple[int, ...], int]] = []
     probe = x[:2]
 
@@ -128,8 +146,12 @@ def find_linear(model: Model, x: Tensor) -> tuple[LinearLayer, ...]:
 
 
 @contextmanager
-def _streaming(model: Model, layers: Sequence[LinearLayer]) -> Iterator[Callable[[Tensor, Show], None]]:
-    """``run(x, show)`` with ``show(position, inputs of that layer)``, inside the pass; the model is left as it was."""
+def _streaming(
+    model: Model, layers: Sequence[LinearLayer]
+) -> Iterator[Callable[[Tensor, Show], None]]:
+    """``run(x, show)`` with ``show(position, inputs of that layer)``, inside the pass; the model is
+    left as it was.
+    """
     places = {(layer.module, layer.call): position for position, layer in enumerate(layers)}
     visit: Show = lambda _position, _value: None  # noqa: E731
 
@@ -137,7 +159,11 @@ def _streaming(model: Model, layers: Sequence[LinearLayer]) -> Iterator[Callable
         if (name, call) in places:
             visit(places[name, call], value)
 
-    with untouched(model), torch.no_grad(), _watching(model, frozenset(layer.module for layer in layers), show):
+    with (
+        untouched(model),
+        torch.no_grad(),
+        _watching(model, frozenset(layer.module for layer in layers), show),
+    ):
 
         def run(x: Tensor, visitor: Show) -> None:
             nonlocal visit
@@ -167,7 +193,8 @@ def limit_use(
     *,
     batch_size: int = 256,
 ) -> tuple[Use, ...]:
-    """What every linear layer does to each pair, beside the most that it could do to a pair of the same plane.
+    """What every linear layer does to each pair, beside the most that it could do to a pair of the
+    same plane.
 
     Args:
         model: the model.
@@ -178,7 +205,8 @@ def limit_use(
     Returns:
         One :class:`Use` a layer.
 
-    Cost: the forward pass of the 2P inputs, and one more application of each linear layer to as many (the plane's basis): less than
+    Cost: the forward pass of the 2P inputs, and one more application of each linear layer to as
+        many (the plane's basis): less than
     two forward passes and about ten readings of the layers' inputs. Memory: one batch.
     """
     found = [[torch.empty(len(first), dtype=torch.float64) for _ in range(3)] for _ in layers]
@@ -202,7 +230,9 @@ def limit_use(
     return tuple(Use(*parts) for parts in found)
 
 
-def _use(value: Tensor, origin: Tensor, operator: Callable[[Tensor], Tensor]) -> tuple[Tensor, Tensor, Tensor]:
+def _use(
+    value: Tensor, origin: Tensor, operator: Callable[[Tensor], Tensor]
+) -> tuple[Tensor, Tensor, Tensor]:
     """φ before, φ after and the limit of each pair, of a layer's inputs (2P, *shape)."""
     flat = value.flatten(1)
     a, b = flat.chunk(2)
@@ -214,14 +244,20 @@ def _use(value: Tensor, origin: Tensor, operator: Callable[[Tensor], Tensor]) ->
     after = restriction @ inside
     return tuple(
         part.masked_fill(flatness, torch.nan)
-        for part in (before, rapidity_of_displacement(after[:, :, 0], after[:, :, 1]), triangle_boost(restriction))
+        for part in (
+            before,
+            rapidity_of_displacement(after[:, :, 0], after[:, :, 1]),
+            triangle_boost(restriction),
+        )
     )  # type: ignore[return-value]
 
 
 def triangle(a: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-    """Q (2, P, D), orthonormal to rounding, and R (P, 2, 2) float64, upper triangular, with [a d] = Q R; R₂₂ = 0 where they are parallel.
+    """Q (2, P, D), orthonormal to rounding, and R (P, 2, 2) float64, upper triangular, with [a d] =
+    Q R; R₂₂ = 0 where they are parallel.
 
-    Gram–Schmidt, the second vector twice ("twice is enough"): for two tall vectors ten times faster than Householder.
+    Gram–Schmidt, the second vector twice ("twice is enough"): for two tall vectors ten times faster
+    than Householder.
     """
     eps = torch.finfo(a.dtype).eps
     r11 = torch.linalg.vector_norm(a, dim=1)
@@ -240,7 +276,9 @@ def triangle(a: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def triangle_boost(r: Tensor) -> Tensor:
-    """η = ln(σ₁/σ₂) of upper triangular (P, 2, 2), from (σ₁ − σ₂)² = (|r₁₁| − |r₂₂|)² + r₁₂²: accurate down to η = 0; ∞ where det = 0."""
+    """η = ln(σ₁/σ₂) of upper triangular (P, 2, 2), from (σ₁ − σ₂)² = (|r₁₁| − |r₂₂|)² + r₁₂²:
+    accurate down to η = 0; ∞ where det = 0.
+    """
     one, two, mixed = r[:, 0, 0].abs(), r[:, 1, 1].abs(), r[:, 0, 1]
     area = one * two
     boost: Tensor = 2 * torch.asinh(torch.hypot(one - two, mixed) / (2 * area.sqrt()))

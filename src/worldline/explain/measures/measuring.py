@@ -1,4 +1,6 @@
-"""One network measured: what :func:`worldline.explain.complexity` does to the trained and to the untrained one alike."""
+"""One network measured: what :func:`worldline.explain.complexity` does to the trained and to the
+untrained one alike.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,13 @@ from worldline.explain.measures.known import (
     sharpness,
     spectral_norms,
 )
-from worldline.explain.measures.limits import LinearLayer, Use, find_linear, limit_use, linear_origins
+from worldline.explain.measures.limits import (
+    LinearLayer,
+    Use,
+    find_linear,
+    limit_use,
+    linear_origins,
+)
 from worldline.explain.measures.spectrum import Spectrum, jacobian_spectrum
 from worldline.geometry import FrameName
 from worldline.trace import Layer, Model, fit_frames, trace_pairs, tracing
@@ -33,17 +41,21 @@ Tick = Callable[[str, int, int], None]
 
 DEFINITIONS = {
     "parameters": "number of parameters",
-    "spectral norms": "ln of the product of the spectral norms of linear layers, convolutions (as operators) and batch normalisations",
-    "path norm": "ln of the sum over all paths from inputs and biases to outputs of the product of |weights| (Neyshabur 2015)",
+    "spectral norms": "ln of the product of the spectral norms of linear layers, convolutions (as "
+    "operators) and batch normalisations",
+    "path norm": "ln of the sum over all paths from inputs and biases to outputs of the product "
+    "of |weights| (Neyshabur 2015)",
     "Jacobian norm": "Frobenius norm of the logits' Jacobian at the input, median over samples",
     "sharpness": "largest eigenvalue of the loss's Hessian in the weights",
-    "activation flips": "sign changes of a unit's input along the segment between two strangers, per unit, median over segments",
+    "activation flips": "sign changes of a unit's input along the segment between two strangers, "
+    "per unit, median over segments",
 }
 
 
 LEFT_OUT: Found = (
     None,
-    "left out: it needs some twenty passes forward and backward (sharpness=True; worldline complexity has it)",
+    "left out: it needs some twenty passes forward and backward (sharpness=True; worldline "
+    "complexity has it)",
 )
 
 
@@ -65,7 +77,8 @@ class Settings:
 
 @dataclass(frozen=True)
 class Measured:
-    """One network: kind → φ (P, L); linear layers with kind → what they do; dimensions; spectrum; known measures by name.
+    """One network: kind → φ (P, L); linear layers with kind → what they do; dimensions; spectrum;
+    known measures by name.
 
     ``known`` holds a value with its status, or (by segment or sample) a tensor with its status.
     """
@@ -137,12 +150,17 @@ def _known(
     norm = spectrum.norm if spectrum.status == "measured" else None
     status = spectrum.status
     if norm is not None and not spectrum.complete:
-        status = f"measured on the largest {spectrum.singular_values.shape[1]} singular values: a lower bound"
+        status = (
+            f"measured on the largest {spectrum.singular_values.shape[1]} singular values: a "
+            f"lower bound"
+        )
     return {
         "parameters": parameters(model),
         "spectral norms": spectral_norms(model, linear),
         "path norm": path_norm(model, given.x),
         "Jacobian norm": (norm, status),
-        "sharpness": sharpness(model, given.x, given.y, seed=given.seed) if given.sharpness else LEFT_OUT,
+        "sharpness": sharpness(model, given.x, given.y, seed=given.seed)
+        if given.sharpness
+        else LEFT_OUT,
         "activation flips": activation_flips(model, first, second, batch_size=given.batch_size),
     }

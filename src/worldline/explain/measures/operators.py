@@ -1,7 +1,9 @@
-"""The linear part of a layer as an operator: its action without the bias, its adjoint, its largest singular values.
+"""The linear part of a layer as an operator: its action without the bias, its adjoint, its largest
+singular values.
 
-A convolution is never turned into a matrix and its kernel never reshaped: the operator is the layer's own forward, so stride, padding,
-dilation and groups are in it, and the adjoint is what automatic differentiation makes of it, which is exact for a linear map.
+A convolution is never turned into a matrix and its kernel never reshaped: the operator is the
+layer's own forward, so stride, padding, dilation and groups are in it, and the adjoint is what
+automatic differentiation makes of it, which is exact for a linear map.
 """
 
 from __future__ import annotations
@@ -15,10 +17,20 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd
 
-__all__ = ["LINEAR", "Operator", "is_linear", "linear_part", "norm_scale", "spectral_norm", "top_singular_values"]
+__all__ = [
+    "LINEAR",
+    "Operator",
+    "is_linear",
+    "linear_part",
+    "norm_scale",
+    "spectral_norm",
+    "top_singular_values",
+]
 
 LINEAR = (nn.Linear, _ConvNd)
-"""Modules whose forward is x ↦ W x + b: ``nn.Linear`` (also on tokens), every convolution and transposed convolution."""
+"""Modules whose forward is x ↦ W x + b: ``nn.Linear`` (also on tokens), every convolution and
+transposed convolution.
+"""
 
 Operator = Callable[[Tensor], Tensor]
 
@@ -38,17 +50,22 @@ def linear_part(module: nn.Module) -> Operator:
 
 
 def norm_scale(module: nn.Module) -> Tensor | None:
-    """|γ|/√(variance + ε) by channel of a batch normalisation in eval mode, which is a diagonal linear map; None for other modules."""
+    """|γ|/√(variance + ε) by channel of a batch normalisation in eval mode, which is a diagonal
+    linear map; None for other modules.
+    """
     if not isinstance(module, _BatchNorm) or module.running_var is None:
         return None
     scale = (module.running_var + module.eps).rsqrt()
     return scale if module.weight is None else scale * module.weight.detach().abs()
 
 
-def spectral_norm(module: nn.Module, shape: tuple[int, ...], *, steps: int = 30, seed: int = 0) -> float:
+def spectral_norm(
+    module: nn.Module, shape: tuple[int, ...], *, steps: int = 30, seed: int = 0
+) -> float:
     """Largest singular value of a linear layer on inputs of this shape (without the batch).
 
-    Cost: ``steps`` applications and as many adjoints, on one input. With ``steps`` of the Krylov space of a random start it errs by
+    Cost: ``steps`` applications and as many adjoints, on one input. With ``steps`` of the Krylov
+        space of a random start it errs by
     less than 10⁻³ where power iteration would need hundreds; the value is never above the true one.
     """
     weight = module.weight
@@ -68,11 +85,19 @@ def spectral_norm(module: nn.Module, shape: tuple[int, ...], *, steps: int = 30,
 
 
 def top_singular_values(
-    apply: Operator, adjoint: Operator, start: Tensor, *, top: int, steps: int, tolerance: float = 0.0
+    apply: Operator,
+    adjoint: Operator,
+    start: Tensor,
+    *,
+    top: int,
+    steps: int,
+    tolerance: float = 0.0,
 ) -> Tensor:
-    """(N, top) largest singular values of N operators at once, by Golub–Kahan–Lanczos bidiagonalisation with full reorthogonalisation.
+    """(N, top) largest singular values of N operators at once, by Golub–Kahan–Lanczos
+    bidiagonalisation with full reorthogonalisation.
 
-    Uᵀ A = B Vᵀ with B upper bidiagonal (Golub and Kahan 1965); B's singular values approach A's from below, the largest first.
+    Uᵀ A = B Vᵀ with B upper bidiagonal (Golub and Kahan 1965); B's singular values approach A's
+    from below, the largest first.
 
     Args:
         apply, adjoint: (N, *in) ↦ (N, *out) and back; row n by the n-th operator.
@@ -120,7 +145,9 @@ def _singular(diagonal: list[Tensor], beyond: list[Tensor], top: int) -> Tensor:
 
 
 def _orthogonal(vector: Tensor, basis: list[Tensor]) -> Tensor:
-    """Twice Gram–Schmidt, each row against its own basis, a vector at a time so that nothing is copied."""
+    """Twice Gram–Schmidt, each row against its own basis, a vector at a time so that nothing is
+    copied.
+    """
     for _ in range(2):
         for direction in basis:
             vector = vector - (vector * direction).sum(1, keepdim=True) * direction
@@ -132,4 +159,6 @@ def _unit(vector: Tensor) -> tuple[Tensor, Tensor]:
     length = torch.linalg.vector_norm(vector, dim=1)
     tiny = length <= torch.finfo(vector.dtype).tiny * 2
     safe = torch.where(tiny, torch.ones_like(length), length)
-    return vector / safe[:, None] * ~tiny[:, None], torch.where(tiny, torch.zeros_like(length), length)
+    return vector / safe[:, None] * ~tiny[:, None], torch.where(
+        tiny, torch.zeros_like(length), length
+    )

@@ -1,4 +1,6 @@
-"""Singular values of a layer's Jacobian with respect to the input: what the network does to every small displacement."""
+"""Singular values of a layer's Jacobian with respect to the input: what the network does to every
+small displacement.
+"""
 
 from __future__ import annotations
 
@@ -28,7 +30,8 @@ class Spectrum:
     Attributes:
         layer: whose features were differentiated.
         singular_values: (N, k), largest first; NaN where the status says why.
-        exponents: (N, k) ln(σ)/depth in nats a layer, the finite-time Lyapunov exponents of the network as a map; −∞ where σ = 0.
+        exponents: (N, k) ln(σ)/depth in nats a layer, the finite-time Lyapunov exponents of the
+            network as a map; −∞ where σ = 0.
         depth: layers between input and this layer that the exponents are divided by.
         complete: whether these are all singular values (every row of the Jacobian was computed).
         status: ``measured``, or a sentence that says why not.
@@ -58,30 +61,37 @@ def jacobian_spectrum(
     batch_size: int = 64,
     seed: int = 0,
 ) -> Spectrum:
-    """Largest singular values of the Jacobian of the output (or of a layer) with respect to the input, at every sample.
+    """Largest singular values of the Jacobian of the output (or of a layer) with respect to the
+    input, at every sample.
 
-    J = ∂f/∂x; σ_i(J) is how much the network stretches a small displacement along its i-th direction, ln(σ_i)/depth its finite-time
-    Lyapunov exponent. Up to 64 outputs the Jacobian is computed, a row a backward pass; beyond, J v and Jᵀ u drive Golub–Kahan–Lanczos,
-    for all samples of a batch at once.
+    J = ∂f/∂x; σ_i(J) is how much the network stretches a small displacement along its i-th
+    direction, ln(σ_i)/depth its finite-time Lyapunov exponent. Up to 64 outputs the Jacobian is
+    computed, a row a backward pass; beyond, J v and Jᵀ u drive Golub–Kahan–Lanczos, for all samples
+    of a batch at once.
 
     Args:
-        model: the model; its outputs for one sample must not depend on the others in the batch (as in eval mode).
+        model: the model; its outputs for one sample must not depend on the others in the batch (as
+            in eval mode).
         x: (N, …) inputs.
         layer: a layer's name; default: the model's output.
         top: how many singular values.
-        steps: of Lanczos at most; default 4 top + 12. Fewer are taken when eight more change no value by 1 %; all approach from below.
+        steps: of Lanczos at most; default 4 top + 12. Fewer are taken when eight more change no
+            value by 1 %; all approach from below.
         batch_size: inputs differentiated together.
         seed: of the starting vectors.
 
     Returns:
-        A :class:`Spectrum`. All σ zero: the output does not move; σ₁ ≫ σ₂: one direction decides. A model that automatic
-        differentiation cannot pass through gives NaN and a status that says so, not an error.
+        A :class:`Spectrum`. All σ zero: the output does not move; σ₁ ≫ σ₂: one direction decides. A
+        model that automatic differentiation cannot pass through gives NaN and a status that says
+        so, not an error.
 
     Raises:
         LayerError: no such layer. UsageError: ``top`` under 1.
 
-    Cost: a forward pass and min(outputs, 64) backward passes, or ``steps`` products with J and with Jᵀ, each about one backward pass.
-    Memory: one backward graph (two, for J), and ``steps`` vectors of input and output a sample. Source: Golub and Kahan 1965.
+    Cost: a forward pass and min(outputs, 64) backward passes, or ``steps`` products with J and with
+        Jᵀ, each about one backward pass.
+    Memory: one backward graph (two, for J), and ``steps`` vectors of input and output a sample.
+        Source: Golub and Kahan 1965.
 
     >>> import torch, worldline as wl
     >>> model = torch.nn.Linear(2, 2, bias=False)
@@ -93,7 +103,11 @@ def jacobian_spectrum(
         raise UsageError(f"top must be at least 1 singular value; got {top}.")
     found = find_layers(model, x)
     chosen = one_layer(model, x, layer) if layer is not None else found[-1]
-    depth = max(1, sum(it.default for it in found[1 : found.index(chosen) + 1])) if chosen in found else 1
+    depth = (
+        max(1, sum(it.default for it in found[1 : found.index(chosen) + 1]))
+        if chosen in found
+        else 1
+    )
     complete = chosen.width <= EXACT
     width = min(chosen.width, x[0].numel())
     wanted = width if complete else min(top, width)
@@ -110,14 +124,20 @@ def jacobian_spectrum(
                 most = steps or 4 * top + 12
                 parts.append(
                     top_singular_values(
-                        apply, adjoint, start, top=wanted, steps=most, tolerance=0.0 if steps else TOLERANCE
+                        apply,
+                        adjoint,
+                        start,
+                        top=wanted,
+                        steps=most,
+                        tolerance=0.0 if steps else TOLERANCE,
                     )
                 )
     except (RuntimeError, NotImplementedError) as error:
         if "out of memory" in str(error):
             raise
         status = (
-            f"No gradient from layer {chosen.name!r} back to the input: {str(error).splitlines()[0].rstrip('.')}. Measures made of forward "
+            f"No gradient from layer {chosen.name!r} back to the input: "
+            f"{str(error).splitlines()[0].rstrip('.')}. Measures made of forward "
             "passes alone are not affected."
         )
         parts = [torch.full((len(x), wanted), torch.nan, dtype=torch.float64)]
@@ -129,8 +149,9 @@ def jacobian_spectrum(
 def _jacobian(model: Model, layer: Layer, x: Tensor) -> Iterator[tuple[Operator, Operator, Tensor]]:
     """J and Jᵀ at each sample of a batch, and the layer's features (N, K).
 
-    Jᵀ u is a backward pass. J v is the derivative of Jᵀ u along u, which is linear in u: a backward pass through the backward graph
-    ("double trick"), so each product costs about one backward pass and nothing of the forward pass is done again.
+    Jᵀ u is a backward pass. J v is the derivative of Jᵀ u along u, which is linear in u: a backward
+    pass through the backward graph ("double trick"), so each product costs about one backward pass
+    and nothing of the forward pass is done again.
     """
     with reading(model, layer) as read, torch.enable_grad():
         if isinstance(model, torch.nn.Module):
@@ -139,7 +160,9 @@ def _jacobian(model: Model, layer: Layer, x: Tensor) -> Iterator[tuple[Operator,
         point = x.detach().clone().requires_grad_(True)
         out, _ = read(point)
         if not out.requires_grad:
-            raise RuntimeError("the layer's features do not depend on the input in a differentiable way")
+            raise RuntimeError(
+                "the layer's features do not depend on the input in a differentiable way"
+            )
         backward: list[tuple[Tensor, Tensor]] = []
 
         def adjoint(u: Tensor) -> Tensor:

@@ -1,4 +1,6 @@
-"""Where to push a sample, from forward passes alone: the gradient of a kernel ridge regression of the model's own answers."""
+"""Where to push a sample, from forward passes alone: the gradient of a kernel ridge regression of
+the model's own answers.
+"""
 
 from __future__ import annotations
 
@@ -14,21 +16,29 @@ WIDTH = 1.0
 
 
 def aim(x: Tensor, logits: Tensor) -> Tensor:
-    """(N, D) unit directions in which a smooth stand-in for the model loses each sample's class soonest.
+    """(N, D) unit directions in which a smooth stand-in for the model loses each sample's class
+    soonest.
 
-    Kernel ridge regression f̂ = K (K + 0.1)⁻¹ (z − z̄) of the centred logits z on the inputs, K_ij = exp(−|x_i − x_j|²/m) with m the median
-    squared distance. Among the four classes next in rank the one of the smallest linearised distance (z_k − z_c)/|∇(f̂_c − f̂_k)| is chosen;
-    the direction is that gradient. A row without any gradient is zero.
+    Kernel ridge regression f̂ = K (K + 0.1)⁻¹ (z − z̄) of the centred logits z on the inputs, K_ij
+    = exp(−|x_i − x_j|²/m) with m the median squared distance. Among the four classes next in rank
+    the one of the smallest linearised distance (z_k − z_c)/|∇(f̂_c − f̂_k)| is chosen; the
+    direction is that gradient. A row without any gradient is zero.
 
     Args:
         x: (N, D) inputs. logits: (N, K) what the model said of them.
 
-    Cost: with M = min(N, 1000) anchors one M³ solution, C N M² and N M D products; no pass of the model.
+    Cost: with M = min(N, 1000) anchors one M³ solution, C N M² and N M D products; no pass of the
+        model.
     """
     anchors, answers = x[:ANCHORS].double(), logits[:ANCHORS].double()
     answers = answers - answers.mean(1, keepdim=True)
     between = _squared(anchors, anchors)
-    scale = between[~torch.eye(len(anchors), dtype=torch.bool, device=x.device)].median().clamp(min=1e-300) / WIDTH
+    scale = (
+        between[~torch.eye(len(anchors), dtype=torch.bool, device=x.device)]
+        .median()
+        .clamp(min=1e-300)
+        / WIDTH
+    )
     kernel = torch.exp(-between / scale)
     ridge = RIDGE * torch.eye(len(anchors), dtype=kernel.dtype, device=x.device)
     weights = torch.linalg.solve(kernel + ridge, answers - answers.mean(0))  # (M, K)
@@ -36,7 +46,9 @@ def aim(x: Tensor, logits: Tensor) -> Tensor:
     ranked = logits.double().topk(count, dim=1)
     gaps = ranked.values[:, :1] - ranked.values[:, 1:]  # (N, C)
     found = []
-    for rows in torch.arange(len(x), device=x.device).split(max(1, 2**23 // (len(anchors) * count))):
+    for rows in torch.arange(len(x), device=x.device).split(
+        max(1, 2**23 // (len(anchors) * count))
+    ):
         near = _squared(x[rows].double(), anchors)  # (b, M)
         by_class = weights.T[ranked.indices[rows]]  # (b, 1 + C, M)
         pull = torch.exp(-near / scale)[:, None] * (by_class[:, 1:] - by_class[:, :1])  # (b, C, M)

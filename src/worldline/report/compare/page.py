@@ -30,7 +30,9 @@ MATRICES = {
 def render(run: RunFolder) -> tuple[str, dict[str, bytes]]:
     """The page; its pictures are all inside."""
     summary = tidy(run.read_json("summary.json"))
-    return render_page("compare/page.html.j2", scripts=[read_scripts("script", ("common",))], **_context(summary)), {}
+    return render_page(
+        "compare/page.html.j2", scripts=[read_scripts("script", ("common",))], **_context(summary)
+    ), {}
 
 
 def attach(run: RunFolder, *, prefix: str) -> Attached:
@@ -49,13 +51,21 @@ def describe(run: RunFolder) -> Document:
             rows = tuple(
                 (
                     summary["models"][row],
-                    *("–" if value is None else f"{value:.3f}" for value in _ordered(summary, key)[place]),
+                    *(
+                        "–" if value is None else f"{value:.3f}"
+                        for value in _ordered(summary, key)[place]
+                    ),
                 )
                 for place, row in enumerate(summary["order"])
             )
-            table = Table(("source", *(summary["models"][place] for place in summary["order"])), rows)
+            table = Table(
+                ("source", *(summary["models"][place] for place in summary["order"])), rows
+            )
             views[key] = View(
-                label, "Sources down, targets across.", f"{summary['probed_samples']} probed samples", table
+                label,
+                "Sources down, targets across.",
+                f"{summary['probed_samples']} probed samples",
+                table,
             )
     return Document(_headline(summary), comparison_findings(summary), views)
 
@@ -71,7 +81,9 @@ def draw(run: RunFolder) -> dict[str, Figure]:
 def _context(summary: dict[str, Any]) -> dict[str, Any]:
     spans = {"similarity": (-0.2, 1.0), "predicted": _range(summary["predicted"])}
     heats = {
-        key: heat_cells(_ordered(summary, key), spans.get(key, (0.0, 1.0))) for key in MATRICES if summary.get(key)
+        key: heat_cells(_ordered(summary, key), spans.get(key, (0.0, 1.0)))
+        for key in MATRICES
+        if summary.get(key)
     }
     if summary["measured"] is not None:
         gap = _ordered({**summary, "difference": _difference(summary)}, "difference")
@@ -98,7 +110,10 @@ def _headline(summary: dict[str, Any]) -> str:
     level = [pair for pair in pairs[1:] if spread[pair[2]][pair[1]][1] >= spread[two][one][0]]
     shared = f"a mean cosine of {value:.2f}"
     if level:
-        return f"Of {len(names)} models, {names[one]} and {names[two]} are among those that share most: {shared}"
+        return (
+            f"Of {len(names)} models, {names[one]} and {names[two]} are among those that share "
+            f"most: {shared}"
+        )
     return f"Of {len(names)} models, {names[one]} and {names[two]} share most: {shared}"
 
 
@@ -113,11 +128,15 @@ def _range(table: list[list[float | None]]) -> tuple[float, float]:
 
 
 def _difference(summary: dict[str, Any]) -> list[list[float | None]]:
-    """Measured rate less the line fitted through the prediction; nothing on the diagonal, which the fit leaves out."""
+    """Measured rate less the line fitted through the prediction; nothing on the diagonal, which the
+    fit leaves out.
+    """
     return [
         [
             None if source == target or fitted is None or rate is None else rate - fitted
             for target, (rate, fitted) in enumerate(zip(rates, fits, strict=True))
         ]
-        for source, (rates, fits) in enumerate(zip(summary["measured"], summary["fitted"], strict=True))
+        for source, (rates, fits) in enumerate(
+            zip(summary["measured"], summary["fitted"], strict=True)
+        )
     ]

@@ -23,14 +23,18 @@ class Tree:
 
 
 def tree_of(summary: dict[str, Any]) -> Tree:
-    """Leaves on the right, in the order of the tree; joins to the left, the further the less is shared."""
+    """Leaves on the right, in the order of the tree; joins to the left, the further the less is
+    shared.
+    """
     order, count = summary["order"], len(summary["models"])
     largest = float(max([height for *_, height in summary["tree"]] + [1e-9]))
 
     def across(height: float) -> float:
         return WIDTH - NAMES - (WIDTH - NAMES - MARGIN) * height / largest
 
-    place = {leaf: (across(0.0), MARGIN + ROW * float(position)) for position, leaf in enumerate(order)}
+    place = {
+        leaf: (across(0.0), MARGIN + ROW * float(position)) for position, leaf in enumerate(order)
+    }
     leaves = tuple((summary["models"][leaf], place[leaf][1]) for leaf in order)
     parts = []
     for number, (left, right, height) in enumerate(summary["tree"]):

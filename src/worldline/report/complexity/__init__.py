@@ -1,4 +1,6 @@
-"""The page of ``worldline complexity``: boosts as a waterfall, speed limits as bars, models ranked."""
+"""The page of ``worldline complexity``: boosts as a waterfall, speed limits as bars, models
+ranked.
+"""
 
 from worldline.report.complexity.page import attach, describe, draw, render
 

@@ -1,4 +1,6 @@
-"""The page of a run of ``worldline complexity``, and the section that an exploration shows of its own model."""
+"""The page of a run of ``worldline complexity``, and the section that an exploration shows of its
+own model.
+"""
 
 from __future__ import annotations
 
@@ -21,13 +23,17 @@ __all__ = ["attach", "describe", "draw", "model_markup", "model_views", "render"
 
 def render(run: RunFolder) -> tuple[str, dict[str, bytes]]:
     """The page; its pictures are all inside."""
-    return render_page("complexity/page.html.j2", scripts=[read_scripts("script", ("common",))], **_context(run)), {}
+    return render_page(
+        "complexity/page.html.j2", scripts=[read_scripts("script", ("common",))], **_context(run)
+    ), {}
 
 
 def attach(run: RunFolder, *, prefix: str) -> Attached:
     """Its sections for another page."""
     context = _context(run, prefix)
-    return Attached(context["headline"], Markup(fill_template("complexity/sections.html.j2", **context)))
+    return Attached(
+        context["headline"], Markup(fill_template("complexity/sections.html.j2", **context))
+    )
 
 
 def describe(run: RunFolder) -> Document:
@@ -36,7 +42,9 @@ def describe(run: RunFolder) -> Document:
     views = {"ranking": _ranking_view(summary)}
     for place in summary["ranking"]:
         document = summary["models"][place]
-        views |= {f"{document['model']}: {name}": view for name, view in model_views(document).items()}
+        views |= {
+            f"{document['model']}: {name}": view for name, view in model_views(document).items()
+        }
     return Document(_headline(summary), complexity_findings(summary), views)
 
 
@@ -53,7 +61,9 @@ def draw(run: RunFolder) -> dict[str, Figure]:
 
 
 def model_markup(document: dict[str, Any], *, prefix: str, guide: bool = False) -> Markup:
-    """The views of one model; ids start with the prefix. ``guide``: the page carries one to point at."""
+    """The views of one model; ids start with the prefix. ``guide``: the page carries one to point
+    at.
+    """
     return Markup(
         fill_template(
             "complexity/model.html.j2",
@@ -70,30 +80,42 @@ def model_markup(document: dict[str, Any], *, prefix: str, guide: bool = False) 
 def model_views(document: dict[str, Any]) -> dict[str, View]:
     """Boosts, limits, spectrum and known measures in words, with their tables."""
     sentences = complexity_sentences(document)
-    pairs = ", ".join(f"{number:,} pairs of {kind.replace('_', ' ')}" for kind, number in document["pairs"].items())
-    basis = f"n = {count(document['samples'], 'sample')}; {pairs}; intervals are 95% bootstrap intervals"
+    pairs = ", ".join(
+        f"{number:,} pairs of {kind.replace('_', ' ')}"
+        for kind, number in document["pairs"].items()
+    )
+    basis = (
+        f"n = {count(document['samples'], 'sample')}; {pairs}; intervals are 95% bootstrap "
+        f"intervals"
+    )
     used = [it for it in sentences if "speed limit" in it]
     return {
         "boosts": View(
-            _boost_title(document), " ".join(it for it in sentences if it not in used), basis, tables.layers(document)
+            _boost_title(document),
+            " ".join(it for it in sentences if it not in used),
+            basis,
+            tables.layers(document),
         ),
         "limits": View(
             "How much of its speed limit each linear layer uses",
             used[0]
             if used
-            else "The model has no linear or convolutional layer that runs, so there is no speed limit to use.",
+            else "The model has no linear or convolutional layer that runs, so there is no speed "
+            "limit to use.",
             basis,
             tables.limits(document),
         ),
         "spectrum": View(
             "How far the input moves the output: singular values of the Jacobian",
             _spectrum_sentence(document),
-            f"n = {count(document['spectrum']['samples'], 'sample')}; medians over samples with 95% bootstrap intervals",
+            f"n = {count(document['spectrum']['samples'], 'sample')}; medians over samples with "
+            f"95% bootstrap intervals",
             tables.spectrum(document),
         ),
         "known": View(
             "The measures that people know",
-            "Beside ours, for this model and for the same architecture with its weights drawn again.",
+            "Beside ours, for this model and for the same architecture with its weights drawn "
+            "again.",
             basis,
             tables.known(document),
         ),
@@ -112,7 +134,8 @@ def _context(run: RunFolder, prefix: str = "") -> dict[str, Any]:
         "ranking": _ranking_view(summary),
         "rank": ranking_bars(models, order),
         "parts": [
-            (models[place]["model"], model_markup(models[place], prefix=f"{prefix}model{place}-")) for place in order
+            (models[place]["model"], model_markup(models[place], prefix=f"{prefix}model{place}-"))
+            for place in order
         ],
     }
 
@@ -123,10 +146,16 @@ def _headline(summary: dict[str, Any]) -> str:
     if len(ranked) == 1:
         changed = first["fragility"]["changed"]["value"]
         return f"Noise changes {changed:.0%} of the answers of {first['model']}"
-    gap = first["fragility"]["changed"]["interval"][0] > ranked[1]["fragility"]["changed"]["interval"][1]
+    gap = (
+        first["fragility"]["changed"]["interval"][0]
+        > ranked[1]["fragility"]["changed"]["interval"][1]
+    )
     if gap:
         return f"{first['model']} seems the most fragile of {len(ranked)} models, before any attack"
-    return f"{first['model']} and {ranked[1]['model']} seem the most fragile of {len(ranked)} models, not told apart"
+    return (
+        f"{first['model']} and {ranked[1]['model']} seem the most fragile of {len(ranked)} "
+        f"models, not told apart"
+    )
 
 
 def _ranking_view(summary: dict[str, Any]) -> View:
@@ -137,7 +166,8 @@ def _ranking_view(summary: dict[str, Any]) -> View:
         if len(order) > 1
         else "How fragile it is, estimated without an attack",
         complexity_findings(summary)[0],
-        f"n = {count(first['samples'], 'sample')}, two forward passes each; 95% intervals over samples",
+        f"n = {count(first['samples'], 'sample')}, two forward passes each; 95% intervals over "
+        f"samples",
         tables.ranking(models, order),
     )
 
@@ -147,7 +177,10 @@ def _boost_title(document: dict[str, Any]) -> str:
     if not total or total["median"] is None:
         return "Rapidity from layer to layer"
     way = "apart" if total["median"] >= 0 else "together"
-    return f"{document['model']} drives noise twins {abs(total['median']):.2f} nats {way} from input to output"
+    return (
+        f"{document['model']} drives noise twins {abs(total['median']):.2f} nats {way} from "
+        f"input to output"
+    )
 
 
 def _spectrum_sentence(document: dict[str, Any]) -> str:
@@ -157,4 +190,7 @@ def _spectrum_sentence(document: dict[str, Any]) -> str:
     largest = it["singular_values"][0]["median"]
     null = fresh["singular_values"][0]["median"] if fresh and fresh["singular_values"] else None
     beside = "" if null is None else f"; untrained, {null:.3g}"
-    return f"At the worst direction the output {it['layer']} moves {largest:.3g} times as far as the input (median over samples){beside}."
+    return (
+        f"At the worst direction the output {it['layer']} moves {largest:.3g} times as far as "
+        f"the input (median over samples){beside}."
+    )

@@ -1,4 +1,6 @@
-"""Where things stand in the pictures of a model's complexity: a waterfall of boosts, bars of speed limits, a ranking."""
+"""Where things stand in the pictures of a model's complexity: a waterfall of boosts, bars of speed
+limits, a ranking.
+"""
 
 from __future__ import annotations
 
@@ -17,7 +19,9 @@ MOST_LABELS = 14
 
 @dataclass(frozen=True)
 class Step:
-    """One column: from the level before to the level here; ``look``: apart, together, or end (input and output)."""
+    """One column: from the level before to the level here; ``look``: apart, together, or end (input
+    and output).
+    """
 
     x: float
     y: float
@@ -30,7 +34,9 @@ class Step:
 
 @dataclass(frozen=True)
 class Waterfall:
-    """The way of the median φ through the layers, and that of the untrained network as a dashed line."""
+    """The way of the median φ through the layers, and that of the untrained network as a dashed
+    line.
+    """
 
     steps: tuple[Step, ...]
     untrained: str
@@ -108,15 +114,21 @@ def waterfall(document: dict[str, Any], kind: str) -> Waterfall | None:
         if level is not None
     )
     places = 1 if high - low >= 1 else 2
-    scale = tuple((f"{low + (high - low) * part:.{places}f}", down(low + (high - low) * part)) for part in (0, 0.5, 1))
+    scale = tuple(
+        (f"{low + (high - low) * part:.{places}f}", down(low + (high - low) * part))
+        for part in (0, 0.5, 1)
+    )
     said = ", ".join(
-        f"{name} {'∞' if level is None else f'{level:.2f}'}" for name, level in zip(names, trained, strict=True)
+        f"{name} {'∞' if level is None else f'{level:.2f}'}"
+        for name, level in zip(names, trained, strict=True)
     )
     return Waterfall(tuple(steps), line, scale, down(0.0), said)
 
 
 def limit_bars(document: dict[str, Any]) -> Bars | None:
-    """How much of its speed limit each linear layer uses, noise twins above strangers; None without such layers."""
+    """How much of its speed limit each linear layer uses, noise twins above strangers; None without
+    such layers.
+    """
     rows = []
     for limit in most_used(document):
         for kind, look in (("noise", "noise"), ("strangers", "wrong")):
@@ -131,7 +143,9 @@ def ranking_bars(models: list[dict[str, Any]], ranking: list[int]) -> Bars:
     """Share of answers that noise changes, the most fragile model first."""
     shares = [(models[place]["model"], models[place]["fragility"]["changed"]) for place in ranking]
     most = max([it["interval"][1] for _, it in shares] + [0.05])
-    return _bars([(name, "adversarial", (it["value"], it["interval"]), None) for name, it in shares], most)
+    return _bars(
+        [(name, "adversarial", (it["value"], it["interval"]), None) for name, it in shares], most
+    )
 
 
 Used = tuple[float, list[float] | None]

@@ -8,7 +8,12 @@ from worldline.report.views import Table, interval, number, share
 
 __all__ = ["known", "layers", "limits", "ranking", "spectrum"]
 
-KINDS = {"noise": "noise", "strangers": "strangers", "adversarial": "adversarial", "matched_noise": "noise of its size"}
+KINDS = {
+    "noise": "noise",
+    "strangers": "strangers",
+    "adversarial": "adversarial",
+    "matched_noise": "noise of its size",
+}
 
 
 def ranking(models: list[dict[str, Any]], order: list[int]) -> Table:
@@ -44,7 +49,11 @@ def ranking(models: list[dict[str, Any]], order: list[int]) -> Table:
 def layers(document: dict[str, Any]) -> Table:
     """φ and boost of each kind of pairs by layer, the untrained boost, and effective dimensions."""
     kinds = [kind for kind in KINDS if kind in document["pairs"]]
-    heads = [head for kind in kinds for head in (f"φ {KINDS[kind]}", "boost", "95% interval", "untrained boost")]
+    heads = [
+        head
+        for kind in kinds
+        for head in (f"φ {KINDS[kind]}", "boost", "95% interval", "untrained boost")
+    ]
     rows = []
     for layer in document["layers"]:
         cells = [f"{layer['index']} {layer['name']}", f"{layer['width']:,}"]
@@ -52,7 +61,11 @@ def layers(document: dict[str, Any]) -> Table:
             it, boost = layer["rapidity"][kind], layer["boost"].get(kind)
             null = (layer["untrained_boost"] or {}).get(kind)
             cells.append(number(it["median"], it["status"]))
-            cells += ["–", "–"] if boost is None else [number(boost["median"], boost["status"]), ends(boost)]
+            cells += (
+                ["–", "–"]
+                if boost is None
+                else [number(boost["median"], boost["status"]), ends(boost)]
+            )
             cells.append("–" if null is None else number(null["median"], null["status"]))
         dimension, fresh = layer["dimension"], layer["untrained_dimension"]
         cells += [
@@ -70,7 +83,11 @@ def layers(document: dict[str, Any]) -> Table:
 def limits(document: dict[str, Any]) -> Table:
     """Limit, change and share of each linear layer, by kind of pairs."""
     kinds = [kind for kind in KINDS if kind in document["pairs"]]
-    heads = [head for kind in kinds for head in (f"{KINDS[kind]}: limit, nats", "change", "share", "untrained share")]
+    heads = [
+        head
+        for kind in kinds
+        for head in (f"{KINDS[kind]}: limit, nats", "change", "share", "untrained share")
+    ]
     rows = []
     for it in document["limits"]:
         cells = [it["name"], it["kind"]]
@@ -91,7 +108,9 @@ def known(document: dict[str, Any]) -> Table:
     rows = tuple(
         (
             it["name"],
-            it["definition"] if it["status"] == "measured" else f"{it['definition']}. {it['status']}",
+            it["definition"]
+            if it["status"] == "measured"
+            else f"{it['definition']}. {it['status']}",
             _short(it["value"]),
             _between(it["interval"], ".3g"),
             _short(it["untrained"]),
@@ -106,7 +125,11 @@ def spectrum(document: dict[str, Any]) -> Table:
     it, fresh = document["spectrum"], document["untrained_spectrum"]
     rows = []
     for place, value in enumerate(it["singular_values"]):
-        null = fresh["singular_values"][place] if fresh and place < len(fresh["singular_values"]) else None
+        null = (
+            fresh["singular_values"][place]
+            if fresh and place < len(fresh["singular_values"])
+            else None
+        )
         exponent = it["exponents"][place]
         rows.append(
             (

@@ -1,4 +1,6 @@
-"""The page of ``worldline distant``: the pairs, their worldlines, and how entangled the classes are by layer."""
+"""The page of ``worldline distant``: the pairs, their worldlines, and how entangled the classes are
+by layer.
+"""
 
 from worldline.report.distant.page import attach, describe, draw, render
 

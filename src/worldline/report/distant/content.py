@@ -1,4 +1,6 @@
-"""From a search's stored results to what its page shows: cards with pictures and small worldlines; no markup."""
+"""From a search's stored results to what its page shows: cards with pictures and small worldlines;
+no markup.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,9 @@ LARGEST = 6.0  # nats at the edge of a small worldline
 
 @dataclass(frozen=True)
 class Sparkline:
-    """Points of SVG polylines: the pair, the same pair untrained, and the band of usual far pairs."""
+    """Points of SVG polylines: the pair, the same pair untrained, and the band of usual far
+    pairs.
+    """
 
     pair: str
     untrained: str | None
@@ -59,7 +63,10 @@ def read_cards(run: RunFolder, summary: dict[str, Any]) -> tuple[list[Card], lis
     reach = min(LARGEST, max([*(abs(value) for value in ends), 0.5]))
 
     def named(labels: list[int]) -> tuple[str, str]:
-        first, second = (str(names[label]) if names and 0 <= label < len(names) else str(label) for label in labels)
+        first, second = (
+            str(names[label]) if names and 0 <= label < len(names) else str(label)
+            for label in labels
+        )
         return first, second
 
     cards = [
@@ -67,7 +74,10 @@ def read_cards(run: RunFolder, summary: dict[str, Any]) -> tuple[list[Card], lis
             pair=pair,
             labels=named(pair["labels"]),
             predictions=named(pair["predictions"]),
-            pictures=(picture(tensors["first"][row], bounds), picture(tensors["second"][row], bounds)),
+            pictures=(
+                picture(tensors["first"][row], bounds),
+                picture(tensors["second"][row], bounds),
+            ),
             meets=None if pair["meets"] is None else summary["layers"][pair["meets"]]["name"],
             line=_sparkline(pair, summary["far"], reach),
         )

@@ -22,7 +22,9 @@ __all__ = ["attach", "describe", "draw", "render"]
 
 def render(run: RunFolder) -> tuple[str, dict[str, bytes]]:
     """The page; its pictures are all inside."""
-    page = render_page("distant/page.html.j2", scripts=[read_scripts("script", ("common",))], **_context(run))
+    page = render_page(
+        "distant/page.html.j2", scripts=[read_scripts("script", ("common",))], **_context(run)
+    )
     return page, {}
 
 
@@ -50,7 +52,10 @@ def describe(run: RunFolder) -> Document:
         )
         table = Table(("samples", "distance at the input", "p at that distance", *names), rows)
         views[side] = View(
-            f"Pairs that were {side}", "Rapidity φ by layer.", f"{summary['counts']['pairs']:,} pairs searched", table
+            f"Pairs that were {side}",
+            "Rapidity φ by layer.",
+            f"{summary['counts']['pairs']:,} pairs searched",
+            table,
         )
     return Document(_headline(summary), distant_findings(summary), views)
 
@@ -67,7 +72,8 @@ def _context(run: RunFolder) -> dict[str, Any]:
     classes, cells = summary["classes"], []
     if classes is not None:
         tables = [
-            [[cell[layer] for cell in row] for row in classes["median"]] for layer in range(len(summary["layers"]))
+            [[cell[layer] for cell in row] for row in classes["median"]]
+            for layer in range(len(summary["layers"]))
         ]
         cells = [heat_cells(table, widest(tables, 0.1), diverging=True) for table in tables]
     return {
@@ -93,4 +99,7 @@ def _headline(summary: dict[str, Any]) -> str:
     pairs = f"{len(summary['merged'])} pairs of strangers"
     if beyond is None:
         return f"{summary['model']} brings {pairs} together at {summary['layer']}"
-    return f"{summary['model']} brings {pairs} together at {summary['layer']}; {beyond} of them beyond any untrained network"
+    return (
+        f"{summary['model']} brings {pairs} together at {summary['layer']}; {beyond} of them "
+        f"beyond any untrained network"
+    )

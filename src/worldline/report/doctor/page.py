@@ -19,13 +19,19 @@ from worldline.runs import RunFolder, doctor_findings, norm_sign
 
 __all__ = ["attach", "describe", "draw", "render"]
 
-ABOUT = {"model": "The model", "evaluation": "The evaluation", "attack": "The attack on planted adversarial examples"}
+ABOUT = {
+    "model": "The model",
+    "evaluation": "The evaluation",
+    "attack": "The attack on planted adversarial examples",
+}
 
 
 def render(run: RunFolder) -> tuple[str, dict[str, bytes]]:
     """The page, and the curve as PNG by the name of its file; the page holds it too."""
     context, picture = _context(run)
-    page = render_page("doctor/page.html.j2", scripts=[read_scripts("script", ("common",))], **context)
+    page = render_page(
+        "doctor/page.html.j2", scripts=[read_scripts("script", ("common",))], **context
+    )
     return page, {"curve.png": picture}
 
 
@@ -72,7 +78,10 @@ def _headline(summary: dict[str, Any]) -> str:
     warned = sum(check["status"] == "warned" for check in summary["checks"])
     last = summary["worst_case"][-1]["accuracy"]
     if warned:
-        return f"{summary['model']}: the evaluation is not to be believed, {warned} {'check warns' if warned == 1 else 'checks warn'}"
+        return (
+            f"{summary['model']}: the evaluation is not to be believed, {warned} "
+            f"{'check warns' if warned == 1 else 'checks warn'}"
+        )
     return f"{summary['model']}: at most {last:.1%} robust accuracy, and no check warns"
 
 
@@ -80,13 +89,18 @@ def _views(summary: dict[str, Any]) -> dict[str, View]:
     worst, curve = summary["worst_case"], summary["curve"]
     samples = f"n = {summary['samples']:,} samples; 95% Wilson intervals"
     rows = tuple(
-        ("no attack" if row["attack"] == "none" else row["attack"], share(row["accuracy"]), interval(row["interval"]))
+        (
+            "no attack" if row["attack"] == "none" else row["attack"],
+            share(row["accuracy"]),
+            interval(row["interval"]),
+        )
         for row in worst
     )
     views = {
         "worst": View(
             f"Worst case over {len(worst) - 1} attacks: {worst[-1]['accuracy']:.1%} are left",
-            "Each attack takes the samples that still hold. What is left is an upper bound on the robust accuracy: an attack that was "
+            "Each attack takes the samples that still hold. What is left is an upper bound on the "
+            "robust accuracy: an attack that was "
             "not tried may fool more.",
             samples,
             Table(("after", "accuracy", "95% interval"), rows),
@@ -114,6 +128,8 @@ def _views(summary: dict[str, Any]) -> dict[str, View]:
 def _curve_sentence(curve: dict[str, Any]) -> str:
     first, last = curve["points"][0], curve["points"][-1]
     return (
-        f"Accuracy under {curve['attack']} goes from {first['accuracy']:.1%} at ε = 0 to {last['accuracy']:.1%} at ε = "
-        f"{last['epsilon']:.3g}; under noise of the same size {last['noise_accuracy']:.1%} are left there; chance is {curve['chance']:.1%}."
+        f"Accuracy under {curve['attack']} goes from {first['accuracy']:.1%} at ε = 0 to "
+        f"{last['accuracy']:.1%} at ε = "
+        f"{last['epsilon']:.3g}; under noise of the same size {last['noise_accuracy']:.1%} are "
+        f"left there; chance is {curve['chance']:.1%}."
     )

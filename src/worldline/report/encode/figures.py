@@ -1,4 +1,6 @@
-"""The experiments' figures, drawn from their tables. Colour never stands alone: line styles and markers say the same."""
+"""The experiments' figures, drawn from their tables. Colour never stands alone: line styles and
+markers say the same.
+"""
 
 from __future__ import annotations
 
@@ -66,12 +68,22 @@ def _path3d(figure: Figure, document: Document, table: Table) -> None:
     _globe(left)
     for who, color, marker, style in (("fitted", BLUE, "o", "-"), ("other", VERMILLION, "^", "--")):
         path = np.stack([table[f"{who}_{axis}"][:SHOWN_STEPS] for axis in "xyz"])
-        left.plot(*path, color=color, marker=marker, linestyle=style, markersize=4, linewidth=1, label=f"{who} feature")
+        left.plot(
+            *path,
+            color=color,
+            marker=marker,
+            linestyle=style,
+            markersize=4,
+            linewidth=1,
+            label=f"{who} feature",
+        )
         left.text(*path[:, 0], " 1", color=color)
     left.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1), zticks=(-1, 0, 1), box_aspect=(1, 1, 1))
     left.legend(loc="upper left", frameon=False)
     sine = np.maximum(1 / np.cosh(np.clip(table["rapidity"], -700, 700)), RESOLVED)
-    right.semilogy(table["layer"], sine, color=VERMILLION, marker=".", linestyle="none", label="this pair")
+    right.semilogy(
+        table["layer"], sine, color=VERMILLION, marker=".", linestyle="none", label="this pair"
+    )
     _slope(right, document, table["layer"])
     right.axhline(RESOLVED, color=GREY, linestyle=":", label="float64 resolves no more")
     right.set(xlabel="layer", ylabel="sin θ = 1/γ", ylim=(RESOLVED / 4, 3))
@@ -81,12 +93,17 @@ def _path3d(figure: Figure, document: Document, table: Table) -> None:
 def _collapse(figure: Figure, _document: Document, table: Table) -> None:
     depths = np.unique(table["depth"])
     edges = np.linspace(0, 180, 91).tolist()
-    for axes, depth in zip(np.atleast_1d(figure.subplots(1, len(depths), sharey=True)), depths, strict=True):
+    for axes, depth in zip(
+        np.atleast_1d(figure.subplots(1, len(depths), sharey=True)), depths, strict=True
+    ):
         angles = np.degrees(table["angle"][table["depth"] == depth])
         axes.hist(angles, bins=edges, color=BLUE, weights=np.full(len(angles), 1 / len(angles)))
         near = np.mean(np.minimum(angles, 180 - angles) < 1)
         axes.set(
-            title=f"depth {depth}" if depth else "input", xticks=(0, 90, 180), xlabel="angle (degrees)", yscale="log"
+            title=f"depth {depth}" if depth else "input",
+            xticks=(0, 90, 180),
+            xlabel="angle (degrees)",
+            yscale="log",
         )
         axes.text(
             0.5,
@@ -107,14 +124,24 @@ def _matched(figure: Figure, _document: Document, table: Table) -> None:
     for column, when in enumerate(("before", "after")):
         plain = table[f"correlated_distance_{when}"]
         either = np.minimum(plain, table[f"anticorrelated_distance_{when}"])
-        for row, (distance, name) in enumerate(((plain, "|â−b̂|²/4"), (either, "min(|â−b̂|², |â+b̂|²)/4"))):
+        for row, (distance, name) in enumerate(
+            ((plain, "|â−b̂|²/4"), (either, "min(|â−b̂|², |â+b̂|²)/4"))
+        ):
             axes: Axes = grid[row, column]
             for is_matched, color, style, label in (
                 (True, BLUE, "-", "matched"),
                 (False, VERMILLION, "--", "unmatched"),
             ):
                 shown = distance[table["matched"] == is_matched]
-                axes.hist(shown, bins=edges, histtype="step", color=color, linestyle=style, linewidth=1.6, label=label)
+                axes.hist(
+                    shown,
+                    bins=edges,
+                    histtype="step",
+                    color=color,
+                    linestyle=style,
+                    linewidth=1.6,
+                    label=label,
+                )
             axes.set(ylabel="pairs", title=f"{when} the encoder: {name}")
     grid[0, 0].legend(frameon=False)
     for axes in grid[1]:
@@ -122,15 +149,29 @@ def _matched(figure: Figure, _document: Document, table: Table) -> None:
 
 
 def _spacetime(figure: Figure, document: Document, table: Table) -> None:
-    for column, (kind, title) in enumerate((("together", "ends together"), ("opposite", "ends opposite"))):
+    for column, (kind, title) in enumerate(
+        (("together", "ends together"), ("opposite", "ends opposite"))
+    ):
         axes: Any = figure.add_subplot(1, 2, column + 1, projection="3d")
         _globe(axes)
-        for who, color, marker, style in (("fitted", BLUE, "o", "-"), ("other", VERMILLION, "^", "--")):
+        for who, color, marker, style in (
+            ("fitted", BLUE, "o", "-"),
+            ("other", VERMILLION, "^", "--"),
+        ):
             path = np.stack([table[f"{kind}_{who}_{axis}"] for axis in "xyt"])
             axes.plot(
-                *path, color=color, marker=marker, linestyle=style, markersize=4, linewidth=1, label=f"{who} feature"
+                *path,
+                color=color,
+                marker=marker,
+                linestyle=style,
+                markersize=4,
+                linewidth=1,
+                label=f"{who} feature",
             )
-        axes.set(title=f"a pair that {title}, c = {document['settings']['speed']:g}", zlabel="time coordinate")
+        axes.set(
+            title=f"a pair that {title}, c = {document['settings']['speed']:g}",
+            zlabel="time coordinate",
+        )
         axes.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1), zticks=(0, 0.5, 1), box_aspect=(1, 1, 0.8))
     figure.axes[0].legend(loc="upper left", frameon=False)
 
@@ -149,7 +190,13 @@ def _carried(figure: Figure, document: Document, table: Table) -> None:
     for place, (name, title) in enumerate(shown):
         axes = figure.add_subplot(grid[0, place])
         low, high = (None, None) if name in ("carried", "wrong_key") else (0, 1)
-        axes.imshow(table[name].reshape(shape).astype(float), cmap="gray", interpolation="nearest", vmin=low, vmax=high)
+        axes.imshow(
+            table[name].reshape(shape).astype(float),
+            cmap="gray",
+            interpolation="nearest",
+            vmin=low,
+            vmax=high,
+        )
         axes.set(xticks=(), yticks=(), title=title)
     below = figure.add_subplot(grid[1, :])
     layers = range(len(document["curves"]["rapidity"]))
@@ -161,7 +208,9 @@ def _carried(figure: Figure, document: Document, table: Table) -> None:
         linewidth=3,
         alpha=0.6,
     )
-    below.plot(layers, document["curves"]["rapidity_law"], color="black", linestyle="--", label="exact law")
+    below.plot(
+        layers, document["curves"]["rapidity_law"], color="black", linestyle="--", label="exact law"
+    )
     below.set(xlabel="layer", ylabel="mean |φ| from the\nsender's codeword (nats)")
     below.legend(frameon=False)
 
@@ -170,11 +219,20 @@ def _flip(figure: Figure, document: Document, table: Table) -> None:
     left, right = figure.subplots(1, 2)
     curves = document["curves"]
     left.stairs(
-        curves["reading_density"], curves["reading_edges"], fill=True, color=BLUE, alpha=0.7, label="kept readings"
+        curves["reading_density"],
+        curves["reading_edges"],
+        fill=True,
+        color=BLUE,
+        alpha=0.7,
+        label="kept readings",
     )
     grid = np.linspace(min(-4, *curves["reading_edges"]), 4, 200)
     left.plot(
-        grid, np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi), color="black", linestyle="--", label="all readings"
+        grid,
+        np.exp(-(grid**2) / 2) / math.sqrt(2 * math.pi),
+        color="black",
+        linestyle="--",
+        label="all readings",
     )
     left.set(xlabel="what a neuron reads of the fitted feature", ylabel="density")
     left.legend(frameon=False)
@@ -188,9 +246,21 @@ def _flip(figure: Figure, document: Document, table: Table) -> None:
         share.append(float(kept[inside].mean()))
         error.append(2 * math.sqrt(max(share[-1] * (1 - share[-1]), 1e-9) / inside.sum()))
     right.errorbar(
-        middle, share, yerr=error, color=VERMILLION, marker="o", linestyle="none", label="measured, ± 2 standard errors"
+        middle,
+        share,
+        yerr=error,
+        color=VERMILLION,
+        marker="o",
+        linestyle="none",
+        label="measured, ± 2 standard errors",
     )
-    right.plot(np.tanh(curves["law_rapidity"]), curves["law_kept"], color="black", linestyle="--", label="exact law")
+    right.plot(
+        np.tanh(curves["law_rapidity"]),
+        curves["law_kept"],
+        color="black",
+        linestyle="--",
+        label="exact law",
+    )
     right.axhline(0.5, color=GREY, linestyle=":", label="a toss of a coin")
     right.set(
         xlabel="|correlation| with the fitted feature at the input",
@@ -212,10 +282,23 @@ def _bell(figure: Figure, document: Document, table: Table) -> None:
     angle = np.degrees(document["curves"]["angle"])
     styles = (("1", BLUE, "-", "s"), ("0.586", GREEN, "--", "o"), ("0.05", VERMILLION, "-.", "^"))
     for share, color, style, marker in styles:
-        right.plot(angle, document["curves"][f"law_{share}"], color=color, linestyle=style, label=f"k/n = {share}, law")
+        right.plot(
+            angle,
+            document["curves"][f"law_{share}"],
+            color=color,
+            linestyle=style,
+            label=f"k/n = {share}, law",
+        )
         row = int(np.argmin(np.abs(table["share"] - float(share))))
         measured = [table["correlation_90_45"][row], table["correlation_0_135"][row]]
-        right.plot((45, 135), measured, color=color, marker=marker, linestyle="none", label=f"k/n = {share}, measured")
+        right.plot(
+            (45, 135),
+            measured,
+            color=color,
+            marker=marker,
+            linestyle="none",
+            label=f"k/n = {share}, measured",
+        )
     right.set(
         xlabel="angle between the two sides' settings (degrees)",
         ylabel="mean product of signs",
@@ -229,38 +312,66 @@ def _pairs(axes: Axes, table: Table, name: str) -> None:
     layers = np.unique(table["layer"])
     lines = table[name].reshape(len(layers), -1)
     ends = table["correlation"].reshape(len(layers), -1)[-1] > 0
-    for together, color, style, label in ((True, BLUE, "-", "end together"), (False, VERMILLION, "--", "end opposite")):
+    for together, color, style, label in (
+        (True, BLUE, "-", "end together"),
+        (False, VERMILLION, "--", "end opposite"),
+    ):
         for number, line in enumerate(lines.T[ends == together]):
             axes.plot(
-                layers, line, color=color, linestyle=style, linewidth=0.9, alpha=0.75, label=None if number else label
+                layers,
+                line,
+                color=color,
+                linestyle=style,
+                linewidth=0.9,
+                alpha=0.75,
+                label=None if number else label,
             )
     axes.legend(frameon=False, loc="center right")
 
 
 def _against_law(axes: Axes, document: Document, *, sign: int) -> None:
     """Mean ln γ by layer beside the exact law; with sign −1 as ln sin θ."""
-    measured, law = (sign * np.array(document["curves"][name]) for name in ("log_gamma", "log_gamma_law"))
+    measured, law = (
+        sign * np.array(document["curves"][name]) for name in ("log_gamma", "log_gamma_law")
+    )
     layers = np.arange(len(measured))
     axes.plot(
-        layers, measured, color=VERMILLION, linewidth=3, alpha=0.6, label=f"measured, {document['replicas']:,} pairs"
+        layers,
+        measured,
+        color=VERMILLION,
+        linewidth=3,
+        alpha=0.6,
+        label=f"measured, {document['replicas']:,} pairs",
     )
     axes.plot(layers, law, color="black", linestyle="--", label="exact law")
     plain = document["controls"]["no_selection"]["predicted"]
-    axes.plot(layers, sign * plain * layers, color=BLUE, linestyle=":", label="slope without selection (k = n)")
+    axes.plot(
+        layers,
+        sign * plain * layers,
+        color=BLUE,
+        linestyle=":",
+        label="slope without selection (k = n)",
+    )
     if max(np.abs(law)) > -math.log(RESOLVED):
-        axes.axhline(-sign * math.log(RESOLVED), color=GREY, linestyle=":", label="float64 resolves no more")
+        axes.axhline(
+            -sign * math.log(RESOLVED), color=GREY, linestyle=":", label="float64 resolves no more"
+        )
     axes.legend(frameon=False)
 
 
 def _slope(axes: Axes, document: Document, layers: npt.NDArray[Any]) -> None:
     law = np.exp(-document["predicted"] * layers)
     shown = law > RESOLVED / 4
-    axes.plot(layers[shown], law[shown], color="black", linestyle="--", label="law: e^(−r) per layer")
+    axes.plot(
+        layers[shown], law[shown], color="black", linestyle="--", label="law: e^(−r) per layer"
+    )
 
 
 def _globe(axes: Any) -> None:
     u, v = np.meshgrid(np.linspace(0, 2 * np.pi, 25), np.linspace(0, np.pi, 13))
-    axes.plot_wireframe(np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v), color="#dddddd", linewidth=0.5)
+    axes.plot_wireframe(
+        np.cos(u) * np.sin(v), np.sin(u) * np.sin(v), np.cos(v), color="#dddddd", linewidth=0.5
+    )
 
 
 DRAWN: dict[str, Callable[[Figure, Document, Table], None]] = {

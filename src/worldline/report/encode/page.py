@@ -20,9 +20,13 @@ __all__ = ["attach", "describe", "draw", "render"]
 
 
 def render(run: RunFolder) -> tuple[str, dict[str, bytes]]:
-    """The page, and the figure of each experiment as PNG by the name of its file; the page holds them too."""
+    """The page, and the figure of each experiment as PNG by the name of its file; the page holds
+    them too.
+    """
     context, pictures = _context(run)
-    return render_page("encode/page.html.j2", scripts=[read_scripts("script", ("common",))], **context), pictures
+    return render_page(
+        "encode/page.html.j2", scripts=[read_scripts("script", ("common",))], **context
+    ), pictures
 
 
 def attach(run: RunFolder, *, prefix: str) -> Attached:
@@ -59,7 +63,10 @@ def describe(run: RunFolder) -> Document:
 
 def draw(run: RunFolder) -> dict[str, Figure]:
     """Figures by name."""
-    return {it["experiment"]: figure_of(it, run.read_table(it["table"]).to_pydict()) for it in _documents(run)}
+    return {
+        it["experiment"]: figure_of(it, run.read_table(it["table"]).to_pydict())
+        for it in _documents(run)
+    }
 
 
 def _documents(run: RunFolder) -> list[dict[str, Any]]:
@@ -70,12 +77,17 @@ def _documents(run: RunFolder) -> list[dict[str, Any]]:
 
 def _context(run: RunFolder) -> tuple[dict[str, Any], dict[str, bytes]]:
     documents = _documents(run)
-    pictures = {it["figure"]: draw_experiment(it, run.read_table(it["table"]).to_pydict()) for it in documents}
+    pictures = {
+        it["figure"]: draw_experiment(it, run.read_table(it["table"]).to_pydict())
+        for it in documents
+    }
     context = {
         "summary": run.read_json("summary.json"),
         "prefix": "",
         "documents": documents,
-        "pictures": {name: base64.b64encode(picture).decode() for name, picture in pictures.items()},
+        "pictures": {
+            name: base64.b64encode(picture).decode() for name, picture in pictures.items()
+        },
         "headline": _headline(documents),
     }
     return context, pictures
@@ -86,7 +98,10 @@ def _headline(documents: list[dict[str, Any]]) -> str:
         it = documents[0]
         return f"{it['title']}: {'as the law says' if it['agrees'] else 'not as the law says'}"
     agreeing = sum(it["agrees"] for it in documents)
-    return f"The selecting encoder: {agreeing} of {len(documents)} experiments come out as the exact law says"
+    return (
+        f"The selecting encoder: {agreeing} of {len(documents)} experiments come out as the "
+        f"exact law says"
+    )
 
 
 def _told(value: float | None) -> str:

@@ -1,4 +1,6 @@
-"""The page of ``worldline explore``: one choice of model, sample and layer, and views that follow it."""
+"""The page of ``worldline explore``: one choice of model, sample and layer, and views that follow
+it.
+"""
 
 from worldline.report.explore.page import describe, draw, render
 

@@ -22,10 +22,19 @@ from worldline.runs import RunFolder, findings, norm_sign, twin_words
 
 __all__ = ["Model", "read_model"]
 
-PICTURE_BUDGET = 4_500_000  # bytes of pixels before compression, the four pictures of a sample together
+PICTURE_BUDGET = (
+    4_500_000  # bytes of pixels before compression, the four pictures of a sample together
+)
 NUMBER_BUDGET = 900_000  # rapidities in one page, two bytes each
 MOST_ENTRIES = 30_000_000  # of inputs, behind what is said of the change
-CARRIED = ("adversarial_clean", "noise_clean", "clean_true", "clean_wrong", "adversarial_true", "adversarial_wrong")
+CARRIED = (
+    "adversarial_clean",
+    "noise_clean",
+    "clean_true",
+    "clean_wrong",
+    "adversarial_true",
+    "adversarial_wrong",
+)
 STEPS_PER_NAT = 2000  # rapidities are carried in steps of 0.0005 nats up to ±16.3; infinite and undefined have codes
 INFINITE, UNDEFINED = 32767, -32768
 RAPIDITY_CODE = 32_700
@@ -37,7 +46,8 @@ class Model:
 
     Attributes:
         name: unique on the page.
-        findings: the sentences of the head; ``merits``: (name, value, beside) of the figures under it.
+        findings: the sentences of the head; ``merits``: (name, value, beside) of the figures under
+            it.
         views: words and tables by view.
         drawn: what the script needs, ready for JSON.
     """
@@ -65,7 +75,9 @@ def read_model(run: RunFolder, *, name: str = "", share_of_page: int = 1) -> Mod
     if tensors is None:
         raise RunError(f"{run.path} holds no readable twins.safetensors.")
     summary = data.summary
-    rows = _first_fooled(data.fooled, max(1, NUMBER_BUDGET // share_of_page // (len(CARRIED) * len(data.layers))))
+    rows = _first_fooled(
+        data.fooled, max(1, NUMBER_BUDGET // share_of_page // (len(CARRIED) * len(data.layers)))
+    )
     change = _change(data, tensors)
     views = tell(data, change)
     return Model(
@@ -89,18 +101,31 @@ def _merits(data: Explored) -> tuple[tuple[str, str, str], ...]:
     """Accuracies with their intervals, and how much was checked."""
     summary = data.summary
     found = []
-    for twin, words in (("clean", "clean accuracy"), ("noise", "under noise"), ("adversarial", "under attack")):
+    for twin, words in (
+        ("clean", "clean accuracy"),
+        ("noise", "under noise"),
+        ("adversarial", "under attack"),
+    ):
         hits, total = int((data.said[twin] == data.labels).sum()), len(data.labels)
-        found.append((words, f"{100 * hits / total:.1f}%", interval(Proportion(hits, total).interval)))
+        found.append(
+            (words, f"{100 * hits / total:.1f}%", interval(Proportion(hits, total).interval))
+        )
     swap = summary["swap_layer"]
     turned = (
-        f"most are on the wrong side there: {share(summary['layers'][swap['index']]['swapped_share'])}"
+        f"most are on the wrong side there: "
+        f"{share(summary['layers'][swap['index']]['swapped_share'])}"
         if swap
         else "for good"
     )
     found.append(("change sides at", swap["name"] if swap else "no layer", turned))
     warned = sum(check["status"] == "warned" for check in summary["checks"])
-    found.append(("checks that warn", f"{warned} of {len(summary['checks'])}", "look here first" if warned else "none"))
+    found.append(
+        (
+            "checks that warn",
+            f"{warned} of {len(summary['checks'])}",
+            "look here first" if warned else "none",
+        )
+    )
     return tuple(found)
 
 
@@ -113,24 +138,36 @@ def _change(data: Explored, tensors: dict[str, Tensor]) -> View:
     moved = (change.abs() > 1e-6 * largest.clamp_min(1e-30)[:, None]).sum(1).double()
     scale = tensors["clean"][rows].flatten(1).norm(dim=1).clamp_min(1e-30)
     middle = {
-        name: float(it.median()) for name, it in (("moved", moved), ("largest", largest), ("length", length / scale))
+        name: float(it.median())
+        for name, it in (("moved", moved), ("largest", largest), ("length", length / scale))
     }
     own = {"linf": middle["largest"], "l2": float(length.median())}[data.summary["norm"]]
-    title = f"The attack changes {middle['moved']:.0f} of {change.shape[1]} entries of an input by at most {middle['largest']:.3g}"
+    title = (
+        f"The attack changes {middle['moved']:.0f} of {change.shape[1]} entries of an input "
+        f"by at most {middle['largest']:.3g}"
+    )
     sentence = (
-        f"Medians over {count(len(change), 'sample')}. In the {norm_sign(data.summary['norm'])} norm that is {own:.3g} of the allowed "
-        f"{data.summary['epsilon_text']}; the change is {share(middle['length'])} as long as the input itself. In the pictures of the "
+        f"Medians over {count(len(change), 'sample')}. In the {norm_sign(data.summary['norm'])} "
+        f"norm that is {own:.3g} of the allowed "
+        f"{data.summary['epsilon_text']}; the change is {share(middle['length'])} as long as the "
+        f"input itself. In the pictures of the "
         "change, lighter raises a value, darker lowers it, grey leaves it."
     )
     low, high = data.summary["bounds"]
     greatest = float(change.abs().max())
-    magnified = f"; changes are magnified {(high - low) / greatest:.1f} times" if greatest > 0 else ""
+    magnified = (
+        f"; changes are magnified {(high - low) / greatest:.1f} times" if greatest > 0 else ""
+    )
     return View(
-        title, sentence, f"n = {count(len(change), 'fooled sample' if data.fooled.any() else 'sample')}{magnified}"
+        title,
+        sentence,
+        f"n = {count(len(change), 'fooled sample' if data.fooled.any() else 'sample')}{magnified}",
     )
 
 
-def _drawn(data: Explored, rows: npt.NDArray[np.int64], tensors: dict[str, Tensor], budget: int) -> dict[str, Any]:
+def _drawn(
+    data: Explored, rows: npt.NDArray[np.int64], tensors: dict[str, Tensor], budget: int
+) -> dict[str, Any]:
     summary = data.summary
     layers = summary["layers"]
     labels = sorted(data.names)
@@ -142,9 +179,14 @@ def _drawn(data: Explored, rows: npt.NDArray[np.int64], tensors: dict[str, Tenso
         "widths": [layer["width"] for layer in layers],
         "layer": swap["index"] if swap else len(layers) - 1,
         "bands": {pair: _bands(data.bands(pair)) for pair in PAIRS},
-        "untrained": {pair: _bands(data.bands(pair, untrained=True)) for pair in PAIRS} if data.untrained else None,
+        "untrained": {pair: _bands(data.bands(pair, untrained=True)) for pair in PAIRS}
+        if data.untrained
+        else None,
         "shares": {
-            key: [[it["value"], *(it["interval"] or (None, None))] for it in (layer[key] for layer in layers)]
+            key: [
+                [it["value"], *(it["interval"] or (None, None))]
+                for it in (layer[key] for layer in layers)
+            ]
             for key in ("swapped", "noise_swapped", "misclassified_swapped")
         },
         "boosts": [_boost(layer["excess_boost"]) for layer in layers],
@@ -152,12 +194,21 @@ def _drawn(data: Explored, rows: npt.NDArray[np.int64], tensors: dict[str, Tenso
         "classes": [
             {
                 "class": code[row.label],
-                **{twin: [it.value, *(it.interval or (None, None))] for twin, it in row.right.items()},
+                **{
+                    twin: [it.value, *(it.interval or (None, None))]
+                    for twin, it in row.right.items()
+                },
             }
             for row in data.classes
         ],
         "flows": [
-            {"source": it.source, "target": it.target, "count": it.count, "by": it.by_layer, "samples": it.samples[:50]}
+            {
+                "source": it.source,
+                "target": it.target,
+                "count": it.count,
+                "by": it.by_layer,
+                "samples": it.samples[:50],
+            }
             for it in data.flows
         ],
         "curve": summary.get("curve"),
@@ -168,7 +219,9 @@ def _drawn(data: Explored, rows: npt.NDArray[np.int64], tensors: dict[str, Tenso
             "state": data.states[rows].tolist(),
             "swap": data.swap[rows].tolist(),
             "label": [code[label] for label in data.labels[rows].tolist()],
-            **{twin: [code[label] for label in it[rows].tolist()] for twin, it in data.said.items()},
+            **{
+                twin: [code[label] for label in it[rows].tolist()] for twin, it in data.said.items()
+            },
         },
         "phi": {name: _carried(data.rapidity[name][rows]) for name in CARRIED},
         "pictures": _pictures(data, rows, tensors, budget),
@@ -194,8 +247,12 @@ def _carried(rapidity: npt.NDArray[np.float64]) -> str:
     return base64.b64encode(steps.astype("<i2").tobytes()).decode()
 
 
-def _pictures(data: Explored, rows: npt.NDArray[np.int64], tensors: dict[str, Tensor], budget: int) -> dict[str, Any]:
-    """Four sheets of the same samples: as many as fit, fooled ones first. ``places``: their positions in the page's samples."""
+def _pictures(
+    data: Explored, rows: npt.NDArray[np.int64], tensors: dict[str, Tensor], budget: int
+) -> dict[str, Any]:
+    """Four sheets of the same samples: as many as fit, fooled ones first. ``places``: their
+    positions in the page's samples.
+    """
     height, width, *channels = picture_array(tensors["clean"][0]).shape
     most = max(1, budget // (4 * height * width * max([1, *channels])))
     places = _first_fooled(data.fooled[rows], most)
@@ -204,7 +261,10 @@ def _pictures(data: Explored, rows: npt.NDArray[np.int64], tensors: dict[str, Te
     bounds = (data.summary["bounds"][0], data.summary["bounds"][1])
     change = tensors["adversarial"][own] - tensors["clean"][own]
     largest = float((tensors["adversarial"] - tensors["clean"]).abs().max())
-    sheets = {twin: sheet(tensors[twin][own], bounds, columns) for twin in ("clean", "noise", "adversarial")}
+    sheets = {
+        twin: sheet(tensors[twin][own], bounds, columns)
+        for twin in ("clean", "noise", "adversarial")
+    }
     return {
         "width": width,
         "height": height,

@@ -1,4 +1,6 @@
-"""The page of an exploration, from its stored results; other runs join it as further models or as sections."""
+"""The page of an exploration, from its stored results; other runs join it as further models or as
+sections.
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,17 @@ SCRIPTS = (
     "curve",
     "page",
 )
-SECTIONS = ("trust", "layers", "turn", "sample", "map", "classes", "flow", "gallery", "curve")  # each a template
+SECTIONS = (
+    "trust",
+    "layers",
+    "turn",
+    "sample",
+    "map",
+    "classes",
+    "flow",
+    "gallery",
+    "curve",
+)  # each a template
 
 
 def render(
@@ -52,7 +64,11 @@ def render(
         side=side_by_side(models),
         attached=attached,
         complexities=_complexities(models),
-        section_names=[name for name in SECTIONS if name != "curve" or any("curve" in it.views for it in models)],
+        section_names=[
+            name
+            for name in SECTIONS
+            if name != "curve" or any("curve" in it.views for it in models)
+        ],
         guide=guide(),
         page_data=as_json({"models": [_data(model) for model in models]}),
     )
@@ -68,13 +84,22 @@ def describe(run: RunFolder, beside: tuple[RunFolder, ...] = ()) -> Document:
         document = model.explored.summary.get("complexity")
         views = {
             **model.views,
-            **({f"complexity {name}": it for name, it in model_views(document).items()} if document else {}),
+            **(
+                {f"complexity {name}": it for name, it in model_views(document).items()}
+                if document
+                else {}
+            ),
         }
         parts |= {f"{prefix}{name}": view for name, view in views.items()}
     side = side_by_side(models)
-    findings = (*([side.title, side.sentence] if side else ()), *(it for model in models for it in model.findings))
+    findings = (
+        *([side.title, side.sentence] if side else ()),
+        *(it for model in models for it in model.findings),
+    )
     return Document(
-        title=models[0].headline, findings=tuple(findings), views={**({"models": side} if side else {}), **parts}
+        title=models[0].headline,
+        findings=tuple(findings),
+        views={**({"models": side} if side else {}), **parts},
     )
 
 
@@ -104,17 +129,25 @@ def _read(runs: tuple[RunFolder, ...]) -> list[Model]:
     """Models with names of their own: equal ones are told apart by their folders."""
     named = [str(it.read_json("summary.json").get("model")) for it in runs]
     unique = [
-        name if named.count(name) == 1 else f"{name} ({run.path.name})" for name, run in zip(named, runs, strict=True)
+        name if named.count(name) == 1 else f"{name} ({run.path.name})"
+        for name, run in zip(named, runs, strict=True)
     ]
     return [
-        read_model(run, name=tidy_name(name), share_of_page=len(runs)) for name, run in zip(unique, runs, strict=True)
+        read_model(run, name=tidy_name(name), share_of_page=len(runs))
+        for name, run in zip(unique, runs, strict=True)
     ]
 
 
 def _complexities(models: list[Model]) -> list[tuple[int, Markup]]:
     """Place and markup of each model whose run measured its complexity."""
-    documents = [(place, model.explored.summary.get("complexity")) for place, model in enumerate(models)]
-    return [(place, model_markup(it, prefix=f"complexity{place}-", guide=True)) for place, it in documents if it]
+    documents = [
+        (place, model.explored.summary.get("complexity")) for place, model in enumerate(models)
+    ]
+    return [
+        (place, model_markup(it, prefix=f"complexity{place}-", guide=True))
+        for place, it in documents
+        if it
+    ]
 
 
 def _data(model: Model) -> dict[str, Any]:

@@ -13,7 +13,9 @@ SAME = ("data", "samples", "bounds", "epsilon", "norm", "attack", "steps")
 
 
 def side_by_side(models: list[Model]) -> View | None:
-    """Models that were attacked alike, compared by their accuracy under attack; None for a single one."""
+    """Models that were attacked alike, compared by their accuracy under attack; None for a single
+    one.
+    """
     if len(models) < 2:
         return None
     summaries = [model.explored.summary for model in models]
@@ -21,18 +23,31 @@ def side_by_side(models: list[Model]) -> View | None:
         _table(models),
         f"{len(models)} models; 95% Wilson intervals of shares, bootstrap intervals of medians",
     )
-    differing = [key for key in SAME if any(it.get(key) != summaries[0].get(key) for it in summaries)]
+    differing = [
+        key for key in SAME if any(it.get(key) != summaries[0].get(key) for it in summaries)
+    ]
     if differing:
-        sentence = f"They were not tested alike: {', '.join(differing)} differ. Run them with the same settings to compare them."
+        sentence = (
+            f"They were not tested alike: {', '.join(differing)} differ. Run them with the "
+            f"same settings to compare them."
+        )
         return View("These models cannot be compared by these runs", sentence, basis, table)
     kept = sorted(((_kept(model), model) for model in models), key=lambda it: it[0].value or 0.0)
     (worst, weakest), (next_worst, second) = kept[0], kept[1]
     words = twin_words(summaries[0])
-    values = "; ".join(f"{model.name} keeps {share(part.value)} ({interval(part.interval)})" for part, model in kept)
+    values = "; ".join(
+        f"{model.name} keeps {share(part.value)} ({interval(part.interval)})"
+        for part, model in kept
+    )
     if worst.apart(next_worst) < 0:
-        title = f"{weakest.name} is more fragile than {'the others' if len(models) > 2 else second.name}"
+        title = (
+            f"{weakest.name} is more fragile than "
+            f"{'the others' if len(models) > 2 else second.name}"
+        )
     else:
-        title = f"{weakest.name} and {second.name} are not told apart by their accuracy under attack"
+        title = (
+            f"{weakest.name} and {second.name} are not told apart by their accuracy under attack"
+        )
     return View(title, f"Under {words}: {values}. {_why(weakest, second)}", basis, table)
 
 
@@ -50,7 +65,8 @@ def _why(weak: Model, strong: Model) -> str:
         ends = depth["interval"]
         told = f", {number(ends[0])} to {number(ends[1])}" if ends else ""
         parts.append(
-            f"in {model.name} the twins change sides {place} and are told apart for a proper depth of {number(depth['median'])} of "
+            f"in {model.name} the twins change sides {place} and are told apart for a proper "
+            f"depth of {number(depth['median'])} of "
             f"{len(summary['layers'])} layers{told}; {model.views['driver'].title}"
         )
     return f"What differs: {'. '.join(part[0].upper() + part[1:] for part in parts)}."

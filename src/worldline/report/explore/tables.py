@@ -33,14 +33,20 @@ def checks(found: list[dict[str, Any]]) -> Table:
 def rapidity(summary: dict[str, Any]) -> Table:
     """Median with 95 % interval of each comparison, and the untrained median."""
     heads = tuple(
-        head for label in PAIRS.values() for head in (f"{label}: median", "95% interval", "middle 80%", "untrained")
+        head
+        for label in PAIRS.values()
+        for head in (f"{label}: median", "95% interval", "middle 80%", "untrained")
     )
     rows = []
     for layer in summary["layers"]:
         cells = [f"{layer['index']} {layer['name']}", f"{layer['width']:,}"]
         for name in PAIRS:
             it, null = layer["rapidity"][name], layer["untrained_rapidity"]
-            cells += [number(it["median"], it["status"]), _ends(it), f"{_part(it, 'q10')} to {_part(it, 'q90')}"]
+            cells += [
+                number(it["median"], it["status"]),
+                _ends(it),
+                f"{_part(it, 'q10')} to {_part(it, 'q90')}",
+            ]
             cells.append(number(null[name]["median"], null[name]["status"]) if null else "–")
         rows.append(tuple(cells))
     return Table(("layer", "width", *heads), tuple(rows))
@@ -55,7 +61,9 @@ def sides(summary: dict[str, Any]) -> Table:
         for key in ("swapped", "noise_swapped", "misclassified_swapped"):
             cells += [share(layer[key]["value"]), interval(layer[key]["interval"])]
         rows.append(tuple(cells))
-    return Table(("layer", *(head for name in heads for head in (name, "95% interval"))), tuple(rows))
+    return Table(
+        ("layer", *(head for name in heads for head in (name, "95% interval"))), tuple(rows)
+    )
 
 
 def boosts(summary: dict[str, Any]) -> Table:
@@ -96,14 +104,23 @@ def classes(rows: tuple[ClassRow, ...]) -> Table:
 
 def flows(found: tuple[Flow, ...], layers: list[str]) -> Table:
     """Fooled samples from class to class, and how many had changed sides for good by each layer."""
-    rows = tuple((it.source, it.target, str(it.count), *map(str, it.by_layer)) for it in found[:MOST_FLOWS])
-    return Table(("class", "becomes", "samples", *(f"by {layer}" for layer in layers)), rows, words=2)
+    rows = tuple(
+        (it.source, it.target, str(it.count), *map(str, it.by_layer)) for it in found[:MOST_FLOWS]
+    )
+    return Table(
+        ("class", "becomes", "samples", *(f"by {layer}" for layer in layers)), rows, words=2
+    )
 
 
 def curve(points: list[dict[str, Any]]) -> Table:
     """Accuracy by ε."""
     rows = tuple(
-        (f"{it['epsilon']:g}", share(it["accuracy"]), interval(it["interval"]), share(it.get("noise_accuracy")))
+        (
+            f"{it['epsilon']:g}",
+            share(it["accuracy"]),
+            interval(it["interval"]),
+            share(it.get("noise_accuracy")),
+        )
         for it in points
     )
     return Table(("ε", "under attack", "95% interval", "under noise"), rows, words=0)
