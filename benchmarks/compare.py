@@ -100,9 +100,16 @@ def wide_network() -> nn.Module:
         return [nn.Conv2d(before, after, 3, padding=1), nn.ReLU()]
 
     return nn.Sequential(
-        *block(3, 16), nn.MaxPool2d(2), *block(16, 32), nn.MaxPool2d(2), *block(32, 64),
-        nn.Flatten(), nn.Linear(4096, 128), nn.ReLU(), nn.Linear(128, 10),
-    ).eval()  # fmt: skip
+        *block(3, 16),
+        nn.MaxPool2d(2),
+        *block(16, 32),
+        nn.MaxPool2d(2),
+        *block(32, 64),
+        nn.Flatten(),
+        nn.Linear(4096, 128),
+        nn.ReLU(),
+        nn.Linear(128, 10),
+    ).eval()
 
 
 LAYERS = ("0", "1", "2", "3", "4", "5", "6", "7", "9", "10")

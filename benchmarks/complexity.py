@@ -25,7 +25,7 @@ import complexity_attacks as truth
 import measure
 import transfer_models as zoo
 import worldline as wl
-from worldline.compare.statistics import Array, ranks
+from worldline.statistics.nodes import Array, ranks
 
 CLAIM = (
     "two forward passes a sample, without labels, gradients or an attack, rank models by their "
@@ -270,8 +270,10 @@ def rank_samples(scores: dict[str, Scores], attacked: dict[str, truth.Attacked])
             draws = np.random.default_rng(0).choice(values, (RESAMPLES, len(values))).mean(1)
             low, high = np.quantile(draws, (0.025, 0.975))
             found.setdefault(key, {})[norm] = {
-                "value": float(np.mean(values)), "interval": [float(low), float(high)], "worst_model": float(min(values)),
-            }  # fmt: skip
+                "value": float(np.mean(values)),
+                "interval": [float(low), float(high)],
+                "worst_model": float(min(values)),
+            }
     return found
 
 
@@ -298,9 +300,11 @@ def predicted_accuracy(
                     inside.append(said.interval[0] <= real <= said.interval[1])
                     plain.append(abs(np.mean(measured) - real))
         found[setting] = {
-            "mean_error": float(np.mean(errors)), "largest_error": float(max(errors)),
-            "inside_interval": float(np.mean(inside)), "mean_error_of_the_mean": float(np.mean(plain)),
-        }  # fmt: skip
+            "mean_error": float(np.mean(errors)),
+            "largest_error": float(max(errors)),
+            "inside_interval": float(np.mean(inside)),
+            "mean_error_of_the_mean": float(np.mean(plain)),
+        }
     return found
 
 
@@ -328,13 +332,26 @@ def half(name: str) -> dict[str, Any]:
 
 HARDENED = {
     "mlp": lambda: nn.Sequential(
-        nn.Flatten(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 10)
+        nn.Flatten(),
+        nn.Linear(64, 64),
+        nn.ReLU(),
+        nn.Linear(64, 64),
+        nn.ReLU(),
+        nn.Linear(64, 64),
+        nn.ReLU(),
+        nn.Linear(64, 10),
     ),
     "cnn": lambda: nn.Sequential(
-        nn.Conv2d(1, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, padding=1), nn.ReLU(), nn.Conv2d(16, 16, 3, stride=2, padding=1),
-        nn.ReLU(), nn.Flatten(), nn.Linear(256, 10),
+        nn.Conv2d(1, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, padding=1),
+        nn.ReLU(),
+        nn.Conv2d(16, 16, 3, stride=2, padding=1),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(256, 10),
     ),
-}  # fmt: skip
+}
 SEEDS = range(8)
 
 

@@ -98,14 +98,16 @@ def passes(model: nn.Module, x: Tensor, rounds: int) -> dict[str, Any]:
             rounds=rounds,
         ),
         "limits": measure.side_by_side(
-                {
-                "one bare pass over both inputs of the pairs": bare(model, torch.cat((first, second)), 1),
+            {
+                "one bare pass over both inputs of the pairs": bare(
+                    model, torch.cat((first, second)), 1
+                ),
                 "origins and use of all limits": use,
             },
             "one bare pass over both inputs of the pairs",
             rounds=rounds,
         ),
-    }  # fmt: skip
+    }
 
 
 def jacobian(model: nn.Module, x: Tensor) -> dict[str, Any]:

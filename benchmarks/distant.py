@@ -168,8 +168,9 @@ def memory(sizes: tuple[tuple[int, int], ...]) -> dict[str, Any]:
                 check=True,
             )
         table[f"{samples:,} × {width}"] = {
-            **json.loads(done.stdout.splitlines()[-1]), "features_mebibytes": samples * width * 4 / 2**20,
-        }  # fmt: skip
+            **json.loads(done.stdout.splitlines()[-1]),
+            "features_mebibytes": samples * width * 4 / 2**20,
+        }
     return table
 
 
@@ -254,10 +255,12 @@ def beyond_nulls(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
             right = (prediction[first] == y[first]) & (prediction[second] == y[second])
             row = counts.setdefault(f"{kind}, {layer}", {})
             for name, value in (
-                ("merged", int(merged.sum())), ("opposed", int((found.opposed.rapidity < low).sum())),
-                ("merged_both_right", int(right.sum())), ("largest", float(found.merged.rapidity[0])),
+                ("merged", int(merged.sum())),
+                ("opposed", int((found.opposed.rapidity < low).sum())),
+                ("merged_both_right", int(right.sum())),
+                ("largest", float(found.merged.rapidity[0])),
                 ("smallest", float(found.opposed.rapidity[0])),
-            ):  # fmt: skip
+            ):
                 row.setdefault(name, []).append(float(value))
             row["null_largest"], row["null_smallest"] = [high], [low]
     for name, row in counts.items():
@@ -343,8 +346,16 @@ def carried_over(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
     reference = (data.reference_x, data.reference_y)
     generator = torch.Generator().manual_seed(0)
     x, y = data.x[:64], data.y[:64]
-    stranger = torch.stack([data.x[64:][(data.y[64:] != label).nonzero().flatten()[
-        int(torch.randint(400, (1,), generator=generator))]] for label in y])  # fmt: skip
+    stranger = torch.stack(
+        [
+            data.x[64:][
+                (data.y[64:] != label)
+                .nonzero()
+                .flatten()[int(torch.randint(400, (1,), generator=generator))]
+            ]
+            for label in y
+        ]
+    )
     found: dict[str, dict[str, list[float]]] = {}
     for kind in KINDS:
         for epsilon in (0.3, None):
@@ -364,9 +375,12 @@ def carried_over(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
                 )
                 line = stranger + (x - stranger) * left.to(x)[:, None, None, None].clamp(max=1.0)
                 for name, inputs, model_seen in (
-                    ("other seed", made.x, other), ("noise, other seed", noise, other), ("unmoved, other seed", x, other),
-                    ("straight line, same seed", line, model), ("straight line, other seed", line, other),
-                ):  # fmt: skip
+                    ("other seed", made.x, other),
+                    ("noise, other seed", noise, other),
+                    ("unmoved, other seed", x, other),
+                    ("straight line, same seed", line, model),
+                    ("straight line, other seed", line, other),
+                ):
                     seen = wl.attacks.entangle(
                         model_seen,
                         inputs,

@@ -51,9 +51,14 @@ def run(samples: int) -> dict[str, float]:
     plan = plan_memory(model, clean, layers, classes=CLASSES, memory=LIMIT - data)
     labels = torch.arange(samples) % CLASSES
     means = trace_reference(
-        model, reference, labels[: len(reference)], layers, classes=CLASSES,
-        project_to=plan.project_to, batch_size=plan.batch_size,
-    )  # fmt: skip
+        model,
+        reference,
+        labels[: len(reference)],
+        layers,
+        classes=CLASSES,
+        project_to=plan.project_to,
+        batch_size=plan.batch_size,
+    )
     trace_twins(model, clean, noise, adversarial, labels, means, layers, batch_size=plan.batch_size)
     return {
         "samples": samples,
@@ -76,8 +81,11 @@ def main() -> None:
     )
     done = subprocess.run(
         [sys.executable, "-c", child, str(threads), str(SAMPLES)],
-        capture_output=True, text=True, check=True, cwd=Path(__file__).parent,
-    )  # fmt: skip
+        capture_output=True,
+        text=True,
+        check=True,
+        cwd=Path(__file__).parent,
+    )
     measure.write("memory", CLAIM, {"resnet50": json.loads(done.stdout.splitlines()[-1])})
 
 

@@ -30,7 +30,7 @@ from torch import Tensor
 import measure
 import transfer_models as zoo
 import worldline as wl
-from worldline.compare.statistics import Standardise, standard_double, standard_within
+from worldline.statistics.nodes import Standardise, standard_double, standard_within
 
 CLAIM = (
     "without an attack, a gradient or a label, transfer is ranked better than by input-gradient "

@@ -74,10 +74,18 @@ def convolutions(
 ) -> nn.Module:
     first, second = widths
     return nn.Sequential(
-        nn.Conv2d(1, first, kernel, padding=kernel // 2), norm(first), act(), pool,
-        nn.Conv2d(first, second, 3, padding=1), norm(second), act(),
-        nn.Flatten(), nn.Linear(16 * second, 64), act(), nn.Linear(64, 10),
-    )  # fmt: skip
+        nn.Conv2d(1, first, kernel, padding=kernel // 2),
+        norm(first),
+        act(),
+        pool,
+        nn.Conv2d(first, second, 3, padding=1),
+        norm(second),
+        act(),
+        nn.Flatten(),
+        nn.Linear(16 * second, 64),
+        act(),
+        nn.Linear(64, 10),
+    )
 
 
 def residual_perceptron(width: int, depth: int) -> nn.Module:
@@ -100,9 +108,17 @@ def residual_convolutions(width: int) -> nn.Module:
         )
 
     return nn.Sequential(
-        nn.Conv2d(1, width, 3, padding=1), block(), nn.BatchNorm2d(width), nn.ReLU(), nn.AvgPool2d(2),
-        block(), nn.BatchNorm2d(width), nn.ReLU(), nn.Flatten(), nn.Linear(16 * width, 10),
-    )  # fmt: skip
+        nn.Conv2d(1, width, 3, padding=1),
+        block(),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.AvgPool2d(2),
+        block(),
+        nn.BatchNorm2d(width),
+        nn.ReLU(),
+        nn.Flatten(),
+        nn.Linear(16 * width, 10),
+    )
 
 
 def mixer(width: int, depth: int) -> nn.Module:

@@ -91,9 +91,43 @@ FILES = (
     "nets.py",
     "w.safetensors",
 )
-WORDS = ("0", "-1", "1", "2", "0.1", "1e9", "nan", "inf", "8/255", "1/0", "é", "", "\u0000", "--", "0,1", "1,0", "0,255", "linf", "l2",
-         "l1", "pgd",
-         "fgsm", "strong", "cpu", "cuda", "meta", "raw", "centered", "whitened", "*", "logits", "a:b", ":", "/", "None")  # fmt: skip
+WORDS = (
+    "0",
+    "-1",
+    "1",
+    "2",
+    "0.1",
+    "1e9",
+    "nan",
+    "inf",
+    "8/255",
+    "1/0",
+    "é",
+    "",
+    "\u0000",
+    "--",
+    "0,1",
+    "1,0",
+    "0,255",
+    "linf",
+    "l2",
+    "l1",
+    "pgd",
+    "fgsm",
+    "strong",
+    "cpu",
+    "cuda",
+    "meta",
+    "raw",
+    "centered",
+    "whitened",
+    "*",
+    "logits",
+    "a:b",
+    ":",
+    "/",
+    "None",
+)
 CODES = {0, 2, 3, 4}
 QUICK = ("--samples", "12", "--steps", "2")
 ODD = 0.35
@@ -200,16 +234,36 @@ def _value(dice: random.Random, flag: str) -> str:
         odd = dice.choice(WORDS + FILES)
         return "7" if odd == "1e9" and flag in ("--steps", "--samples", "--batch-size") else odd
     return {
-        "--data": dice.choice(["digits", "data.npz", *FILES[:5]]), "--bounds": "0,1", "--eps": dice.choice(["0.1", "8/255", "5"]),
-        "--norm": dice.choice(["linf", "l2"]), "--steps": "2", "--samples": dice.choice(["1", "2", "9"]),
+        "--data": dice.choice(["digits", "data.npz", *FILES[:5]]),
+        "--bounds": "0,1",
+        "--eps": dice.choice(["0.1", "8/255", "5"]),
+        "--norm": dice.choice(["linf", "l2"]),
+        "--steps": "2",
+        "--samples": dice.choice(["1", "2", "9"]),
         "--batch-size": dice.choice(["1", "7"]),
-        "--attack": dice.choice(["l1", "pgd",
-         "fgsm", "strong", "nets.py:away", "nets.py:no_attack",
-                                 "nets.py:raising_attack", "nets.py:seven"]),
-        "--seed": dice.choice(["0", "-1", "123456789012345678901234567890"]), "--out": dice.choice(["runs/x", "nets.py", "."]),
-        "--config": dice.choice(["good.toml", "bad.toml"]), "--model": "linear", "--weights": "w.safetensors", "--frame": "raw",
-        "--layers": "logits", "--layer": "logits", "--device": "cpu", "--make": dice.choice(["0", "3"]),
-    }.get(flag, dice.choice(WORDS))  # fmt: skip
+        "--attack": dice.choice(
+            [
+                "l1",
+                "pgd",
+                "fgsm",
+                "strong",
+                "nets.py:away",
+                "nets.py:no_attack",
+                "nets.py:raising_attack",
+                "nets.py:seven",
+            ]
+        ),
+        "--seed": dice.choice(["0", "-1", "123456789012345678901234567890"]),
+        "--out": dice.choice(["runs/x", "nets.py", "."]),
+        "--config": dice.choice(["good.toml", "bad.toml"]),
+        "--model": "linear",
+        "--weights": "w.safetensors",
+        "--frame": "raw",
+        "--layers": "logits",
+        "--layer": "logits",
+        "--device": "cpu",
+        "--make": dice.choice(["0", "3"]),
+    }.get(flag, dice.choice(WORDS))
 
 
 @contextlib.contextmanager

@@ -155,16 +155,26 @@ def seeds() -> dict[str, list[bytes]]:
         for kind in ("PNG", "JPEG", "GIF", "BMP", "TIFF", "WEBP")
     ]
     return {
-        "npz": [packed(lambda it: np.savez(it, **data)), packed(lambda it: np.savez_compressed(it, **data)),
-                packed(lambda it: np.savez(it, x=np.array([Canary()]), y=data["y"]))],
+        "npz": [
+            packed(lambda it: np.savez(it, **data)),
+            packed(lambda it: np.savez_compressed(it, **data)),
+            packed(lambda it: np.savez(it, x=np.array([Canary()]), y=data["y"])),
+        ],
         "safetensors": [save(state)],
-        "pt": [packed(lambda it: torch.save(state, it)), packed(lambda it: torch.save({"weight": Canary()}, it)), pickle.dumps(Canary())],
+        "pt": [
+            packed(lambda it: torch.save(state, it)),
+            packed(lambda it: torch.save({"weight": Canary()}, it)),
+            pickle.dumps(Canary()),
+        ],
         "pt2": [packed(lambda it: torch.export.save(program, it))],
         "onnx": [graph.SerializeToString()],
         "picture": pictures,
         "hf": [json.dumps(config | {"intermediate_size": 8, "vocab_size": 20}).encode()],
-        "expression": [b"Add(Symbol('s0', positive=True, integer=True), Integer(2))", b"FloorDiv(s0 - 1, 2) + 1"],
-    }  # fmt: skip
+        "expression": [
+            b"Add(Symbol('s0', positive=True, integer=True), Integer(2))",
+            b"FloorDiv(s0 - 1, 2) + 1",
+        ],
+    }
 
 
 def spoil(content: bytes, chance: random.Random) -> bytes:

@@ -157,10 +157,23 @@ def random_model(dice: random.Random, width: int) -> Any:
             )
         else:
             out = dice.choice([1, 2, 3, 10])
-            parts.append(dice.choice([
-                nn.ReLU(inplace=dice.random() < 0.5), nn.Dropout(), nn.LazyLinear(out), nn.Linear(width, out), nn.BatchNorm1d(width),
-                nn.Softmax(1), nn.Identity(), nn.LazyBatchNorm1d(), nn.Sigmoid(), nn.Embedding(3, 3), nn.GRU(width, out, batch_first=True),
-            ]))  # fmt: skip
+            parts.append(
+                dice.choice(
+                    [
+                        nn.ReLU(inplace=dice.random() < 0.5),
+                        nn.Dropout(),
+                        nn.LazyLinear(out),
+                        nn.Linear(width, out),
+                        nn.BatchNorm1d(width),
+                        nn.Softmax(1),
+                        nn.Identity(),
+                        nn.LazyBatchNorm1d(),
+                        nn.Sigmoid(),
+                        nn.Embedding(3, 3),
+                        nn.GRU(width, out, batch_first=True),
+                    ]
+                )
+            )
             width = out if isinstance(parts[-1], (nn.Linear, nn.LazyLinear)) else width
     if dice.random() < 0.7:
         parts.append(nn.LazyLinear(dice.choice([1, 2, 3, 10])))

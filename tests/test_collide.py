@@ -95,8 +95,17 @@ def test_the_best_iterate_is_kept_inside_ball_and_bounds(
 ) -> None:
     x, stranger = pairs
     made = entangle(
-        mlp, x, stranger, "relu2", reference=reference, epsilon=0.2, sign=sign, objective=objective, steps=25, keep_path=True
-    )  # fmt: skip
+        mlp,
+        x,
+        stranger,
+        "relu2",
+        reference=reference,
+        epsilon=0.2,
+        sign=sign,
+        objective=objective,
+        steps=25,
+        keep_path=True,
+    )
     assert made.path is not None
     assert made.path.shape == (26, *x.shape)
     assert torch.equal(made.path[0], x)

@@ -195,9 +195,27 @@ def test_the_words_on_the_terminal(tmp_path: Path) -> None:
 @pytest.mark.end_to_end
 def test_own_model_weights_data_and_attack(here: Path) -> None:
     result = run(
-        "explore", "--model", "nets.py:build", "--weights", "w.safetensors", "--data", "data.npz", "--eps", "16/255",
-        "--norm", "l2", "--steps", "3", "--layers", "1", "--layers", "3", "--frame", "whitened", "--json",
-    )  # fmt: skip
+        "explore",
+        "--model",
+        "nets.py:build",
+        "--weights",
+        "w.safetensors",
+        "--data",
+        "data.npz",
+        "--eps",
+        "16/255",
+        "--norm",
+        "l2",
+        "--steps",
+        "3",
+        "--layers",
+        "1",
+        "--layers",
+        "3",
+        "--frame",
+        "whitened",
+        "--json",
+    )
     assert result.exit_code == 0, result.output
     document = json.loads(result.stdout)
     assert document["epsilon"] == pytest.approx(16 / 255)
@@ -379,9 +397,21 @@ def test_interrupted_keeps_what_was_finished_and_resumes(here: Path) -> None:
         """)
     )
     command = [
-        sys.executable, "-m", "worldline", "explore", "--model", "mlp", "--attack", "slow.py:attack", "--out", "run",
-        "--batch-size", "40", "--samples", "80",
-    ]  # fmt: skip
+        sys.executable,
+        "-m",
+        "worldline",
+        "explore",
+        "--model",
+        "mlp",
+        "--attack",
+        "slow.py:attack",
+        "--out",
+        "run",
+        "--batch-size",
+        "40",
+        "--samples",
+        "80",
+    ]
     process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     for _ in range(600):
         if list(here.glob("run/shards/*.safetensors")):

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import worldline as wl
 from worldline.errors import LabelError, ShapeError, UsageError
-from worldline.explain.statistics import Bootstrap
 from worldline.explain.twins import _first_for_good
+from worldline.statistics import Bootstrap
 
 
 @pytest.fixture(scope="module")

@@ -115,10 +115,14 @@ def test_information_is_that_of_the_covariances() -> None:
 def test_the_null_is_exact(samples: int, p: int, q: int) -> None:
     found = torch.tensor(
         [
-            gaussian_information(canonical_correlations(normal(samples, p, seed=2 * s), normal(samples, q, seed=2 * s + 1), shrink=False))
+            gaussian_information(
+                canonical_correlations(
+                    normal(samples, p, seed=2 * s), normal(samples, q, seed=2 * s + 1), shrink=False
+                )
+            )
             for s in range(200)
         ]
-    )  # fmt: skip
+    )
     error = float(found.std()) / math.sqrt(len(found))
     assert abs(float(found.mean()) - independent_information(samples, p, q)) < 4 * error
     assert independent_information(samples, p, q) == pytest.approx(

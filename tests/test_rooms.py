@@ -15,8 +15,10 @@ import worldline
 
 ROOMS = [
     "errors",
+    "settings",
     "notebook",
     "geometry",
+    "statistics",
     "encoder",
     "nullmodel",
     "trace",

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
         plot,
         report,
         runs,
+        statistics,
         trace,
         zoo,
     )
@@ -35,11 +36,13 @@ if TYPE_CHECKING:
         rapidity,
         rapidity_of_displacement,
     )
+    from worldline.settings import Settings
 
 __version__ = "0.1.0"
 
 __all__ = [
     "PairStatus",
+    "Settings",
     "angle",
     "attacks",
     "check_model",
@@ -59,6 +62,7 @@ __all__ = [
     "rapidity_of_displacement",
     "report",
     "runs",
+    "statistics",
     "trace",
     "zoo",
 ]
@@ -75,6 +79,7 @@ _ROOMS = {
     "plot",
     "report",
     "runs",
+    "statistics",
     "trace",
     "zoo",
 }
@@ -86,9 +91,8 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'worldline' has no attribute {name!r}")
     if name in _ROOMS:
         return import_module(f"worldline.{name}")
-    return getattr(
-        import_module("worldline.checks" if name == "check_model" else "worldline.geometry"), name
-    )
+    home = {"check_model": "checks", "Settings": "settings"}.get(name, "geometry")
+    return getattr(import_module(f"worldline.{home}"), name)
 
 
 def __dir__() -> list[str]:

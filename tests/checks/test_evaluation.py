@@ -22,8 +22,8 @@ from worldline.checks import (
     fit_standin,
     plant_and_attack,
 )
-from worldline.checks.curve import wilson
 from worldline.errors import UsageError
+from worldline.statistics import wilson
 
 spec = importlib.util.spec_from_file_location("defences", Path(__file__).parent / "defences.py")
 defences = importlib.util.module_from_spec(spec)
@@ -49,9 +49,19 @@ def examine(
     noise = noise_twin(x, found.x, generator=torch.Generator().manual_seed(0))
     curve = accuracy_curve(model, x, y, attack=PGD(epsilon=epsilon, norm=norm, steps=20))
     checks = check_evaluation(
-        model, x, noise, found.x, y, attack=attack, epsilon=epsilon, norm=norm, curve=curve, thorough=True,
-        reference=digits.reference_x, queries=200,
-    )  # fmt: skip
+        model,
+        x,
+        noise,
+        found.x,
+        y,
+        attack=attack,
+        epsilon=epsilon,
+        norm=norm,
+        curve=curve,
+        thorough=True,
+        reference=digits.reference_x,
+        queries=200,
+    )
     return {check.name: check for check in checks}
 
 

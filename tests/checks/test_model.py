@@ -51,22 +51,33 @@ def forget(self: Does, x: Tensor) -> Tensor:
 
 
 BENT = {  # what the model does → the checks that must warn, words that must be there
-    "random": (lambda m, x: m.layer(x) + torch.randn(len(x), 4), {"deterministic", "batch"}, "random at test time"),
+    "random": (
+        lambda m, x: m.layer(x) + torch.randn(len(x), 4),
+        {"deterministic", "batch"},
+        "random at test time",
+    ),
     "writes": (write, {"unchanged"}, "writes into its input"),
-    "of the batch": (lambda m, x: m.layer(x - x.mean(0)), {"batch"}, "with the others in its batch"),
+    "of the batch": (
+        lambda m, x: m.layer(x - x.mean(0)),
+        {"batch"},
+        "with the others in its batch",
+    ),
     "forgets": (forget, {"deterministic"}, "random at test time"),
     "nan": (lambda m, x: m.layer(x) / 0 * 0, {"finite", "gradient"}, "NaN or infinite outputs"),
     "detached": (lambda m, x: m.layer(x).detach(), {"gradient"}, "zero, not finite or missing"),
     "probabilities": (lambda m, x: m.layer(x).softmax(1), {"logits"}, "look like probabilities"),
-    "rounded": (lambda m, x: (4 * m.layer(x)).round() / 4, {"rounded", "gradient"}, "rounded or "
-                                                                                    "quantised"),
+    "rounded": (
+        lambda m, x: (4 * m.layer(x)).round() / 4,
+        {"rounded", "gradient"},
+        "rounded or quantised",
+    ),
     "half": (lambda m, x: m.layer(x).half(), {"precision"}, "float16 (3 digits)"),
     "two logits": (lambda m, x: (m.layer(x), -m.layer(x)), {"runs"}, "that could be them"),
     "none": (lambda m, x: None, {"runs"}, "it returned NoneType"),
     "one class": (lambda m, x: m.layer(x)[:, :1], {"runs"}, "K ≥ 2 classes"),
     "raises": (lambda m, x: 1 / 0, {"runs"}, "ZeroDivisionError was raised: division by zero"),
     "exits": (lambda m, x: sys.exit(3), {"runs"}, "SystemExit was raised: 3"),
-}  # fmt: skip
+}
 
 
 @pytest.mark.message
@@ -140,7 +151,7 @@ def test_what_is_no_model_is_one_check(model: object) -> None:
         (torch.rand(3, 6), torch.tensor([0, -1, 2]), "got -1…2"),
         (torch.rand(3, 6), torch.tensor([0, 1, 9]), "as the model has 4 outputs; got 0…9"),
     ],
-)  # fmt: skip
+)
 def test_inputs_that_do_not_fit_are_named(x: object, y: object, words: str) -> None:
     found = wl.check_model(nn.Linear(6, 4), x, y)
     assert any(words in it.sentence for it in found.checks if it.status == "warned"), str(found)

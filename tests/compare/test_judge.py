@@ -8,14 +8,14 @@ import torch
 from scipy.stats import rankdata, spearmanr
 
 import worldline as wl
-from worldline.compare.statistics import (
+from worldline.errors import ShapeError, UsageError
+from worldline.statistics.nodes import (
     double_centred,
     mantel,
     ranks,
     standard_double,
     standard_within,
 )
-from worldline.errors import ShapeError, UsageError
 
 ONES = np.ones(9)
 OFF = ~np.eye(9, dtype=bool)

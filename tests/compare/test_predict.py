@@ -184,9 +184,15 @@ def test_the_reduction_equals_its_formula_sample_by_sample() -> None:
     d = torch.stack([it.displacement for it in responses])
     alignment, margins = torch.rand(3, 3, generator=generator), torch.tensor([0.5, 1.0, 2.0])
     found = predicted_flips(
-        torch.stack(clean), d, torch.stack([it.coefficient for it in responses]), labels,
-        reach=1.5, alignment=alignment, margins=margins, weights=torch.full((1, 4), 0.25),
-    )[0]  # fmt: skip
+        torch.stack(clean),
+        d,
+        torch.stack([it.coefficient for it in responses]),
+        labels,
+        reach=1.5,
+        alignment=alignment,
+        margins=margins,
+        weights=torch.full((1, 4), 0.25),
+    )[0]
     share = 24 / 1024
 
     def push(source: int, target: int, sample: int) -> Tensor:

@@ -81,9 +81,13 @@ class AutoAttack:
             check_labels(y, len(y), classes=classes)
             unit = _FromUnit(model, low, high, x.dtype)
             judge = package.AutoAttack(
-                unit, eps=self.epsilon / (high - low), norm={"linf": "Linf", "l2": "L2"}[self.norm], seed=self.seed,
-                device=x.device, **self._suite(classes),
-            )  # fmt: skip
+                unit,
+                eps=self.epsilon / (high - low),
+                norm={"linf": "Linf", "l2": "L2"}[self.norm],
+                seed=self.seed,
+                device=x.device,
+                **self._suite(classes),
+            )
             for part in (judge.apgd_targeted, judge.fab):
                 part.n_target_classes = min(part.n_target_classes, classes - 1)
             start = ((x - low) / (high - low)).clamp(0, 1).float()

@@ -168,9 +168,15 @@ def invariance(
     }
     moved = torch.linalg.vector_norm((it["x"] - x).double().flatten(1), dim=1).cpu()
     return Invariant(
-        layer=chosen, narrow=chosen.width < x[0].numel(), allowed=allowed, nearest_data=nearest(it["x"], reference[0]),
-        usual_nearest=scale.usual_nearest, input_closer=share_below(moved, scale.random_input), scale=scale, **it,
-    )  # fmt: skip
+        layer=chosen,
+        narrow=chosen.width < x[0].numel(),
+        allowed=allowed,
+        nearest_data=nearest(it["x"], reference[0]),
+        usual_nearest=scale.usual_nearest,
+        input_closer=share_below(moved, scale.random_input),
+        scale=scale,
+        **it,
+    )
 
 
 @dataclass(frozen=True)
@@ -218,10 +224,14 @@ class _Run:
                 after = read(kept)[1]
             noise_change = self._along(read, x, noise, home)
         return {
-            "x": kept, "change": change, "distance": went, "noise_change": noise_change,
+            "x": kept,
+            "change": change,
+            "distance": went,
+            "noise_change": noise_change,
             "same_prediction": _same(before, after, len(x)),
-            "path_change": torch.stack(changes), "path_distance": torch.stack(distances),
-        }  # fmt: skip
+            "path_change": torch.stack(changes),
+            "path_distance": torch.stack(distances),
+        }
 
     def _look(self, read: Read, point: Tensor, home: Tensor) -> tuple[Tensor, Tensor]:
         """How far the features are from home, and the slope of that."""

@@ -145,7 +145,7 @@ class Matching:
         chosen = one_layer(model, x, layer)
         scale = measure_scale(
             model, chosen, reference, frame=frame, bounds=bounds, batch_size=batch_size, seed=seed
-        )  # fmt: skip
+        )
         radius = math.inf if epsilon is None else epsilon
         return cls(
             model,
@@ -186,14 +186,23 @@ class Matching:
         values = self.scale.random_rapidity
         apart = torch.linalg.vector_norm((best - stranger).double().flatten(1), dim=1).cpu()
         return Collided(
-            x=best, sign=sign, layer=self.layer, narrow=self.layer.width < x[0].numel(),
+            x=best,
+            sign=sign,
+            layer=self.layer,
+            narrow=self.layer.width < x[0].numel(),
             success=close <= edge if sign else close >= edge,
-            same_class_closer=share_below(close, same), random_closer=share_below(close, self.scale.random),
+            same_class_closer=share_below(close, same),
+            random_closer=share_below(close, self.scale.random),
             random_less=share_below(direction * it["rapidity"], (direction * values).sort().values),
-            input_distance=apart, input_closer=share_below(apart, self.scale.random_input),
-            change=named_norm(self.norm).size(best - x).cpu(), nearest_data=nearest(best, self.reference),
-            usual_nearest=self.scale.usual_nearest, path=path, scale=self.scale, **it,
-        )  # fmt: skip
+            input_distance=apart,
+            input_closer=share_below(apart, self.scale.random_input),
+            change=named_norm(self.norm).size(best - x).cpu(),
+            nearest_data=nearest(best, self.reference),
+            usual_nearest=self.scale.usual_nearest,
+            path=path,
+            scale=self.scale,
+            **it,
+        )
 
     def _batch(
         self,
@@ -288,12 +297,18 @@ class _Best:
         assert self.clean is not None
         rapidities, distances = torch.stack(self.rapidities), torch.stack(self.distances)
         found = {
-            "x": self.x, "rapidity_before": self.clean[0], "distance_before": self.clean[1],
-            "rapidity": rapidities.gather(0, self.step[None])[0], "distance": distances.gather(0, self.step[None])[0],
-            "prediction_before": _classes(output_before, len(self.x)), "prediction": self.prediction,
-            "stranger_prediction": _classes(output_stranger, len(self.x)), "best_step": self.step,
-            "path_rapidity": rapidities, "path_distance": distances,
-        }  # fmt: skip
+            "x": self.x,
+            "rapidity_before": self.clean[0],
+            "distance_before": self.clean[1],
+            "rapidity": rapidities.gather(0, self.step[None])[0],
+            "distance": distances.gather(0, self.step[None])[0],
+            "prediction_before": _classes(output_before, len(self.x)),
+            "prediction": self.prediction,
+            "stranger_prediction": _classes(output_stranger, len(self.x)),
+            "best_step": self.step,
+            "path_rapidity": rapidities,
+            "path_distance": distances,
+        }
         return {**found, "path": torch.stack(self.path)} if self.path else found
 
 

@@ -11,11 +11,11 @@ from torch import Tensor
 
 from worldline.attacks import Descent, NormName, adversarial_twin, noise_twin, predict
 from worldline.errors import UsageError
+from worldline.statistics import wilson
 from worldline.trace import Model
 
-__all__ = ["Curve", "CurvePoint", "accuracy_curve", "wilson"]
+__all__ = ["Curve", "CurvePoint", "accuracy_curve"]
 
-Z = 1.959964  # of a 95 % interval
 GRID = (0.0, 0.25, 0.5, 1.0, 1.5, 2.0)
 """Of the attack's ε; from there it doubles."""
 
@@ -121,19 +121,6 @@ def accuracy_curve(
             break
     name = f"{type(attack).__name__}-{attack.steps}"
     return Curve(attack.norm, name, len(x), chance, tuple(points))
-
-
-def wilson(hits: int, trials: int) -> tuple[float, float]:
-    """95 % interval of a share (Wilson 1927).
-
-    >>> from worldline.checks.curve import wilson
-    >>> [round(end, 3) for end in wilson(0, 100)]
-    [0.0, 0.037]
-    """
-    share, spread = hits / trials, Z * Z / trials
-    middle = (share + spread / 2) / (1 + spread)
-    half = math.sqrt(share * (1 - share) * spread + spread * spread / 4) / (1 + spread)
-    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _attacked(

@@ -11,7 +11,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.compare.statistics import (
+from worldline.errors import ShapeError, UsageError
+from worldline.statistics.nodes import (
     Array,
     Standardise,
     mantel,
@@ -19,7 +20,6 @@ from worldline.compare.statistics import (
     standard_double,
     standard_within,
 )
-from worldline.errors import ShapeError, UsageError
 
 __all__ = ["Agreement", "Judgement", "Verdict", "judge", "leave_one_group_out"]
 

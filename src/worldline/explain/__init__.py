@@ -23,9 +23,8 @@ from worldline.explain.fragility import (
 from worldline.explain.measures import Dimension, LinearLayer, Measure, Spectrum, jacobian_spectrum
 from worldline.explain.search import TopPairs, count_pairs, top_pairs
 from worldline.explain.sieve import Pairs
-from worldline.explain.statistics import Summary
 from worldline.explain.strangers import ClassMap, Counts, DistantPairs, DistantStory, UntrainedNull
-from worldline.explain.twins import FEW, LayerStory, Share, SwapLayer, TwinStory, twins
+from worldline.explain.twins import FEW, LayerStory, SwapLayer, TwinStory, twins
 from worldline.explain.untrained import untrained
 
 __all__ = [
@@ -48,10 +47,8 @@ __all__ = [
     "Measure",
     "Pairs",
     "Probe",
-    "Share",
     "Spectrum",
     "SpectrumSummary",
-    "Summary",
     "SwapLayer",
     "TopPairs",
     "TwinStory",

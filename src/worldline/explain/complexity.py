@@ -16,10 +16,10 @@ from worldline.errors import ShapeError, UsageError
 from worldline.explain.measures import Dimension, LinearLayer, Measure, Spectrum, Use
 from worldline.explain.measures.measuring import DEFINITIONS, Measured, Settings, measure
 from worldline.explain.sampling import random_pairs
-from worldline.explain.statistics import Bootstrap, Summary
 from worldline.explain.untrained import untrained
 from worldline.geometry import FrameName, check_frame_name
 from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.statistics import Bootstrap, Summary
 from worldline.trace import Layer, Model, choose_layers, find_layers, untouched
 
 __all__ = [

@@ -124,26 +124,62 @@ def distant(
 
     def search(network: Network) -> TopPairs:
         return top_pairs(
-            network.features, k, frame=network.frame, labels=labels, inputs=measured.flatten(1),
-            least_distance=random.least, groups=groups, block=block, tick=tick,
-        )  # fmt: skip
+            network.features,
+            k,
+            frame=network.frame,
+            labels=labels,
+            inputs=measured.flatten(1),
+            least_distance=random.least,
+            groups=groups,
+            block=block,
+            tick=tick,
+        )
 
     own = reader.read(model, "Model")
     top = search(own)
     evidence = Evidence.gather(own, top, random, reader, search, nulls, seed)
     classes, same = class_map(reader, own, y.cpu(), cell_pairs, generator)
     counts = Counts(
-        samples=len(x), pairs=top.pairs, pool=len(random.first), copies=_copies(groups),
-        copies_disagree=_copies(groups) - _copies(groups * (1 + int(y.max()) - int(y.min())) + y.cpu() - int(y.min())),
-        undirected=int(top.undirected.sum()), dead=own.dead, constant=own.constant,
-    )  # fmt: skip
+        samples=len(x),
+        pairs=top.pairs,
+        pool=len(random.first),
+        copies=_copies(groups),
+        copies_disagree=_copies(groups)
+        - _copies(groups * (1 + int(y.max()) - int(y.min())) + y.cpu() - int(y.min())),
+        undirected=int(top.undirected.sum()),
+        dead=own.dead,
+        constant=own.constant,
+    )
     merged, opposed = evidence.pairs(1), evidence.pairs(-1)
     return DistantStory(
-        layer=searched, layers=chosen, index=reader.index, frame=frame, merged=merged, opposed=opposed, far=evidence.far,
-        same_class=same, null=evidence.null, classes=classes, labels=y.cpu(), predictions=own.predictions,
-        least_distance=random.least, input_quantile=input_quantile, narrow=searched.width < x[0].numel(), counts=counts,
-        notes=_notes(k, merged, opposed, counts, evidence.null, searched.width, x[0].numel(), classes is None, evidence.why),
-    )  # fmt: skip
+        layer=searched,
+        layers=chosen,
+        index=reader.index,
+        frame=frame,
+        merged=merged,
+        opposed=opposed,
+        far=evidence.far,
+        same_class=same,
+        null=evidence.null,
+        classes=classes,
+        labels=y.cpu(),
+        predictions=own.predictions,
+        least_distance=random.least,
+        input_quantile=input_quantile,
+        narrow=searched.width < x[0].numel(),
+        counts=counts,
+        notes=_notes(
+            k,
+            merged,
+            opposed,
+            counts,
+            evidence.null,
+            searched.width,
+            x[0].numel(),
+            classes is None,
+            evidence.why,
+        ),
+    )
 
 
 def _copies(groups: Tensor) -> int:

@@ -115,12 +115,20 @@ class Evidence:
                 self.null_lines[sign][:, self.index], self.null_pool_value, sign
             )
         return DistantPairs(
-            sign=sign, first=found.first, second=found.second, rapidity=found.rapidity, worldline=line,
-            untrained_worldline=self.null_lines.get(sign), meets=_for_good(sign * line >= outer, self.index),
-            input_distance=found.distance, input_quantile=self.random.quantile(found.distance),
+            sign=sign,
+            first=found.first,
+            second=found.second,
+            rapidity=found.rapidity,
+            worldline=line,
+            untrained_worldline=self.null_lines.get(sign),
+            meets=_for_good(sign * line >= outer, self.index),
+            input_distance=found.distance,
+            input_quantile=self.random.quantile(found.distance),
             matched_p=self.random.matched_p(found.rapidity, found.distance, self.pool_value, sign),
-            family_p=family, untrained_rank=rank, beyond=beyond,
-        )  # fmt: skip
+            family_p=family,
+            untrained_rank=rank,
+            beyond=beyond,
+        )
 
 
 def _null(best: list[list[float]], kept: tuple[str, ...]) -> UntrainedNull:

@@ -19,10 +19,9 @@ from torch import Tensor
 from worldline.attacks import NormName, named_norm, predict
 from worldline.errors import ShapeError, UndefinedPairWarning, UsageError
 from worldline.explain.measures.surrogate import aim
-from worldline.explain.statistics import Bootstrap, Summary
-from worldline.explain.twins import Share
 from worldline.geometry import rapidity
 from worldline.inputs import check_inputs
+from worldline.statistics import Bootstrap, Share, Summary
 from worldline.trace import Model
 
 __all__ = ["NOT_A_BOUND", "Calibration", "Fragility", "Probe", "calibrate", "fragility"]

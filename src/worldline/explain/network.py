@@ -81,9 +81,13 @@ class Reader:
         """Fit the frames, then fill the store."""
         total = len(self.reference)
         frames = fit_frames(
-            model, self.reference, self.layers, self.frame, batch_size=self.batch_size,
+            model,
+            self.reference,
+            self.layers,
+            self.frame,
+            batch_size=self.batch_size,
             tick=lambda done: self.tick(f"{stage}, frames", done, total),
-        )  # fmt: skip
+        )
         predictions = torch.empty(len(self.x), dtype=torch.long)
         low = torch.full((self.store.shape[1],), torch.inf)
         high = -low
@@ -133,6 +137,12 @@ class Reader:
     def lines(self, network: Network, first: Tensor, second: Tensor, stage: str) -> Tensor:
         """(P, L) rapidities of these pairs through the network."""
         return trace_pairs(
-            network.model, self.x, first, second, network.frames, self.layers, batch_size=self.batch_size,
+            network.model,
+            self.x,
+            first,
+            second,
+            network.frames,
+            self.layers,
+            batch_size=self.batch_size,
             tick=lambda done: self.tick(stage, done, len(first)),
-        )  # fmt: skip
+        )

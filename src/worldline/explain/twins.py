@@ -12,11 +12,11 @@ from torch import Tensor, nn
 
 from worldline.attacks import noise_twin
 from worldline.errors import ModelError, ShapeError
-from worldline.explain.statistics import Bootstrap, Summary
 from worldline.explain.untrained import untrained
 from worldline.geometry import FrameName, check_frame_name
 from worldline.inputs import check_inputs, check_labels, logits_of, set_apart
 from worldline.notebook import as_html
+from worldline.statistics import Bootstrap, Share, Summary
 from worldline.trace import (
     Layer,
     Model,
@@ -31,7 +31,7 @@ from worldline.trace import (
     untouched,
 )
 
-__all__ = ["FEW", "LayerStory", "Share", "SwapLayer", "TwinStory", "twins"]
+__all__ = ["FEW", "LayerStory", "SwapLayer", "TwinStory", "twins"]
 
 FEW = 20
 """Under this many fooled samples a story says that it rests on few."""
@@ -45,17 +45,6 @@ SHOWN = (
     "noise_wrong",
 )
 Tick = Callable[[str, int, int], None]
-
-
-@dataclass(frozen=True)
-class Share:
-    """A share of samples in [0, 1] with its 95 % bootstrap interval; None where there is no
-    sample.
-    """
-
-    value: float | None
-    interval: tuple[float, float] | None
-    count: int
 
 
 @dataclass(frozen=True)
@@ -282,13 +271,28 @@ def twins(
 
     def trace(network: Model, stage: str, wrong: Tensor | None) -> TwinTrace:
         means = trace_reference(
-            network, *reference, chosen, classes=classes, frame=frame, project_to=plan.project_to,
-            batch_size=plan.batch_size, seed=seed, tick=lambda done: tick(f"{stage}, reference", done, len(reference[0])),
-        )  # fmt: skip
+            network,
+            *reference,
+            chosen,
+            classes=classes,
+            frame=frame,
+            project_to=plan.project_to,
+            batch_size=plan.batch_size,
+            seed=seed,
+            tick=lambda done: tick(f"{stage}, reference", done, len(reference[0])),
+        )
         return trace_twins(
-            network, x, noise, adversarial, y, means, chosen, wrong=wrong, batch_size=plan.batch_size,
+            network,
+            x,
+            noise,
+            adversarial,
+            y,
+            means,
+            chosen,
+            wrong=wrong,
+            batch_size=plan.batch_size,
             tick=lambda done: tick(f"{stage}, twins", done, len(x)),
-        )  # fmt: skip
+        )
 
     trained = trace(model, "Tracing", None)
     fresh, kept = _untrained(model, seed, notes) if null else (None, ())

@@ -59,9 +59,17 @@ BESIDE_CORE = (
 HARMLESS = frozenset(BESIDE_CORE.split())
 NEVER = ("resize_", "resize", "set_", "from_file")
 ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
-    "relu": nn.ReLU, "relu_": nn.ReLU, "silu": nn.SiLU, "sigmoid": nn.Sigmoid, "tanh": nn.Tanh, "elu": nn.ELU,
-    "hardswish": nn.Hardswish, "hardsigmoid": nn.Hardsigmoid, "mish": nn.Mish, "leaky_relu": nn.LeakyReLU,
-}  # fmt: skip
+    "relu": nn.ReLU,
+    "relu_": nn.ReLU,
+    "silu": nn.SiLU,
+    "sigmoid": nn.Sigmoid,
+    "tanh": nn.Tanh,
+    "elu": nn.ELU,
+    "hardswish": nn.Hardswish,
+    "hardsigmoid": nn.Hardsigmoid,
+    "mish": nn.Mish,
+    "leaky_relu": nn.LeakyReLU,
+}
 
 
 def load_exported(path: Path) -> nn.Module:

@@ -19,11 +19,11 @@ from worldline.explain import (
     LayerComplexity,
     LimitUse,
     SpectrumSummary,
-    Summary,
 )
 from worldline.inputs import Data
 from worldline.runs.config import ComplexityConfig
 from worldline.runs.values import columns_of, finite, share_part, summary_part
+from worldline.statistics import Summary
 
 __all__ = [
     "SCHEMA",

@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import Any
 
 from worldline.checks import Check, Curve, ModelReport, Planted
-from worldline.checks.curve import wilson
 from worldline.inputs import Data
 from worldline.runs.config import DoctorConfig
 from worldline.runs.explore_findings import norm_sign
 from worldline.runs.values import check_parts, curve_part
+from worldline.statistics import wilson
 
 __all__ = ["SCHEMA", "check_columns", "doctor_document", "doctor_findings"]
 

@@ -7,7 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from worldline.checks import Check, Curve
-from worldline.explain import Share, Summary
+from worldline.statistics import Share, Summary
 
 __all__ = ["check_parts", "columns_of", "curve_part", "finite", "share_part", "summary_part"]
 

@@ -290,9 +290,12 @@ class Spacetime(Merge):
         time = self.depth * self.speed / math.sqrt(1 + square)
         return (
             mean_of(f"time coordinate after layer {self.depth}", points[:, 0, 0], time),
-            mean_of("cosine of spacetime points, pairs that end opposite", cosine[cosine < square / (square + 1)],
-                    law[ends < 0]),
-        )  # fmt: skip
+            mean_of(
+                "cosine of spacetime points, pairs that end opposite",
+                cosine[cosine < square / (square + 1)],
+                law[ends < 0],
+            ),
+        )
 
     def _more_controls(self, merging: Merging) -> dict[str, Control]:
         square = (self.depth * self.speed) ** 2

@@ -273,8 +273,15 @@ def _bell(figure: Figure, document: Document, table: Table) -> None:
     left, right = figure.subplots(1, 2)
     shares = np.linspace(0.001, 1, 200)
     left.plot(shares, 4 - 2 * shares, color="black", linestyle="--", label="law 4 − 2k/n")
-    left.errorbar(table["share"], table["value"], yerr=2 * table["standard_error"], color=VERMILLION, marker="o", linestyle="none",
-                  label="measured, ± 2 standard errors")  # fmt: skip
+    left.errorbar(
+        table["share"],
+        table["value"],
+        yerr=2 * table["standard_error"],
+        color=VERMILLION,
+        marker="o",
+        linestyle="none",
+        label="measured, ± 2 standard errors",
+    )
     left.axhline(2, color=BLUE, linestyle=":", label="classical bound 2")
     left.axhline(2 * math.sqrt(2), color=PURPLE, linestyle="-.", label="quantum bound 2√2")
     left.set(xlabel="share of neurons kept, k/n", ylabel="CHSH value S", ylim=(1.8, 4.1))

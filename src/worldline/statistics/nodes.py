@@ -46,7 +46,7 @@ def ranks(columns: Array, weights: Array) -> Array:
         (S, T): the weight of smaller values, and half of that of equal ones.
 
     >>> import numpy as np
-    >>> from worldline.compare.statistics import ranks
+    >>> from worldline.statistics.nodes import ranks
     >>> ranks(np.array([[5.0], [1.0], [5.0]]), np.ones((3, 1))).T
     array([[2. , 0.5, 2. ]])
     """
@@ -76,7 +76,7 @@ def double_centred(table: Array, weights: Array, *, rounds: int = 200) -> Array:
     diagonal.
 
     >>> import numpy as np
-    >>> from worldline.compare.statistics import double_centred
+    >>> from worldline.statistics.nodes import double_centred
     >>> table = np.arange(4.0)[:, None] + np.array([[1.0, 5.0, 2.0, 0.0]])
     >>> bool(np.allclose(double_centred(table, np.ones(4)), 0))
     True
