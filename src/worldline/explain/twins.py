@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from worldline.attacks import noise_twin
 from worldline.errors import ModelError, ShapeError
 from worldline.explain.untrained import untrained
-from worldline.geometry import FrameName, check_frame_name
+from worldline.geometry import FrameName, check_frame_name, proper_depth
 from worldline.inputs import check_inputs, check_labels, logits_of, set_apart
 from worldline.notebook import as_html
 from worldline.statistics import Bootstrap, Share, Summary
@@ -454,7 +454,7 @@ def _excess_boost(trace: TwinTrace, fooled: Tensor, index: int, bootstrap: Boots
 def _proper_depth(trace: TwinTrace, fooled: Tensor, bootstrap: Bootstrap) -> dict[str, Summary]:
     """Σ 1/γ = Σ 1/cosh φ over the layers."""
     return {
-        name: bootstrap.summary((1 / trace.rapidity[name][fooled].cosh()).sum(1))
+        name: bootstrap.summary(proper_depth(trace.rapidity[name][fooled]))
         for name in ("adversarial_clean", "noise_clean")
     }
 
