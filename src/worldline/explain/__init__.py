@@ -3,20 +3,23 @@ controls.
 """
 
 from worldline.explain.approximate import ApproximatePairs, approximate_pairs
-from worldline.explain.complexity import (
-    STRANGERS,
+from worldline.explain.boosts import boost, excess_boost
+from worldline.explain.complexity_result import (
+    ByKind,
     Complexity,
     LayerComplexity,
     LimitUse,
     SpectrumSummary,
-    complexity,
 )
+from worldline.explain.complexity_story import STRANGERS, complexity
 from worldline.explain.distant import distant
-from worldline.explain.fragility import (
+from worldline.explain.fragility_probe import (
+    FEWEST_TO_AIM,
     NOT_A_BOUND,
     Calibration,
     Fragility,
     Probe,
+    SampleFragility,
     calibrate,
     fragility,
 )
@@ -29,9 +32,11 @@ from worldline.explain.untrained import untrained
 
 __all__ = [
     "FEW",
+    "FEWEST_TO_AIM",
     "NOT_A_BOUND",
     "STRANGERS",
     "ApproximatePairs",
+    "ByKind",
     "Calibration",
     "ClassMap",
     "Complexity",
@@ -47,6 +52,7 @@ __all__ = [
     "Measure",
     "Pairs",
     "Probe",
+    "SampleFragility",
     "Spectrum",
     "SpectrumSummary",
     "SwapLayer",
@@ -54,10 +60,12 @@ __all__ = [
     "TwinStory",
     "UntrainedNull",
     "approximate_pairs",
+    "boost",
     "calibrate",
     "complexity",
     "count_pairs",
     "distant",
+    "excess_boost",
     "fragility",
     "jacobian_spectrum",
     "top_pairs",
