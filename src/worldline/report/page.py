@@ -1,4 +1,20 @@
-"""One self-contained HTML page: no request leaves it, and its policy forbids any."""
+"""One self-contained HTML page: no request leaves it, and its policy forbids any.
+
+A command's ``page.py`` needs little more than this, beside its template::
+
+    def page(results: Sequence[Result], attached: Sequence[Attached]) -> str:
+        record = results[0].record
+        return render_page(
+            "distant/page.html.j2", versions=record.versions, words=words(record), **_context(record)
+        )
+
+    def attach(result: Result, prefix: str) -> Attached:
+        sections = fill_template("distant/sections.html.j2", prefix=prefix, **_context(result.record))
+        return Attached(words(result.record).headline, Markup(sections))
+
+The template extends ``base.html.j2``, imports ``macros.html.j2`` and gives its figures by
+``macros.figure`` (``report/figures.py``); ids in sections that can be attached begin with ``prefix``.
+"""
 
 from __future__ import annotations
 
