@@ -1,4 +1,4 @@
-"""Axes of figures for papers: plain, with short names, intervals and gaps where nothing is finite."""
+"""Axes of figures for papers: plain, with short names, intervals, and gaps for what is infinite."""
 
 from __future__ import annotations
 

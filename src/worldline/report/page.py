@@ -3,17 +3,19 @@
 A command's ``page.py`` needs little more than this, beside its template::
 
     def page(results: Sequence[Result], attached: Sequence[Attached]) -> str:
-        record = results[0].record
+        it = results[0].record
         return render_page(
-            "distant/page.html.j2", versions=record.versions, words=words(record), **_context(record)
+            "distant/page.html.j2", versions=it.versions, words=words(it), **_context(it)
         )
 
     def attach(result: Result, prefix: str) -> Attached:
-        sections = fill_template("distant/sections.html.j2", prefix=prefix, **_context(result.record))
-        return Attached(words(result.record).headline, Markup(sections))
+        it = result.record
+        sections = fill_template("distant/sections.html.j2", prefix=prefix, **_context(it))
+        return Attached(words(it).headline, Markup(sections))
 
 The template extends ``base.html.j2``, imports ``macros.html.j2`` and gives its figures by
-``macros.figure`` (``report/figures.py``); ids in sections that can be attached begin with ``prefix``.
+``macros.figure`` (``report/figures.py``). Ids in sections that can be attached begin with
+``prefix``.
 """
 
 from __future__ import annotations
