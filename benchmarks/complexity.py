@@ -166,7 +166,7 @@ class Scores:
             "−total boost of noise twins": -found.total_boost["noise"].median,
             "−total boost of strangers": -found.total_boost["strangers"].median,
             "−proper depth of noise twins": -found.proper_depth["noise"].median,
-            "−mean use of the speed limit by noise twins": -float(np.mean(use)),
+            "−mean share of the plane’s own boost by noise twins": -float(np.mean(use)),
             "−largest Lyapunov exponent": -exponent,
             "−participation ratio before the logits": -found.layers[-2].dimension.participation,
             "−TwoNN before the logits": -found.layers[-2].dimension.two_nn,
