@@ -15,7 +15,8 @@ import tomli_w
 from worldline.attacks import NormName, named_norm
 from worldline.errors import UsageError
 from worldline.geometry import FrameName, check_frame_name
-from worldline.trace import Tokens, check_tokens
+from worldline.settings import Tokens
+from worldline.trace import check_tokens
 
 __all__ = [
     "FRAMES",
