@@ -25,7 +25,7 @@ from worldline.explain.search import TopPairs, count_pairs, top_pairs
 from worldline.explain.sides import SwapLayer
 from worldline.explain.sieve import Pairs
 from worldline.explain.strangers import ClassMap, Counts, DistantPairs, DistantStory, UntrainedNull
-from worldline.explain.twin_story import FEW, LayerStory, TwinStory, twins
+from worldline.explain.twin_story import FEW, LayerStory, ProperDepths, Rapidities, TwinStory, twins
 from worldline.explain.untrained import untrained
 
 __all__ = [
@@ -48,6 +48,8 @@ __all__ = [
     "Measure",
     "Pairs",
     "Probe",
+    "ProperDepths",
+    "Rapidities",
     "Spectrum",
     "SpectrumSummary",
     "SwapLayer",

@@ -10,11 +10,12 @@ from worldline.trace.reading import one_layer, reading
 from worldline.trace.reference import Reference, trace_reference
 from worldline.trace.sketch import Sketch
 from worldline.trace.stream import Visitor, collect, tracing
-from worldline.trace.twins import COMPARISONS, TwinTrace, trace_twins
+from worldline.trace.twins import COMPARISONS, Comparison, TwinTrace, trace_twins
 from worldline.trace.values import check_tokens, logits_in
 
 __all__ = [
     "COMPARISONS",
+    "Comparison",
     "Layer",
     "Model",
     "Plan",

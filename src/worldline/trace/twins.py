@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -24,9 +25,9 @@ from worldline.trace.reference import Reference, at_least_float32
 from worldline.trace.stream import tracing
 from worldline.trace.values import logits_in
 
-__all__ = ["COMPARISONS", "TwinTrace", "trace_twins"]
+__all__ = ["COMPARISONS", "Comparison", "TwinTrace", "trace_twins"]
 
-COMPARISONS = (
+Comparison = Literal[
     "adversarial_clean",
     "noise_clean",
     "adversarial_true",
@@ -36,7 +37,8 @@ COMPARISONS = (
     "clean_true",
     "clean_wrong",
     "clean_rival",
-)
+]
+COMPARISONS: tuple[Comparison, ...] = get_args(Comparison)
 """Pairs whose rapidity is traced. ``true`` and ``wrong`` are class means: of the label, and of the
 class that the adversarial twin scores highest beside the label; ``rival`` is the class that the
 clean input scores highest beside it.
@@ -99,7 +101,7 @@ class TwinTrace:
     """
 
     layers: tuple[Layer, ...]
-    rapidity: dict[str, Tensor]
+    rapidity: dict[Comparison, Tensor]
     predictions: dict[str, Tensor]
     wrong: Tensor
     projected_to: tuple[int | None, ...]
@@ -158,7 +160,9 @@ def trace_twins(
         check_labels(labels, size, classes=len(references[0].means) if references else None)
     local: list[_Local | None] = [None for _ in references]
     lengths = torch.stack([reference.lengths for reference in references])  # (L, K)
-    rapidity = {name: torch.empty(size, len(layers), dtype=torch.float64) for name in COMPARISONS}
+    rapidity: dict[Comparison, Tensor] = {
+        name: torch.empty(size, len(layers), dtype=torch.float64) for name in COMPARISONS
+    }
     predictions = {
         name: torch.empty(size, dtype=torch.long) for name in ("clean", "noise", "adversarial")
     }
@@ -239,7 +243,7 @@ def _gram_of_displacements(twins: Tensor, origin: Tensor | None) -> Tensor:
 
 def _rapidities(
     gram: Tensor, correlations: Tensor, true: Tensor, wrong: Tensor, rival: Tensor
-) -> dict[str, Tensor]:
+) -> dict[Comparison, Tensor]:
     """From (L, b, 3, 3) and (L, b, 3, K): comparison → (L, b)."""
     clean = gram[..., 0, :1]  # |a|²
     along = gram[..., 0, 1:]  # a·d for noise, adversarial
