@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from matplotlib.figure import Figure
 
 from worldline.plot.names import tidy
-from worldline.report.kinds import Attached
+from worldline.report.page import Attached
 from worldline.report.views import Table, View, Words
 from worldline.runs.codec import from_plain, to_plain
 from worldline.runs.config import Config

@@ -12,7 +12,8 @@ from worldline.commands.base import Command, Result
 from worldline.errors import RunError, UsageError
 from worldline.files import shorten
 from worldline.report import FORMATS, json_document, markdown, picture_files
-from worldline.runs.codec import to_plain
+from worldline.report.views import Words
+from worldline.runs.codec import to_json
 from worldline.runs.store import SUMMARY, RunFolder
 
 __all__ = ["read_run", "render_report", "write_formats", "write_report"]
@@ -113,7 +114,13 @@ def write_formats(folder: RunFolder, formats: Sequence[str], *, beside: Runs = (
         for prefix in ("" if len(parts) == 1 else f"{said.headline}: ",)
         for name, view in kind.views(found).items()
     }
-    findings = tuple(it for said in words for it in said.findings)
+    whole = Words(
+        words[0].headline,
+        *(
+            tuple(it for said in words for it in getattr(said, part))
+            for part in ("findings", "notes", "warnings")
+        ),
+    )
     written = []
     for name in dict.fromkeys(formats):
         if name == "html":
@@ -122,9 +129,8 @@ def write_formats(folder: RunFolder, formats: Sequence[str], *, beside: Runs = (
             drawn = picture_files(command.figures(result), name)
             written += [folder.write_bytes(f"figures/{it}", data) for it, data in drawn.items()]
         elif name == "md":
-            text = markdown(words[0].headline, findings, views)
-            written.append(folder.write_text("report.md", text))
+            written.append(folder.write_text("report.md", markdown(whole, views)))
         else:
-            text = json_document(words[0].headline, findings, views, to_plain(result.record))
+            text = json_document(whole, views, to_json(result.record))
             written.append(folder.write_text("report.json", text))
     return written
