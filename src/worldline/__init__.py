@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from worldline import (
         attacks,
         checks,
+        commands,
         compare,
         encoder,
         explain,
@@ -47,6 +48,7 @@ __all__ = [
     "attacks",
     "check_model",
     "checks",
+    "commands",
     "compare",
     "correlation",
     "encoder",
@@ -70,6 +72,7 @@ __all__ = [
 _ROOMS = {
     "attacks",
     "checks",
+    "commands",
     "compare",
     "encoder",
     "explain",
