@@ -11,7 +11,7 @@ from worldline.trace.reference import Reference, check_whitening, trace_referenc
 from worldline.trace.sketch import Sketch
 from worldline.trace.stream import Visitor, collect, tracing
 from worldline.trace.twins import COMPARISONS, Comparison, TwinTrace, trace_twins
-from worldline.trace.values import check_tokens, logits_in
+from worldline.trace.values import check_tokens, choices, logits_in
 
 __all__ = [
     "COMPARISONS",
@@ -26,6 +26,7 @@ __all__ = [
     "check_tokens",
     "check_twins",
     "check_whitening",
+    "choices",
     "choose_layers",
     "collect",
     "find_layers",

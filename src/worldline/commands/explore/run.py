@@ -124,7 +124,6 @@ def _check(
 ) -> tuple[Curve, tuple[Check, ...]]:
     """Accuracy by ε on the first samples, and the checks of the evaluation."""
     opened = given.opened
-    progress("Checking the evaluation", 0, 1)
     cheap = PGD(
         epsilon=config.epsilon,
         norm=config.norm,
@@ -134,12 +133,7 @@ def _check(
     )
     few = slice(0, CURVE_SAMPLES)
     curve = accuracy_curve(
-        opened.model,
-        opened.x[few],
-        opened.y[few],
-        attack=cheap,
-        batch_size=config.batch_size,
-        seed=config.seed,
+        opened.model, opened.x[few], opened.y[few], attack=cheap, settings=config.settings()
     )
     checks = check_evaluation(
         opened.model,
@@ -150,10 +144,9 @@ def _check(
         attack=given.attack,
         epsilon=config.epsilon,
         norm=config.norm,
-        bounds=config.bounds,
         curve=curve,
+        settings=config.settings(progress),
     )
-    progress("Checking the evaluation", 1, 1)
     return curve, checks
 
 

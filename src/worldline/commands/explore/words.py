@@ -69,24 +69,23 @@ def _story(record: Exploration) -> tuple[str, ...]:
 def _where(record: Exploration) -> str:
     """The tipping layer, or that there is none, with the shares that say so."""
     last, swap = record.layers[-1], record.swap_layer
-    few = f" Only {count(record.fooled, 'sample')} fooled." if record.fooled < FEW else ""
     if last.moved_share.value is None:
         return (
             f"At {last.name}, the last layer, no fooled sample has both of its class means, so "
-            f"nobody's side is known.{few}"
+            "nobody's side is known."
         )
     if swap is None:
         return (
             "There is no tipping layer (swap layer): from no layer on is it sure that the attack "
             "has moved more than half of the fooled samples closer to the wrong class. At "
-            f"{last.name}, the last, {_moved(last)}.{few}"
+            f"{last.name}, the last layer, {_moved(last)}."
         )
     here = record.layers[swap.index]
-    end = "" if here is last else f"; at {last.name}, the last, {_moved(last)}"
+    end = "" if here is last else f" At {last.name}, the last layer, {_moved(last)}."
     return (
-        f"The tipping layer (swap layer) is {_place(record, swap)}: from there on the attack has "
-        "moved more than half of the fooled samples closer to the wrong class. There "
-        f"{_moved(here)}{end} (95% interval of the layer: {_sure(swap)}).{few}"
+        f"The tipping layer (swap layer) is {_place(record, swap)} (95% interval {_sure(swap)}): "
+        "from there on the attack has moved more than half of the fooled samples closer to the "
+        f"wrong class. There, {_moved(here)}.{end}"
     )
 
 
@@ -94,24 +93,24 @@ def _place(record: Exploration, swap: SwapLayer) -> str:
     """Its name and number; the input is one by its kind, not by its number."""
     if record.layers[swap.index].kind == "Input":
         return f"{swap.name}, the input itself"
-    return f"{swap.name} (number {swap.index} of 0 to {len(record.layers) - 1})"
+    return f"{swap.name}, layer {swap.index} of 0 to {len(record.layers) - 1}"
 
 
 def _sure(swap: SwapLayer) -> str:
     low, high = swap.interval
     if high is None:
-        return f"{low} to none"
-    return str(low) if low == high else f"{low} to {high}"
+        return f"layer {low} to none"
+    return f"layer {low}" if low == high else f"layers {low} to {high}"
 
 
 def _moved(layer: LayerStory) -> str:
     """The moved share and its two parts."""
     undefined = layer.moved_share.undefined
-    left_out = f"; {undefined:,} without a class mean are left out" if undefined else ""
+    left_out = f" ({undefined:,} without a class mean are left out)" if undefined else ""
     return (
-        f"it has moved {estimate(layer.moved_share)}: {_value(layer.wrong_side)} of the attacked "
-        f"twins are closer to the wrong class, and {_value(layer.clean_wrong_side)} of their "
-        f"originals{left_out}"
+        f"{_value(layer.wrong_side)} of the attacked twins and {_value(layer.clean_wrong_side)} of "
+        f"their originals are closer to it{left_out}: the attack has moved "
+        f"{estimate(layer.moved_share)}"
     )
 
 
