@@ -128,7 +128,7 @@ class TwinStory:
         layers: one :class:`LayerStory` a layer.
         frame: the frame that all rapidities are seen from.
         fooled: (N,) clean sample right, adversarial twin wrong; the statistics are over these.
-        misclassified: (N,) clean sample wrong by itself.
+        misclassified: (N,) clean sample wrong by itself; an output of NaN is neither.
         swap_layer: for the population; None where there is none, and then no layer may be named.
         wrong_side_from: (N,) the layer index from which this sample's twin is on the wrong side for
             good; −1: never. A sample's own, and no swap layer: the clean sample may stand there
@@ -317,7 +317,7 @@ def twins(
         layers=told.layers(),
         frame=settings.frame,
         fooled=told.fooled,
-        misclassified=~told.right,
+        misclassified=told.misclassified,
         swap_layer=swap_layer([it.name for it in chosen], told.change, told.bootstrap),
         wrong_side_from=told.wrong_side_from,
         proper_depth=told.proper_depth(trained),
@@ -391,13 +391,16 @@ class _Telling:
         self, trained: TwinTrace, null: TwinTrace | None, y: Tensor, bootstraps: Bootstraps
     ) -> None:
         self.trained, self.null, self.y, self.bootstraps = trained, null, y, bootstraps
-        self.right = trained.predictions["clean"] == y
-        self.fooled = self.right & (trained.predictions["adversarial"] != y)
+        clean, adversarial = trained.predictions["clean"], trained.predictions["adversarial"]
+        self.right = clean == y
+        self.fooled = self.right & (adversarial != y) & (adversarial >= 0)
+        self.misclassified = ~self.right & (clean >= 0)
+        self.undefined = int(((clean < 0) | (adversarial < 0)).sum())
         self.bootstrap = bootstraps.of(int(self.fooled.sum()))
         seen = trained.rapidity
-        adversarial = wrong_side(seen["adversarial_wrong"], seen["adversarial_true"])  # (N, L)
-        self.wrong_side_from = side_for_good(adversarial)
-        self.adversarial = adversarial[self.fooled]
+        side = wrong_side(seen["adversarial_wrong"], seen["adversarial_true"])  # (N, L)
+        self.wrong_side_from = side_for_good(side)
+        self.adversarial = side[self.fooled]
         self.clean = wrong_side(seen["clean_wrong"], seen["clean_true"])[self.fooled]
         self.noise = wrong_side(seen["noise_wrong"], seen["noise_true"])[self.fooled]
         self.change = moved(self.adversarial, self.clean)
@@ -407,7 +410,8 @@ class _Telling:
         shares = self.bootstrap.share_columns
         own = wrong_side(self.trained.rapidity["clean_rival"], self.trained.rapidity["clean_true"])
         wrong, clean, noise = shares(self.adversarial), shares(self.clean), shares(self.noise)
-        misclassified = self.bootstraps.of(int((~self.right).sum())).share_columns(own[~self.right])
+        own = own[self.misclassified]
+        misclassified = self.bootstraps.of(len(own)).share_columns(own)
         moved_shares = moved_share(self.change, self.bootstrap)
         rapidity = self._by_layer(self.trained)
         untrained = None if self.null is None else self._by_layer(self.null)
@@ -443,12 +447,20 @@ class _Telling:
         )
 
     def notes(self, reference: Tensor, classes: int) -> list[str]:
-        """That there are few samples, and which classes have no mean."""
+        """That there are few samples, which outputs name no class, and which classes no mean."""
         notes = []
         count = len(self.change)
-        if count < FEW:
+        if not count:
+            notes.append("No sample is fooled: there is no story to tell.")
+        elif count < FEW:
             notes.append(
-                f"Only {count} samples are fooled (fewer than {FEW}): read the quantiles with care."
+                f"Only {count} sample{'s are' if count > 1 else ' is'} fooled (fewer than {FEW}): "
+                "read the quantiles with care."
+            )
+        if self.undefined:
+            notes.append(
+                f"{self.undefined:,} of {len(self.y):,} samples have an output of NaN, clean or "
+                "attacked: they count neither as fooled nor as held."
             )
         missing = set(range(classes)) - set(reference.tolist())
         met = set(self.y[self.fooled].tolist()) | set(self.trained.wrong[self.fooled].tolist())

@@ -23,7 +23,7 @@ from worldline.trace.layers import Layer
 from worldline.trace.opening import Model
 from worldline.trace.reference import Reference, at_least_float32
 from worldline.trace.stream import tracing
-from worldline.trace.values import logits_in
+from worldline.trace.values import choices, logits_in
 
 __all__ = ["COMPARISONS", "Comparison", "TwinTrace", "trace_twins"]
 
@@ -94,7 +94,8 @@ class TwinTrace:
         layers: the L layers.
         rapidity: comparison (:data:`COMPARISONS`) → (N, L) float64, NaN where a vector has no
             direction.
-        predictions: ``clean``, ``noise``, ``adversarial`` → (N,) predicted classes.
+        predictions: ``clean``, ``noise``, ``adversarial`` → (N,) predicted classes; −1 where the
+            output holds NaN.
         wrong: (N,) the class that stands for ``wrong`` in the comparisons.
         projected_to: by layer, to how many numbers m the class means were projected, which gives
             rapidities with them a standard error of at most 1/√m; None where they are exact.
@@ -189,7 +190,7 @@ def trace_twins(
             scores = logits.cpu().view(3, -1, logits.shape[-1])
             labels = y[rows].cpu()
             for name, score in zip(("clean", "noise", "adversarial"), scores, strict=True):
-                predictions[name][rows] = score.argmax(-1)
+                predictions[name][rows] = choices(score)
             used[rows] = _highest_beside(scores[2], labels) if wrong is None else wrong[rows].cpu()
             rival = _highest_beside(scores[0], labels)
             for name, value in _rapidities(gram, against, labels, used[rows], rival).items():

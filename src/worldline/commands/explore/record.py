@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import numpy as np
@@ -99,7 +99,7 @@ class SampleColumns:
             a layer's pair has no direction.
     """
 
-    schema: Literal["worldline.explore/2"] = "worldline.explore/2"
+    schema: Literal["worldline.explore/2"] = field(default="worldline.explore/2", init=False)
     sample: Whole
     label: Whole
     clean_prediction: Whole
@@ -123,7 +123,7 @@ class PairColumns:
     ±∞ is a value, NaN is none; the untrained columns are NaN throughout without such a network.
     """
 
-    schema: Literal["worldline.explore/2"] = "worldline.explore/2"
+    schema: Literal["worldline.explore/2"] = field(default="worldline.explore/2", init=False)
     sample: Whole
     layer: Whole
     adversarial_clean: Array = unit("nats")
