@@ -22,9 +22,10 @@ from worldline.explain.fragility import (
 )
 from worldline.explain.measures import Dimension, LinearLayer, Measure, Spectrum, jacobian_spectrum
 from worldline.explain.search import TopPairs, count_pairs, top_pairs
+from worldline.explain.sides import SwapLayer
 from worldline.explain.sieve import Pairs
 from worldline.explain.strangers import ClassMap, Counts, DistantPairs, DistantStory, UntrainedNull
-from worldline.explain.twins import FEW, LayerStory, SwapLayer, TwinStory, twins
+from worldline.explain.twin_story import FEW, LayerStory, ProperDepths, Rapidities, TwinStory, twins
 from worldline.explain.untrained import untrained
 
 __all__ = [
@@ -47,6 +48,8 @@ __all__ = [
     "Measure",
     "Pairs",
     "Probe",
+    "ProperDepths",
+    "Rapidities",
     "Spectrum",
     "SpectrumSummary",
     "SwapLayer",
