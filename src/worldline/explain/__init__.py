@@ -1,6 +1,4 @@
-"""What happens inside one model: twins by layer, and strangers that it has merged, against their
-controls.
-"""
+"""What happens inside one model: twins by layer, merged strangers, and their controls."""
 
 from worldline.explain.approximate import ApproximatePairs, approximate_pairs
 from worldline.explain.boosts import boost, excess_boost
@@ -25,9 +23,10 @@ from worldline.explain.fragility_probe import (
 )
 from worldline.explain.measures import Dimension, LinearLayer, Measure, Spectrum, jacobian_spectrum
 from worldline.explain.search import TopPairs, count_pairs, top_pairs
+from worldline.explain.sides import SwapLayer
 from worldline.explain.sieve import Pairs
 from worldline.explain.strangers import ClassMap, Counts, DistantPairs, DistantStory, UntrainedNull
-from worldline.explain.twins import FEW, LayerStory, SwapLayer, TwinStory, twins
+from worldline.explain.twin_story import FEW, LayerStory, ProperDepths, Rapidities, TwinStory, twins
 from worldline.explain.untrained import untrained
 
 __all__ = [
@@ -52,6 +51,8 @@ __all__ = [
     "Measure",
     "Pairs",
     "Probe",
+    "ProperDepths",
+    "Rapidities",
     "SampleFragility",
     "Spectrum",
     "SpectrumSummary",

@@ -79,14 +79,13 @@ class Reader:
 
     def read(self, model: Model, stage: str) -> Network:
         """Fit the frames, then fill the store."""
-        total = len(self.reference)
         frames = fit_frames(
             model,
             self.reference,
             self.layers,
             self.frame,
             batch_size=self.batch_size,
-            tick=lambda done: self.tick(f"{stage}, frames", done, total),
+            progress=lambda part, *at: self.tick(f"{stage}, {part}", *at),
         )
         predictions = torch.empty(len(self.x), dtype=torch.long)
         low = torch.full((self.store.shape[1],), torch.inf)
@@ -144,5 +143,5 @@ class Reader:
             network.frames,
             self.layers,
             batch_size=self.batch_size,
-            tick=lambda done: self.tick(stage, done, len(first)),
+            progress=lambda _part, *at: self.tick(stage, *at),
         )
