@@ -8,17 +8,18 @@ from markupsafe import Markup
 
 from worldline.commands.base import Result
 from worldline.commands.complexity import tables
-from worldline.commands.complexity.record import ComplexityReport, LimitUse, ModelComplexity
+from worldline.commands.complexity.record import ComplexityReport, ModelComplexity
 from worldline.commands.complexity.words import (
     boost_words,
+    changed_words,
     headline,
     limit_words,
-    model_sentences,
     null_words,
     ranking_words,
     spectrum_words,
     words,
 )
+from worldline.explain import LimitUse
 from worldline.report.figures import Bar, Bars, Lines, Role, Series, Waterfall
 from worldline.report.numbers import count, share
 from worldline.report.page import Attached, fill_template, render_page
@@ -87,7 +88,6 @@ def model_views(it: ModelComplexity) -> dict[str, View]:
     pairs = ", ".join(f"{many:,} pairs of {tables.KINDS[kind]}" for kind, many in it.pairs.items())
     samples = count(it.samples, "sample")
     basis = f"n = {samples}; {pairs}; intervals are 95% bootstrap intervals"
-    changed = " ".join(model_sentences(it)[:1])
     no_limits = "The model has no linear or convolutional layer that runs, so there is no limit."
     return {
         "boosts": View(
@@ -117,7 +117,7 @@ def model_views(it: ModelComplexity) -> dict[str, View]:
         ),
         "known": View(
             "The measures that people know",
-            f"For this model and for the same architecture with its weights drawn again. {changed}",
+            "Of this model, and of the same architecture with its weights drawn again.",
             basis,
             tables.known(it),
         ),
@@ -150,7 +150,7 @@ def _ranking_view(record: ComplexityReport) -> View:
     several = len(record.models) > 1
     return View(
         "How many answers noise changes" + (", model by model" if several else ""),
-        ranking_words(record) if several else model_sentences(record.models[0])[0],
+        ranking_words(record) if several else changed_words(record.models[0]),
         f"n = {count(record.models[0].samples, 'sample')}, two forward passes each; 95% intervals "
         "over samples",
         tables.ranking(record),

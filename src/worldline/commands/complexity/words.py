@@ -11,12 +11,22 @@ from worldline.report.numbers import count, estimate, interval, number, share, s
 from worldline.report.views import Words
 from worldline.statistics import Share, Summary, apart
 
-__all__ = ["boost_words", "limit_words", "model_sentences", "null_words", "spectrum_words", "words"]
+__all__ = [
+    "boost_words",
+    "changed_words",
+    "limit_words",
+    "model_sentences",
+    "null_words",
+    "spectrum_words",
+    "words",
+]
 
 
 def words(record: ComplexityReport) -> Words:
     """The ranking, if there are several models, and what stands out in the first of it."""
-    ranking = (ranking_words(record),) if len(record.models) > 1 else ()
+    ranking = [ranking_words(record)] if len(record.models) > 1 else []
+    if record.epsilon_text is not None:
+        ranking.append(attack_words(record))
     notes = dict.fromkeys(note for it in record.models for note in it.notes)
     sentences = model_sentences(record.ranked[0])
     return Words(headline(record), (*ranking, *sentences, NOT_A_BOUND), tuple(notes))
@@ -38,9 +48,10 @@ def headline(record: ComplexityReport) -> str:
             f"Of {len(ranked)} models noise changes most answers of {first.model}: "
             f"{share(changed.value)} at σ = {sigma}"
         )
+    second = ranked[1]
     return (
-        f"Noise of σ = {sigma} changes most answers of {first.model} or of {ranked[1].model}: "
-        "their intervals overlap"
+        f"Noise of σ = {sigma} changes {share(changed.value)} of the answers of {first.model} and "
+        f"{share(second.fragility.changed.value)} of those of {second.model}, not told apart"
     )
 
 
@@ -58,11 +69,22 @@ def ranking_words(record: ComplexityReport) -> str:
     return f"{start} Their 95% intervals tell {told}{rest}."
 
 
+def attack_words(record: ComplexityReport) -> str:
+    """What each model still gets right under the attack, and clean."""
+    norm = {"linf": "L∞", "l2": "L2", None: ""}[record.norm]
+    told = "; ".join(
+        f"{it.model} {estimate(it.adversarial_accuracy)}, clean {estimate(it.clean_accuracy)}"
+        for it in record.ranked
+    )
+    return (
+        f"Right under {record.attack} ({norm}, ε = {record.epsilon_text}), an upper bound on what "
+        f"any attack leaves: {told}."
+    )
+
+
 def model_sentences(it: ModelComplexity) -> tuple[str, ...]:
     """What was found of one model."""
-    return tuple(
-        said for said in (_changed(it), _accuracies(it), boost_words(it), limit_words(it)) if said
-    )
+    return tuple(said for said in (changed_words(it), boost_words(it), limit_words(it)) if said)
 
 
 def boost_words(it: ModelComplexity) -> str:
@@ -142,7 +164,7 @@ def _gap(one: ModelComplexity, other: ModelComplexity) -> bool:
     return apart(one.fragility.changed.interval, other.fragility.changed.interval) > 0
 
 
-def _changed(it: ModelComplexity) -> str:
+def changed_words(it: ModelComplexity) -> str:
     changed = it.fragility.changed
     if changed.value is None or changed.interval is None:
         return f"No output of {it.model} under noise is finite, so no answer can be compared."
@@ -155,16 +177,6 @@ def _changed(it: ModelComplexity) -> str:
 
 def _left_out(it: Share) -> str:
     return f"; {it.undefined:,} left out, as an output was not finite" if it.undefined else ""
-
-
-def _accuracies(it: ModelComplexity) -> str:
-    attacked = it.adversarial_accuracy
-    if attacked is None or attacked.value is None:
-        return ""
-    return (
-        f"Under the attack it is right on {estimate(attacked)} of the samples, clean on "
-        f"{estimate(it.clean_accuracy)}."
-    )
 
 
 def _driver(it: ModelComplexity) -> str:
