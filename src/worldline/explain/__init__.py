@@ -1,8 +1,6 @@
-"""What happens inside one model: twins by layer, and strangers that it has merged, against their
-controls.
-"""
+"""What happens inside one model: twins and strangers by layer, against their controls."""
 
-from worldline.explain.approximate import ApproximatePairs, approximate_pairs
+from worldline.explain.approximate import approximate_pairs
 from worldline.explain.complexity import (
     STRANGERS,
     Complexity,
@@ -11,7 +9,7 @@ from worldline.explain.complexity import (
     SpectrumSummary,
     complexity,
 )
-from worldline.explain.distant import distant
+from worldline.explain.distant_story import distant
 from worldline.explain.fragility import (
     NOT_A_BOUND,
     Calibration,
@@ -23,7 +21,14 @@ from worldline.explain.fragility import (
 from worldline.explain.measures import Dimension, LinearLayer, Measure, Spectrum, jacobian_spectrum
 from worldline.explain.search import TopPairs, count_pairs, top_pairs
 from worldline.explain.sieve import Pairs
-from worldline.explain.strangers import ClassMap, Counts, DistantPairs, DistantStory, UntrainedNull
+from worldline.explain.strangers import (
+    ClassMap,
+    Counts,
+    DistantPair,
+    DistantStory,
+    SeenLayer,
+    UntrainedNull,
+)
 from worldline.explain.twins import FEW, LayerStory, SwapLayer, TwinStory, twins
 from worldline.explain.untrained import untrained
 
@@ -31,13 +36,12 @@ __all__ = [
     "FEW",
     "NOT_A_BOUND",
     "STRANGERS",
-    "ApproximatePairs",
     "Calibration",
     "ClassMap",
     "Complexity",
     "Counts",
     "Dimension",
-    "DistantPairs",
+    "DistantPair",
     "DistantStory",
     "Fragility",
     "LayerComplexity",
@@ -49,6 +53,7 @@ __all__ = [
     "Probe",
     "Spectrum",
     "SpectrumSummary",
+    "SeenLayer",
     "SwapLayer",
     "TopPairs",
     "TwinStory",
