@@ -252,3 +252,69 @@ def test_no_pairs_is_no_error() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert wl.rapidity(torch.ones(0, 3), torch.ones(0, 3)).shape == (0,)
+
+
+rapidities = st.floats(allow_nan=False, width=64)
+
+
+@pytest.mark.law
+@given(seeds)
+def test_length_contraction_is_the_sine_of_the_angle(seed: int) -> None:
+    a, b = pairs(seed)
+    sine = wl.length_contraction(wl.rapidity(a, b))
+    torch.testing.assert_close(sine, wl.angle(a, b).sin(), atol=0, rtol=1e-12)
+    torch.testing.assert_close(sine, 1 / wl.lorentz_factor(a, b), atol=0, rtol=1e-12)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("phi", [0.0, 1e-9, 0.5, -3.0, 40.0, -700.0, 740.0])
+def test_length_contraction_against_mpmath(phi: float) -> None:
+    found = float(wl.length_contraction(torch.tensor(phi, dtype=torch.float64)))
+    exact = mpmath.sech(mpmath.mpf(phi))
+    # beyond 708 nats the value itself is subnormal, so only its absolute size is kept
+    assert abs(mpmath.mpf(found) - exact) <= max(exact * mpmath.mpf("1e-15"), mpmath.mpf("5e-324"))
+
+
+@pytest.mark.law
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16, torch.float32, torch.float64])
+def test_length_contraction_keeps_the_dtype_and_the_extremes(dtype: torch.dtype) -> None:
+    phi = torch.tensor([0.0, 12.0, 1000.0, math.inf, -math.inf, math.nan], dtype=dtype)
+    sine = wl.length_contraction(phi)
+    assert sine.dtype == dtype
+    assert sine[[0, 3, 4]].tolist() == [1.0, 0.0, 0.0]
+    # cosh 12 is beyond float16: 1/cosh φ there was 0, with an infinity on the way
+    assert float(sine[1]) == pytest.approx(1 / math.cosh(12), rel=1e-2)
+    assert float(sine[2]) == 0.0
+    assert math.isnan(sine[5])
+
+
+@pytest.mark.law
+@given(st.lists(rapidities, min_size=1, max_size=12), st.data())
+def test_proper_depth_is_bounded_even_and_additive(phi: list[float], data: st.DataObject) -> None:
+    layers = torch.tensor(phi, dtype=torch.float64)
+    depth = wl.proper_depth(layers)
+    assert 0 <= float(depth) <= len(phi)
+    signs = data.draw(st.lists(st.sampled_from((-1.0, 1.0)), min_size=len(phi), max_size=len(phi)))
+    assert torch.equal(wl.proper_depth(layers * torch.tensor(signs, dtype=torch.float64)), depth)
+    cut = data.draw(st.integers(0, len(phi)))
+    parts = wl.proper_depth(layers[:cut]) + wl.proper_depth(layers[cut:])
+    torch.testing.assert_close(parts, depth, atol=1e-14, rtol=1e-14)
+
+
+@pytest.mark.law
+def test_proper_depth_of_extremes_and_of_undefined_pairs() -> None:
+    table = torch.tensor(
+        [[0.0] * 4, [math.inf, -math.inf] * 2, [0.0, math.inf, 0.0, 0.0], [0.0, math.nan, 0.0, 9.0]]
+    )
+    assert wl.proper_depth(table)[:3].tolist() == [4.0, 0.0, 3.0]
+    assert wl.proper_depth(table).isnan().tolist() == [False, False, False, True]
+    assert torch.equal(wl.proper_depth(table.T, dim=0)[:3], wl.proper_depth(table)[:3])
+    assert wl.proper_depth(torch.ones(5, 0)).tolist() == [0.0] * 5
+
+
+@pytest.mark.message
+def test_proper_depth_says_what_came() -> None:
+    with pytest.raises(ShapeError, match=r"floating tensor, in nats; got \(2,\) torch.int64"):
+        wl.proper_depth(torch.ones(2).long())
+    with pytest.raises(ShapeError, match=r"one of the 1 dimensions .* got 1 for \(2,\)"):
+        wl.proper_depth(torch.ones(2), dim=1)

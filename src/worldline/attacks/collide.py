@@ -117,8 +117,8 @@ def separate(
 ) -> Collided:
     """Move each input within ε so that its features leave those of its clean twin.
 
-    The reverse of :func:`entangle`: ascent on |f(x) − f(x₀)|² in the frame (or on −φ), from a random start in the ball. Arguments as
-    :func:`entangle`; the seed also draws the starts.
+    The reverse of :func:`entangle`: ascent on |f(x) − f(x₀)|² in the frame (or on −φ), from a
+    random start in the ball. Arguments as :func:`entangle`; the seed also draws the starts.
 
     Returns:
         :class:`Collided` with sign 0: ``distance`` and ``rapidity`` are to the input's own

@@ -13,7 +13,7 @@ from torch import Tensor
 from worldline.attacks.scale import Scale, measure_scale, nearest, share_below
 from worldline.attacks.walking import Walk, classes_of, wide
 from worldline.errors import UsageError
-from worldline.inputs import check_inputs
+from worldline.inputs import check_inputs, check_settings
 from worldline.settings import DEFAULT, NormName, Settings
 from worldline.trace import Layer, Model, one_layer, reading
 
@@ -118,6 +118,7 @@ def invariance(
     >>> bool((found.distance <= found.allowed).all()), found.narrow
     (True, False)
     """
+    check_settings(settings)
     check_inputs(x, settings.bounds)
     if not tolerance > 0:
         raise UsageError(

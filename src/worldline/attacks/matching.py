@@ -11,7 +11,7 @@ from torch import Tensor
 from worldline.attacks.scale import Scale, measure_scale, nearest, quiet_rapidity, share_below
 from worldline.attacks.walking import Walk, classes_of, wide
 from worldline.errors import ModelError, UsageError
-from worldline.inputs import check_inputs
+from worldline.inputs import check_inputs, check_settings
 from worldline.settings import NormName, Settings
 from worldline.trace import Layer, Model, one_layer, reading
 
@@ -146,6 +146,7 @@ class Matching:
         """Checked, with the layer and the reference distances."""
         if objective not in ("distance", "rapidity"):
             raise UsageError(f"Unknown objective {objective!r}; choose distance or rapidity.")
+        check_settings(settings)
         check_inputs(x, settings.bounds)
         walk = Walk.of(
             x,

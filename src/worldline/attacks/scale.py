@@ -42,11 +42,7 @@ class Scale:
 
 
 def measure_scale(
-    model: Model,
-    layer: Layer,
-    reference: tuple[Tensor, Tensor],
-    *,
-    settings: Settings,
+    model: Model, layer: Layer, reference: tuple[Tensor, Tensor], *, settings: Settings
 ) -> Scale:
     """Measure it on reference inputs and labels; a few thousand of them are enough."""
     x, y = reference
@@ -83,7 +79,7 @@ def measure_scale(
 
 
 def nearest(x: Tensor, data: Tensor, *, itself: Tensor | None = None) -> Tensor:
-    """(N,) float64 Euclidean distance to the nearest row of the data, other than ``itself`` (N,)."""
+    """(N,) float64 Euclidean distance to the nearest row of the data but ``itself`` (N,)."""
     parts = []
     flat, exactly = data.flatten(1).double(), "donot_use_mm_for_euclid_dist"
     for start in range(0, len(x), 256):

@@ -20,6 +20,7 @@ from worldline.explain.fragility import (
 )
 from worldline.explain.measures import Dimension, LinearLayer, Measure, Spectrum, jacobian_spectrum
 from worldline.explain.search import TopPairs, count_pairs, top_pairs
+from worldline.explain.sides import SwapLayer
 from worldline.explain.sieve import Pairs
 from worldline.explain.strangers import (
     ClassMap,
@@ -29,7 +30,7 @@ from worldline.explain.strangers import (
     SeenLayer,
     UntrainedNull,
 )
-from worldline.explain.twins import FEW, LayerStory, SwapLayer, TwinStory, twins
+from worldline.explain.twin_story import FEW, LayerStory, TwinStory, twins
 from worldline.explain.untrained import untrained
 
 __all__ = [
@@ -51,9 +52,9 @@ __all__ = [
     "Measure",
     "Pairs",
     "Probe",
+    "SeenLayer",
     "Spectrum",
     "SpectrumSummary",
-    "SeenLayer",
     "SwapLayer",
     "TopPairs",
     "TwinStory",

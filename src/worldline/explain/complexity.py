@@ -17,7 +17,7 @@ from worldline.explain.measures import Dimension, LinearLayer, Measure, Spectrum
 from worldline.explain.measures.measuring import DEFINITIONS, Measured, Settings, measure
 from worldline.explain.sampling import random_pairs
 from worldline.explain.untrained import untrained
-from worldline.geometry import FrameName, check_frame_name
+from worldline.geometry import FrameName, check_frame_name, proper_depth
 from worldline.inputs import check_inputs, check_labels, logits_of
 from worldline.statistics import Bootstrap, Summary
 from worldline.trace import Layer, Model, choose_layers, find_layers, untouched
@@ -392,7 +392,7 @@ def _totals(measured: Measured) -> dict[str, Tensor]:
 
 
 def _proper_depths(measured: Measured) -> dict[str, Tensor]:
-    return {kind: (1 / value.cosh()).sum(1) for kind, value in measured.rapidity.items()}
+    return {kind: proper_depth(value) for kind, value in measured.rapidity.items()}
 
 
 def _limits(

@@ -26,8 +26,7 @@ from worldline.explain.pool import Pool
 from worldline.explain.sampling import groups_of
 from worldline.explain.search import TopPairs, count_pairs, top_pairs
 from worldline.explain.strangers import Counts, DistantStory, SearchKind, SeenLayer
-from worldline.geometry import check_frame_name
-from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.inputs import check_inputs, check_labels, check_settings, logits_of
 from worldline.settings import DEFAULT, Settings
 from worldline.trace import Model, choose_layers, find_layers, one_layer, untouched
 
@@ -108,9 +107,9 @@ def distant(
     >>> len(story.merged), len(story.opposed), story.counts.samples
     (3, 3, 600)
     """
+    check_settings(settings)
     _check_tensors(model, x, y, {"reference": reference, "inputs": inputs, "rows": rows})
     _check_options(y, k, input_quantile, nulls, different_labels, search)
-    check_frame_name(settings.frame)
     generator = torch.Generator().manual_seed(settings.seed)
     searched, found = one_layer(model, x, layer), find_layers(model, x)
     names = {it.name for it in choose_layers(found, layers)} | {searched.name}

@@ -69,14 +69,14 @@ class Reader:
 
     def read(self, model: Model, stage: str) -> Network:
         """Fit the frames, then fill the store."""
-        total, size, progress = len(self.reference), len(self.x), self.settings.progress
+        size, progress = len(self.x), self.settings.progress
         frames = fit_frames(
             model,
             self.reference,
             self.layers,
             self.settings.frame,
             batch_size=self.settings.batch_size,
-            tick=lambda done: progress(f"{stage}, frames", done, total),
+            progress=lambda part, *at: progress(f"{stage}, {part}", *at),
         )
         predictions = torch.empty(size, dtype=torch.long)
         low = torch.full((self.store.shape[1],), torch.inf)
@@ -130,5 +130,5 @@ class Reader:
             network.frames,
             self.layers,
             batch_size=self.settings.batch_size,
-            tick=lambda done: self.settings.progress(stage, done, len(first)),
+            progress=lambda _part, *at: self.settings.progress(stage, *at),
         )

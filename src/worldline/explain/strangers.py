@@ -43,7 +43,8 @@ class DistantPair:
             entangled, counting the pair itself: what is *unusual for that distance*. It does not
             allow for the search.
         family_p: (1 + untrained networks whose best pair is as entangled) / (1 + networks): it
-            allows for the search, over the very same pairs, but cannot fall under 1/(1 + networks). None without them.
+            allows for the search, over the very same pairs, but cannot fall under
+            1/(1 + networks). None without them.
         untrained_rank: share of random far pairs that the first untrained network entangles at
             least as much as it does this one: small means that the architecture alone brings the
             two together. None without it.

@@ -10,6 +10,7 @@ from torch import Tensor
 from worldline.attacks import named_norm
 from worldline.checks import Check, Curve
 from worldline.explain import TwinStory
+from worldline.geometry import proper_depth
 from worldline.inputs import Data
 from worldline.runs.complexity_document import ModelFound, model_document
 from worldline.runs.config import ExploreConfig
@@ -134,7 +135,7 @@ def sample_columns(story: TwinStory, y: Tensor, adversarial: Tensor, x: Tensor) 
             columns[f"{twin}_{norm}"] = named_norm(norm).size((value - x).cpu()).numpy()
     columns["swap_layer"] = [index if index >= 0 else None for index in story.sample_swap.tolist()]
     for name in ("adversarial_clean", "noise_clean"):
-        columns[f"proper_depth_{name}"] = (1 / story.trace.rapidity[name].cosh()).sum(1).numpy()
+        columns[f"proper_depth_{name}"] = proper_depth(story.trace.rapidity[name]).numpy()
     return columns
 
 

@@ -1,5 +1,6 @@
 """A model and inputs in, features by layer out: streaming, with the model left as it was."""
 
+from worldline.trace.given import check_twins
 from worldline.trace.guard import untouched
 from worldline.trace.layers import Layer, choose_layers, find_layers, pick_layers
 from worldline.trace.memory import Plan, plan_memory
@@ -10,7 +11,7 @@ from worldline.trace.reference import Reference, trace_reference
 from worldline.trace.sketch import Sketch
 from worldline.trace.stream import Visitor, collect, tracing
 from worldline.trace.twins import COMPARISONS, TwinTrace, trace_twins
-from worldline.trace.values import Tokens, check_tokens, logits_in
+from worldline.trace.values import check_tokens, logits_in
 
 __all__ = [
     "COMPARISONS",
@@ -19,10 +20,10 @@ __all__ = [
     "Plan",
     "Reference",
     "Sketch",
-    "Tokens",
     "TwinTrace",
     "Visitor",
     "check_tokens",
+    "check_twins",
     "choose_layers",
     "collect",
     "find_layers",

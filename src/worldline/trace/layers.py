@@ -10,9 +10,10 @@ import torch
 from torch import Tensor
 
 from worldline.errors import LayerError, ShapeError
+from worldline.settings import Tokens
 from worldline.trace.guard import guarded
 from worldline.trace.opening import Model, open_model
-from worldline.trace.values import Tokens, batch_dimension, check_tokens, tensors_in
+from worldline.trace.values import batch_dimension, check_tokens, tensors_in
 from worldline.trace.watching import INPUT, Visit, describe, watching
 
 __all__ = ["PROBES", "Layer", "choose_layers", "features_of", "few", "find_layers", "pick_layers"]

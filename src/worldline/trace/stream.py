@@ -12,10 +12,10 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldline.errors import LayerError
+from worldline.settings import Tokens
 from worldline.trace.guard import untouched
 from worldline.trace.layers import Layer, features_of, pick_layers
 from worldline.trace.opening import Model
-from worldline.trace.values import Tokens
 from worldline.trace.watching import watching
 
 __all__ = ["Visitor", "collect", "tracing"]

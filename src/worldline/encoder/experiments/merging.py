@@ -25,6 +25,7 @@ from worldline.encoder.experiments.walks import (
 from worldline.encoder.path import spacetime_path
 from worldline.encoder.seeds import make_generator
 from worldline.errors import UsageError
+from worldline.geometry import proper_depth
 
 __all__ = ["Contraction", "Dilation", "Path3D", "Spacetime"]
 
@@ -137,7 +138,7 @@ class Dilation(MergePairs):
     shown = "Left: the cosine of each pair by layer. Right: the mean of ln γ, with the exact law."
 
     def _measure(self, merging: Merging) -> tuple[Measurement, ...]:
-        depth, law = (phi.cosh().reciprocal().sum(0) for phi in (merging.rapidity, merging.law))
+        depth, law = (proper_depth(phi, dim=0) for phi in (merging.rapidity, merging.law))
         return (mean_of("proper depth Σ sin θ over the layers", depth, law, "layers"),)
 
     def _meaning(self) -> str:

@@ -12,10 +12,12 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
+from worldline.geometry import length_contraction
 from worldline.plot.colours import BLUE, GREEN, GREY, PURPLE, VERMILLION
 
 __all__ = ["draw", "figure_of"]
@@ -80,7 +82,7 @@ def _path3d(figure: Figure, document: Document, table: Table) -> None:
         left.text(*path[:, 0], " 1", color=color)
     left.set(xticks=(-1, 0, 1), yticks=(-1, 0, 1), zticks=(-1, 0, 1), box_aspect=(1, 1, 1))
     left.legend(loc="upper left", frameon=False)
-    sine = np.maximum(1 / np.cosh(np.clip(table["rapidity"], -700, 700)), RESOLVED)
+    sine = length_contraction(torch.from_numpy(table["rapidity"])).clamp_min(RESOLVED).numpy()
     right.semilogy(
         table["layer"], sine, color=VERMILLION, marker=".", linestyle="none", label="this pair"
     )
