@@ -61,9 +61,11 @@ def search_untrained(
     nulls: int,
 ) -> Nulls:
     """The same search in untrained networks, whose features take the store."""
-    best: list[tuple[float, ...]] = []
+    best: list[list[float]] = []
     lines: dict[int, Tensor] = {}
-    pool, kept, why = None, (), ""
+    pool: Tensor | None = None
+    kept: tuple[str, ...] = ()
+    why = ""
     for number in range(nulls):
         try:
             fresh, kept = untrained(model, seed=reader.settings.seed + number)
@@ -72,16 +74,18 @@ def search_untrained(
             why = f"There are {number or 'no'} untrained networks. {error}"
             break
         sides = search(network)
-        best.append(
-            tuple(_at(part, place) for place in (0, -1) for part in (sides.merged, sides.opposed))
-        )
+        ends = [(part, place) for place in (0, -1) for part in (sides.merged, sides.opposed)]
+        best.append([_at(part, place) for part, place in ends])
         if number == 0:
             pool = random.rapidity(network.features, network.frame)
             lines = {
                 sign: reader.lines(network, it.first, it.second, "Null worldlines")
                 for sign, it in found.items()
             }
-    null = UntrainedNull(len(best), *zip(*best, strict=True), kept) if best else None
+    if not best:
+        return Nulls(None, lines, pool, why)
+    merged, opposed, merged_kth, opposed_kth = zip(*best, strict=True)
+    null = UntrainedNull(len(best), merged, opposed, merged_kth, opposed_kth, kept)
     return Nulls(null, lines, pool, why)
 
 
