@@ -187,6 +187,15 @@ def test_a_model_that_ends_the_program_is_an_input_error(
 
 
 @pytest.mark.end_to_end
+def test_a_result_says_itself_in_one_line_and_in_notebooks(tmp_path: Path) -> None:
+    config = config_of("encode")(name="dilation", pairs=5)
+    result = load("encode")(config, tmp_path / "run")
+    assert "\n" not in repr(result)
+    assert load("encode").words(result.record).headline in repr(result)
+    assert "<table>" in result._repr_html_()
+
+
+@pytest.mark.end_to_end
 def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     command = f"{sys.executable} -m worldline encode dilation --pairs 5 --json | true"
     done = subprocess.run(
