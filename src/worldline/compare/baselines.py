@@ -102,7 +102,8 @@ def baselines(
 
     >>> import torch, worldline as wl
     >>> _ = torch.manual_seed(0)
-    >>> models = {"a": torch.nn.Linear(8, 3), "b": torch.nn.Linear(8, 3), "box": lambda x: x[:, :3].detach()}
+    >>> models = {"a": torch.nn.Linear(8, 3), "b": torch.nn.Linear(8, 3)}
+    >>> models["box"] = lambda x: x[:, :3].detach()
     >>> found = wl.compare.baselines(models, torch.rand(40, 8))
     >>> found.agreement.shape, bool(found.gradient_cosine[0, 2].isnan())
     (torch.Size([3, 3]), True)

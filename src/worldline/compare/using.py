@@ -80,7 +80,8 @@ def surrogate(
     >>> import torch, worldline as wl
     >>> _ = torch.manual_seed(0)
     >>> a, b = torch.nn.Linear(8, 3), torch.nn.Linear(8, 3)
-    >>> [found.name for found in wl.compare.surrogate(a, {"other": b, "same": a}, torch.rand(40, 8))]
+    >>> found = wl.compare.surrogate(a, {"other": b, "same": a}, torch.rand(40, 8))
+    >>> [it.name for it in found]
     ['same', 'other']
     """
     if "target" in candidates:

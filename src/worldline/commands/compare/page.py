@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from markupsafe import Markup
 
@@ -31,7 +32,7 @@ def attach(result: Result[Comparison], prefix: str) -> Attached:
     return Attached(words(result.record).headline, Markup(sections))
 
 
-def _context(record: Comparison, prefix: str) -> dict[str, object]:
+def _context(record: Comparison, prefix: str) -> dict[str, Any]:
     return {
         "record": record,
         "words": words(record),
