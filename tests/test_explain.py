@@ -265,7 +265,9 @@ def test_outputs_of_nan_name_no_class_and_are_counted() -> None:
     lost = int((adversarial[story.rows, 0] > 0.5).sum())
     assert (story.trace.predictions["adversarial"] == -1).sum() == lost
     assert not story.fooled.any()
-    assert any(f"{lost} of {len(story.rows)} samples have an output of NaN" in it for it in story.notes)
+    assert any(
+        f"{lost} of {len(story.rows)} samples have an output of NaN" in it for it in story.notes
+    )
 
 
 @pytest.mark.law
@@ -440,7 +442,9 @@ def test_quantiles_where_infinity_is_a_value() -> None:
 
 
 @pytest.mark.message
-def test_twins_labels_noise_and_settings_are_checked_before_any_work(mlp: nn.Module, digits) -> None:
+def test_twins_labels_noise_and_settings_are_checked_before_any_work(
+    mlp: nn.Module, digits
+) -> None:
     x, y = digits.x[:40], digits.y[:40]
     broken = x.clone()
     broken[7, 0, 0, 0] = torch.nan
@@ -448,7 +452,7 @@ def test_twins_labels_noise_and_settings_are_checked_before_any_work(mlp: nn.Mod
     def forbidden(_x: Tensor) -> Tensor:
         raise AssertionError("the model ran")
 
-    for given, error, said in (
+    for what, error, said in (
         ({"adversarial": broken}, BoundsError, "The adversarial twins must be finite; 1 samples"),
         ({"noise": broken}, BoundsError, "first sample 7"),
         ({"noise": x[1:]}, ShapeError, r"one noise twin: \(40, 1, 8, 8\) inputs, \(39"),
@@ -458,7 +462,7 @@ def test_twins_labels_noise_and_settings_are_checked_before_any_work(mlp: nn.Mod
         ({"settings": wl.Settings(bounds=(1, 0))}, UsageError, "low < high"),
     ):
         with pytest.raises(error, match=said):
-            wl.explain.twins(forbidden, x, given.pop("adversarial", x), y, **given)
+            wl.explain.twins(forbidden, x, what.pop("adversarial", x), y, **what)
     with pytest.raises(UsageError, match="seed must be at least 0"):
         Bootstrap(3, seed=-1)
 

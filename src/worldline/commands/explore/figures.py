@@ -165,7 +165,9 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
         ax.plot(line.place, line.time, label=label, **style)
         known = np.isfinite(line.proper)
         ticks = np.arange(1, np.floor(line.proper[known].max()) + 1)
-        place, time = (np.interp(ticks, line.proper[known], it[known]) for it in (line.place, line.time))
+        place, time = (
+            np.interp(ticks, line.proper[known], it[known]) for it in (line.place, line.time)
+        )
         ax.plot(place, time, linestyle="none", marker="_", markersize=12, color=look.paper)
         least = min(least, float(np.nanmin(line.place)))
     ax.set(
