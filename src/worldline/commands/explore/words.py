@@ -177,10 +177,7 @@ def _trust(record: Exploration) -> str:
     if not record.checks:
         return "The evaluation was not checked."
     warned = [it.name for it in record.checks if it.status == "warned"]
-    total = count(len(record.checks), "check")
+    total = f"Of {count(len(record.checks), 'check')} of the evaluation"
     if not warned:
-        return f"None of {total} of the evaluation warns."
-    return (
-        f"{len(warned)} of {total} of the evaluation warn{'s' * (len(warned) == 1)}: "
-        f"{', '.join(warned)}."
-    )
+        return f"{total}, none warns."
+    return f"{total}, {len(warned)} warn{'s' * (len(warned) == 1)}: {', '.join(warned)}."
