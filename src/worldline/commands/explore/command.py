@@ -14,7 +14,7 @@ from worldline.commands.explore.words import words
 
 __all__ = ["COMMAND"]
 
-COMMAND = Command[ExploreConfig, Given, Exploration](
+COMMAND: Command[ExploreConfig, Given, Exploration] = Command(
     name="explore",
     config=ExploreConfig,
     record=Exploration,
