@@ -1,6 +1,6 @@
 """What happens inside one model: twins and strangers by layer, against their controls."""
 
-from worldline.explain.approximate import approximate_pairs
+from worldline.explain.approximate import approximate_pairs, load_faiss
 from worldline.explain.complexity import (
     STRANGERS,
     Complexity,
@@ -66,6 +66,7 @@ __all__ = [
     "distant",
     "fragility",
     "jacobian_spectrum",
+    "load_faiss",
     "top_pairs",
     "twins",
     "untrained",

@@ -12,7 +12,7 @@ from worldline.plot.figures import (
     sample_map,
     spacetime,
 )
-from worldline.plot.tables import pair_worldlines, transfer
+from worldline.plot.tables import transfer
 
 __all__ = [
     "Explored",
@@ -23,7 +23,6 @@ __all__ = [
     "class_flow",
     "excess_boost",
     "fragility_ranking",
-    "pair_worldlines",
     "rapidity_by_layer",
     "read_explored",
     "sample_map",
