@@ -130,7 +130,7 @@ USES: dict[str, Use] = {
         y,
         attack=PGD,
         epsilon=0.1,
-        bounds=WIDE,
+        settings=wl.Settings(bounds=WIDE),
         samples=6,
         thorough=True,
         reference=x,
@@ -139,7 +139,14 @@ USES: dict[str, Use] = {
     "checks.check_model": lambda model, x, y: wl.checks.check_model(model, x, y, bounds=WIDE),
     "checks.fit_standin": lambda model, x, y: wl.checks.fit_standin(model, x),
     "checks.plant_and_attack": lambda model, x, y: wl.checks.plant_and_attack(
-        model, x, attack=PGD, epsilon=0.1, bounds=WIDE, samples=2, inner=9, trials=2
+        model,
+        x,
+        attack=PGD,
+        epsilon=0.1,
+        samples=2,
+        inner=9,
+        trials=2,
+        settings=wl.Settings(bounds=WIDE),
     ),
     "explain.complexity": lambda model, x, y: wl.explain.complexity(
         model, x, y=y, adversarial=x + 0.1, bounds=WIDE, strangers=10, resamples=5
@@ -150,7 +157,14 @@ USES: dict[str, Use] = {
     ),
     "explain.jacobian_spectrum": lambda model, x, y: wl.explain.jacobian_spectrum(model, x[:4]),
     "explain.twins": lambda model, x, y: wl.explain.twins(
-        model, x, x + 0.1, y, reference=(x, y), settings=wl.Settings(bounds=WIDE), resamples=5, memory=10**9
+        model,
+        x,
+        x + 0.1,
+        y,
+        reference=(x, y),
+        settings=wl.Settings(bounds=WIDE),
+        resamples=5,
+        memory=10**9,
     ),
     "explain.untrained": lambda model, x, y: (
         wl.explain.untrained(model) if isinstance(model, nn.Module) else None

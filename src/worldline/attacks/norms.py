@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from worldline.errors import UsageError
+from worldline.settings import NormName
 
 __all__ = ["L2", "NORMS", "Linf", "Norm", "NormName", "named_norm"]
 
-NormName = Literal["linf", "l2"]
 FAINT = 1e-12
 
 
@@ -26,9 +26,8 @@ class Norm(ABC):
     """A norm on displacements δ (N, …), by sample.
 
     Laws: ``size`` is a norm; the projector's result is within ε of the center to rounding and
-        inside the bounds, and
-    projecting twice is projecting once; ``size(direction(g)) = 1`` where g ≠ 0; ``size(random(…)) ≤
-    ε``.
+    inside the bounds, and projecting twice is projecting once; ``size(direction(g)) = 1`` where
+    g ≠ 0; ``size(random(…)) ≤ ε``.
     """
 
     name: NormName
@@ -45,9 +44,7 @@ class Norm(ABC):
     def projector(
         self, center: Tensor, epsilon: float, bounds: tuple[float, float]
     ) -> Callable[[Tensor], Tensor]:
-        """A function that moves x, in place, into the ball around the center and into the
-        bounds.
-        """
+        """A function that moves x, in place, into the ball around the center and the bounds."""
 
     @abstractmethod
     def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:

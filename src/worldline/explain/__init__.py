@@ -30,7 +30,7 @@ from worldline.explain.strangers import (
     SeenLayer,
     UntrainedNull,
 )
-from worldline.explain.twin_story import FEW, LayerStory, TwinStory, twins
+from worldline.explain.twin_story import FEW, LayerStory, ProperDepths, Rapidities, TwinStory, twins
 from worldline.explain.untrained import untrained
 
 __all__ = [
@@ -52,6 +52,8 @@ __all__ = [
     "Measure",
     "Pairs",
     "Probe",
+    "ProperDepths",
+    "Rapidities",
     "SeenLayer",
     "Spectrum",
     "SpectrumSummary",
