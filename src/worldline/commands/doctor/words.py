@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from worldline.attacks import named_norm
 from worldline.checks import Check, Curve
 from worldline.commands.base import Result
 from worldline.commands.doctor.record import Diagnosis
@@ -19,7 +20,6 @@ ABOUT = {
     "evaluation": "The evaluation",
     "attack": "The attack on planted adversarial examples",
 }
-NORMS = {"linf": "L∞", "l2": "L2"}
 
 
 def words(record: Diagnosis) -> Words:
@@ -88,7 +88,7 @@ def _headline(record: Diagnosis, warned: int) -> str:
 
 def _worst(record: Diagnosis) -> str:
     last = record.worst_case[-1]
-    ball = f"{NORMS[record.norm]}, ε = {record.epsilon_text}"
+    ball = f"{named_norm(record.norm).sign}, ε = {record.epsilon_text}"
     noise = ""
     if record.noise_accuracy is not None:
         noise = f" Noise of the same size leaves {share(record.noise_accuracy)}."
@@ -135,6 +135,10 @@ def _attacks(record: Diagnosis) -> str:
 
 
 def _warn(checks: Sequence[Check]) -> str:
+    if len(checks) == 1:
+        return {"passed": "passed", "warned": "it warns", "not applicable": "it does not apply"}[
+            checks[0].status
+        ]
     warned = sum(check.status == "warned" for check in checks)
     told = count(len(checks), "check")
     return f"{warned} of {told} warn{'s' * (warned == 1)}" if warned else f"none of {told} warns"
