@@ -51,8 +51,8 @@ class Moments:
     """Count, mean and (for whitening) scatter of features that stream by, in float64.
 
     ``update`` and ``merge`` use the pairwise formula of Chan, Golub and LeVeque (1983), so any
-    order and any sharding
-    give the same answer to rounding. Memory: D numbers, and D² more with ``scatter``.
+    order and any sharding give the same answer to rounding. Memory: D numbers, and D² more with
+    ``scatter``.
 
     >>> import torch
     >>> from worldline.geometry import Moments
@@ -110,10 +110,9 @@ class Moments:
         """The frame of this name, fitted on what streamed by.
 
         ``raw``: o = 0, M = 1. ``centered``: o = mean. ``whitened``: o = mean, M = Σ*^(−1/2) with
-            the covariance
-        shrunk towards its mean variance by the oracle approximating shrinkage of Chen, Wiesel,
-        Eldar and Hero (2010), so that M exists for any sample count; a constant feature set gets M
-        = 1.
+        the covariance shrunk towards its mean variance by the oracle approximating shrinkage of
+        Chen, Wiesel, Eldar and Hero (2010), so that M exists for any sample count; a constant
+        feature set gets M = 1.
         """
         check_frame_name(name)
         if name == "raw":

@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar
 
-from worldline.encoder.encoder import Encoder
+from worldline.encoder.checking import check_count
 from worldline.encoder.experiments.record import Outcome
-from worldline.encoder.selection import Rule, check_count
+from worldline.encoder.machine import Encoder
+from worldline.encoder.selection import Rule
 from worldline.errors import UsageError
 
 __all__ = ["Experiment", "Layered", "affordable"]
@@ -80,8 +81,7 @@ class Layered(Experiment):
 def affordable(
     encoder: Encoder, wanted: int, *, inputs: int, features: int = 2, least: int = 2
 ) -> int:
-    """How many independent encoders, up to those wanted, have paths of so many features that fit in
-    memory.
+    """How many independent encoders, up to those wanted, have paths that fit in memory together.
 
     Raises:
         UsageError: not even the least number does.
@@ -90,8 +90,8 @@ def affordable(
     if each * least > 8 * MOST_NUMBERS:
         raise UsageError(
             f"Width {encoder.width}, depth {encoder.depth} and features of {inputs} numbers need "
-            f"{8 * each * least / 2**30:,.1f} GiB "
-            f"for {least} encoders; {MOST_NUMBERS * 64 / 2**30:.0f} GiB is allowed. Lower the "
-            f"width, the depth or the dimension."
+            f"{8 * each * least / 2**30:,.1f} GiB for {least} encoders; "
+            f"{MOST_NUMBERS * 64 / 2**30:.0f} GiB is allowed. Lower the width, the depth or the "
+            "dimension."
         )
     return max(least, min(wanted, MOST_NUMBERS // each))

@@ -46,12 +46,11 @@ class Bell(Experiment):
     claim = "The correlations resemble quantum entanglement: they break Bell's inequality."
     law = (
         "Read by sign, selected on one side only, at 0°/90° against 45°/135°: S = 4 − 2(k + 1)/(n "
-        "+ 1), "
-        "which is 4 − 2k/n for many neurons."
+        "+ 1), which is 4 − 2k/n for many neurons."
     )
     shown = (
-        "Left: S by the share of neurons kept. Right: the correlation of the two sides' signs "
-        "by the angle between them."
+        "Left: S by the share of neurons kept. Right: the correlation of the two sides' signs by "
+        "the angle between them."
     )
 
     candidates: int = 1000
@@ -61,7 +60,7 @@ class Bell(Experiment):
         """Measure S at every share."""
         if self.candidates < 20:
             raise UsageError(
-                f"bell keeps a twentieth of the neurons: --candidates must be at least 20; got "
+                "bell keeps a twentieth of the neurons: --candidates must be at least 20; got "
                 f"{self.candidates}."
             )
         generator = make_generator(self.seed)
@@ -82,7 +81,7 @@ class Bell(Experiment):
             controls={
                 "no_selection": Control(
                     f"With all neurons kept S is {found[-1].measured:.3f}: the classical bound, "
-                    f"and nothing above it.",
+                    "and nothing above it.",
                     found[-1],
                 ),
                 "rank_one": Control(ONE_LAYER),
@@ -93,9 +92,8 @@ class Bell(Experiment):
             verdict=verdict_on(
                 measurements,
                 "S exceeds 2, and even quantum mechanics' 2√2, for one reason: the neurons that "
-                "the other side reads with were chosen "
-                "after looking at this side's setting. That is post-selection (the detection "
-                "loophole); there is no non-locality.",
+                "the other side reads with were chosen after looking at this side's setting. That "
+                "is post-selection (the detection loophole); there is no non-locality.",
             ),
             table={
                 "share": torch.tensor([selection.share for selection, _ in rows]),
@@ -123,15 +121,13 @@ class Bell(Experiment):
 
 
 def _plain_cosines() -> Control:
-    """The trap: inner products of unit vectors in place of signs, nothing encoded and nothing
-    selected.
-    """
+    """The trap: inner products of unit vectors in place of signs, with nothing encoded."""
     half = math.sqrt(0.5)
     value = float(chsh(torch.tensor([[half, -half], [half, half]], dtype=torch.float64)))
     evidence = Measurement("S of plain cosines", value, TSIRELSON_BOUND, 0.0)
     return Control(
-        f"Plain inner products of unit vectors at the same four settings give {value:.3f}, with "
-        f"no encoder at all (Tsirelson's "
-        f"theorem): a CHSH value of cosines above {CLASSICAL_BOUND:g} shows nothing.",
+        f"Plain inner products of unit vectors at the same four settings give {value:.3f}, with no "
+        f"encoder at all (Tsirelson's theorem): a CHSH value of cosines above {CLASSICAL_BOUND:g} "
+        "shows nothing.",
         evidence,
     )

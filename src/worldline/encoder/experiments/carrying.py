@@ -1,6 +1,4 @@
-"""Messages carried by noise and recovered: a grey picture, and a binary one; and who else can read
-them.
-"""
+"""Messages carried by noise and recovered, a grey picture and a binary one; and who else reads."""
 
 from __future__ import annotations
 
@@ -12,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.encoder.encoder import Encoder
+from worldline.encoder.checking import came, check_count, check_finite
 from worldline.encoder.experiments.base import Experiment, affordable
 from worldline.encoder.experiments.record import Control, Measurement, Outcome, mean_of, verdict_on
 from worldline.encoder.experiments.walks import (
@@ -24,12 +22,11 @@ from worldline.encoder.experiments.walks import (
     resolved,
     sign_kept,
 )
-from worldline.encoder.fitted import came, check_finite
 from worldline.encoder.joint import encode_together
+from worldline.encoder.machine import Encoder
 from worldline.encoder.path import Path
 from worldline.encoder.reconcile import Reconciliation, reconcile_bits, reconcile_grey
 from worldline.encoder.seeds import make_generator
-from worldline.encoder.selection import check_count
 from worldline.errors import BoundsError, ShapeError, UsageError
 from worldline.geometry.bell import sign_correlation
 
@@ -39,8 +36,8 @@ LARGEST_SIDE = 256
 ENCODERS = 16
 MEANING = (
     "The receiver holds a feature that has nothing to do with the sender's, and reads the message "
-    "all the same. So does anybody with "
-    "the public weights: it is transmission that tolerates noise, and not a secret."
+    "all the same. So does anybody with the public weights: it is transmission that tolerates "
+    "noise, and not a secret."
 )
 
 
@@ -110,9 +107,8 @@ class Carry(Experiment):
                 "sign_kept": sign_kept(phi[0, :, 0], phi[-1, :, 0], encoder.selection, self.depth),
                 "eavesdropper": Control(
                     "Somebody with the public weights and an unrelated vector of their own reads "
-                    "the message as well: error "
-                    f"{told.overheard_error:.2g}, the receiver's {told.received_error:.2g}. It is "
-                    f"not a secret.",
+                    f"the message as well: error {told.overheard_error:.2g}, the receiver's "
+                    f"{told.received_error:.2g}. It is not a secret.",
                     eavesdropper,
                 ),
             },
@@ -150,8 +146,7 @@ class Carry(Experiment):
 
 @dataclass(frozen=True, kw_only=True)
 class Image(Carry):
-    """A grey picture added to a strong codeword: published 50×50 pixels, n = k + 1000, 100 steps, α
-    = 100.
+    """A grey picture added to a strong codeword: published 50×50 pixels, n = k + 1000, L = α = 100.
 
     Attributes:
         strength: α.
@@ -166,17 +161,16 @@ class Image(Carry):
     name = "image"
     title = "A picture carried by noise"
     claim = (
-        "Noise becomes recognisable: a picture hidden in noise is recovered by a receiver "
-        "whose own features are unrelated noise."
+        "Noise becomes recognisable: a picture hidden in noise is recovered by a receiver whose "
+        "own features are unrelated noise."
     )
     law = (
         "y = αu + m is read as m̂ = y ∓ αv; the error has the root mean square α|u ∓ v|/√k = 2α "
-        "sin(θ/2)/√k, and falls by "
-        "e^−r per layer with the angle θ between the codewords u and ±v."
+        "sin(θ/2)/√k, and falls by e^−r per layer with the angle θ between the codewords u and ±v."
     )
     shown = (
-        "Above: the picture, what is sent, and what three readers make of it. Below: rapidity "
-        "of the codewords by layer."
+        "Above: the picture, what is sent, and what three readers make of it. Below: rapidity of "
+        "the codewords by layer."
     )
     beyond = 1000
 
@@ -236,12 +230,12 @@ class Reconcile(Carry):
     )
     law = (
         "A bit is wrong where the signs of u and ±v differ, in a share (1 − E(θ))/2 of the bits, "
-        "θ the angle before the last layer "
-        "and E the mean product of signs after selection (θ/π without it)."
+        "θ the angle before the last layer and E the mean product of signs after selection (θ/π "
+        "without it)."
     )
     shown = (
-        "Above: the picture, what is sent, and what three readers make of it. Below: rapidity "
-        "of the codewords by layer."
+        "Above: the picture, what is sent, and what three readers make of it. Below: rapidity of "
+        "the codewords by layer."
     )
     beyond = 200
 
@@ -287,14 +281,13 @@ def check_picture(picture: Tensor) -> Tensor:
     if max(picture.shape) > LARGEST_SIDE:
         raise ShapeError(
             f"A picture may have at most {LARGEST_SIDE}×{LARGEST_SIDE} pixels, one neuron each; "
-            f"got "
-            f"{picture.shape[0]}×{picture.shape[1]}. Make it smaller."
+            f"got {picture.shape[0]}×{picture.shape[1]}. Make it smaller."
         )
     check_finite("the picture", picture)
     low, high = float(picture.min()), float(picture.max())
     if low < 0 or high > 1:
         raise BoundsError(
             f"A picture's values must lie in [0, 1]; got [{low:g}, {high:g}]. Divide by its "
-            f"largest value."
+            "largest value."
         )
     return picture.double()

@@ -1,6 +1,4 @@
-"""Collapse: thousands of unseen vectors through one encoder end in one direction or its
-opposite.
-"""
+"""Collapse: thousands of unseen vectors through one encoder end in one direction or its opposite."""
 
 from __future__ import annotations
 
@@ -10,7 +8,6 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worldline.encoder.encoder import Encoder
 from worldline.encoder.experiments.base import Layered, affordable
 from worldline.encoder.experiments.record import Outcome, mean_of, verdict_on
 from worldline.encoder.experiments.walks import (
@@ -24,6 +21,7 @@ from worldline.encoder.experiments.walks import (
     sign_kept,
 )
 from worldline.encoder.joint import encode_together
+from worldline.encoder.machine import Encoder
 from worldline.encoder.seeds import make_generator
 from worldline.geometry.pair import rapidity
 
@@ -35,8 +33,7 @@ RATE_PAIRS = 200
 
 @dataclass(frozen=True, kw_only=True)
 class Collapse(Layered):
-    """Angles of unseen vectors after five depths: published (n, k) = (16384, 256), depths 2, 4, 6,
-    8, 10, 5,000 vectors.
+    """Angles of 5,000 unseen vectors after five depths: published (n, k, L) = (16384, 256, 10).
 
     Attributes:
         dimension: D of the vectors.
@@ -52,8 +49,7 @@ class Collapse(Layered):
     title = "The collapse of unseen vectors"
     claim = (
         "An encoder fitted to one feature sends thousands of features that it never saw to the "
-        "same direction or to its opposite: "
-        "“zero loss” on unseen samples too."
+        "same direction or to its opposite: “zero loss” on unseen samples too."
     )
     law = (
         "Every unseen vector follows sinh φ′ = (|y| sinh φ + g)/χ, so by r nats per layer it "
@@ -105,10 +101,9 @@ class Collapse(Layered):
             verdict=verdict_on(
                 measurements,
                 f"After {self.depth} layers {_parallel(angles[-1]):.1%} of the {self.vectors:,} "
-                f"unseen vectors lie within 1° of the "
-                "fitted feature's line. Vectors of pure noise do so as well: the encoder answers "
-                "everything with the same line, so a "
-                "loss of zero on unseen samples is no generalisation.",
+                "unseen vectors lie within 1° of the fitted feature's line. Vectors of pure noise "
+                "do so as well: the encoder answers everything with the same line, so a loss of "
+                "zero on unseen samples is no generalisation.",
             ),
             table={
                 "depth": torch.tensor(self.depths).repeat_interleave(self.vectors),
@@ -119,9 +114,7 @@ class Collapse(Layered):
         )
 
     def _unseen(self, encoder: Encoder, generator: torch.Generator) -> Tensor:
-        """Angles (depths, N) in radians of unseen vectors from the fitted one, all through one
-        encoder.
-        """
+        """Angles (depths, N) in radians from the fitted vector, all through one encoder."""
         x = torch.randn(self.dimension, dtype=torch.float64, generator=generator)
         vectors = torch.randn(
             self.vectors, self.dimension, dtype=torch.float64, generator=generator

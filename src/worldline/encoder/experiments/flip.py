@@ -41,17 +41,17 @@ class Flip(Layered):
     name = "flip"
     title = "The label flip"
     claim = (
-        "Without a gradient and without a label, the encoder gives a feature the opposite "
-        "label, by keeping the most negative readings."
+        "Without a gradient and without a label, the encoder gives a feature the opposite label, "
+        "by keeping the most negative readings."
     )
     law = (
         "A kept reading has the mean −φ(τ)/q for many neurons, P(g < −τ) = q = k/n, so every "
-        "layer reads the fitted feature as "
-        "negative; another feature gets its label if its correlation with it keeps a positive sign."
+        "layer reads the fitted feature as negative; another feature gets its label if its "
+        "correlation with it keeps a positive sign."
     )
     shown = (
-        "Left: what the neurons read of the fitted feature. Right: how often another feature "
-        "gets its label, by their correlation."
+        "Left: what the neurons read of the fitted feature. Right: how often another feature gets "
+        "its label, by their correlation."
     )
     rule = "most_negative"
 
@@ -116,9 +116,8 @@ class Flip(Layered):
             verdict=verdict_on(
                 measurements,
                 "The label flips because the neurons were chosen after looking at the feature, to "
-                "read it as negative: the encoder is "
-                "told the label that it gives. Other features get it by one bit, the sign of "
-                "their correlation.",
+                "read it as negative: the encoder is told the label that it gives. Other features "
+                "get it by one bit, the sign of their correlation.",
             ),
             table={
                 "encoder": torch.arange(encoders).repeat_interleave(VECTORS_EACH),

@@ -1,6 +1,4 @@
-"""Time dilation, length contraction, and the path on the sphere: pairs merge at a constant rate of
-rapidity.
-"""
+"""Dilation, contraction and the paths of a pair: pairs merge at a constant rate of rapidity."""
 
 from __future__ import annotations
 
@@ -128,12 +126,11 @@ class Dilation(MergePairs):
     title = "Time dilation"
     claim = (
         "Whatever their initial separation, pairs of features become perfectly correlated or "
-        "anti-correlated with depth, "
-        "as if time dilated."
+        "anti-correlated with depth, as if time dilated."
     )
     law = (
-        f"Rapidity φ = artanh ρ (Fisher's z) grows by {RATE} nats per layer, so γ = cosh φ "
-        f"grows exponentially."
+        f"Rapidity φ = artanh ρ (Fisher's z) grows by {RATE} nats per layer, so γ = cosh φ grows "
+        "exponentially."
     )
     shown = "Left: the cosine of each pair by layer. Right: the mean of ln γ, with the exact law."
 
@@ -144,9 +141,8 @@ class Dilation(MergePairs):
     def _meaning(self) -> str:
         return (
             f"Of {self.depth} layers a pair is told apart for a few only, and depth composes "
-            f"exactly like boosts along one line. "
-            "But the layers are random and so are the features: it says nothing about what a "
-            "network has learned."
+            "exactly like boosts along one line. But the layers are random and so are the "
+            "features: it says nothing about what a network has learned."
         )
 
 
@@ -162,16 +158,16 @@ class Contraction(MergePairs):
     name = "contraction"
     title = "Length contraction"
     claim = (
-        "Distances between features contract with depth, regardless of how far apart the "
-        "features began."
+        "Distances between features contract with depth, regardless of how far apart the features "
+        "began."
     )
     law = (
         f"The separation sin θ = 1/γ contracts by e^−r per layer, {RATE}; the squared distance "
-        f"|â−b̂|²/4 goes to 0 or to 1."
+        "|â−b̂|²/4 goes to 0 or to 1."
     )
     shown = (
-        "Left: the squared distance |â−b̂|²/4 of each pair. Right: the mean of ln sin θ, with "
-        "the exact law."
+        "Left: the squared distance |â−b̂|²/4 of each pair. Right: the mean of ln sin θ, with the "
+        "exact law."
     )
 
     candidates: int = 100
@@ -184,8 +180,8 @@ class Contraction(MergePairs):
     def _meaning(self) -> str:
         return (
             "Half of the pairs end together and half opposite: the distance goes to 0 or to its "
-            "largest value, and the separation "
-            "sin θ to 0 in both cases. Vectors in float64 stop at sin θ ≈ 1e-16; the law does not."
+            "largest value, and the separation sin θ to 0 in both cases. Vectors in float64 stop "
+            "at sin θ ≈ 1e-16; the law does not."
         )
 
 
@@ -203,11 +199,11 @@ class Path3D(Merge):
     claim = "Two features that start apart soon follow one path, or mirrored ones."
     law = (
         f"The angle closes by {RATE} nats per layer; the direction itself jumps, successive "
-        f"directions being uncorrelated."
+        "directions being uncorrelated."
     )
     shown = (
-        "Left: the first 8 directions of the fitted feature and of the other one. Right: sin "
-        "of the angle between them."
+        "Left: the first 8 directions of the fitted feature and of the other one. Right: sin of "
+        "the angle between them."
     )
 
     candidates: int = 5
@@ -230,9 +226,8 @@ class Path3D(Merge):
     def _meaning(self) -> str:
         return (
             "The other feature follows the fitted one, or its mirror image, within a few layers. "
-            "Neither moves along a line: every "
-            "layer throws both to a new place on the sphere, so the path is a sequence of points "
-            "and no trajectory."
+            "Neither moves along a line: every layer throws both to a new place on the sphere, so "
+            "the path is a sequence of points and no trajectory."
         )
 
     def _table(self, merging: Merging) -> dict[str, Tensor]:
@@ -265,12 +260,11 @@ class Spacetime(Merge):
     )
     law = (
         "The time coordinate is ℓc/√(1 + ℓ²c²) whatever the features are, and points of a pair "
-        "have the cosine "
-        "(ℓ²c² + ρ)/(ℓ²c² + 1): 1 at last even for ρ = −1."
+        "have the cosine (ℓ²c² + ρ)/(ℓ²c² + 1): 1 at last even for ρ = −1."
     )
     shown = (
-        "Left: a pair that ends together. Right: a pair that ends opposite. The vertical axis "
-        "is the time coordinate."
+        "Left: a pair that ends together. Right: a pair that ends opposite. The vertical axis is "
+        "the time coordinate."
     )
 
     depth: int = 20
@@ -309,11 +303,10 @@ class Spacetime(Merge):
         )
         return {
             "time_alone": Control(
-                f"Features of different encoders, which have nothing to do with each other, have "
-                f"a spacetime cosine of "
-                f"{evidence.measured:.2f} after layer {self.depth}, by the time coordinate alone: "
-                f"with c = {self.speed:g} it is "
-                "the layer number that meets itself.",
+                "Features of different encoders, which have nothing to do with each other, have a "
+                f"spacetime cosine of {evidence.measured:.2f} after layer {self.depth}, by the "
+                f"time coordinate alone: with c = {self.speed:g} it is the layer number that meets "
+                "itself.",
                 evidence,
             )
         }
@@ -321,9 +314,8 @@ class Spacetime(Merge):
     def _meaning(self) -> str:
         return (
             "The merging of the features is real (their rapidity grows as above); the convergence "
-            "of the drawn worldlines is mostly "
-            "the constant c, which is free: no law stands behind it, and it makes even opposite "
-            "features meet."
+            "of the drawn worldlines is mostly the constant c, which is free: no law stands "
+            "behind it, and it makes even opposite features meet."
         )
 
     def _table(self, merging: Merging) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.encoder.encoder import Encoder
+from worldline.encoder.checking import came, check_finite
 from worldline.encoder.experiments.base import Layered
 from worldline.encoder.experiments.record import Control, Measurement, Outcome, verdict_on
 from worldline.encoder.experiments.walks import (
@@ -19,9 +19,9 @@ from worldline.encoder.experiments.walks import (
     rank,
     sign_kept,
 )
-from worldline.encoder.fitted import came, check_finite
 from worldline.encoder.joint import encode_together
 from worldline.encoder.laws import rapidity_walk
+from worldline.encoder.machine import Encoder
 from worldline.encoder.seeds import make_generator
 from worldline.errors import BoundsError, ShapeError
 
@@ -46,16 +46,16 @@ class Pairs(Layered):
     name = "pairs"
     title = "Matched and unmatched embeddings"
     claim = (
-        "Seen through the encoder, pairs that belong together are recognised by correlation "
-        "or anti-correlation."
+        "Seen through the encoder, pairs that belong together are recognised by correlation or "
+        "anti-correlation."
     )
     law = (
         "Every layer moves every pair by sinh φ′ = (|y| sinh φ + g)/χ, whether the pair is "
         "matched or not."
     )
     shown = (
-        "Squared distances before (left) and after (right) the layer; above |â−b̂|²/4, below "
-        "the smaller of |â−b̂|²/4 and |â+b̂|²/4."
+        "Squared distances before (left) and after (right) the layer; above |â−b̂|²/4, below the "
+        "smaller of |â−b̂|²/4 and |â+b̂|²/4."
     )
     needs = "embeddings"
 
@@ -126,9 +126,7 @@ class Pairs(Layered):
 
 
 def _means(after: Tensor, law: Tensor, depth: int) -> tuple[Measurement, ...]:
-    """Mean rapidity of matched and of unmatched pairs; the law is drawn from the same starts, so
-    the error is that of pairs.
-    """
+    """Mean rapidity of matched and of unmatched pairs beside the law from the same starts."""
     found = []
     for column, kind in enumerate(("matched", "unmatched")):
         gap = (after - law)[:, column]
@@ -154,8 +152,7 @@ def _areas(after: Tensor, law: Tensor) -> tuple[Measurement, ...]:
 
 
 def _area(phi: Tensor, either: bool) -> tuple[float, float]:
-    """Area under the ROC curve of matched (column 0) over unmatched pairs by φ, or by |φ|, and its
-    standard error.
+    """Area under the ROC curve of matched (column 0) over unmatched pairs, and its standard error.
 
     The error is that of DeLong, DeLong and Clarke-Pearson, Biometrics 44:837 (1988).
     """
@@ -178,8 +175,8 @@ def _share_below(values: Tensor, among: Tensor) -> Tensor:
 def _without(control: Control, unselected: Tensor) -> Control:
     area, error = _area(unselected, True)
     told = (
-        f" Without selection the pairs are told apart with ROC area {area:.3f} ± {error:.3f}, "
-        f"by the smaller distance."
+        f" Without selection the pairs are told apart with ROC area {area:.3f} ± {error:.3f}, by "
+        "the smaller distance."
     )
     return replace(control, sentence=control.sentence + told)
 
@@ -194,10 +191,9 @@ def _meaning(before: Tensor, after: Tensor) -> str:
         change = "loses"
     return (
         f"Matched pairs are told from unmatched ones with ROC area {was:.3f} ± {was_error:.3f} "
-        f"before the encoder, by plain distance, "
-        f"and {now:.3f} ± {now_error:.3f} after it: recognition {change}. The layer draws all "
-        f"pairs to the light cone, matched or not, "
-        "and adds noise of its own."
+        f"before the encoder, by plain distance, and {now:.3f} ± {now_error:.3f} after it: "
+        f"recognition {change}. The layer draws all pairs to the light cone, matched or not, and "
+        "adds noise of its own."
     )
 
 
@@ -207,8 +203,7 @@ def _check(groups: tuple[Tensor, ...]) -> Tensor:
     if not fits or len({it.shape for it in groups}) > 1 or groups[0].shape[1] == 0:
         raise ShapeError(
             "Embeddings, matched and unmatched partners must be floating tensors (N, D) of one "
-            "shape, row by row; got "
-            f"{'; '.join(came(it) for it in groups)}."
+            f"shape, row by row; got {'; '.join(came(it) for it in groups)}."
         )
     if len(groups[0]) < LEAST:
         raise ShapeError(
@@ -220,6 +215,6 @@ def _check(groups: tuple[Tensor, ...]) -> Tensor:
     if bool(zero.any()):
         raise BoundsError(
             f"Row {int(zero.nonzero()[0])} holds a zero embedding, which has no direction. Leave "
-            f"it out."
+            "it out."
         )
     return triples

@@ -1,6 +1,4 @@
-"""What an experiment found: measured beside predicted, its controls, and the table behind its
-figure.
-"""
+"""What an experiment found: measured beside predicted, its controls, and its figure's table."""
 
 from __future__ import annotations
 
@@ -44,9 +42,7 @@ class Measurement:
 
     @property
     def deviation(self) -> float | None:
-        """(measured − predicted) in standard errors: 0 if both agree to rounding, ±∞ if exact ones
-        do not.
-        """
+        """(measured − predicted) in standard errors: 0 within rounding, ±∞ if exact ones differ."""
         if self.predicted is None:
             return None
         difference = self.measured - self.predicted
@@ -60,9 +56,7 @@ class Measurement:
 
     @property
     def agrees(self) -> bool:
-        """Whether it lies within four standard errors of the law, or there is no law to disagree
-        with.
-        """
+        """Whether it lies within four standard errors of the law; True where there is no law."""
         return self.deviation is None or abs(self.deviation) <= MOST_ERRORS
 
 
@@ -97,8 +91,7 @@ class Outcome:
 
 
 def mean_of(name: str, values: Tensor, law: Tensor | float | None, unit: str = "") -> Measurement:
-    """The mean of independent values beside its law: a number, or the mean of independent draws
-    from it.
+    """The mean of independent values beside its law: a number, or the mean of draws from it.
 
     >>> import torch
     >>> from worldline.encoder.experiments.record import mean_of

@@ -1,6 +1,4 @@
-"""Pairs through independent encoders, beside the exact law of their walk; the controls that all
-experiments share.
-"""
+"""Pairs through encoders beside the exact law of their walk; the controls of all experiments."""
 
 from __future__ import annotations
 
@@ -11,10 +9,10 @@ import torch
 from torch import Tensor
 
 from worldline.encoder.controls import rank_one, sign_kept_large_width, sign_kept_probability
-from worldline.encoder.encoder import Encoder
 from worldline.encoder.experiments.record import Control, Measurement, mean_of
 from worldline.encoder.joint import encode_together
 from worldline.encoder.laws import rapidity_walk
+from worldline.encoder.machine import Encoder
 from worldline.encoder.path import Path
 from worldline.encoder.rates import rapidity_gain, rapidity_rate
 from worldline.encoder.selection import Selection
@@ -33,9 +31,8 @@ __all__ = [
 ]
 
 CONE = 7.0  # nats: sinh φ = e^φ/2 to 1e-6, so the pair is near the light cone
-RESOLVED = (
-    26.0  # nats: float64 vectors stop at 36, and one pair in e^10 runs ten nats ahead where k is 2
-)
+# nats: float64 vectors stop at 36, and one pair in e^10 runs ten nats ahead where k is 2
+RESOLVED = 26.0
 LAW_NUMBERS = 2_000_000  # normals spent on drawing from a law
 WIDE = 512  # from here on the large-width law of the sign is good to a percent
 COMPOSE_OPERATIONS = 6e8
@@ -120,9 +117,7 @@ def from_fitted(directions: Tensor) -> Tensor:
 
 
 def resolvable(phi: Tensor) -> Tensor:
-    """|φ| up to what vectors in float64 can show; beyond it rounding makes pairs parallel, which
-    has φ = ∞.
-    """
+    """|φ| up to what float64 vectors can show: beyond it rounding makes pairs parallel, φ = ∞."""
     return phi.abs().clamp_max(53 * math.log(2))
 
 
@@ -145,16 +140,14 @@ def no_selection(encoder: Encoder, pairs: int, inputs: int, generator: torch.Gen
     )
     return Control(
         f"Plain Gaussian layers (k = n) merge pairs too, by ½[ψ(k/2) − ψ((k−1)/2)] = {exact:.3g} "
-        f"nats per layer "
-        f"(measured {evidence.measured:.3g} ± {evidence.standard_error:.1g}): {how}.",
+        f"nats per layer (measured {evidence.measured:.3g} ± {evidence.standard_error:.1g}): "
+        f"{how}.",
         evidence,
     )
 
 
 def resolved(selection: Selection, depth: int, *, start: float) -> int:
-    """The last layer at which float64 still resolves all of some thousand pairs that start at so
-    many nats.
-    """
+    """The last layer at which float64 still resolves some thousand pairs that start so high."""
     gain = rapidity_gain(selection)
     layers = range(1, depth + 1)
     return max(
@@ -168,9 +161,7 @@ def resolved(selection: Selection, depth: int, *, start: float) -> int:
 
 
 def rank(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
-    """How much of the product of all layers is its largest singular direction, over some
-    independent encoders.
-    """
+    """How near to rank one the product of all layers is, over some independent encoders."""
     operations = encoder.depth * encoder.width**2 * max(encoder.width, inputs)
     copies = int(min(64, COMPOSE_OPERATIONS // operations))
     if copies == 0:
@@ -193,9 +184,7 @@ def rank(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
 
 
 def _rank_by_strangers(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
-    """Rank one without its matrix: features that the encoder was not fitted to become parallel to
-    each other.
-    """
+    """Rank one without its matrix: features that the encoder was not fitted to become parallel."""
     features = torch.randn(4, 3, inputs, dtype=torch.float64, generator=generator)
     end = encode_together(encoder, features, generator=generator).directions[-1]
     parallel = rapidity(end[:, 1], end[:, 2]).tanh().square()
@@ -212,16 +201,14 @@ def _rank_by_strangers(encoder: Encoder, inputs: int, generator: torch.Generator
 def _rank_words(share: float, what: str) -> str:
     if share > 0.99:
         return (
-            f"{what} {share:.4f}: whatever goes in comes out as ±u₁, and one bit of it is "
-            f"left, the sign of ⟨v₁, x′⟩."
+            f"{what} {share:.4f}: whatever goes in comes out as ±u₁, and one bit of it is left, "
+            "the sign of ⟨v₁, x′⟩."
         )
     return f"{what} {share:.2f}: not yet rank one, towards which it goes layer by layer."
 
 
 def sign_kept(start: Tensor, end: Tensor, selection: Selection, depth: int) -> Control:
-    """How often the sign of the correlation at the start is that at the end, for (P,) pairs, or (P,
-    M) of P encoders.
-    """
+    """How often the sign of the correlation is kept, for (P,) pairs or (P, M) of P encoders."""
     kept = (start.sign() == end.sign()).double()
     grid = start.abs().flatten().quantile(torch.linspace(0.005, 0.995, 100, dtype=start.dtype))
     if selection.width >= WIDE and depth > 1:
@@ -236,7 +223,6 @@ def sign_kept(start: Tensor, end: Tensor, selection: Selection, depth: int) -> C
         evidence = Measurement(SIGN_KEPT, float(kept.mean()), law, error, "share")
     return Control(
         f"{evidence.measured:.0%} of the pairs end with the sign that they began with (law "
-        f"{law:.0%}): which side a feature "
-        "joins is what is left of it.",
+        f"{law:.0%}): which side a feature joins is what is left of it.",
         evidence,
     )
