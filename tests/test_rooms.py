@@ -16,6 +16,7 @@ import worldline
 ROOMS = [
     "errors",
     "settings",
+    "files",
     "notebook",
     "geometry",
     "statistics",
@@ -32,6 +33,7 @@ ROOMS = [
     "runs",
     "plot",
     "report",
+    "commands",
     "cli",
     "__main__",
 ]

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from worldline import (
         attacks,
         checks,
+        commands,
         compare,
         encoder,
         explain,
@@ -49,6 +50,7 @@ __all__ = [
     "attacks",
     "check_model",
     "checks",
+    "commands",
     "compare",
     "correlation",
     "encoder",
@@ -74,6 +76,7 @@ __all__ = [
 _ROOMS = {
     "attacks",
     "checks",
+    "commands",
     "compare",
     "encoder",
     "explain",

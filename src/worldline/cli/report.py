@@ -6,7 +6,8 @@ from pathlib import Path
 
 import click
 
-from worldline.cli.shared import exit_codes
+from worldline.cli.carrying import exit_codes
+from worldline.cli.printing import say
 from worldline.errors import UsageError
 
 __all__ = ["report"]
@@ -29,9 +30,7 @@ __all__ = ["report"]
     show_default=True,
     help="html,png,svg,md,json: one or several.",
 )
-@click.option(
-    "--serve", is_flag=True, help="Show the page at an address of this machine only, until Ctrl-C."
-)
+@click.option("--serve", is_flag=True, help="Show the page on this machine only, until Ctrl-C.")
 @click.option("--port", type=int, help="Of --serve.  [default: any free one]")
 @click.option("--debug", is_flag=True, help="Show the traceback of an error.")
 def report(
@@ -45,17 +44,16 @@ def report(
             raise UsageError(
                 f"--serve shows the html page and writes nothing; leave out --format {formats}."
             )
-        from worldline import report as reports
-        from worldline import runs
+        from worldline.commands.rendering import render_report, write_formats
+        from worldline.runs.store import RunFolder
 
-        folder = runs.RunFolder(Path(run))
-        beside = tuple(runs.RunFolder(Path(other)) for other in others)
-        wanted = [name.strip() for name in formats.split(",")]
+        folder, beside = RunFolder(Path(run)), tuple(RunFolder(Path(other)) for other in others)
         if serve:
-            _serve(reports.render_report(folder, beside=beside), port or 0)
+            _serve(render_report(folder, beside=beside), port or 0)
             return
-        for path in reports.write_formats(folder, wanted, beside=beside):
-            click.echo(path)
+        wanted = [name.strip() for name in formats.split(",")]
+        for path in write_formats(folder, wanted, beside=beside):
+            say(str(path))
 
 
 def _serve(page: str, port: int) -> None:
@@ -65,8 +63,8 @@ def _serve(page: str, port: int) -> None:
     from worldline.report import serving
 
     with serving(page, port=port) as address:
-        click.echo(f"{address} (this machine only; Ctrl-C ends)")
+        say(f"{address} (this machine only; Ctrl-C ends)")
         try:
             Event().wait()
         except KeyboardInterrupt:
-            click.echo("Ended.")
+            say("Ended.")

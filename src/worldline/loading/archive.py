@@ -12,7 +12,7 @@ from typing import IO
 import numpy as np
 
 from worldline.errors import DataError
-from worldline.loading.files import available_memory, check_zip, real_file, shorten, size_text
+from worldline.files import available_memory, check_zip, real_file, shorten, size_text
 
 __all__ = ["read_arrays"]
 

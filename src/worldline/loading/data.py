@@ -15,7 +15,7 @@ from worldline.errors import BoundsError, DataError, LabelError
 from worldline.inputs import Data, check_inputs, check_labels, set_apart
 from worldline.loading.archive import read_arrays
 from worldline.loading.datasets import read_dataset
-from worldline.loading.files import shorten
+from worldline.files import shorten
 from worldline.loading.folders import read_folders, split_folders
 
 __all__ = ["load_data"]

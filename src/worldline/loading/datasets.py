@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from worldline.errors import DataError, InputError, LabelError
-from worldline.loading.files import available_memory, shorten, size_text
+from worldline.files import available_memory, shorten, size_text
 from worldline.loading.imports import import_object
 
 __all__ = ["read_dataset"]

@@ -18,7 +18,7 @@ from torch import nn
 
 from worldline.errors import ModelError
 from worldline.loading.expressions import check_expression
-from worldline.loading.files import check_zip, real_file, shorten, size_text
+from worldline.files import check_zip, real_file, shorten, size_text
 from worldline.loading.sandbox import tried_in_child
 from worldline.loading.shapes import ExpectedShape
 

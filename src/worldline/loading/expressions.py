@@ -5,7 +5,7 @@ from __future__ import annotations
 import ast
 
 from worldline.errors import ModelError
-from worldline.loading.files import shorten
+from worldline.files import shorten
 
 __all__ = ["check_expression"]
 

@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from worldline.errors import DataError, ShapeError
-from worldline.loading.files import available_memory, real_file, shorten, size_text
+from worldline.files import available_memory, real_file, shorten, size_text
 
 __all__ = ["Pictures", "read_folders", "split_folders"]
 

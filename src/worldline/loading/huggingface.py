@@ -15,7 +15,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from worldline.errors import InputError, ModelError, ShapeError
-from worldline.loading.files import real_file, shorten, size_text
+from worldline.files import real_file, shorten, size_text
 from worldline.loading.weights import check_safetensors
 
 __all__ = ["ImageClassifier", "TextClassifier", "load_huggingface"]

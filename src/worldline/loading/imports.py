@@ -9,7 +9,7 @@ from pathlib import Path
 from types import ModuleType
 
 from worldline.errors import InputError, ModelError
-from worldline.loading.files import real_file
+from worldline.files import real_file
 
 __all__ = ["import_object"]
 

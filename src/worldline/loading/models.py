@@ -14,12 +14,13 @@ from torch import nn
 from worldline import zoo
 from worldline.errors import ModelError
 from worldline.loading.exported import load_exported
-from worldline.loading.files import shorten
+from worldline.files import shorten
 from worldline.loading.huggingface import load_huggingface
 from worldline.loading.imports import import_object
 from worldline.loading.onnx_model import load_onnx
 from worldline.loading.pickled import load_pickled
 from worldline.loading.weights import read_weights
+from worldline.settings import Progress, silent
 
 __all__ = ["check_model_name", "load_model"]
 
@@ -30,7 +31,7 @@ def load_model(
     *,
     unsafe_pickle: bool = False,
     bounds: tuple[float, float] = (0.0, 1.0),
-    tick: Callable[[int, int], None] = lambda _done, _total: None,
+    progress: Progress = silent,
 ) -> nn.Module:
     """A model by name, in eval mode.
 
@@ -57,7 +58,7 @@ def load_model(
         unsafe_pickle: whether whole pickled modules may be opened.
         bounds: lowest and highest value of a pixel, for ``hf:`` models of images, whose
             preprocessing starts from black and white.
-        tick: epochs done and in all, where a zoo model is trained first.
+        progress: is told of epochs, where a zoo model is trained first.
 
     Raises:
         ModelError: no such model or file, it is refused or does not fit; says which and what to do.
@@ -80,7 +81,7 @@ def load_model(
         model = _made_by(source)
         weights = weights or extra or None
     else:
-        model = zoo.load(source, seed=int(extra or 0), tick=tick)
+        model = zoo.load(source, seed=int(extra or 0), progress=progress)
     if weights is not None:
         _fill(model, Path(weights))
     return model.eval()

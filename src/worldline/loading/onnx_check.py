@@ -14,7 +14,7 @@ from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 
 from worldline.errors import InputError, ModelError
-from worldline.loading.files import shorten
+from worldline.files import shorten
 
 __all__ = ["check_graph"]
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from worldline.errors import InputError, ModelError
-from worldline.loading.files import available_memory, real_file, shorten, size_text
+from worldline.files import available_memory, real_file, shorten, size_text
 from worldline.loading.onnx_operators import ACTIVATIONS, OPERATORS, output_size
 from worldline.loading.shapes import ExpectedShape
 

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from worldline.errors import ModelError
-from worldline.loading.files import real_file, shorten
+from worldline.files import real_file, shorten
 
 __all__ = ["is_script", "load_pickled"]
 

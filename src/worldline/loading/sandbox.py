@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 from worldline.errors import ModelError
-from worldline.loading.files import shorten
+from worldline.files import shorten
 
 __all__ = ["tried_in_child"]
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from worldline.errors import ModelError
-from worldline.loading.files import check_zip, real_file, shorten, size_text
+from worldline.files import check_zip, real_file, shorten, size_text
 from worldline.loading.pickled import is_script
 
 __all__ = ["check_safetensors", "read_weights"]

@@ -1,373 +1,288 @@
-"""The configuration of a run: one frozen dataclass, read from and written to TOML."""
+"""Configurations: a command's options, said once; from the command line and TOML, and back to TOML.
+
+Nothing here needs torch or pydantic before a configuration is read, so that ``--help`` is quick.
+"""
 
 from __future__ import annotations
 
+import json
 import math
 import re
 import tomllib
-from dataclasses import asdict, dataclass, fields
-from fractions import Fraction
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, ClassVar, get_args
+from typing import Any, ClassVar, Literal, Self, get_args, get_origin, get_type_hints
 
 import tomli_w
 
-from worldline.attacks import NormName, named_norm
 from worldline.errors import UsageError
-from worldline.geometry import FrameName, check_frame_name
-from worldline.trace import Tokens, check_tokens
+from worldline.files import read_text, shorten
+from worldline.settings import Bounds, NormName, Progress, Settings, silent
 
 __all__ = [
-    "FRAMES",
     "AttackConfig",
-    "CompareConfig",
-    "ComplexityConfig",
+    "Config",
     "DataConfig",
-    "DistantConfig",
-    "DoctorConfig",
-    "ExploreConfig",
+    "ModelConfig",
+    "ModelsConfig",
+    "Option",
+    "option",
+    "options_of",
     "parse_bounds",
     "parse_number",
     "parse_size",
 ]
 
-FRAMES = get_args(FrameName)
+LONGEST_CONFIG = 2**20
+LARGEST_SEED = 2**63 - 1
+Kind = Literal["", "number", "size", "callable"]
+
+
+@dataclass(frozen=True)
+class Option:
+    """What the command line, TOML and Python say of one field of a configuration.
+
+    Attributes:
+        help: one sentence.
+        metavar: what stands for the value in ``--help``.
+        least, below: lowest legal number, and the first that is too large.
+        kind: of text: ``number`` (``8/255``) or ``size`` (``2GB``), empty where the default is.
+        positional: an argument instead of an option.
+    """
+
+    help: str
+    metavar: str = ""
+    least: float | None = None
+    below: float | None = None
+    kind: Kind = ""
+    positional: bool = False
+
+
+def option(
+    default: Any,
+    help: str,  # noqa: A002  # click's word for it
+    *,
+    metavar: str = "",
+    least: float | None = None,
+    below: float | None = None,
+    kind: Kind = "",
+    positional: bool = False,
+) -> Any:
+    """A field of a configuration that is an option of its command."""
+    found = Option(help, metavar, least, below, kind, positional)
+    return field(default=default, metadata={"option": found})
+
+
+@dataclass(frozen=True)
+class Described:
+    """An option with its name, type and default."""
+
+    name: str
+    hint: Any
+    default: Any
+    option: Option
+
+    @property
+    def flag(self) -> str:
+        """As it is written on the command line."""
+        return self.name.upper() if self.option.positional else f"--{self.name.replace('_', '-')}"
+
+    @property
+    def optional(self) -> bool:
+        """Whether None is a value: the setting of something else counts."""
+        return type(None) in get_args(self.hint)
+
+    @property
+    def plain(self) -> Any:
+        """The type without None."""
+        kept = [it for it in get_args(self.hint) if it is not type(None)]
+        return kept[0] if self.optional else self.hint
+
+
+def options_of(kind: type[Config]) -> tuple[Described, ...]:
+    """The options of a configuration, in the order of its fields."""
+    hints = get_type_hints(kind)
+    return tuple(
+        Described(it.name, hints[it.name], it.default, it.metadata["option"])
+        for it in fields(kind)
+        if "option" in it.metadata
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataConfig:
-    """What every run on models and data decides; each command adds its own.
+class Config:
+    """What every run decides.
 
     Attributes:
-        data: as in :func:`worldline.loading.load_data`.
-        image_size: to which a folder's pictures are resized and cut; 0 leaves them.
-        unsafe_pickle: whether whole pickled modules, which can run any code, may be opened as
-            models.
-        bounds: lowest and highest legal value of an input.
         seed: of everything random.
+    """
+
+    command: ClassVar[str]
+    strict: ClassVar[bool] = False  # whether its record can be untrustworthy
+
+    seed: int = option(0, "Seed of everything random.", least=0, below=LARGEST_SEED, metavar="N")
+
+    def __post_init__(self) -> None:
+        """Refuse what no run could use."""
+        for it in options_of(type(self)):
+            _check(it, getattr(self, it.name))
+
+    @property
+    def stem(self) -> str:
+        """What a folder of such a run is called."""
+        return self.command
+
+    def to_toml(self) -> str:
+        """The configuration as TOML, every key written out; it runs again to the same numbers."""
+        plain = {it.name: getattr(self, it.name) for it in options_of(type(self))}
+        kept = {
+            name: list(value) if isinstance(value, tuple) else value
+            for name, value in plain.items()
+            if value is not None
+        }
+        return tomli_w.dumps({self.command: kept})
+
+    @classmethod
+    def read(cls, path: str | Path, **given: Any) -> Self:
+        """From a TOML file; what is given beside it wins.
+
+        Raises:
+            UsageError: it cannot be read, or has unknown keys or wrong types.
+        """
+        return cls._made({**_read_toml(cls, path), **given})
+
+    @classmethod
+    def from_text(cls, given: Mapping[str, Any], file: str | None = None) -> Self:
+        """From what a command line gives: text is read by each option's type; over a TOML file."""
+        known = {it.name: it for it in options_of(cls)}
+        read = {name: _parse(known[name], value) for name, value in given.items()}
+        return cls._made({**(_read_toml(cls, file) if file else {}), **read})
+
+    @classmethod
+    def _made(cls, values: dict[str, Any]) -> Self:
+        return cls(**values)
+
+
+@dataclass(frozen=True, kw_only=True)
+class DataConfig(Config):
+    """A run on models and data.
+
+    Attributes:
+        data, image_size, bounds: as in :func:`worldline.loading.load_data`.
         samples: at most so many are used: the first ones.
         batch_size: inputs in one pass.
         device: where torch computes.
+        unsafe_pickle: whether whole pickled modules, which can run any code, may be opened.
     """
 
-    table: ClassVar[str]  # of the TOML file
-    may_be_zero: ClassVar[tuple[str, ...]] = ("seed", "image_size")
+    data: str = option(
+        "digits",
+        "'digits', an .npz with x and y, a folder of pictures by class, or file.py:factory of a "
+        "Dataset.",
+    )
+    image_size: int = option(
+        0, "Resize a folder's pictures to N pixels and cut out the centre.", least=0, metavar="N"
+    )
+    bounds: Bounds = option(  # noqa: RUF009  # a field
+        (0.0, 1.0), "Legal range of the inputs.", metavar="LOW,HIGH"
+    )
+    samples: int = option(1000, "Use at most so many samples.", least=1, metavar="N")
+    batch_size: int = option(256, "Inputs in one pass.", least=1, metavar="N")
+    device: str = option("cpu", "Where torch computes.")
+    unsafe_pickle: bool = option(
+        False, "Open whole pickled modules (.pt, .pkl) and TorchScript, which can run any code."
+    )
 
-    data: str = "digits"
-    image_size: int = 0
-    unsafe_pickle: bool = False
-    bounds: tuple[float, float] = (0.0, 1.0)
-    seed: int = 0
-    samples: int = 1000
-    batch_size: int = 256
-    device: str = "cpu"
-
-    def __post_init__(self) -> None:
-        """Refuse counts that no run could use."""
-        for name, value in asdict(self).items():
-            least = 0 if name in self.may_be_zero else 1
-            if (
-                isinstance(value, int)
-                and not isinstance(value, bool)
-                and name != "seed"
-                and value < least
-            ):
-                raise UsageError(
-                    f"--{name.replace('_', '-')} must be at least {least}; got {value}."
-                )
-
-    def to_toml(self) -> str:
-        """The configuration as TOML, every key written out."""
-        plain = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in asdict(self).items()
-        }
-        return tomli_w.dumps({self.table: plain})
-
-    @classmethod
-    def read(cls, path: Path) -> dict[str, Any]:
-        """The keys that a TOML file sets; UsageError for unknown keys or wrong types."""
-        try:
-            content = tomllib.loads(path.read_text("utf-8"))
-        except OSError as error:
-            raise UsageError(
-                f"The configuration {str(path)!r} cannot be read: {error.strerror}."
-            ) from error
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-            raise UsageError(f"The configuration {str(path)!r} is not TOML: {error}.") from error
-        keys = content.get(cls.table, {})
-        known = {field.name: field.default for field in fields(cls)}
-        unknown = sorted((set(content) - {cls.table}) | (set(keys) - set(known)))
-        if unknown:
-            raise UsageError(
-                f"Unknown keys in {path.name}: {', '.join(unknown)}. [{cls.table}] knows "
-                f"{', '.join(known)}."
-            )
-        for name in ("eps", "sigma"):
-            if isinstance(keys.get(name), (int, float)):
-                keys[name] = str(keys[name])
-        for name, value in keys.items():
-            keys[name] = tuple(value) if isinstance(value, list) else value
-            expected = type(known[name])
-            if not isinstance(keys[name], expected) or isinstance(value, bool) is not (
-                expected is bool
-            ):
-                raise UsageError(
-                    f"{name} in {path.name} must be a {expected.__name__}; got {value!r}."
-                )
-        return dict(keys)
-
-
-@dataclass(frozen=True, kw_only=True)
-class AttackConfig(DataConfig):
-    """A run that attacks.
-
-    Attributes:
-        eps: radius of the ball in the units of the input, as written: a number or a fraction such
-            as ``8/255``.
-        norm: ``linf`` or ``l2``.
-        attack: ``pgd``, ``fgsm``, or ``package.module:callable`` / ``file.py:callable`` with the
-            call (model, x, y).
-        steps: of PGD.
-    """
-
-    named_attacks: ClassVar[tuple[str, ...]] = ("pgd", "fgsm")
-    must_attack: ClassVar[bool] = True
-
-    eps: str = "0.15"
-    norm: NormName = "linf"
-    attack: str = "pgd"
-    steps: int = 40
-
-    def __post_init__(self) -> None:
-        """Refuse a ball without a size, and an attack that cannot be named so."""
-        super().__post_init__()
-        if (self.eps or self.must_attack) and self.epsilon <= 0:
-            raise UsageError(f"--eps must be positive; got {self.eps}.")
-        named_norm(self.norm)
-        if self.attack not in self.named_attacks and ":" not in self.attack:
-            raise UsageError(
-                f"--attack is {', '.join(self.named_attacks)}, package.module:callable or "
-                f"file.py:callable; got {self.attack!r}."
-            )
-
-    @property
-    def epsilon(self) -> float:
-        """ε as a number, in the units of the input."""
-        return parse_number(self.eps, "--eps")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ExploreConfig(AttackConfig):
-    """Everything that decides the numbers of ``worldline explore``.
-
-    Attributes:
-        model, weights: as in :mod:`worldline.loading`.
-        layers: globs; empty for the default layers.
-        frame: ``raw``, ``centered`` or ``whitened``.
-        tokens: what becomes of values (N, T, D): ``flatten``, ``cls``, ``mean`` or ``token``.
-        memory: for tracing, over the model and the data: ``2GB``, ``500MB``, ``1.5GiB``; empty for
-            no limit.
-
-    >>> from worldline.runs import ExploreConfig
-    >>> round(ExploreConfig(eps="8/255").epsilon, 4)
-    0.0314
-    """
-
-    table: ClassVar[str] = "explore"
-
-    model: str = "cnn"
-    weights: str = ""
-    layers: tuple[str, ...] = ()
-    frame: FrameName = "centered"
-    tokens: Tokens = "flatten"
-    memory: str = ""
-
-    def __post_init__(self) -> None:
-        """Refuse an unknown frame or reduction, and a memory that is no size, too."""
-        super().__post_init__()
-        check_frame_name(self.frame)
-        check_tokens(self.tokens)
-        _ = self.bytes_of_memory
-
-    @property
-    def bytes_of_memory(self) -> int | None:
-        """The memory in bytes; None for no limit."""
-        return parse_size(self.memory, "--memory") if self.memory else None
-
-
-@dataclass(frozen=True, kw_only=True)
-class DoctorConfig(AttackConfig):
-    """Everything that decides the numbers of ``worldline doctor``.
-
-    Attributes:
-        model, weights: as in :mod:`worldline.loading`.
-        attack: also ``strong``, the default, see :func:`worldline.attacks.strong_attack`.
-        attack_selftest: whether adversarial examples are planted for the attack to find.
-        thorough: whether more attacks are tried on what is left.
-
-    >>> from worldline.runs import DoctorConfig
-    >>> DoctorConfig().attack
-    'strong'
-    """
-
-    table: ClassVar[str] = "doctor"
-    named_attacks: ClassVar[tuple[str, ...]] = ("strong", "pgd", "fgsm")
-
-    model: str = "cnn"
-    weights: str = ""
-    attack: str = "strong"
-    attack_selftest: bool = False
-    thorough: bool = False
-
-
-@dataclass(frozen=True, kw_only=True)
-class CompareConfig(AttackConfig):
-    """Everything that decides the numbers of ``worldline compare``.
-
-    Attributes:
-        models: at least two specifications as in :mod:`worldline.loading`; one each.
-        measure: whether transfer is also measured, by attacks on every model.
-        probed_samples, probes: samples that are probed and displacements of each, see
-            :func:`worldline.compare.predict`.
-
-    >>> from worldline.runs import CompareConfig
-    >>> CompareConfig(models=("mlp", "cnn")).steps
-    20
-    """
-
-    table: ClassVar[str] = "compare"
-
-    models: tuple[str, ...] = ()
-    measure: bool = False
-    steps: int = 20
-    probed_samples: int = 100
-    probes: int = 64
-
-    def __post_init__(self) -> None:
-        """Refuse fewer than two models, and the same one twice."""
-        super().__post_init__()
-        if len(self.models) < 2:
-            raise UsageError(
-                f"Name at least two models to compare, or --zoo default; got "
-                f"{', '.join(self.models) or 'none'}."
-            )
-        _refuse_twice(self.models)
-
-
-@dataclass(frozen=True, kw_only=True)
-class ComplexityConfig(AttackConfig):
-    """Everything that decides the numbers of ``worldline complexity``.
-
-    Attributes:
-        models: specifications as in :mod:`worldline.loading`, at least one.
-        sigma: standard deviation of the noise twins in the units of the input, as written.
-        eps: of the adversarial twins; empty for none, and nothing is attacked.
-        layers: globs; empty for the default layers.
-        frame: ``raw``, ``centered`` or ``whitened``.
-
-    >>> from worldline.runs import ComplexityConfig
-    >>> ComplexityConfig(models=("mlp",), sigma="8/255").noise_size < 0.04
-    True
-    """
-
-    table: ClassVar[str] = "complexity"
-    must_attack: ClassVar[bool] = False
-
-    models: tuple[str, ...] = ()
-    sigma: str = "0.1"
-    eps: str = ""
-    steps: int = 20
-    layers: tuple[str, ...] = ()
-    frame: FrameName = "centered"
-
-    def __post_init__(self) -> None:
-        """Refuse no model at all, one twice, and noise without a size."""
-        super().__post_init__()
-        check_frame_name(self.frame)
-        if not self.models:
-            raise UsageError("Name at least one model, such as worldline complexity cnn mlp.")
-        _refuse_twice(self.models)
-        if self.noise_size <= 0:
-            raise UsageError(f"--sigma must be positive; got {self.sigma}.")
-
-    @property
-    def noise_size(self) -> float:
-        """σ as a number, in the units of the input."""
-        return parse_number(self.sigma, "--sigma")
-
-
-def _refuse_twice(models: tuple[str, ...]) -> None:
-    twice = sorted({name for name in models if models.count(name) > 1})
-    if twice:
-        raise UsageError(
-            f"{', '.join(twice)} is named twice. Another seed of a zoo model is "
-            f"{twice[0].split('@')[0]}@1."
+    def settings(self, progress: Progress = silent) -> Settings:
+        """What travels through the computation."""
+        return Settings(
+            bounds=self.bounds,
+            frame=getattr(self, "frame", "centered"),
+            batch_size=self.batch_size,
+            seed=self.seed,
+            device=self.device,
+            progress=progress,
         )
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistantConfig(DataConfig):
-    """Everything that decides the numbers of ``worldline distant``.
+class AttackConfig(DataConfig):
+    """A run that attacks, or may.
+
+    Attributes:
+        eps: radius of the ball in the units of the input, as written: a number, or ``8/255``.
+        norm: of the ball.
+        attack: by name, or ``package.module:callable``, ``file.py:callable`` with (model, x, y).
+        steps: of PGD.
+    """
+
+    attacks: ClassVar[tuple[str, ...]] = ("pgd", "fgsm")
+
+    eps: str = option(
+        "0.15", "Radius of the attack in the inputs' units; 8/255 works.", kind="number"
+    )
+    norm: NormName = option("linf", "Norm of the attack.")  # noqa: RUF009  # a field
+    attack: str = option(
+        "pgd", "pgd, fgsm, or package.module:callable(model, x, y).", kind="callable"
+    )
+    steps: int = option(40, "Gradient steps of the attack.", least=1, metavar="N")
+
+    def __post_init__(self) -> None:
+        """Refuse a ball without a size, and an attack that cannot be named so."""
+        super().__post_init__()
+        if self.attack not in self.attacks and ":" not in self.attack:
+            raise UsageError(
+                f"--attack is {', '.join(self.attacks)}, package.module:callable or "
+                f"file.py:callable; got {shorten(self.attack)!r}."
+            )
+
+    @property
+    def epsilon(self) -> float:
+        """ε as a number, in the units of the input; 0 where none was given."""
+        return parse_number(self.eps, "--eps") if self.eps else 0.0
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelConfig(DataConfig):
+    """A run on one model.
 
     Attributes:
         model, weights: as in :mod:`worldline.loading`.
-        layer: where to search; empty for the last default layer before the output.
-        pairs: found pairs of each sign.
-        frame: ``raw``, ``centered`` or ``whitened``.
-        input_quantile: in [0, 1): pairs at least as far apart at the input as this quantile of
-            pairs.
-        nulls: untrained networks to search as well.
-        make: none, or the numbers of two samples: the first is moved until it meets the second at
-            the layer.
-        opposite: whether it shall become the second's opposite instead.
-        eps: how far it may move, as written; empty for anywhere inside the bounds.
-        norm, steps: of that move.
-
-    >>> from worldline.runs import DistantConfig
-    >>> DistantConfig(make=(3, 5)).epsilon is None
-    True
     """
 
-    table: ClassVar[str] = "distant"
-    may_be_zero: ClassVar[tuple[str, ...]] = ("seed", "image_size", "nulls")
+    model: str = option(
+        "cnn",
+        "Zoo name, package.module:factory, file.py:factory, model.pt2, model.onnx or hf:FOLDER.",
+        positional=True,
+    )
+    weights: str = option(
+        "", "State dict for a factory's model: .safetensors, or .pt (weights only).", metavar="FILE"
+    )
 
-    model: str = "cnn"
-    weights: str = ""
-    layer: str = ""
-    pairs: int = 12
-    frame: FrameName = "centered"
-    input_quantile: float = 0.5
-    nulls: int = 9
-    make: tuple[int, ...] = ()
-    opposite: bool = False
-    eps: str = ""
-    norm: NormName = "linf"
-    steps: int = 200
+
+@dataclass(frozen=True, kw_only=True)
+class ModelsConfig(DataConfig):
+    """A run on several models, each as in :mod:`worldline.loading`, or ``factory@weights``."""
+
+    fewest: ClassVar[int] = 1
+
+    models: tuple[str, ...] = option((), "As for one model; factory@weights.", positional=True)
 
     def __post_init__(self) -> None:
-        """Refuse what cannot be searched or made."""
+        """Refuse too few models, and one twice."""
         super().__post_init__()
-        check_frame_name(self.frame)
-        named_norm(self.norm)
-        if not 0 <= self.input_quantile < 1:
-            raise UsageError(f"--input-quantile must be in [0, 1); got {self.input_quantile}.")
-        if self.make and (
-            len(self.make) != 2 or min(self.make) < 0 or self.make[0] == self.make[1]
-        ):
+        if len(self.models) < self.fewest:
             raise UsageError(
-                f"--make takes the numbers of two different samples; got "
-                f"{', '.join(map(str, self.make))}."
+                f"Name at least {self.fewest} model{'s' * (self.fewest > 1)}; got "
+                f"{shorten(', '.join(self.models)) or 'none'}."
             )
-        if self.epsilon is not None and self.epsilon <= 0:
-            raise UsageError(f"--eps must be positive; got {self.eps}.")
-        if (self.eps or self.opposite) and not self.make:
-            raise UsageError("--eps and --opposite say how to make a pair; give --make A B too.")
-
-    @property
-    def epsilon(self) -> float | None:
-        """How far an input may move, in its own units; None for anywhere inside the bounds."""
-        return parse_number(self.eps, "--eps") if self.eps else None
+        twice = sorted({name for name in self.models if self.models.count(name) > 1})
+        if twice:
+            raise UsageError(
+                f"{shorten(', '.join(twice))} is named twice. Another seed of a zoo model is "
+                f"{shorten(twice[0].split('@')[0])}@1."
+            )
 
 
 def parse_number(text: str, name: str) -> float:
@@ -379,17 +294,18 @@ def parse_number(text: str, name: str) -> float:
     """
     try:
         top, _, bottom = text.partition("/")
-        value = float(Fraction(top.strip()) / Fraction(bottom.strip())) if bottom else float(top)
+        value = float(top) / float(bottom) if bottom else float(top)
     except (ValueError, ZeroDivisionError):
         value = math.nan
     if not math.isfinite(value):
-        raise UsageError(f"{name} must be a number or a fraction such as 8/255; got {text!r}.")
+        raise UsageError(
+            f"{name} must be a number or a fraction such as 8/255; got {shorten(text)!r}."
+        )
     return value
 
 
 def parse_size(text: str, name: str) -> int:
-    """Bytes: a positive number with its unit, ``B``, ``kB``, ``MB``, ``GB``, ``TB`` or ``KiB``,
-    ``MiB``, ``GiB``, ``TiB``.
+    """Bytes: a positive number with its unit, ``B``, ``kB``, ``MB``, ``GB``, ``TB``, or ``KiB`` ….
 
     >>> from worldline.runs.config import parse_size
     >>> parse_size("2GB", "--memory"), parse_size("1.5 GiB", "--memory")
@@ -398,16 +314,17 @@ def parse_size(text: str, name: str) -> int:
     units = {"b": 1} | {f"{letter}b": 1000**power for power, letter in enumerate("kmgt", 1)}
     units |= {f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)}
     found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{0,9})?)\s*([a-zA-Z]+)\s*", text)
-    unit = units.get(found[2].lower()) if found else None
-    size = int(Fraction(found[1]) * unit) if found and unit else 0
+    factor = units.get(found[2].lower()) if found else None
+    size = round(float(found[1]) * factor) if found and factor else 0
     if size < 1:
         raise UsageError(
-            f"{name} must be a size with its unit, such as 2GB, 500MB or 1.5GiB; got {text!r}."
+            f"{name} must be a size with its unit, such as 2GB, 500MB or 1.5GiB; got "
+            f"{shorten(text)!r}."
         )
     return size
 
 
-def parse_bounds(text: str) -> tuple[float, float]:
+def parse_bounds(text: str) -> Bounds:
     """``low,high`` with low < high.
 
     >>> from worldline.runs.config import parse_bounds
@@ -416,8 +333,112 @@ def parse_bounds(text: str) -> tuple[float, float]:
     """
     parts = text.split(",")
     if len(parts) != 2:
-        raise UsageError(f"--bounds must be 'low,high', such as 0,1; got {text!r}.")
+        raise UsageError(f"--bounds must be 'low,high', such as 0,1; got {shorten(text)!r}.")
     low, high = (parse_number(part.strip(), "--bounds") for part in parts)
-    if low >= high:
-        raise UsageError(f"--bounds must be 'low,high' with low < high; got {text!r}.")
     return low, high
+
+
+EXPECTED = {int: "a whole number", float: "a number", str: "text", bool: "true or false"}
+
+
+def _expected(it: Described) -> str:
+    """In words, what an option takes."""
+    if it.hint == Bounds:
+        return "two numbers, low and high"
+    if get_origin(it.plain) is Literal:
+        return f"one of {', '.join(get_args(it.plain))}"
+    if get_origin(it.plain) is tuple:
+        part = EXPECTED[get_args(it.plain)[0]].removeprefix("a ")
+        return f"a list of {part}{'s' * (part != 'text')}"
+    return EXPECTED[it.plain]
+
+
+def _parse(it: Described, value: Any) -> Any:
+    """What the command line gave, by the option's type."""
+    if it.hint == Bounds and isinstance(value, str):
+        return parse_bounds(value)
+    return _validated(it, value, strict=False)
+
+
+def _validated(it: Described, value: Any, *, strict: bool) -> Any:
+    from pydantic import TypeAdapter, ValidationError  # noqa: PLC0415  # --help need not wait
+
+    try:
+        return TypeAdapter(it.hint).validate_json(json.dumps(value), strict=strict)
+    except (ValidationError, ValueError, TypeError, RecursionError) as error:
+        raise UsageError(
+            f"{it.flag} must be {_expected(it)}; got {shorten(repr(value))}."
+        ) from error
+
+
+def _check(it: Described, value: Any) -> None:
+    """Refuse a value outside the option's limits, whoever gave it."""
+    if value is None and it.optional:
+        return
+    if get_origin(it.plain) is Literal and value not in get_args(it.plain):
+        raise UsageError(f"{it.flag} must be {_expected(it)}; got {shorten(repr(value))}.")
+    if it.hint == Bounds:
+        if not (
+            isinstance(value, tuple)
+            and len(value) == 2
+            and all(math.isfinite(end) for end in value)
+            and value[0] < value[1]
+        ):
+            raise UsageError(
+                f"{it.flag} must be 'low,high' with low < high; got {shorten(repr(value))}."
+            )
+        return
+    if isinstance(value, str) and it.option.kind in ("number", "size") and (value or it.default):
+        size = parse_number if it.option.kind == "number" else parse_size
+        if size(value, it.flag) <= 0:
+            raise UsageError(f"{it.flag} must be positive; got {shorten(value)}.")
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        _check_range(it, value)
+    if isinstance(value, str) and "\0" in value:
+        raise UsageError(f"{it.flag} holds a null byte, which no name can: {shorten(value)!r}.")
+
+
+def _check_range(it: Described, value: float) -> None:
+    if isinstance(value, int) and abs(value) > LARGEST_SEED:
+        raise UsageError(f"{it.flag} is larger than any run could use: {shorten(str(value))}.")
+    low, high = it.option.least, it.option.below
+    if not math.isfinite(value):
+        raise UsageError(f"{it.flag} must be a finite number; got {value}.")
+    if low is not None and value < low:
+        raise UsageError(f"{it.flag} must be at least {low}; got {shorten(str(value))}.")
+    if high is not None and value >= high:
+        raise UsageError(f"{it.flag} must be below {high}; got {shorten(str(value))}.")
+
+
+def _read_toml(kind: type[Config], path: str | Path) -> dict[str, Any]:
+    """The keys that a file sets, in the types of the configuration."""
+    text = read_text(path, "configuration", UsageError, limit=LONGEST_CONFIG)
+    try:
+        content = tomllib.loads(text)
+    except (ValueError, RecursionError) as error:
+        shown = shorten(str(path))
+        raise UsageError(
+            f"The configuration {shown!r} is not TOML: {shorten(str(error))}."
+        ) from error
+    known, keys = {it.name: it for it in options_of(kind)}, content.get(kind.command, {})
+    if not isinstance(keys, dict):
+        raise UsageError(f"[{kind.command}] in {shorten(str(path))!r} must be a table.")
+    unknown = sorted((set(content) - {kind.command}) | (set(keys) - set(known)))
+    if unknown:
+        raise UsageError(
+            f"Unknown keys in {shorten(Path(path).name)}: {shorten(', '.join(unknown))}. "
+            f"[{kind.command}] knows {', '.join(known)}."
+        )
+    return {name: _of_toml(known[name], value) for name, value in keys.items()}
+
+
+def _of_toml(it: Described, value: Any) -> Any:
+    if (
+        it.option.kind == "number"
+        and isinstance(value, (int, float))
+        and not isinstance(value, bool)
+    ):
+        value = str(value)
+    if not isinstance(value, (str, int, float, bool, list)):
+        raise UsageError(f"{it.name} must be {_expected(it)}; got a {type(value).__name__}.")
+    return _validated(it, value, strict=True)

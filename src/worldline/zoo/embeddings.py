@@ -9,9 +9,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worldline.settings import Progress, silent
 from worldline.trace import choose_layers, collect, find_layers
 from worldline.zoo.digits import digits
-from worldline.zoo.training import Tick, load
+from worldline.zoo.training import load
 
 __all__ = ["PartnerEmbeddings", "embeddings"]
 
@@ -29,7 +30,7 @@ class PartnerEmbeddings:
 
 
 def embeddings(
-    model: str = "cnn", *, seed: int = 0, tick: Tick = lambda _done, _total: None
+    model: str = "cnn", *, seed: int = 0, progress: Progress = silent
 ) -> PartnerEmbeddings:
     """Features of the test digits at the layer before the logits, seen from the mean of the
     training digits.
@@ -37,13 +38,13 @@ def embeddings(
     Args:
         model: a name of the zoo.
         seed: of the partners: another test digit of the same class, and one of another class.
-        tick: as in :func:`load`.
+        progress: as in :func:`load`.
 
     >>> import worldline as wl
     >>> wl.zoo.embeddings().matched.shape
     torch.Size([600, 128])
     """
-    data, network = digits(), load(model, tick=tick)
+    data, network = digits(), load(model, progress=progress)
     layer = choose_layers(find_layers(network, data.x))[-2].name
     features, reference = (collect(network, x, [layer])[layer] for x in (data.x, data.reference_x))
     features = features - reference.mean(0)

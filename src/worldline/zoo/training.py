@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -16,12 +15,12 @@ from torch import nn
 
 from worldline.attacks import PGD
 from worldline.errors import UsageError
+from worldline.settings import Progress, silent
 from worldline.zoo import networks
 from worldline.zoo.digits import digits
 
 __all__ = ["MODELS", "cache_folder", "load", "names"]
 
-Tick = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -74,13 +73,13 @@ def cache_folder() -> Path:
     return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldline"
 
 
-def load(name: str, *, seed: int = 0, tick: Tick = lambda _done, _total: None) -> nn.Module:
+def load(name: str, *, seed: int = 0, progress: Progress = silent) -> nn.Module:
     """A trained model of the zoo, in eval mode.
 
     Args:
         name: one of :func:`names`.
         seed: of initialisation, order of batches and attacks; another seed is another model.
-        tick: called with epochs done and epochs in all, while training.
+        progress: is told of epochs, while training.
 
     Returns:
         The model. The first call trains it (seconds; adversarially, tens of seconds) and stores it
@@ -105,12 +104,12 @@ def load(name: str, *, seed: int = 0, tick: Tick = lambda _done, _total: None) -
     try:
         model.load_state_dict(load_file(path))
     except (OSError, SafetensorError, RuntimeError):
-        _train(model, recipe, seed, tick)
+        _train(model, recipe, seed, progress)
         _store(model, path)
     return model.eval()
 
 
-def _train(model: nn.Module, recipe: Recipe, seed: int, tick: Tick) -> None:
+def _train(model: nn.Module, recipe: Recipe, seed: int, progress: Progress) -> None:
     data = digits()
     x, y = data.reference_x, data.reference_y
     generator = torch.Generator().manual_seed(seed)
@@ -137,7 +136,7 @@ def _train(model: nn.Module, recipe: Recipe, seed: int, tick: Tick) -> None:
             loss.backward()
             optimizer.step()
             schedule.step()
-        tick(epoch + 1, recipe.epochs)
+        progress("Training", epoch + 1, recipe.epochs)
     optimizer.zero_grad()
 
 

@@ -1,5 +1,8 @@
-"""What is asked of every file from outside before any of it is used: that it is one, and how much
-may be unpacked.
+"""The one place that reads and writes files: what the system says becomes a sentence.
+
+Of a file from outside it is asked first that it is one, that it is readable, and how much of it
+there is; what is written is written beside its name, flushed, and renamed, so that a kill leaves
+whole files, and a failure leaves none.
 """
 
 from __future__ import annotations
@@ -8,11 +11,27 @@ import os
 import stat
 import struct
 import zipfile
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
-from worldline.errors import InputError
+from worldline.errors import InputError, WorldlineError
 
-__all__ = ["available_memory", "check_zip", "real_file", "size_text"]
+__all__ = [
+    "available_memory",
+    "check_zip",
+    "read_bytes",
+    "read_text",
+    "real_file",
+    "reason_of",
+    "replacing",
+    "shorten",
+    "size_text",
+]
+
+LONGEST_TEXT = (
+    256 * 2**20
+)  # bytes of a text that is read whole: more is no configuration or summary
 
 DIRECTORY_LIMIT = 16 * 2**20  # bytes of a zip's central directory: about 200,000 members
 LARGEST_RATIO = 100  # what real data reach when they are packed; deflate itself ends at 1,032
@@ -21,7 +40,7 @@ TAIL = 65_557  # bytes in which a zip's last record must begin: 22 and the longe
 
 
 def real_file(
-    path: str | Path, kind: str, error: type[InputError], *, inside: Path | None = None
+    path: str | Path, kind: str, error: type[WorldlineError], *, inside: Path | None = None
 ) -> Path:
     """The path, if it is a regular file that can be read: no folder, pipe or device, and no name
     that no system takes.
@@ -45,8 +64,7 @@ def real_file(
     except FileNotFoundError as cause:
         raise error(f"There is no {kind} {shown!r}. Give a path that exists from here.") from cause
     except (OSError, ValueError) as cause:
-        reason = cause.strerror if isinstance(cause, OSError) and cause.strerror else str(cause)
-        raise error(f"The {kind} {shown!r} cannot be opened: {reason}.") from cause
+        raise error(f"The {kind} {shown!r} cannot be opened: {reason_of(cause)}.") from cause
     if not stat.S_ISREG(mode):
         what = "a folder" if stat.S_ISDIR(mode) else "a pipe, socket or device"
         raise error(f"The {kind} {shown!r} is {what}, not a file.")
@@ -58,6 +76,85 @@ def real_file(
             f"{shorten(str(Path(path).resolve()))!r}). Copy the file into the folder."
         )
     return Path(path)
+
+
+def read_bytes(
+    path: str | Path, kind: str, error: type[WorldlineError], *, limit: int = LONGEST_TEXT
+) -> bytes:
+    """The content of a regular file of at most ``limit`` bytes.
+
+    >>> from worldline.errors import RunError
+    >>> read_bytes("nowhere", "summary", RunError)
+    Traceback (most recent call last):
+    worldline.errors.RunError: There is no summary 'nowhere'. Give a path that exists from here.
+    """
+    file, shown = real_file(path, kind, error), shorten(str(path))
+    try:
+        with file.open("rb") as stream:
+            content = stream.read(limit + 1)
+    except OSError as cause:
+        raise error(f"The {kind} {shown!r} cannot be read: {reason_of(cause)}.") from cause
+    if len(content) > limit:
+        raise error(
+            f"The {kind} {shown!r} is longer than {size_text(limit)}: it is something else."
+        )
+    return content
+
+
+def read_text(
+    path: str | Path, kind: str, error: type[WorldlineError], *, limit: int = LONGEST_TEXT
+) -> str:
+    """The same as text in UTF-8.
+
+    >>> import tempfile
+    >>> from worldline.errors import RunError
+    >>> with tempfile.NamedTemporaryFile() as file:
+    ...     _ = file.write(b"\\xff"), file.flush()
+    ...     read_text(file.name, "note", RunError)
+    Traceback (most recent call last):
+    worldline.errors.RunError: The note '...' is not text in UTF-8 (at byte 0).
+    """
+    content = read_bytes(path, kind, error, limit=limit)
+    try:
+        return content.decode("utf-8")
+    except UnicodeDecodeError as cause:
+        shown = shorten(str(path))
+        raise error(
+            f"The {kind} {shown!r} is not text in UTF-8 (at byte {cause.start})."
+        ) from cause
+
+
+@contextmanager
+def replacing(target: Path, error: type[WorldlineError]) -> Iterator[Path]:
+    """A name to write to, which takes the target's place when the block ends well.
+
+    >>> import tempfile
+    >>> from worldline.errors import RunError
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     with replacing(Path(folder) / "a.txt", RunError) as temporary:
+    ...         _ = temporary.write_text("whole")
+    ...     (Path(folder) / "a.txt").read_text(), len(list(Path(folder).iterdir()))
+    ('whole', 1)
+    """
+    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield temporary
+        with temporary.open("rb") as file:
+            os.fsync(file.fileno())
+        temporary.replace(target)
+    except OSError as cause:
+        shown = shorten(str(target))
+        raise error(f"{shown!r} cannot be written: {reason_of(cause)}.") from cause
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def reason_of(error: BaseException) -> str:
+    """What the system says of a failure, in few words."""
+    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    return shorten(said or type(error).__name__).rstrip(".")
 
 
 def shorten(text: str, longest: int = 120) -> str:

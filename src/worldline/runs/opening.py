@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,13 +15,8 @@ from worldline.attacks import FGSM, PGD, Attack, strong_attack
 from worldline.errors import InputError, ModelError, UsageError
 from worldline.inputs import Data, check_labels, logits_of
 from worldline.loading import import_object, load_data, load_model
-from worldline.runs.config import (
-    AttackConfig,
-    DataConfig,
-    DistantConfig,
-    DoctorConfig,
-    ExploreConfig,
-)
+from worldline.runs.config import AttackConfig, DataConfig, ModelConfig
+from worldline.settings import Progress
 from worldline.trace import untouched
 
 __all__ = [
@@ -36,8 +30,6 @@ __all__ = [
     "stem_of",
     "versions",
 ]
-
-Tick = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -54,11 +46,11 @@ class Opened:
     reference: tuple[Tensor, Tensor]
 
 
-def open_one(config: ExploreConfig | DistantConfig | DoctorConfig, tick: Tick) -> Opened:
+def open_one(config: ModelConfig, progress: Progress) -> Opened:
     """Device, data and model of a configuration, tried together once."""
     device = open_device(config.device)
     data = open_data(config)
-    model = open_model(config.model, config, device, tick, weights=config.weights)
+    model = open_model(config.model, config, device, progress, weights=config.weights)
     x, y, reference = prepare_inputs(model, data, config.samples, device)
     return Opened(device, data, model, x, y, reference)
 
@@ -69,7 +61,7 @@ def open_data(config: DataConfig) -> Data:
 
 
 def open_model(
-    spec: str, config: DataConfig, device: torch.device, tick: Tick, *, weights: str = ""
+    spec: str, config: DataConfig, device: torch.device, progress: Progress, *, weights: str = ""
 ) -> nn.Module:
     """A model by name, on the device."""
     model = load_model(
@@ -77,7 +69,7 @@ def open_model(
         weights or None,
         unsafe_pickle=config.unsafe_pickle,
         bounds=config.bounds,
-        tick=lambda *at: tick(f"Training {spec}", *at),
+        progress=progress,
     )
     return model.to(device)
 

@@ -1,0 +1,148 @@
+"""A command from its options to its last line: configure, run, write the report, print."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, redirect_stdout
+from pathlib import Path
+from typing import Any
+
+from worldline.cli.printing import plain, print_table, progress_bars, say
+from worldline.commands import config_of, load
+from worldline.errors import InputError, UsageError, WorldlineError
+
+__all__ = ["carry_out", "exit_codes"]
+
+
+def carry_out(
+    name: str,
+    *,
+    file: str | None,
+    out: str | None,
+    resume: bool,
+    as_json: bool,
+    quiet: bool,
+    debug: bool,
+    strict: bool = False,
+    named: str | None = None,
+    **given: Any,
+) -> None:
+    """Run a command and tell what it found.
+
+    Args:
+        name: of the command.
+        file: a TOML configuration, over which what is given wins.
+        out, resume, as_json, quiet, debug, strict: as the command line's options.
+        named: the model, where it came as ``--model``.
+        given: the options of the configuration, as they were written; None and () are not given.
+    """
+    with exit_codes(debug):
+        options = {key: it for key, it in given.items() if it is not None and it != ()}
+        if named is not None:
+            if "model" in options:
+                raise UsageError("Name the model once: as MODEL or as --model.")
+            options["model"] = named
+        config = config_of(name).from_text(options, file)
+        if resume and out is None:
+            raise UsageError("--resume continues the run in --out; name that folder with --out.")
+        if out is not None and (not out or "\0" in out):
+            raise UsageError(f"--out must be the name of a folder; got {out!r}.")
+        from worldline.commands.rendering import write_report
+        from worldline.runs.codec import to_json
+
+        command = load(name)
+        # what loaded code prints goes to standard error, so that --json stays one document
+        with progress_bars(hidden=quiet or as_json) as progress, redirect_stdout(sys.stderr):
+            result = command(config, Path(out) if out else None, resume=resume, progress=progress)
+            progress("Writing the report", 0, 1)
+            page = write_report(result.folder)
+            progress("Writing the report", 1, 1)
+        if as_json:
+            say(_with_report(to_json(result.record, indent=None), page))
+        elif not quiet:
+            _tell(command.words(result.record), command.tables(result.record))
+            say(f"Report: {page}")
+        if strict and not result.record.trustworthy:
+            raise _Untrustworthy
+
+
+def _with_report(text: str, page: Path) -> str:
+    import json
+
+    return json.dumps({**json.loads(text), "report": str(page)}, ensure_ascii=False)
+
+
+def _tell(words: Any, tables: Any) -> None:
+    for table in tables:
+        print_table(table)
+    say("")
+    for sentence in words.findings:
+        say(sentence)
+    for kind, sentences in (("Warning", words.warnings), ("Note", words.notes)):
+        for sentence in sentences:
+            say(f"{kind}: {sentence}", error=True)
+
+
+class _Untrustworthy(Exception):  # noqa: N818  # an outcome, not a failure
+    """Finished, but a check warns."""
+
+
+@contextmanager
+def exit_codes(debug: bool) -> Iterator[None]:  # noqa: PLR0912  # a list of ways out
+    """Turn exceptions into one sentence and an exit code."""
+    try:
+        yield
+    except _Untrustworthy:
+        raise SystemExit(4) from None
+    except KeyboardInterrupt:
+        say(
+            "Interrupted. What was finished is kept; the same command with --out FOLDER --resume "
+            "goes on.",
+            error=True,
+        )
+        raise SystemExit(130) from None
+    except WorldlineError as error:
+        if debug:
+            raise
+        say(f"worldline: {_one_line(str(error))}", error=True)
+        raise SystemExit(3 if isinstance(error, InputError) else 2) from None
+    except BrokenPipeError:
+        raise SystemExit(0) from None
+    except MemoryError:
+        if debug:
+            raise
+        say(
+            "worldline: there is too little memory for this. Use fewer --samples or a smaller "
+            "--batch-size.",
+            error=True,
+        )
+        raise SystemExit(3) from None
+    except OSError as error:
+        if debug:
+            raise
+        say(f"worldline: the system refused: {_one_line(str(error))}.", error=True)
+        raise SystemExit(3) from None
+    except Exception as error:
+        if debug:
+            raise
+        say(
+            f"worldline: internal failure, {type(error).__name__}: {_one_line(str(error))} "
+            "(--debug shows the traceback; please report it).",
+            error=True,
+        )
+        raise SystemExit(1) from None
+    except BaseException as error:
+        if isinstance(error, SystemExit) and error.code in (0, 4) and error.__cause__ is not None:
+            raise
+        say(
+            f"worldline: code that was loaded ended the program ({type(error).__name__}: "
+            f"{_one_line(str(error))}). Keep sys.exit and the like out of what is imported and "
+            "called.",
+            error=True,
+        )
+        raise SystemExit(3) from None
+
+
+def _one_line(text: str) -> str:
+    return plain(" ".join(text.split()))

@@ -1,0 +1,101 @@
+"""The one place that writes to the terminal: control characters are shown as text, never obeyed."""
+
+from __future__ import annotations
+
+import os
+import sys
+import unicodedata
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+import click
+
+from worldline.settings import Progress
+
+if TYPE_CHECKING:
+    from worldline.report.views import Table
+
+__all__ = ["plain", "print_table", "progress_bars", "say"]
+
+
+def plain(text: str) -> str:
+    """Text whose control characters, lone surrogates and changes of direction are written out.
+
+    >>> from worldline.cli.printing import plain
+    >>> plain("a\\x1b]0;title\\x07b")
+    'a\\\\x1b]0;title\\\\x07b'
+    """
+    return "".join(
+        letter.encode("unicode_escape").decode() if _hidden(letter) else letter for letter in text
+    )
+
+
+def _hidden(letter: str) -> bool:
+    kind = unicodedata.category(letter)
+    if kind == "Cf":  # soft signs are harmless, but those that turn the direction are not
+        return unicodedata.bidirectional(letter) not in ("BN", "")
+    return kind in ("Cc", "Cs", "Zl", "Zp") and letter not in "\n\t"
+
+
+def say(text: str, *, error: bool = False) -> None:
+    """A line on standard output, or on standard error; a reader that has gone ends it quietly."""
+    stream = sys.stderr if error else sys.stdout
+    try:
+        click.echo(
+            plain(text)
+            .encode(stream.encoding or "utf-8", "replace")
+            .decode(stream.encoding or "utf-8"),
+            file=stream,
+        )
+        stream.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+        raise SystemExit(0) from None
+
+
+def print_table(table: Table) -> None:
+    """A table on standard output, as wide as the terminal; words stand left, numbers right."""
+    from rich import box
+    from rich.console import Console
+    from rich.table import Table as Drawn
+    from rich.text import Text
+
+    drawn = Drawn(
+        title=Text(plain(table.title)),
+        title_justify="left",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+    )
+    for place, head in enumerate(table.columns):
+        justify = "left" if place < table.words else "right"
+        drawn.add_column(Text(plain(head)), justify=justify, overflow="fold")  # type: ignore[arg-type]
+    for row in table.rows:
+        drawn.add_row(*(Text(plain(cell)) for cell in row))
+    try:
+        Console(file=sys.stdout, highlight=False).print(drawn)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        raise SystemExit(0) from None
+
+
+@contextmanager
+def progress_bars(*, hidden: bool) -> Iterator[Progress]:
+    """A bar for each stage, on standard error and only on a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
+    from rich.progress import Progress as Bars
+
+    console = Console(stderr=True)
+    label = TextColumn("{task.description:32}", markup=False)
+    columns = (label, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Bars(*columns, console=console, disable=hidden or not console.is_terminal) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def progress(stage: str, done: int, total: int, /) -> None:
+            if stage not in tasks:
+                tasks[stage] = bars.add_task(plain(stage), total=total)
+            bars.update(tasks[stage], completed=done, total=total)
+
+        yield progress
