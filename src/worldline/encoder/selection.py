@@ -70,7 +70,7 @@ class Selection:
 
     @property
     def share(self) -> float:
-        """k/n in (0, 1], the share of neurons kept: 1 is no selection, as with the rule ``none``."""
+        """k/n in (0, 1], the share of neurons kept: 1 is no selection, as the rule ``none``."""
         return 1.0 if self.rule == "none" else self.width / self.candidates
 
     def draw(self, count: int, *, generator: torch.Generator) -> Float[Tensor, "P k"]:

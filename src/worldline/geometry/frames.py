@@ -8,17 +8,16 @@ streams by in batches. ReLU features are non-negative, so raw cosines are biased
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from worldline.errors import ShapeError, UsageError
+from worldline.settings import FrameName
 
 __all__ = ["Frame", "FrameName", "Moments", "check_frame_name"]
-
-FrameName = Literal["raw", "centered", "whitened"]
 
 
 @dataclass(frozen=True)

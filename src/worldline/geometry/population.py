@@ -324,7 +324,7 @@ class CKA:
         self.total: Tensor | None = None
 
     def update(self, layers: Sequence[Tensor]) -> None:
-        """Take in one batch: L tensors (b, …) on the same samples; wider than (b, D) is flattened."""
+        """Take in one batch: L tensors (b, …) on the same samples; wider ones are flattened."""
         samples = {len(layer) for layer in layers}
         if len(samples) != 1:
             raise ShapeError(
@@ -339,7 +339,7 @@ class CKA:
         self.add(ready)
 
     def gram(self, layer: Tensor) -> Tensor:
-        """One layer's batch (b, …) made ready, (b²): for layers that do not come at the same time."""
+        """One layer's batch (b, …) made ready, (b²): for layers that do not come together."""
         size = len(layer)
         if self.unbiased and size < 4:
             raise ShapeError(f"Unbiased CKA needs at least 4 samples in a batch; got {size}.")

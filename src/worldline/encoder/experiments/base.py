@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 from worldline.encoder.checking import check_count
 from worldline.encoder.experiments.record import Outcome
@@ -11,11 +11,10 @@ from worldline.encoder.machine import Encoder
 from worldline.encoder.selection import Rule
 from worldline.errors import UsageError
 
-__all__ = ["Experiment", "Layered", "affordable"]
+__all__ = ["Experiment", "Layered", "affordable", "check_dimension"]
 
-MOST_NUMBERS = (
-    2**24
-)  # of float64 in the paths that are held at once: 128 MiB, and about thrice that at the peak
+# of float64 in the paths that are held at once: 128 MiB, and about thrice that at the peak
+MOST_NUMBERS = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,7 +30,8 @@ class Experiment:
     claim: ClassVar[str]  # what the paper says, in our words
     law: ClassVar[str]  # what is exact
     shown: ClassVar[str]  # what its figure shows
-    needs: ClassVar[str] = ""  # what run() must be given: nothing, "embeddings" or "picture"
+    needs: ClassVar[Literal["", "embeddings", "picture"]] = ""  # what run() must be given
+    table: ClassVar[type]  # of the rows behind its figure
 
     seed: int = 0
 
@@ -39,7 +39,7 @@ class Experiment:
         """Measure."""
         raise NotImplementedError
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, int | float]:
         """Every setting by name."""
         return asdict(self)
 
@@ -69,12 +69,22 @@ class Layered(Experiment):
         for name, value in self.settings().items():
             if isinstance(value, int) and name != "seed":
                 check_count(name, value)
+        check_dimension(self.settings().get("dimension", 2))
 
     @property
     def encoder(self) -> Encoder:
         """The encoder of these settings."""
         return Encoder(
             candidates=self.candidates, width=self.width, depth=self.depth, rule=self.rule
+        )
+
+
+def check_dimension(dimension: float) -> None:
+    """Refuse features of one number."""
+    if dimension == 1:
+        raise UsageError(
+            "With dimension 1 every pair is parallel before the first layer: nothing to measure. "
+            "Use dimension ≥ 2."
         )
 
 

@@ -6,21 +6,31 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from worldline.encoder.checking import came, check_count, check_finite
-from worldline.encoder.experiments.base import Experiment, affordable
-from worldline.encoder.experiments.record import Control, Measurement, Outcome, mean_of, verdict_on
+from worldline.encoder.experiments.base import Experiment, affordable, check_dimension
+from worldline.encoder.experiments.record import (
+    CarryCurves,
+    Control,
+    Finding,
+    Flags,
+    Floats,
+    Integers,
+    Measurement,
+    Outcome,
+    mean_of,
+    verdict_on,
+)
 from worldline.encoder.experiments.walks import (
+    controls_of,
     from_fitted,
     law_walk,
-    no_selection,
-    rank,
     resolvable,
     resolved,
-    sign_kept,
 )
 from worldline.encoder.joint import encode_together
 from worldline.encoder.machine import Encoder
@@ -33,12 +43,22 @@ from worldline.geometry.bell import sign_correlation
 __all__ = ["Image", "Reconcile"]
 
 LARGEST_SIDE = 256
+STRONGEST = 1e12
 ENCODERS = 16
-MEANING = (
-    "The receiver holds a feature that has nothing to do with the sender's, and reads the message "
-    "all the same. So does anybody with the public weights: it is transmission that tolerates "
-    "noise, and not a secret."
-)
+READ = 0.1  # a picture of [0, 1] with this error, or a tenth of the bits wrong, can still be read
+
+
+@dataclass(frozen=True)
+class CarryTable:
+    """A row for each pixel: its place, the message, what is sent, and what three readers read."""
+
+    row: Integers
+    column: Integers
+    message: Floats | Flags
+    carried: Floats | Flags
+    received: Floats | Flags
+    overheard: Floats | Flags
+    wrong_key: Floats | Flags
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -52,6 +72,7 @@ class Carry(Experiment):
     """
 
     needs = "picture"
+    table = CarryTable
     beyond: ClassVar[int]  # n − k, as published
 
     candidates: int = 0
@@ -64,6 +85,7 @@ class Carry(Experiment):
         for name in ("candidates", "dimension"):
             if getattr(self, name) != 0:
                 check_count(name, getattr(self, name))
+        check_dimension(self.dimension)
 
     def run(self, picture: Float[Tensor, "H W"]) -> Outcome:
         """Carry a picture.
@@ -83,51 +105,44 @@ class Carry(Experiment):
         generator = make_generator(self.seed)
         features = torch.randn(encoders, 3, inputs, dtype=torch.float64, generator=generator)
         path = encode_together(encoder, features, generator=generator)
-        phi = torch.stack(
-            [from_fitted(at) for at in path.directions]
-        )  # (L + 1, P, 2), receiver and eavesdropper
+        # (L + 1, P, 2): the receiver and the eavesdropper
+        phi = torch.stack([from_fitted(at) for at in path.directions])
         law = law_walk(encoder.selection, phi[0].flatten(), self.depth, generator)
         layer = resolved(encoder.selection, self.depth, start=2.0)
         receiver, eavesdropper = (
             self._error(path, phi[..., who], law, layer, who + 1) for who in (0, 1)
         )
-        seed = int(
-            torch.randint(2**31, (), generator=generator)
-        )  # not ours: it would draw our features again
-        order = torch.randperm(
-            k, generator=generator
-        )  # neurons come sorted by what they read; pixels meet them in any order
+        # not our seed: it would draw our features again
+        seed = int(torch.randint(2**31, (), generator=generator))
+        # neurons come sorted by what they read; pixels meet them in any order
+        order = torch.randperm(k, generator=generator)
         told = self._carry(encoder, features[0, 0], features[0, 1], pixels[order], seed)
         measurements = (receiver, self._wrong_key(told, k))
-        return Outcome(
-            measurements,
-            controls={
-                "no_selection": no_selection(encoder, encoders, inputs, generator),
-                "rank_one": rank(encoder, inputs, generator),
-                "sign_kept": sign_kept(phi[0, :, 0], phi[-1, :, 0], encoder.selection, self.depth),
-                "eavesdropper": Control(
-                    "Somebody with the public weights and an unrelated vector of their own reads "
-                    f"the message as well: error {told.overheard_error:.2g}, the receiver's "
-                    f"{told.received_error:.2g}. It is not a secret.",
-                    eavesdropper,
-                ),
-            },
-            verdict=verdict_on(measurements, MEANING),
-            table={
-                "row": torch.arange(k) // picture.shape[1],
-                "column": torch.arange(k) % picture.shape[1],
-                "message": self._message(pixels),
-                **{
-                    name: getattr(told, name)[order.argsort()]
-                    for name in ("carried", "received", "overheard", "wrong_key")
-                },
-            },
+        finding = Finding(
+            measurements=measurements,
+            controls=controls_of(
+                encoder,
+                inputs,
+                generator,
+                pairs=encoders,
+                ends=(phi[0, :, 0], phi[-1, :, 0]),
+                eavesdropper=Control(_overheard(told), eavesdropper),
+            ),
+            verdict=verdict_on(measurements, _meaning(told, self.depth)),
             replicas=encoders,
-            curves={
-                "rapidity": tuple(resolvable(phi).mean((1, 2)).tolist()),
-                "rapidity_law": tuple(law.abs().mean(1).tolist()),
-            },
+            curves=CarryCurves(
+                tuple(resolvable(phi).mean((1, 2)).tolist()), tuple(law.abs().mean(1).tolist())
+            ),
         )
+        row, column = np.indices(picture.shape)
+        read = (told.carried, told.received, told.overheard, told.wrong_key)
+        table = CarryTable(
+            row.ravel(),
+            column.ravel(),
+            self._message(pixels).numpy(),
+            *(it[order.argsort()].numpy() for it in read),
+        )
+        return Outcome(finding, table)
 
     def _message(self, pixels: Tensor) -> Tensor:
         raise NotImplementedError
@@ -153,8 +168,9 @@ class Image(Carry):
 
     >>> import torch
     >>> from worldline.encoder.experiments import Image
-    >>> outcome = Image(candidates=400, depth=40).run(torch.rand(8, 8, generator=torch.Generator().manual_seed(0)))
-    >>> outcome.measurements[1].name
+    >>> picture = torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
+    >>> finding = Image(candidates=400, depth=40).run(picture).finding
+    >>> finding.measurements[1].quantity
     'error without the weights (root mean square)'
     """
 
@@ -179,8 +195,11 @@ class Image(Carry):
     def __post_init__(self) -> None:
         """Refuse a strength that carries nothing."""
         super().__post_init__()
-        if not 0 < self.strength < math.inf:
-            raise UsageError(f"--strength (α) must be positive and finite; got {self.strength}.")
+        if not 0 < self.strength <= STRONGEST:
+            raise UsageError(
+                f"--strength (α) must be positive and at most {STRONGEST:g}, beside which float64 "
+                f"still holds a picture; got {self.strength}."
+            )
 
     def _message(self, pixels: Tensor) -> Tensor:
         return pixels
@@ -194,9 +213,8 @@ class Image(Carry):
         u, v = path.directions[layer][:, 0], path.directions[layer][:, who]
         gap = torch.minimum((u - v).norm(dim=-1), (u + v).norm(dim=-1))
         scale = math.log(self.strength / math.sqrt(u.shape[-1]))
-        chord = math.log(2) - 0.5 * torch.nn.functional.softplus(
-            2 * law[layer].abs()
-        )  # ln 2 sin(θ/2)
+        # ln 2 sin(θ/2)
+        chord = math.log(2) - 0.5 * torch.nn.functional.softplus(2 * law[layer].abs())
         return mean_of(
             f"ln of the error (root mean square) after layer {layer}",
             gap.log() + scale,
@@ -217,9 +235,9 @@ class Reconcile(Carry):
 
     >>> import torch
     >>> from worldline.encoder.experiments import Reconcile
-    >>> outcome = Reconcile(candidates=400, depth=60).run(torch.rand(8, 8, generator=torch.Generator().manual_seed(0)))
-    >>> outcome.table["received"].dtype
-    torch.bool
+    >>> picture = torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
+    >>> Reconcile(candidates=400, depth=60).run(picture).table.received.dtype
+    dtype('bool')
     """
 
     name = "reconcile"
@@ -265,6 +283,28 @@ class Reconcile(Carry):
         return Measurement(
             "wrong bits without the weights", told.wrong_key_error, 0.5, 0.5 / math.sqrt(k), "share"
         )
+
+
+def _overheard(told: Reconciliation) -> str:
+    reads = "reads the message as well" if told.overheard_error < READ else "does not read it yet"
+    return (
+        f"Somebody with the public weights and an unrelated vector of their own {reads}: error "
+        f"{told.overheard_error:.2g}, the receiver's {told.received_error:.2g}. It is not a secret."
+    )
+
+
+def _meaning(told: Reconciliation, depth: int) -> str:
+    if told.received_error >= READ:
+        return (
+            f"After layer {depth} the receiver does not read the message yet (error "
+            f"{told.received_error:.2g}). Once it is read, anybody with the public weights reads "
+            "it too: no secret."
+        )
+    return (
+        "The receiver holds a feature that has nothing to do with the sender's, and reads the "
+        "message all the same. So does anybody with the public weights: it is transmission that "
+        "tolerates noise, and not a secret."
+    )
 
 
 def check_picture(picture: Tensor) -> Tensor:

@@ -5,20 +5,24 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from worldline.encoder.checking import came, check_finite
 from worldline.encoder.experiments.base import Layered
-from worldline.encoder.experiments.record import Control, Measurement, Outcome, verdict_on
-from worldline.encoder.experiments.walks import (
-    NOBODY_LISTENS,
-    from_fitted,
-    no_selection,
-    rank,
-    sign_kept,
+from worldline.encoder.experiments.record import (
+    Control,
+    Finding,
+    Flags,
+    Floats,
+    Integers,
+    Measurement,
+    Outcome,
+    verdict_on,
 )
+from worldline.encoder.experiments.walks import controls_of, from_fitted
 from worldline.encoder.joint import encode_together
 from worldline.encoder.laws import rapidity_walk
 from worldline.encoder.machine import Encoder
@@ -31,6 +35,20 @@ LEAST = 30
 RATE_PAIRS = 2000
 
 
+@dataclass(frozen=True)
+class PartnerTable:
+    """A row for each pair: rapidity and squared distances |â−b̂|²/4 and |â+b̂|²/4, twice."""
+
+    pair: Integers
+    matched: Flags
+    rapidity_before: Floats
+    rapidity_after: Floats
+    correlated_distance_before: Floats
+    anticorrelated_distance_before: Floats
+    correlated_distance_after: Floats
+    anticorrelated_distance_after: Floats
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pairs(Layered):
     """Distances of matched and unmatched embeddings: published (n, k, L) = (20, 10, 1).
@@ -38,10 +56,11 @@ class Pairs(Layered):
     >>> import torch
     >>> from worldline.encoder.experiments import Pairs
     >>> a, noise, unmatched = torch.randn(3, 200, 64, generator=torch.Generator().manual_seed(0))
-    >>> outcome = Pairs().run(a, a + noise, unmatched)
-    >>> outcome.measurements[0].agrees
+    >>> Pairs().run(a, a + noise, unmatched).finding.measurements[0].agrees
     True
     """
+
+    table = PartnerTable
 
     name = "pairs"
     title = "Matched and unmatched embeddings"
@@ -84,45 +103,36 @@ class Pairs(Layered):
         encoder, inputs, generator = self.encoder, triples.shape[-1], make_generator(self.seed)
         before = from_fitted(triples)  # (N, 2)
         after = from_fitted(encode_together(encoder, triples, generator=generator).directions[-1])
-        law = torch.stack(
-            [
-                rapidity_walk(phi, encoder.selection, self.depth, generator=generator)[-1]
-                for phi in before.T
-            ],
-            1,
+        walks = (
+            rapidity_walk(phi, encoder.selection, self.depth, generator=generator)
+            for phi in before.T
         )
+        law = torch.stack([walk[-1] for walk in walks], 1)
         plain = Encoder(candidates=self.width, width=self.width, depth=self.depth, rule="none")
         unselected = from_fitted(
             encode_together(plain, triples, generator=generator).directions[-1]
         )
         measurements = (*_means(after, law, self.depth), *_areas(after, law))
-        return Outcome(
-            measurements,
-            controls={
-                "no_selection": _without(
-                    no_selection(encoder, min(len(triples), RATE_PAIRS), inputs, generator),
-                    unselected,
-                ),
-                "rank_one": rank(encoder, inputs, generator),
-                "sign_kept": sign_kept(
-                    before.flatten(), after.flatten(), encoder.selection, self.depth
-                ),
-                "eavesdropper": NOBODY_LISTENS,
-            },
+        found = controls_of(
+            encoder,
+            inputs,
+            generator,
+            pairs=min(len(triples), RATE_PAIRS),
+            ends=(before.flatten(), after.flatten()),
+        )
+        finding = Finding(
+            measurements=measurements,
+            controls=replace(found, no_selection=_without(found.no_selection, unselected)),
             verdict=verdict_on(measurements, _meaning(before, after)),
-            table={
-                "pair": torch.arange(len(triples)).repeat(2),
-                "matched": torch.tensor([True, False]).repeat_interleave(len(triples)),
-                "rapidity_before": before.T.flatten(),
-                "rapidity_after": after.T.flatten(),
-                **{
-                    f"{kind}_distance_{when}": torch.sigmoid(sign * phi.T.flatten())
-                    for when, phi in (("before", before), ("after", after))
-                    for kind, sign in (("correlated", -2), ("anticorrelated", 2))
-                },
-            },
             replicas=len(triples),
         )
+        was, now = before.T.flatten(), after.T.flatten()
+        unmatched_too, pair = np.indices((2, len(triples)))
+        columns = (was, now, *(torch.sigmoid(s * phi) for phi in (was, now) for s in (-2, 2)))
+        table = PartnerTable(
+            pair.ravel(), unmatched_too.ravel() == 0, *(it.numpy() for it in columns)
+        )
+        return Outcome(finding, table)
 
 
 def _means(after: Tensor, law: Tensor, depth: int) -> tuple[Measurement, ...]:
@@ -157,9 +167,7 @@ def _area(phi: Tensor, either: bool) -> tuple[float, float]:
     The error is that of DeLong, DeLong and Clarke-Pearson, Biometrics 44:837 (1988).
     """
     matched, unmatched = (phi.abs() if either else phi).T.contiguous()
-    above = _share_below(
-        matched, unmatched
-    )  # for each matched pair, how many unmatched ones it beats
+    above = _share_below(matched, unmatched)  # of each matched pair: unmatched ones it beats
     below = 1 - _share_below(unmatched, matched)
     variance = float(above.var()) / len(above) + float(below.var()) / len(below)
     return float(above.mean()), math.sqrt(variance)
@@ -182,10 +190,8 @@ def _without(control: Control, unselected: Tensor) -> Control:
 
 
 def _meaning(before: Tensor, after: Tensor) -> str:
-    (was, was_error), (now, now_error) = (
-        _area(before, False),
-        max(_area(after, False), _area(after, True)),
-    )
+    was, was_error = _area(before, False)
+    now, now_error = max(_area(after, False), _area(after, True))
     change = "gains" if now - was > 2 * math.hypot(was_error, now_error) else "does not gain"
     if was - now > 2 * math.hypot(was_error, now_error):
         change = "loses"
