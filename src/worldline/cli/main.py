@@ -22,12 +22,10 @@ __all__ = ["commands", "main"]
 class _Commands(click.Group):
     """A group whose own messages pass the printer too, as they repeat what was typed."""
 
-    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+    def main(self, *args: Any, **kwargs: Any) -> Any:
         """Parse and run; every way out is an exit code and at most one sentence."""
-        if not standalone_mode:
-            return super().main(*args, standalone_mode=False, **kwargs)
         try:
-            super().main(*args, standalone_mode=False, **kwargs)
+            super().main(*args, **{**kwargs, "standalone_mode": False})
         except click.ClickException as error:
             context = error.ctx if isinstance(error, click.UsageError) else None
             hint = f" See {context.command_path} --help." if context else ""

@@ -9,8 +9,10 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from matplotlib.figure import Figure
 
+from worldline.commands import load
+from worldline.notebook import as_html
 from worldline.plot.names import tidy
-from worldline.report.kinds import Attached
+from worldline.report.page import Attached
 from worldline.report.views import Table, View, Words
 from worldline.runs.codec import from_plain, to_plain
 from worldline.runs.config import Config
@@ -33,12 +35,25 @@ G = TypeVar("G")
 R = TypeVar("R", bound=Record)
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Result(Generic[R]):
     """A record and the folder that holds it with its tables and tensors."""
 
     record: R
     folder: RunFolder
+
+    def __repr__(self) -> str:
+        """In one line: where it is, and what was found."""
+        return f"{self.folder.path}: {self._command.words(self.record).headline}"
+
+    def _repr_html_(self) -> str:
+        """For notebooks: what was found, and the first table."""
+        words, table = self._command.words(self.record), self._command.tables(self.record)[0]
+        return as_html(words.headline, table.columns, table.rows)
+
+    @property
+    def _command(self) -> Command[Any, Any, R]:
+        return load(self.record.schema.removeprefix("worldline.").split("/")[0])
 
 
 @dataclass(frozen=True, kw_only=True)

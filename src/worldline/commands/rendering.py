@@ -11,8 +11,9 @@ from worldline.commands import COMMANDS, load
 from worldline.commands.base import Command, Result
 from worldline.errors import RunError, UsageError
 from worldline.files import shorten
-from worldline.report import FORMATS, json_document, markdown, picture_files
-from worldline.runs.codec import to_plain
+from worldline.report.formats import FORMATS, json_document, markdown, pictures
+from worldline.report.views import Words
+from worldline.runs.codec import to_json
 from worldline.runs.store import SUMMARY, RunFolder
 
 __all__ = ["read_run", "render_report", "write_formats", "write_report"]
@@ -113,18 +114,24 @@ def write_formats(folder: RunFolder, formats: Sequence[str], *, beside: Runs = (
         for prefix in ("" if len(parts) == 1 else f"{said.headline}: ",)
         for name, view in kind.views(found).items()
     }
-    findings = tuple(it for said in words for it in said.findings)
+    whole = Words(words[0].headline, *_joined(words))
     written = []
     for name in dict.fromkeys(formats):
         if name == "html":
             written.append(write_report(folder, beside=beside))
         elif name in ("png", "svg"):
-            drawn = picture_files(command.figures(result), name)
-            written += [folder.write_bytes(f"figures/{it}", data) for it, data in drawn.items()]
+            drawn = pictures(command.figures(result), name)
+            written += [folder.write_bytes(f"figures/{it}", data) for it, data in drawn]
         elif name == "md":
-            text = markdown(words[0].headline, findings, views)
+            text = markdown(whole, views)
             written.append(folder.write_text("report.md", text))
         else:
-            text = json_document(words[0].headline, findings, views, to_plain(result.record))
+            text = json_document(whole, views, to_json(result.record))
             written.append(folder.write_text("report.json", text))
     return written
+
+
+def _joined(words: Sequence[Words]) -> tuple[tuple[str, ...], ...]:
+    """Findings, notes and warnings of several runs, one after the other."""
+    each = ("findings", "notes", "warnings")
+    return tuple(tuple(it for said in words for it in getattr(said, name)) for name in each)

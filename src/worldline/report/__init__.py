@@ -1,7 +1,6 @@
-"""Results in, one self-contained HTML page out; or pictures, text and data."""
+"""The shell of every page and of its other forms; knows no command."""
 
-from worldline.report.formats import FORMATS, write_formats
-from worldline.report.render import render_report, write_report
+from worldline.report.formats import FORMATS
 from worldline.report.serve import serving
 
-__all__ = ["FORMATS", "render_report", "serving", "write_formats", "write_report"]
+__all__ = ["FORMATS", "serving"]

@@ -1,39 +1,44 @@
-"""A heat map is a table: every cell says its number, and its colour is one of few that the style
-sheet knows.
-"""
+"""A heat map is a table: each cell has its number, and one of the style sheet's few colours."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable, Sequence
+
+from worldline.report.numbers import cell
 from worldline.report.page import HEAT_STEPS
 
-__all__ = ["heat_cells", "widest"]
+__all__ = ["Heat", "heat_cells", "widest"]
 
-Table = list[list[float | None]]
-Cells = list[list[tuple[str, str]]]
+Rows = Sequence[Sequence[float | None]]
+Heat = list[list[tuple[str, str]]]
 
 
-def heat_cells(table: Table, span: tuple[float, float], *, diverging: bool = False) -> Cells:
-    """Text and class of each cell; null cells have neither number nor colour.
+def heat_cells(
+    rows: Rows, span: tuple[float, float], *, diverging: bool = False, places: int = 2
+) -> Heat:
+    """Text and class of each cell; those without a value have neither number nor colour.
 
     Args:
-        table: numbers or null.
+        rows: numbers, ±∞ among them, or None.
         span: lowest and highest colour.
         diverging: whether the middle of the span is nothing.
+        places: decimals.
     """
     low, high = span
     letter = "d" if diverging else "h"
 
-    def cell(value: float | None) -> tuple[str, str]:
-        if value is None:
-            return "–", "none"
+    def one(value: float | None) -> tuple[str, str]:
+        if value is None or math.isnan(value):
+            return cell(None), "none"
         part = min(1.0, max(0.0, (value - low) / (high - low or 1.0)))
-        return f"{value:.2f}".replace("0.", ".", 1), f"{letter}{round(part * (HEAT_STEPS - 1))}"
+        return cell(value, places), f"{letter}{round(part * (HEAT_STEPS - 1))}"
 
-    return [[cell(value) for value in row] for row in table]
+    return [[one(value) for value in row] for row in rows]
 
 
-def widest(tables: list[Table], least: float) -> tuple[float, float]:
-    """A span around 0 that holds all numbers of some tables."""
-    values = [abs(value) for table in tables for row in table for value in row if value is not None]
-    reach = max([*values, least])
+def widest(tables: Iterable[Rows], least: float) -> tuple[float, float]:
+    """A span around 0 that holds all finite numbers of some tables."""
+    values = [value for rows in tables for row in rows for value in row if value is not None]
+    reach = max([*(abs(value) for value in values if math.isfinite(value)), least])
     return -reach, reach

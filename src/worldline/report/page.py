@@ -1,59 +1,156 @@
-"""One self-contained HTML page: no request leaves it, and its policy forbids any."""
+"""One self-contained HTML page: no request leaves it, and its policy forbids any.
+
+A command's ``page.py`` needs little more than this, beside its template::
+
+    def page(results: Sequence[Result], attached: Sequence[Attached]) -> str:
+        it = results[0].record
+        return render_page(
+            "distant/page.html.j2", versions=it.versions, words=words(it), **_context(it)
+        )
+
+    def attach(result: Result, prefix: str) -> Attached:
+        it = result.record
+        sections = fill_template("distant/sections.html.j2", prefix=prefix, **_context(it))
+        return Attached(words(it).headline, Markup(sections))
+
+The template extends ``base.html.j2``, imports ``macros.html.j2`` and gives its figures by
+``macros.figure`` (``report/figures.py``). Ids in sections that can be attached begin with
+``prefix``.
+"""
 
 from __future__ import annotations
 
 import base64
 import hashlib
 import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass
+from functools import cache
 from importlib import resources
-from typing import Any
+from importlib.resources.abc import Traversable
 
-from jinja2 import Environment, PackageLoader, StrictUndefined
+from jinja2 import Environment, FunctionLoader, StrictUndefined
 from markupsafe import Markup
 
 from worldline.plot.colours import LOOKS, heat_colours
-from worldline.plot.names import tidy
 
-__all__ = ["HEAT_STEPS", "as_json", "fill_template", "page_style", "read_scripts", "render_page"]
+__all__ = [
+    "HEAT_STEPS",
+    "Attached",
+    "as_json",
+    "fill_template",
+    "page_style",
+    "read_scripts",
+    "render_page",
+]
 
 HEAT_STEPS = 21
+SHARED = ("state", "numbers", "drawing", "kinds", "listbox")  # before the scripts of a command
+LAST = "start"
+
+
+@dataclass(frozen=True)
+class Attached:
+    """The sections of another run, to stand on the page of an exploration.
+
+    Attributes:
+        title: the other page's headline.
+        sections: markup whose ids start with a prefix of their own.
+        scripts: that it draws with beside the shared ones, as for :func:`read_scripts`.
+    """
+
+    title: str
+    sections: Markup
+    scripts: tuple[str, ...] = ()
 
 
 def render_page(
-    template: str, *, scripts: list[str], summary: dict[str, Any], **context: Any
+    template: str,
+    *,
+    versions: Mapping[str, str],
+    scripts: Sequence[str] = (),
+    data: object = None,
+    **context: object,
 ) -> str:
-    """A template with the shared style, its scripts and the policy that allows them alone."""
-    css = page_style()
-    versions = tidy(summary["versions"])
-    page = fill_template(
+    """A template with the shared style, its scripts and the policy that allows them alone.
+
+    Args:
+        template: its name, ``explore/page.html.j2``; it extends ``base.html.j2``.
+        versions: of the programs that made the result, for the foot of the page.
+        scripts: of the command, as for :func:`read_scripts`.
+        data: what these read as ``data``; figures of the shared kinds carry their own.
+        context: of the template.
+    """
+    css, script = page_style(), read_scripts(scripts)
+    return fill_template(
         template,
         css=Markup(css),
-        policy=_policy(scripts, css),
-        scripts=[Markup(script) for script in scripts],
-        summary=summary,
+        policy=_policy(script, css),
+        script=Markup(script),
+        page_data=None if data is None else as_json(data),
         versions=", ".join(f"{name} {version}" for name, version in versions.items()),
         **context,
     )
-    return page
 
 
-def fill_template(template: str, **context: Any) -> str:
-    """A template of this room, everything escaped that is not markup already."""
+def fill_template(template: str, **context: object) -> str:
+    """A template of this room or of a command, everything escaped that is not markup already.
+
+    ``as_json`` is a filter of all templates.
+    """
+    return _environment().get_template(template).render(**context)
+
+
+@cache
+def _environment() -> Environment:
     environment = Environment(
-        loader=PackageLoader("worldline.report", ""),
+        loader=FunctionLoader(_template),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    return environment.get_template(template).render(**context)
+    environment.filters["as_json"] = as_json
+    return environment
 
 
-def read_scripts(folder: str, names: tuple[str, ...]) -> str:
-    """Script files of a folder as one script with a scope of its own."""
-    files = resources.files("worldline.report").joinpath(folder)
-    parts = [files.joinpath(f"{name}.js").read_text("utf-8") for name in names]
+def _template(name: str) -> str | None:
+    """Templates of a command start with its name: ``explore/page.html.j2``."""
+    for room in ("commands", "report"):
+        file = _house() / room / name
+        if file.is_file():
+            return file.read_text("utf-8")
+    return None
+
+
+def _house() -> Traversable:
+    return resources.files("worldline")
+
+
+def read_scripts(names: Sequence[str] = ()) -> str:
+    """The shared scripts, then those of commands, then the one that draws all of it.
+
+    A command's scripts share a scope that no other command sees.
+
+    Args:
+        names: ``explore/layers`` is ``commands/explore/script/layers.js``.
+    """
+    scopes: dict[str, list[str]] = {}
+    for name in dict.fromkeys(names):
+        command, _, file = name.partition("/")
+        path = _house() / "commands" / command / "script" / f"{file}.js"
+        scopes.setdefault(command, []).append(path.read_text("utf-8"))
+    parts = [
+        *map(_shared, SHARED),
+        *("{\n" + "\n".join(texts) + "}\n" for texts in scopes.values()),
+        _shared(LAST),
+    ]
     return '"use strict";\n(() => {\n' + "\n".join(parts) + "})();\n"
+
+
+def _shared(name: str) -> str:
+    return (_house() / "report" / "script" / f"{name}.js").read_text("utf-8")
 
 
 def page_style() -> str:
@@ -68,24 +165,46 @@ def page_style() -> str:
     for letter, diverging in (("h", False), ("d", True)):
         for step, (back, ink) in enumerate(heat_colours(HEAT_STEPS, diverging=diverging)):
             rules.append(f"td.{letter}{step} {{ background: {back}; color: {ink}; }}")
-    return "\n".join(
-        [*rules, resources.files("worldline.report").joinpath("page.css").read_text("utf-8")]
-    )
+    return "\n".join([*rules, (_house() / "report" / "page.css").read_text("utf-8")])
 
 
-def as_json(value: Any) -> Markup:
-    """JSON that no markup can end: <, > and & are escaped inside strings."""
-    text = json.dumps(value, ensure_ascii=True, allow_nan=False, separators=(",", ":"))
+def as_json(value: object) -> Markup:
+    """JSON that no markup can end, of plain values and dataclasses.
+
+    ±∞ are written as ±1e999, which JSON allows and every reader takes for infinity.
+
+    Raises:
+        ValueError: a NaN. What is undefined must be None before it comes here.
+
+    >>> from worldline.report.page import as_json
+    >>> as_json({"a": (1, float("-inf"), None, "<b>")})
+    Markup('{"a":[1,-1e999,null,"\\\\u003cb\\\\u003e"]}')
+    """
+    text = _json(value)
     return Markup(text.replace("<", "\\u003c").replace(">", "\\u003e").replace("&", "\\u0026"))
 
 
-def _policy(scripts: list[str], css: str) -> str:
-    """Only these scripts and this style sheet are allowed, by hash; nothing is requested, and
-    nothing is evaluated.
+def _json(value: object) -> str:
+    if isinstance(value, float):
+        if math.isnan(value):
+            raise ValueError("NaN has no place on a page: what is undefined is None.")
+        return repr(float(value)) if math.isfinite(value) else f"{'-' * (value < 0)}1e999"
+    if isinstance(value, Mapping):
+        return "{" + ",".join(f"{json.dumps(str(k))}:{_json(it)}" for k, it in value.items()) + "}"
+    if isinstance(value, (list, tuple)):
+        return "[" + ",".join(map(_json, value)) + "]"
+    if is_dataclass(value):
+        return _json({it.name: getattr(value, it.name) for it in fields(value)})
+    return json.dumps(value)
+
+
+def _policy(script: str, css: str) -> str:
+    """Only this script and this style sheet are allowed, by hash.
+
+    Nothing is requested, and nothing is evaluated.
     """
-    allowed = " ".join(map(_hash, scripts)) or "'none'"
     return (
-        f"default-src 'none'; script-src {allowed}; style-src {_hash(css)}; img-src data:; "
+        f"default-src 'none'; script-src {_hash(script)}; style-src {_hash(css)}; img-src data:; "
         f"base-uri 'none'; form-action 'none'"
     )
 

@@ -1,30 +1,84 @@
-"""What a view says: the same words and tables on the page, in Markdown and in JSON."""
+"""What a result says: words, and views with their tables, the same in every form.
+
+A command declares the columns of a table once, and the terminal, the page, Markdown and JSON show
+the same cells::
+
+    LAYERS: tuple[Column[LayerRow], ...] = (
+        Column("layer", lambda it: it.name, words=True),
+        Column("closer to the wrong class", lambda it: it.wrong_side, interval=True),
+        Column("damage beyond noise, nats", lambda it: it.damage, interval=True),
+    )
+    table = tabulate(LAYERS, record.layers)
+"""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import Generic, TypeVar
 
-__all__ = ["Cell", "Table", "View", "count", "interval", "number", "share"]
+from worldline.report import numbers
+from worldline.statistics import Share, Summary
 
-Cell = str | int | float | None
+__all__ = ["Column", "Table", "Value", "View", "Words", "tabulate"]
+
+Row = TypeVar("Row")
+Value = str | int | float | Share | Summary | None
+
+
+@dataclass(frozen=True)
+class Words:
+    """What a result says in sentences.
+
+    Attributes:
+        headline: the finding in one line, as far as its interval goes.
+        findings: the sentences under it.
+        notes: what a reader must know of how this was done.
+        warnings: what speaks against the result.
+    """
+
+    headline: str
+    findings: tuple[str, ...] = ()
+    notes: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
 class Table:
-    """The twin of a figure; ``words``: how many of the first columns are words."""
+    """Cells as they are shown; ``words``: how many of the first columns are words."""
 
     columns: tuple[str, ...]
     rows: tuple[tuple[str, ...], ...]
     words: int = 1
+    title: str = ""
+
+
+@dataclass(frozen=True)
+class Column(Generic[Row]):
+    """One column: its title, and its value in a row.
+
+    Attributes:
+        value: words, a count (int), a number, a share or a summary; None is shown as –.
+        words: whether it is text, which stands on the left; only first columns can be.
+        interval: whether a column with the 95 % interval of the share or summary follows.
+        form: writes a number or share otherwise than the house does, in the cells of this column.
+    """
+
+    title: str
+    value: Callable[[Row], Value]
+    words: bool = False
+    interval: bool = False
+    form: Callable[[float], str] | None = None
 
 
 @dataclass(frozen=True)
 class View:
-    """One view of one model.
+    """One view of a result.
 
     Attributes:
-        title: the finding; ``sentence``: what the numbers say; ``basis``: over how many samples,
-            with which interval.
+        title: the finding.
+        sentence: what the numbers say.
+        basis: over how many samples, with which interval.
         table: the figure's twin.
         by_layer: (title, sentence) for each layer, where the view follows the chosen layer.
     """
@@ -36,27 +90,36 @@ class View:
     by_layer: tuple[tuple[str, str], ...] = ()
 
 
-def number(value: float | None, status: str = "", places: int = 2) -> str:
-    """A number, or ∞ where the status says so, or –."""
-    if value is None:
-        return "∞" if status == "infinite" else "–"
-    return f"{value:.{places}f}"
+def tabulate(columns: Sequence[Column[Row]], rows: Iterable[Row], *, title: str = "") -> Table:
+    """The table of some rows.
+
+    >>> from worldline.report.views import Column, tabulate
+    >>> from worldline.statistics import proportion
+    >>> columns = (Column("n", lambda it: it), Column("of 4", lambda it: proportion(it, 4), interval=True))
+    >>> tabulate(columns, [1, 4]).rows
+    (('1', '25%', '5% to 70%'), ('4', '100%', '51% to 100%'))
+    """
+    heads = [part for it in columns for part in (it.title, *["95% interval"] * it.interval)]
+    cells = tuple(tuple(part for it in columns for part in _cells(it, row)) for row in rows)
+    return Table(tuple(heads), cells, sum(it.words for it in columns), title)
 
 
-def share(value: float | None) -> str:
-    """A share in per cent; never rounded to 0 or 100 unless it is."""
-    if value is None:
-        return "–"
-    if 0 < value < 0.005 or 0.995 < value < 1:
-        return f"{value:.1%}"
-    return f"{value:.0%}"
+def _cells(column: Column[Row], row: Row) -> tuple[str, ...]:
+    value = column.value(row)
+    form = column.form or (numbers.share if isinstance(value, Share) else numbers.number)
+    ends = value.interval if isinstance(value, (Share, Summary)) else None
+    return (_shown(value, form), *[numbers.interval(ends, form)] * column.interval)
 
 
-def interval(ends: tuple[float, float] | list[float] | None) -> str:
-    """A 95 % interval of a share."""
-    return "–" if ends is None else f"{share(ends[0])} to {share(ends[1])}"
-
-
-def count(value: int, what: str) -> str:
-    """A number of things: 1 sample, 2 samples."""
-    return f"{value:,} {what}{'' if value == 1 else 's'}"
+def _shown(value: Value, form: Callable[[float], str]) -> str:
+    match value:
+        case str():
+            return value
+        case int():
+            return f"{value:,}"
+        case Share(value=middle) | Summary(median=middle):
+            return numbers.NONE if middle is None else form(middle)
+        case None:
+            return numbers.NONE
+        case _:
+            return form(value)

@@ -11,8 +11,8 @@ from worldline import plot
 from worldline.plot.names import tidy
 from worldline.report.compare.tree import tree_of
 from worldline.report.heat import heat_cells, widest
-from worldline.report.kinds import Attached, Document
-from worldline.report.page import fill_template, read_scripts, render_page
+from worldline.report.kinds import Document
+from worldline.report.page import Attached, fill_template, render_page
 from worldline.report.views import Table, View
 from worldline.runs import RunFolder, comparison_findings, norm_sign
 
@@ -31,7 +31,9 @@ def render(run: RunFolder) -> tuple[str, dict[str, bytes]]:
     """The page; its pictures are all inside."""
     summary = tidy(run.read_json("summary.json"))
     return render_page(
-        "compare/page.html.j2", scripts=[read_scripts("script", ("common",))], **_context(summary)
+        "compare/page.html.j2",
+        versions=tidy(run.read_json("summary.json")["versions"]),
+        **_context(summary),
     ), {}
 
 

@@ -13,9 +13,10 @@ from worldline import plot
 from worldline.plot.names import tidy
 from worldline.report.complexity import tables
 from worldline.report.complexity.pictures import limit_bars, ranking_bars, waterfall
-from worldline.report.kinds import Attached, Document
-from worldline.report.page import fill_template, read_scripts, render_page
-from worldline.report.views import View, count
+from worldline.report.kinds import Document
+from worldline.report.numbers import count
+from worldline.report.page import Attached, fill_template, render_page
+from worldline.report.views import View
 from worldline.runs import RunFolder, complexity_findings, complexity_sentences
 
 __all__ = ["attach", "describe", "draw", "model_markup", "model_views", "render"]
@@ -24,7 +25,9 @@ __all__ = ["attach", "describe", "draw", "model_markup", "model_views", "render"
 def render(run: RunFolder) -> tuple[str, dict[str, bytes]]:
     """The page; its pictures are all inside."""
     return render_page(
-        "complexity/page.html.j2", scripts=[read_scripts("script", ("common",))], **_context(run)
+        "complexity/page.html.j2",
+        versions=tidy(run.read_json("summary.json")["versions"]),
+        **_context(run),
     ), {}
 
 

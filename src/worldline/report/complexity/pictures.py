@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from worldline.plot.complexity import levels, most_used, used_share
-from worldline.report.views import share
+from worldline.report.numbers import share
 
 __all__ = ["Bar", "Bars", "Waterfall", "limit_bars", "ranking_bars", "waterfall"]
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from worldline.report.views import Table, interval, number, share
+from worldline.report.numbers import share
+from worldline.report.old_numbers import interval, number
+from worldline.report.views import Table
 
 __all__ = ["known", "layers", "limits", "ranking", "spectrum"]
 

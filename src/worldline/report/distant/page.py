@@ -12,8 +12,8 @@ from worldline.plot.names import tidy
 from worldline.report.distant.content import HEIGHT, WIDTH, read_cards, read_path
 from worldline.report.distant.tables import class_names, path_picture
 from worldline.report.heat import heat_cells, widest
-from worldline.report.kinds import Attached, Document
-from worldline.report.page import as_json, fill_template, read_scripts, render_page
+from worldline.report.kinds import Document
+from worldline.report.page import Attached, as_json, fill_template, render_page
 from worldline.report.views import Table, View
 from worldline.runs import RunFolder, distant_findings
 
@@ -23,7 +23,9 @@ __all__ = ["attach", "describe", "draw", "render"]
 def render(run: RunFolder) -> tuple[str, dict[str, bytes]]:
     """The page; its pictures are all inside."""
     page = render_page(
-        "distant/page.html.j2", scripts=[read_scripts("script", ("common",))], **_context(run)
+        "distant/page.html.j2",
+        versions=tidy(run.read_json("summary.json")["versions"]),
+        **_context(run),
     )
     return page, {}
 

@@ -12,9 +12,11 @@ from matplotlib.figure import Figure
 from worldline import plot
 from worldline.plot.names import tidy
 from worldline.report.explore import tables
-from worldline.report.kinds import Attached, Document
-from worldline.report.page import fill_template, read_scripts, render_page
-from worldline.report.views import Table, View, interval, share
+from worldline.report.kinds import Document
+from worldline.report.numbers import share
+from worldline.report.old_numbers import interval
+from worldline.report.page import Attached, fill_template, render_page
+from worldline.report.views import Table, View
 from worldline.runs import RunFolder, doctor_findings, norm_sign
 
 __all__ = ["attach", "describe", "draw", "render"]
@@ -30,7 +32,7 @@ def render(run: RunFolder) -> tuple[str, dict[str, bytes]]:
     """The page, and the curve as PNG by the name of its file; the page holds it too."""
     context, picture = _context(run)
     page = render_page(
-        "doctor/page.html.j2", scripts=[read_scripts("script", ("common",))], **context
+        "doctor/page.html.j2", versions=tidy(run.read_json("summary.json")["versions"]), **context
     )
     return page, {"curve.png": picture}
 

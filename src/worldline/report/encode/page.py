@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from worldline.plot.names import tidy
 from worldline.report.encode.figures import draw as draw_experiment
 from worldline.report.encode.figures import figure_of
-from worldline.report.kinds import Attached, Document
-from worldline.report.page import fill_template, read_scripts, render_page
+from worldline.report.kinds import Document
+from worldline.report.page import Attached, fill_template, render_page
 from worldline.report.views import Table, View
 from worldline.runs import RunFolder
 
@@ -25,7 +25,7 @@ def render(run: RunFolder) -> tuple[str, dict[str, bytes]]:
     """
     context, pictures = _context(run)
     return render_page(
-        "encode/page.html.j2", scripts=[read_scripts("script", ("common",))], **context
+        "encode/page.html.j2", versions=tidy(run.read_json("summary.json")["versions"]), **context
     ), pictures
 
 

@@ -16,8 +16,11 @@ from worldline.errors import RunError
 from worldline.plot.classes import Proportion
 from worldline.plot.explored import PAIRS, Bands, Explored, read_explored
 from worldline.report.explore.words import headline, tell
+from worldline.report.figures import Level, Lines, Series
 from worldline.report.images import change_sheet, picture_array, sheet
-from worldline.report.views import View, count, interval, share
+from worldline.report.numbers import count, share
+from worldline.report.old_numbers import interval
+from worldline.report.views import View
 from worldline.runs import RunFolder, findings, norm_sign, twin_words
 
 __all__ = ["Model", "read_model"]
@@ -211,7 +214,7 @@ def _drawn(
             }
             for it in data.flows
         ],
-        "curve": summary.get("curve"),
+        "curve": _curve(summary.get("curve")),
         "total": len(data.fooled),
         "chosen": int(np.searchsorted(rows, typical)),
         "samples": {
@@ -226,6 +229,23 @@ def _drawn(
         "phi": {name: _carried(data.rapidity[name][rows]) for name in CARRIED},
         "pictures": _pictures(data, rows, tensors, budget),
     }
+
+
+def _curve(curve: dict[str, Any] | None) -> Lines | None:
+    if not curve:
+        return None
+    points = curve["points"]
+    ends = tuple(tuple(it["interval"]) if it["interval"] else None for it in points)
+    return Lines(
+        tuple(it["epsilon"] for it in points),
+        (
+            Series("under noise", "noise", tuple(it.get("noise_accuracy") for it in points)),
+            Series("under attack", "adversarial", tuple(it["accuracy"] for it in points), ends),
+        ),
+        () if curve.get("chance") is None else (Level("chance", curve["chance"]),),
+        label="ε",
+        share=True,
+    )
 
 
 def _bands(bands: Bands) -> dict[str, list[float | None]]:

@@ -16,25 +16,16 @@ from worldline.report.complexity.page import model_markup, model_views
 from worldline.report.explore.content import Model, read_model
 from worldline.report.explore.side import side_by_side
 from worldline.report.guide import guide
-from worldline.report.kinds import Attached, Document
-from worldline.report.page import as_json, read_scripts, render_page
+from worldline.report.kinds import Document
+from worldline.report.page import Attached, render_page
 from worldline.report.views import View
 from worldline.runs import RunFolder
 
 __all__ = ["describe", "draw", "render"]
 
-SCRIPTS = (
-    "state",
-    "numbers",
-    "drawing",
-    "listbox",
-    "layers",
-    "pictures",
-    "worldlines",
-    "map",
-    "classes",
-    "curve",
-    "page",
+SCRIPTS = tuple(
+    f"explore/{name}"
+    for name in ("choice", "samples", "layers", "pictures", "worldlines", "map", "classes", "page")
 )
 SECTIONS = (
     "trust",
@@ -57,7 +48,9 @@ def render(
     first, summary = models[0], models[0].explored.summary
     page = render_page(
         "explore/page.html.j2",
-        scripts=[read_scripts("script", ("common",)), read_scripts("explore/script", SCRIPTS)],
+        scripts=SCRIPTS,
+        versions=summary["versions"],
+        data={"models": [_data(model) for model in models]},
         summary=summary,
         first=first,
         models=models,
@@ -70,7 +63,6 @@ def render(
             if name != "curve" or any("curve" in it.views for it in models)
         ],
         guide=guide(),
-        page_data=as_json({"models": [_data(model) for model in models]}),
     )
     return page, {}
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from worldline.plot.classes import Proportion
 from worldline.report.explore.content import Model
-from worldline.report.views import Table, View, interval, number, share
+from worldline.report.numbers import share
+from worldline.report.old_numbers import interval, number
+from worldline.report.views import Table, View
 from worldline.runs import twin_words
 
 __all__ = ["side_by_side"]

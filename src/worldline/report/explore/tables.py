@@ -6,7 +6,9 @@ from typing import Any
 
 from worldline.plot.classes import ClassRow, Flow
 from worldline.plot.explored import PAIRS
-from worldline.report.views import Table, interval, number, share
+from worldline.report.numbers import share
+from worldline.report.old_numbers import interval, number
+from worldline.report.views import Table
 
 __all__ = ["boosts", "checks", "classes", "curve", "flows", "rapidity", "sides"]
 

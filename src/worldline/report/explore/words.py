@@ -9,7 +9,9 @@ from typing import Any
 from worldline.plot.classes import ClassRow, Flow, Proportion
 from worldline.plot.explored import Explored
 from worldline.report.explore import tables
-from worldline.report.views import View, count, interval, number, share
+from worldline.report.numbers import count, share
+from worldline.report.old_numbers import interval, number
+from worldline.report.views import View
 
 __all__ = ["headline", "tell"]
 

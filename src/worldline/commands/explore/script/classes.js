@@ -61,3 +61,10 @@ const showFlows = () => {
   follow(["model", "layer"], showFlows);
   drawn.push(showFlows);
 }
+
+/* Accuracy against ε, where the run has it. */
+drawing("figure-curve", ["model"], (host) => {
+  const { curve } = model();
+  host.closest("section").hidden = !curve;
+  if (curve) KINDS.lines(host, curve);
+});

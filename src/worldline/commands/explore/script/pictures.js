@@ -1,10 +1,10 @@
 /* Pictures of samples, cut from the sheets that the page carries once. */
 
-const KINDS = ["clean", "noise", "adversarial", "change"];
+const PICTURES = ["clean", "noise", "adversarial", "change"];
 
 const sheets = data.models.map(({ pictures }) => {
   const images = {};
-  for (const kind of KINDS) {
+  for (const kind of PICTURES) {
     images[kind] = new Image();
     images[kind].src = pictures.sheets[kind];
   }
@@ -26,7 +26,7 @@ const pictureOf = (kind, position) => {
 const pictureRow = (position) => {
   const it = model(), all = it.samples, label = all.label[position];
   const row = element("div", { class: "twins" });
-  for (const kind of KINDS) {
+  for (const kind of PICTURES) {
     const frame = element("figure", {}, pictureOf(kind, position), element("figcaption", {}, kind));
     const said = all[kind]?.[position];
     if (said !== undefined) {

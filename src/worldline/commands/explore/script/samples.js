@@ -1,4 +1,4 @@
-/* Numbers as the page carries them, and as it writes them. */
+/* Numbers of the samples, as the page carries them, and what a sample is called. */
 
 const INFINITE = 32767, UNDEFINED = -32768, STEPS_PER_NAT = 2000;
 
@@ -17,21 +17,15 @@ const rapidities = (it, name) => {
   return it.decoded[name];
 };
 
-const phi = (name, sample, layer) => rapidities(model(), name)[sample * model().layers.length + layer];
-
-const told = (value, places = 2) => {
-  if (value === null || value === undefined || Number.isNaN(value)) return "–";
-  if (!Number.isFinite(value)) return value > 0 ? "∞" : "−∞";
-  return value.toFixed(places).replace("-", "−");
-};
-
-const percent = (value) => (value === null ? "–" : `${(100 * value).toFixed(0)}%`);
+const phi = (name, sample, layer) =>
+  rapidities(model(), name)[sample * model().layers.length + layer];
 
 const STATES = ["fooled", "held", "wrong by itself"];
 
 const sampleName = (position) => {
   const it = model(), all = it.samples;
-  return `Sample ${all.number[position]}, a ${it.names[all.label[position]]}, ${STATES[all.state[position]]}` +
-    `: clean → ${it.names[all.clean[position]]}, noise → ${it.names[all.noise[position]]}, ` +
-    `adversarial → ${it.names[all.adversarial[position]]}`;
+  const said = ["clean", "noise", "adversarial"]
+    .map((twin) => `${twin} → ${it.names[all[twin][position]]}`);
+  return `Sample ${all.number[position]}, a ${it.names[all.label[position]]}, ` +
+    `${STATES[all.state[position]]}: ${said.join(", ")}`;
 };

@@ -137,10 +137,8 @@ follow(["model"], () => { shownCards = GALLERY; firstRow = 0; showGallery(); });
 follow(["model", "layer"], showSamples);
 follow(["model", "sample", "layer"], showChoice);
 connect();
-showWords();
-for (const draw of drawn) draw();
-showSample();
-showGallery();
-const wanted = readAddress();
-if (wanted) choose(wanted, null);
-document.body.dataset.ready = "true";
+drawn.unshift(showWords);
+drawn.push(showSample, showGallery, () => {
+  const wanted = readAddress();
+  if (wanted) choose(wanted, null);
+});

@@ -6,12 +6,6 @@ const PAIR_WORDS = {
   adversarial_true: "adversarial – true class", adversarial_wrong: "adversarial – wrong class",
 };
 
-const reach = (values, low, high) => {
-  const known = values.filter((value) => value !== null && Number.isFinite(value));
-  const least = Math.min(low, ...known), most = Math.max(high, ...known), room = 0.05 * (most - least);
-  return { low: least < low ? least - room : least, high: most + room };
-};
-
 const layerAxis = () => ({ names: model().layers, label: "layer" });
 
 const rapidityFigure = (pairs) => (host) => {

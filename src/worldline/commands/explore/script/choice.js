@@ -1,23 +1,19 @@
-/* What is chosen: {model, sample, layer}, in one place. Every view reads it and may set it; the address keeps it. */
+/* What is chosen: {model, sample, layer}, in one place. Every view reads it and may set it; the
+   address keeps it. */
 
-const data = JSON.parse(document.getElementById("page-data").textContent);
-const place = (id) => document.getElementById(id);
-const state = { model: 0, sample: data.models[0].chosen, layer: data.models[0].layer };
-const listeners = [];
+Object.assign(state, { model: 0, sample: data.models[0].chosen, layer: data.models[0].layer });
+const first = { ...state };
 const model = () => data.models[state.model];
-
-const inside = (value, size, otherwise) =>
-  Number.isInteger(value) && value >= 0 && value < size ? value : otherwise;
 
 /* Only what exists can be chosen: another model may have fewer layers or samples. */
 const settle = (wanted) => {
   const number = inside(wanted.model ?? state.model, data.models.length, 0);
-  const chosen = data.models[number];
-  const moved = number !== state.model;
+  const chosen = data.models[number], layers = chosen.layers.length;
+  const layer = number === state.model ? state.layer : sameLayer(chosen);
   return {
     model: number,
     sample: inside(wanted.sample ?? state.sample, chosen.samples.number.length, chosen.chosen),
-    layer: inside(wanted.layer ?? (moved ? sameLayer(chosen) : state.layer), chosen.layers.length, chosen.layer),
+    layer: inside(wanted.layer ?? layer, layers, chosen.layer),
   };
 };
 
@@ -27,7 +23,8 @@ const sameLayer = (other) => {
   return found < 0 ? other.layer : found;
 };
 
-const address = () => `#model=${state.model}&sample=${model().samples.number[state.sample]}&layer=${state.layer}`;
+const address = () =>
+  `#model=${state.model}&sample=${model().samples.number[state.sample]}&layer=${state.layer}`;
 
 const readAddress = () => {
   const parts = new URLSearchParams(location.hash.slice(1));
@@ -37,7 +34,8 @@ const readAddress = () => {
   return { model: number, sample, layer: Number(parts.get("layer")) };
 };
 
-/* history: "push" leaves a step to come Back to, "replace" does not (steps with the arrow keys), null leaves the address. */
+/* history: "push" leaves a step to come Back to, "replace" does not (steps with the arrow keys),
+   null leaves the address. */
 const choose = (wanted, history = "push") => {
   const next = settle(wanted);
   const changed = Object.keys(next).filter((name) => next[name] !== state[name]);
@@ -48,14 +46,8 @@ const choose = (wanted, history = "push") => {
   tellAll(new Set(changed));
 };
 
-const tellAll = (changed) => {
-  for (const [names, listener] of listeners) if (names.some((name) => changed.has(name))) listener();
-};
-
-const follow = (names, listener) => listeners.push([names, listener]);
-
 window.addEventListener("popstate", () => {
   const wanted = readAddress();
   if (wanted) choose(wanted, null);
-  else if (!location.hash) choose({ model: 0, sample: data.models[0].chosen, layer: data.models[0].layer }, null);
+  else if (!location.hash) choose(first, null);
 });

@@ -1,0 +1,205 @@
+"""Six commands of one shape, and a command line that is made from their configurations."""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from dataclasses import fields, is_dataclass
+from pathlib import Path
+from typing import get_args, get_type_hints
+
+import pytest
+from click.testing import CliRunner
+
+import worldline
+from worldline.cli import commands as command_line
+from worldline.cli.printing import plain
+from worldline.commands import COMMANDS, config_of, load
+from worldline.commands.base import Command
+from worldline.runs.codec import schema_of
+from worldline.runs.config import options_of
+
+SOURCE = Path(worldline.__file__).parent
+FILES = {
+    "__init__.py",
+    "command.py",
+    "config.py",
+    "figures.py",
+    "page.py",
+    "record.py",
+    "run.py",
+    "tables.py",
+    "words.py",
+}
+
+
+@pytest.mark.law
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_has_the_same_files(name: str) -> None:
+    folder = SOURCE / "commands" / name
+    missing = FILES - {path.name for path in folder.glob("*.py")}
+    assert not missing, f"commands/{name} lacks {sorted(missing)}"
+
+
+@pytest.mark.law
+@pytest.mark.parametrize("name", COMMANDS)
+def test_each_command_is_one_object_of_the_same_methods(name: str) -> None:
+    command = load(name)
+    assert type(command) is Command
+    assert command.name == name == command.config.command
+    assert schema_of(command.record) == f"worldline.{name}/2"
+    for it in fields(command):
+        if it.name not in ("name", "config", "record", "pictures"):
+            home = getattr(command, it.name).__module__
+            assert home.startswith(f"worldline.commands.{name}."), f"{it.name} lives in {home}"
+
+
+@pytest.mark.law
+def test_no_command_imports_another_s_insides() -> None:
+    for path in (SOURCE / "commands").rglob("*.py"):
+        own = path.parent.name
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            if not isinstance(node, ast.ImportFrom) or not node.module:
+                continue
+            parts = node.module.split(".")
+            if parts[:2] == ["worldline", "commands"] and len(parts) > 2 and parts[2] in COMMANDS:
+                offered = len(parts) > 3 and parts[3] == "offered"
+                assert own == parts[2] or offered, f"{path} imports {node.module}"
+
+
+def _holds(hint: object, kinds: tuple[str, ...], seen: set[object]) -> bool:
+    """Whether a type holds one of these, however deep."""
+    if hint in seen:
+        return False
+    seen.add(hint)
+    if getattr(hint, "__name__", "") in kinds:
+        return True
+    parts = list(get_args(hint))
+    if is_dataclass(hint) and isinstance(hint, type):
+        parts += list(get_type_hints(hint).values())
+    return any(_holds(part, kinds, seen) for part in parts)
+
+
+@pytest.mark.law
+@pytest.mark.parametrize("name", COMMANDS)
+def test_records_are_typed_frozen_and_hold_no_tensor(name: str) -> None:
+    record = load(name).record
+    assert record.__dataclass_params__.frozen
+    assert not _holds(record, ("Tensor", "ndarray", "Any"), set())
+
+
+@pytest.mark.law
+@pytest.mark.parametrize("name", [*COMMANDS, None])
+def test_help_needs_no_torch_and_names_every_option(name: str | None) -> None:
+    given = [name, "--help"] if name else ["--help"]
+    code = (
+        "import sys; from worldline.cli import commands\n"
+        f"try: commands.main({given!r}, prog_name='worldline')\n"
+        "except SystemExit: pass\n"
+        "print([it for it in ('torch', 'numpy', 'pydantic', 'matplotlib') if it in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "[]", done.stdout[-200:]
+    for it in options_of(config_of(name)) if name else ():
+        assert it.flag in done.stdout, it.flag
+
+
+@pytest.mark.law
+def test_options_of_one_meaning_have_one_name_and_one_sentence() -> None:
+    said: dict[str, set[tuple[str, str]]] = {}
+    for name in COMMANDS:
+        for it in options_of(config_of(name)):
+            said.setdefault(it.name, set()).add((str(it.hint), it.option.metavar))
+    differing = {name: kinds for name, kinds in said.items() if len(kinds) > 1}
+    assert not differing
+
+
+@pytest.mark.law
+def test_every_command_takes_the_options_of_every_run() -> None:
+    for name in COMMANDS:
+        known = {it for param in command_line.commands[name].params for it in param.opts}
+        assert {"--config", "--out", "--resume", "--json", "--quiet", "--debug", "--seed"} <= known
+
+
+@pytest.mark.message
+def test_control_characters_never_reach_the_terminal() -> None:
+    assert plain("a\x1b]0;t\x07\u202eb\ud800é\n") == "a\\x1b]0;t\\x07\\u202eb\\ud800é\n"
+    found = CliRunner().invoke(command_line, ["explore", "--\x1b]0;title\x07"])
+    assert found.exit_code == 2
+    assert "\x1b" not in found.output
+    found = CliRunner().invoke(command_line, ["explore", "no\x1b[2Jsuch", "--samples", "5"])
+    assert found.exit_code in (2, 3)
+    assert "\x1b" not in found.output
+
+
+@pytest.mark.law
+def test_only_the_printer_prints() -> None:
+    for path in SOURCE.rglob("*.py"):
+        text = path.read_text("utf-8")
+        if path.name != "printing.py":
+            assert "click.echo(" not in text, path
+            assert "sys.stdout.write" not in text, path
+
+
+NOISY = """
+import torch
+class Noisy(torch.nn.Linear):
+    def forward(self, x):
+        print("a model that prints")
+        return super().forward(x.flatten(1))
+def build():
+    return Noisy(64, 10)
+class Leaves(torch.nn.Linear):
+    def forward(self, x):
+        raise GeneratorExit("gone")
+def leave():
+    return Leaves(64, 10)
+"""
+
+
+@pytest.mark.end_to_end
+def test_a_model_that_prints_does_not_spoil_json(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import json
+
+    (tmp_path / "noisy.py").write_text(NOISY)
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-m", "worldline", "explore", "noisy.py:build", "--json"]
+    done = subprocess.run(
+        [*command, "--samples", "40", "--steps", "3"], capture_output=True, text=True, check=True
+    )
+    assert json.loads(done.stdout)["samples"] == 40
+    assert "a model that prints" in done.stderr
+
+
+@pytest.mark.end_to_end
+def test_a_model_that_ends_the_program_is_an_input_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "noisy.py").write_text(NOISY)
+    monkeypatch.chdir(tmp_path)
+    found = CliRunner().invoke(command_line, ["explore", "noisy.py:leave", "--samples", "40"])
+    assert found.exit_code == 3
+    assert "GeneratorExit" in found.output
+    assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
+
+
+@pytest.mark.end_to_end
+def test_a_result_says_itself_in_one_line_and_in_notebooks(tmp_path: Path) -> None:
+    config = config_of("encode")(name="dilation", pairs=5)
+    result = load("encode")(config, tmp_path / "run")
+    assert "\n" not in repr(result)
+    assert load("encode").words(result.record).headline in repr(result)
+    assert "<table>" in result._repr_html_()
+
+
+@pytest.mark.end_to_end
+def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
+    command = f"{sys.executable} -m worldline encode dilation --pairs 5 --json | true"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert "Traceback" not in done.stderr
+    assert "failure" not in done.stderr
