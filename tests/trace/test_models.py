@@ -400,7 +400,12 @@ def test_attention_returns_a_pair_whose_values_are_the_layer() -> None:
         collect(model, x, ["attention"])["attention"], expected.detach().flatten(1)
     )
     story = wl.explain.twins(
-        model, x, x + 0.1, torch.tensor([0, 1, 2, 0, 1]), settings=wl.Settings(bounds=(-9, 9)), resamples=5
+        model,
+        x,
+        x + 0.1,
+        torch.tensor([0, 1, 2, 0, 1]),
+        settings=wl.Settings(bounds=(-9, 9)),
+        resamples=5,
     )
     assert story.layers[-1].name == "head"
 
@@ -447,7 +452,14 @@ def test_logits_are_found_in_what_the_model_returns(kind: str) -> None:
     expected = wl.attacks.PGD(epsilon=0.1, steps=2, bounds=(-9, 9))(model.body, x, y)
     assert torch.equal(found.x, expected.x)
     story = wl.explain.twins(
-        model, x, found.x, y, reference=(x, y), settings=wl.Settings(bounds=(-9, 9)), null=False, resamples=5
+        model,
+        x,
+        found.x,
+        y,
+        reference=(x, y),
+        settings=wl.Settings(bounds=(-9, 9)),
+        null=False,
+        resamples=5,
     )
     assert torch.equal(story.trace.predictions["clean"], model.body(x).argmax(1))
 

@@ -157,7 +157,14 @@ USES: dict[str, Use] = {
     ),
     "explain.jacobian_spectrum": lambda model, x, y: wl.explain.jacobian_spectrum(model, x[:4]),
     "explain.twins": lambda model, x, y: wl.explain.twins(
-        model, x, x + 0.1, y, reference=(x, y), settings=wl.Settings(bounds=WIDE), resamples=5, memory=10**9
+        model,
+        x,
+        x + 0.1,
+        y,
+        reference=(x, y),
+        settings=wl.Settings(bounds=WIDE),
+        resamples=5,
+        memory=10**9,
     ),
     "explain.untrained": lambda model, x, y: (
         wl.explain.untrained(model) if isinstance(model, nn.Module) else None

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from worldline.inputs import logits_of
-from worldline.trace import Model, untouched
+from worldline.trace import Model, choices, untouched
 
 __all__ = ["choices", "predict"]
 
@@ -22,14 +22,3 @@ def predict(model: Model, x: Tensor, *, batch_size: int = 256) -> Tensor:
     """
     with untouched(model), torch.no_grad():
         return torch.cat([logits_of(model, batch).cpu() for batch in x.split(batch_size)])
-
-
-def choices(logits: Tensor) -> Tensor:
-    """(N,) the class of each output; −1 where it holds NaN, which names none.
-
-    >>> import torch
-    >>> from worldline.attacks.asking import choices
-    >>> choices(torch.tensor([[0.0, 1.0], [2.0, torch.nan]]))
-    tensor([ 1, -1])
-    """
-    return torch.where(logits.isnan().any(1), -1, logits.argmax(1))

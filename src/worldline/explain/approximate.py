@@ -15,7 +15,7 @@ from worldline.explain.sieve import Conditions, Judge, Pairs, best_of
 from worldline.explain.view import View, centered
 from worldline.geometry import Frame, rapidity
 
-__all__ = ["approximate_pairs"]
+__all__ = ["approximate_pairs", "load_faiss"]
 
 RECALL_ROWS = 512
 Index = Literal["flat", "ivf", "hnsw"]
@@ -63,7 +63,7 @@ def approximate_pairs(
     >>> wl.explain.approximate_pairs(features, 10).recall > 0.5
     True
     """
-    faiss = _faiss()
+    faiss = load_faiss()
     check_search(features, k, labels, inputs, groups, 1)
     view = View(features, frame or centered(features))
     size = len(features)
@@ -82,7 +82,8 @@ def approximate_pairs(
     return TopPairs(merged, opposed, count_pairs(size, labels), view.undirected(), recall)
 
 
-def _faiss() -> Any:
+def load_faiss() -> Any:
+    """FAISS; UsageError where it is not installed."""
     try:
         return importlib.import_module("faiss")
     except ImportError as error:

@@ -11,7 +11,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from worldline.errors import LabelError, ShapeError, UsageError
-from worldline.explain.approximate import approximate_pairs
+from worldline.explain.approximate import approximate_pairs, load_faiss
 from worldline.explain.evidence import (
     MOST_CLASSES,
     Evidence,
@@ -278,6 +278,8 @@ def _check_options(
         raise UsageError(f"nulls must be 0 or more untrained networks; got {nulls}.")
     if search not in ("exact", "approximate"):
         raise UsageError(f"Unknown search {search!r}; choose exact or approximate.")
+    if search == "approximate":
+        load_faiss()
     if different and bool((y == y[0]).all()):
         raise LabelError(
             f"All {len(y)} samples have the label {int(y[0])}, so no pair has different labels. "

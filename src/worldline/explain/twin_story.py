@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -26,6 +26,8 @@ from worldline.notebook import as_html
 from worldline.settings import DEFAULT, Progress, Settings, Tokens
 from worldline.statistics import Bootstraps, Share, Summary
 from worldline.trace import (
+    COMPARISONS,
+    Comparison,
     Layer,
     Model,
     Plan,
@@ -39,20 +41,39 @@ from worldline.trace import (
     untouched,
 )
 
-__all__ = ["FEW", "LayerStory", "TwinStory", "twins"]
+__all__ = ["FEW", "LayerStory", "ProperDepths", "Rapidities", "TwinStory", "twins"]
 
 FEW = 20
 """Under this many fooled samples a story says that it rests on few."""
 
-SHOWN = (
-    "adversarial_clean",
-    "noise_clean",
-    "adversarial_true",
-    "adversarial_wrong",
-    "noise_true",
-    "noise_wrong",
-)
-TO_CLEAN = "adversarial_clean", "noise_clean"
+
+@dataclass(frozen=True)
+class Rapidities:
+    """Distributions of φ at one layer.
+
+    Attributes:
+        adversarial_clean, noise_clean: of a twin to the clean sample.
+        adversarial_true, adversarial_wrong: to the class means of the label and of the wrong class.
+        noise_true, noise_wrong: the same of the noise twin.
+    """
+
+    adversarial_clean: Summary
+    noise_clean: Summary
+    adversarial_true: Summary
+    adversarial_wrong: Summary
+    noise_true: Summary
+    noise_wrong: Summary
+
+
+@dataclass(frozen=True)
+class ProperDepths:
+    """Distributions of Σ sin θ over the layers, of each twin to the clean sample.
+
+    Between 0 (the network never tells the two apart) and the number of layers.
+    """
+
+    adversarial_clean: Summary
+    noise_clean: Summary
 
 
 @dataclass(frozen=True)
@@ -70,9 +91,7 @@ class LayerStory:
         noise_wrong_side: the same of the noise twins (control).
         misclassified_wrong_side: the same of clean samples that the model gets wrong by itself,
             with the class that the model prefers (control).
-        rapidity: comparison → distribution of φ: ``adversarial_clean``, ``noise_clean``,
-            ``adversarial_true``, ``adversarial_wrong`` (class means of the label and of the wrong
-            class), ``noise_true``, ``noise_wrong``.
+        rapidity: φ of the twins to the clean sample and to the class means.
         untrained_rapidity: the same on the untrained network; None without it.
         excess_boost: distribution of the boost of the adversarial twin minus that of the noise
             twin, where boost = φ to the clean twin at the layer before − φ here. Positive: this
@@ -94,8 +113,8 @@ class LayerStory:
     moved_share: Share
     noise_wrong_side: Share
     misclassified_wrong_side: Share
-    rapidity: dict[str, Summary] = field(metadata={"unit": "nats"})
-    untrained_rapidity: dict[str, Summary] | None = field(metadata={"unit": "nats"})
+    rapidity: Rapidities = field(metadata={"unit": "nats"})
+    untrained_rapidity: Rapidities | None = field(metadata={"unit": "nats"})
     excess_boost: Summary | None = field(metadata={"unit": "nats"})
     projected_to: int | None = None
     projection_standard_error: float | None = field(default=None, metadata={"unit": "nats"})
@@ -109,13 +128,12 @@ class TwinStory:
         layers: one :class:`LayerStory` a layer.
         frame: the frame that all rapidities are seen from.
         fooled: (N,) clean sample right, adversarial twin wrong; the statistics are over these.
-        misclassified: (N,) clean sample wrong by itself.
+        misclassified: (N,) clean sample wrong by itself; an output of NaN is neither.
         swap_layer: for the population; None where there is none, and then no layer may be named.
         wrong_side_from: (N,) the layer index from which this sample's twin is on the wrong side for
             good; −1: never. A sample's own, and no swap layer: the clean sample may stand there
             too.
-        proper_depth: ``adversarial_clean``, ``noise_clean`` → distribution of Σ sin θ over the
-            layers; between 0 (the network never tells the twins apart) and the number of layers.
+        proper_depth: how many layers' worth of depth the network tells twins apart.
         untrained_proper_depth: the same on the untrained network; None without it.
         trace: rapidities by sample and layer.
         untrained_trace: the same on the untrained network.
@@ -132,8 +150,8 @@ class TwinStory:
     misclassified: Tensor
     swap_layer: SwapLayer | None
     wrong_side_from: Tensor
-    proper_depth: dict[str, Summary]
-    untrained_proper_depth: dict[str, Summary] | None
+    proper_depth: ProperDepths
+    untrained_proper_depth: ProperDepths | None
     trace: TwinTrace
     untrained_trace: TwinTrace | None
     kept: tuple[str, ...]
@@ -149,18 +167,20 @@ class TwinStory:
             f"{int(self.fooled.sum())} of {len(self.fooled)} samples are fooled; the attack has "
             f"surely moved more than half of their twins to the wrong side {swap}."
         )
-        pairs = ("adversarial_clean", "noise_clean", "adversarial_wrong")
+        heads = ("adversarial–clean", "noise–clean", "adversarial–wrong class")
         rows = [
             (
                 it.name,
-                *(it.rapidity[name].median for name in pairs),
+                it.rapidity.adversarial_clean.median,
+                it.rapidity.noise_clean.median,
+                it.rapidity.adversarial_wrong.median,
                 it.wrong_side.value,
                 it.moved_share.value,
             )
             for it in self.layers
         ]
-        heads = (f"median φ, {name.replace('_', '–')}" for name in pairs)
-        return as_html(sentence, ("layer", *heads, "wrong side", "moved by the attack"), rows)
+        titles = ("layer", *(f"median φ, {head}" for head in heads))
+        return as_html(sentence, (*titles, "wrong side", "moved by the attack"), rows)
 
 
 def twins(
@@ -297,7 +317,7 @@ def twins(
         layers=told.layers(),
         frame=settings.frame,
         fooled=told.fooled,
-        misclassified=~told.right,
+        misclassified=told.misclassified,
         swap_layer=swap_layer([it.name for it in chosen], told.change, told.bootstrap),
         wrong_side_from=told.wrong_side_from,
         proper_depth=told.proper_depth(trained),
@@ -360,6 +380,10 @@ def _untrained(
     return fresh, kept
 
 
+SHOWN: tuple[Comparison, ...] = COMPARISONS[: len(fields(Rapidities))]
+TO_CLEAN: tuple[Comparison, ...] = COMPARISONS[: len(fields(ProperDepths))]
+
+
 class _Telling:
     """From rapidities by sample and layer to what is told of the fooled samples."""
 
@@ -367,15 +391,18 @@ class _Telling:
         self, trained: TwinTrace, null: TwinTrace | None, y: Tensor, bootstraps: Bootstraps
     ) -> None:
         self.trained, self.null, self.y, self.bootstraps = trained, null, y, bootstraps
-        self.right = trained.predictions["clean"] == y
-        self.fooled = self.right & (trained.predictions["adversarial"] != y)
+        clean, adversarial = trained.predictions["clean"], trained.predictions["adversarial"]
+        self.right = clean == y
+        self.fooled = self.right & (adversarial != y) & (adversarial >= 0)
+        self.misclassified = ~self.right & (clean >= 0)
+        self.undefined = int(((clean < 0) | (adversarial < 0)).sum())
         self.bootstrap = bootstraps.of(int(self.fooled.sum()))
-        sides = {
-            twin: wrong_side(trained.rapidity[f"{twin}_wrong"], trained.rapidity[f"{twin}_true"])
-            for twin in ("adversarial", "clean", "noise")
-        }  # (N, L) each
-        self.wrong_side_from = side_for_good(sides["adversarial"])
-        self.adversarial, self.clean, self.noise = (it[self.fooled] for it in sides.values())
+        seen = trained.rapidity
+        side = wrong_side(seen["adversarial_wrong"], seen["adversarial_true"])  # (N, L)
+        self.wrong_side_from = side_for_good(side)
+        self.adversarial = side[self.fooled]
+        self.clean = wrong_side(seen["clean_wrong"], seen["clean_true"])[self.fooled]
+        self.noise = wrong_side(seen["noise_wrong"], seen["noise_true"])[self.fooled]
         self.change = moved(self.adversarial, self.clean)
 
     def layers(self) -> tuple[LayerStory, ...]:
@@ -383,7 +410,8 @@ class _Telling:
         shares = self.bootstrap.share_columns
         own = wrong_side(self.trained.rapidity["clean_rival"], self.trained.rapidity["clean_true"])
         wrong, clean, noise = shares(self.adversarial), shares(self.clean), shares(self.noise)
-        misclassified = self.bootstraps.of(int((~self.right).sum())).share_columns(own[~self.right])
+        own = own[self.misclassified]
+        misclassified = self.bootstraps.of(len(own)).share_columns(own)
         moved_shares = moved_share(self.change, self.bootstrap)
         rapidity = self._by_layer(self.trained)
         untrained = None if self.null is None else self._by_layer(self.null)
@@ -409,20 +437,30 @@ class _Telling:
             for index, layer in enumerate(self.trained.layers)
         )
 
-    def proper_depth(self, trace: TwinTrace) -> dict[str, Summary]:
+    def proper_depth(self, trace: TwinTrace) -> ProperDepths:
         """Of both twins to the clean one; undefined where any layer's pair is."""
-        return {
-            name: self.bootstrap.summary(proper_depth(trace.rapidity[name][self.fooled]))
-            for name in TO_CLEAN
-        }
+        return ProperDepths(
+            *(
+                self.bootstrap.summary(proper_depth(trace.rapidity[name][self.fooled]))
+                for name in TO_CLEAN
+            )
+        )
 
     def notes(self, reference: Tensor, classes: int) -> list[str]:
-        """That there are few samples, and which classes have no mean."""
+        """That there are few samples, which outputs name no class, and which classes no mean."""
         notes = []
         count = len(self.change)
-        if count < FEW:
+        if not count:
+            notes.append("No sample is fooled: there is no story to tell.")
+        elif count < FEW:
             notes.append(
-                f"Only {count} samples are fooled (fewer than {FEW}): read the quantiles with care."
+                f"Only {count} sample{'s are' if count > 1 else ' is'} fooled (fewer than {FEW}): "
+                "read the quantiles with care."
+            )
+        if self.undefined:
+            notes.append(
+                f"{self.undefined:,} of {len(self.y):,} samples have an output of NaN, clean or "
+                "attacked: they count neither as fooled nor as held."
             )
         missing = set(range(classes)) - set(reference.tolist())
         met = set(self.y[self.fooled].tolist()) | set(self.trained.wrong[self.fooled].tolist())
@@ -435,9 +473,9 @@ class _Telling:
             )
         return notes
 
-    def _by_layer(self, trace: TwinTrace) -> list[dict[str, Summary]]:
+    def _by_layer(self, trace: TwinTrace) -> list[Rapidities]:
         columns = [self.bootstrap.summaries(trace.rapidity[name][self.fooled]) for name in SHOWN]
-        return [dict(zip(SHOWN, row, strict=True)) for row in zip(*columns, strict=True)]
+        return [Rapidities(*row) for row in zip(*columns, strict=True)]
 
     def _excess_boosts(self) -> Tensor:
         """(S, L − 1) boost of the adversarial twin − boost of the noise twin; > 0 drives apart."""

@@ -7,14 +7,15 @@ from worldline.trace.memory import Plan, plan_memory
 from worldline.trace.opening import Model, hidden_because, modules_behind
 from worldline.trace.pairs import fit_frames, trace_pairs
 from worldline.trace.reading import one_layer, reading
-from worldline.trace.reference import Reference, trace_reference
+from worldline.trace.reference import Reference, check_whitening, trace_reference
 from worldline.trace.sketch import Sketch
 from worldline.trace.stream import Visitor, collect, tracing
-from worldline.trace.twins import COMPARISONS, TwinTrace, trace_twins
-from worldline.trace.values import check_tokens, logits_in
+from worldline.trace.twins import COMPARISONS, Comparison, TwinTrace, trace_twins
+from worldline.trace.values import check_tokens, choices, logits_in
 
 __all__ = [
     "COMPARISONS",
+    "Comparison",
     "Layer",
     "Model",
     "Plan",
@@ -24,6 +25,8 @@ __all__ = [
     "Visitor",
     "check_tokens",
     "check_twins",
+    "check_whitening",
+    "choices",
     "choose_layers",
     "collect",
     "find_layers",

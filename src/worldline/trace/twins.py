@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -22,11 +23,11 @@ from worldline.trace.layers import Layer
 from worldline.trace.opening import Model
 from worldline.trace.reference import Reference, at_least_float32
 from worldline.trace.stream import tracing
-from worldline.trace.values import logits_in
+from worldline.trace.values import choices, logits_in
 
-__all__ = ["COMPARISONS", "TwinTrace", "trace_twins"]
+__all__ = ["COMPARISONS", "Comparison", "TwinTrace", "trace_twins"]
 
-COMPARISONS = (
+Comparison = Literal[
     "adversarial_clean",
     "noise_clean",
     "adversarial_true",
@@ -36,7 +37,8 @@ COMPARISONS = (
     "clean_true",
     "clean_wrong",
     "clean_rival",
-)
+]
+COMPARISONS: tuple[Comparison, ...] = get_args(Comparison)
 """Pairs whose rapidity is traced. ``true`` and ``wrong`` are class means: of the label, and of the
 class that the adversarial twin scores highest beside the label; ``rival`` is the class that the
 clean input scores highest beside it.
@@ -92,14 +94,15 @@ class TwinTrace:
         layers: the L layers.
         rapidity: comparison (:data:`COMPARISONS`) → (N, L) float64, NaN where a vector has no
             direction.
-        predictions: ``clean``, ``noise``, ``adversarial`` → (N,) predicted classes.
+        predictions: ``clean``, ``noise``, ``adversarial`` → (N,) predicted classes; −1 where the
+            output holds NaN.
         wrong: (N,) the class that stands for ``wrong`` in the comparisons.
         projected_to: by layer, to how many numbers m the class means were projected, which gives
             rapidities with them a standard error of at most 1/√m; None where they are exact.
     """
 
     layers: tuple[Layer, ...]
-    rapidity: dict[str, Tensor]
+    rapidity: dict[Comparison, Tensor]
     predictions: dict[str, Tensor]
     wrong: Tensor
     projected_to: tuple[int | None, ...]
@@ -158,7 +161,9 @@ def trace_twins(
         check_labels(labels, size, classes=len(references[0].means) if references else None)
     local: list[_Local | None] = [None for _ in references]
     lengths = torch.stack([reference.lengths for reference in references])  # (L, K)
-    rapidity = {name: torch.empty(size, len(layers), dtype=torch.float64) for name in COMPARISONS}
+    rapidity: dict[Comparison, Tensor] = {
+        name: torch.empty(size, len(layers), dtype=torch.float64) for name in COMPARISONS
+    }
     predictions = {
         name: torch.empty(size, dtype=torch.long) for name in ("clean", "noise", "adversarial")
     }
@@ -185,7 +190,7 @@ def trace_twins(
             scores = logits.cpu().view(3, -1, logits.shape[-1])
             labels = y[rows].cpu()
             for name, score in zip(("clean", "noise", "adversarial"), scores, strict=True):
-                predictions[name][rows] = score.argmax(-1)
+                predictions[name][rows] = choices(score)
             used[rows] = _highest_beside(scores[2], labels) if wrong is None else wrong[rows].cpu()
             rival = _highest_beside(scores[0], labels)
             for name, value in _rapidities(gram, against, labels, used[rows], rival).items():
@@ -239,7 +244,7 @@ def _gram_of_displacements(twins: Tensor, origin: Tensor | None) -> Tensor:
 
 def _rapidities(
     gram: Tensor, correlations: Tensor, true: Tensor, wrong: Tensor, rival: Tensor
-) -> dict[str, Tensor]:
+) -> dict[Comparison, Tensor]:
     """From (L, b, 3, 3) and (L, b, 3, K): comparison → (L, b)."""
     clean = gram[..., 0, :1]  # |a|²
     along = gram[..., 0, 1:]  # a·d for noise, adversarial

@@ -11,7 +11,7 @@ from torch import Tensor
 from worldline.errors import ModelError, UsageError
 from worldline.settings import Tokens
 
-__all__ = ["batch_dimension", "check_tokens", "logits_in", "tensors_in"]
+__all__ = ["batch_dimension", "check_tokens", "choices", "logits_in", "tensors_in"]
 
 
 def check_tokens(tokens: str) -> None:
@@ -110,6 +110,17 @@ def logits_in(output: object, samples: int) -> Tensor:
             f"inputs it returned {tuple(tensor.shape)} {tensor.dtype}."
         )
     return tensor
+
+
+def choices(logits: Tensor) -> Tensor:
+    """(N,) the class of each output; −1 where it holds NaN, which names none.
+
+    >>> import torch
+    >>> from worldline.trace import choices
+    >>> choices(torch.tensor([[0.0, 1.0], [2.0, torch.nan]]))
+    tensor([ 1, -1])
+    """
+    return torch.where(logits.isnan().any(1), -1, logits.argmax(1))
 
 
 def _only_scores(output: object, samples: int) -> Tensor:
