@@ -62,15 +62,13 @@ def views(result: Result[Diagnosis]) -> dict[str, View]:
 def curve_view(curve: Curve) -> View:
     """Accuracy by ε in words."""
     first, last = curve.points[0], curve.points[-1]
-    ends = f"is {share(first.accuracy)} at ε = {significant(first.epsilon)}"
-    if len(curve.points) > 1:
-        ends = (
-            f"goes from {share(first.accuracy)} at ε = {significant(first.epsilon)} to "
-            f"{share(last.accuracy)} at ε = {significant(last.epsilon)}"
-        )
+    end = f"{share(last.accuracy)} at ε = {significant(last.epsilon)}"
+    way = f"goes from {share(first.accuracy)} at ε = {significant(first.epsilon)} to {end}"
+    if len({point.accuracy for point in curve.points}) == 1:
+        way = f"stays at {end}" if len(curve.points) > 1 else f"is {end}"
     return View(
         f"Accuracy by ε: {_end(curve)}",
-        f"Accuracy under {curve.attack} {ends}; under noise of the same size "
+        f"Accuracy under {curve.attack} {way}; under noise of the same size "
         f"{share(last.noise_accuracy)} are left there; chance is {share(curve.chance)}.",
         f"n = {count(curve.samples, 'sample')}; 95% Wilson intervals",
         curve_table(curve),
@@ -101,6 +99,8 @@ def _worst(record: Diagnosis) -> str:
 
 def _believable(record: Diagnosis, warned: Sequence[Check]) -> str:
     ran = sum(check.status != "not applicable" for check in record.checks)
+    if not ran:
+        return "No check applies: nothing speaks for that number, or against it."
     if not warned:
         return (
             f"None of {count(ran, 'check')} warns. That makes the number believable, and proves "
