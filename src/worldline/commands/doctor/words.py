@@ -61,7 +61,7 @@ def views(result: Result[Diagnosis]) -> dict[str, View]:
 
 def curve_view(curve: Curve) -> View:
     """Accuracy by ε in words; it falls or rises only where the intervals of its ends part."""
-    first, last = curve.points[0], curve.points[-1]
+    last = curve.points[-1]
     reached = last.interval[0] <= curve.chance
     return View(
         _course(curve),
