@@ -1,22 +1,23 @@
-"""What happens inside one model: twins by layer, and strangers that it has merged, against their
-controls.
-"""
+"""What happens inside one model: twins by layer, merged strangers, and their controls."""
 
 from worldline.explain.approximate import ApproximatePairs, approximate_pairs
-from worldline.explain.complexity import (
-    STRANGERS,
+from worldline.explain.boosts import boost, excess_boost
+from worldline.explain.complexity_result import (
+    ByKind,
     Complexity,
     LayerComplexity,
     LimitUse,
     SpectrumSummary,
-    complexity,
 )
+from worldline.explain.complexity_story import STRANGERS, complexity
 from worldline.explain.distant import distant
-from worldline.explain.fragility import (
+from worldline.explain.fragility_probe import (
+    FEWEST_TO_AIM,
     NOT_A_BOUND,
     Calibration,
     Fragility,
     Probe,
+    SampleFragility,
     calibrate,
     fragility,
 )
@@ -30,9 +31,11 @@ from worldline.explain.untrained import untrained
 
 __all__ = [
     "FEW",
+    "FEWEST_TO_AIM",
     "NOT_A_BOUND",
     "STRANGERS",
     "ApproximatePairs",
+    "ByKind",
     "Calibration",
     "ClassMap",
     "Complexity",
@@ -50,6 +53,7 @@ __all__ = [
     "Probe",
     "ProperDepths",
     "Rapidities",
+    "SampleFragility",
     "Spectrum",
     "SpectrumSummary",
     "SwapLayer",
@@ -57,10 +61,12 @@ __all__ = [
     "TwinStory",
     "UntrainedNull",
     "approximate_pairs",
+    "boost",
     "calibrate",
     "complexity",
     "count_pairs",
     "distant",
+    "excess_boost",
     "fragility",
     "jacobian_spectrum",
     "top_pairs",

@@ -22,6 +22,7 @@ def page(results: Sequence[Result[Diagnosis]], attached: Sequence[Attached]) -> 
     return render_page(
         "doctor/page.html.j2",
         versions=record.versions,
+        scripts=(),
         record=record,
         words=words(record),
         norm=NORMS[record.norm],

@@ -161,8 +161,8 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
     least = 0.0
     for twin, label in TWINS.items():
         line, look = data.worldline(chosen, twin), LOOKS[ROLES[twin]]
-        style = {"color": look.paper, "marker": look.marker, "markersize": 4}
-        ax.plot(line.place, line.time, label=label, **style)
+        (drawn,) = ax.plot(line.place, line.time, color=look.paper, label=label)
+        drawn.set(marker=look.marker, markersize=4)
         known = np.isfinite(line.proper)
         ticks = np.arange(1, np.floor(line.proper[known].max()) + 1)
         place, time = (
@@ -197,8 +197,8 @@ def sample_map(source: Source, *, layer: int | None = None, ax: Axes | None = No
     )
     for state, (name, role) in enumerate(zip(STATES, STATE_ROLES, strict=True)):
         rows, look = data.states == state, LOOKS[role]
-        style = {"marker": look.marker, "markersize": 3, "color": look.paper, "alpha": 0.6}
-        ax.plot(near[rows], far[rows], linestyle="none", label=name, **style)
+        (drawn,) = ax.plot(near[rows], far[rows], linestyle="none", color=look.paper, label=name)
+        drawn.set(marker=look.marker, markersize=3, alpha=0.6)
     ax.set(
         xlabel=f"φ(attacked, original) at {short(data.layer_names)[at]}: still beside its twin →",
         ylabel="φ(attacked, wrong class): beside strangers →",

@@ -86,8 +86,8 @@ def _trust(record: Exploration) -> View:
     if len(checks) == idle:
         return View(f"{question} It was not checked.", "No check applies.", basis, table)
     if warned:
-        verb = "check warns" if len(warned) == 1 else "checks warn"
-        title = f"{question} {len(warned)} of {len(checks)} {verb}."
+        verb = "warns" if len(warned) == 1 else "warn"
+        title = f"{question} {len(warned)} of {count(len(checks), 'check')} {verb}."
         sentence = f"Not as it stands: look at {', '.join(warned)} first."
         return View(title, sentence, basis, table)
     return View(

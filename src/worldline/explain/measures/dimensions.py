@@ -49,8 +49,8 @@ def dimension(features: Tensor, *, resamples: int = 1000, seed: int = 0) -> Dime
     if samples <= width:
         notes.append(
             f"{samples} samples span at most {samples - 1} of the {width} dimensions, so the "
-            f"participation ratio is a lower bound "
-            f"that cannot exceed {samples - 1}: give more than {width} samples to lift it."
+            f"participation ratio is a lower bound that cannot exceed {samples - 1}: give more "
+            f"than {width} samples to lift it."
         )
     ratio, spread = None, None
     if samples < 2:
@@ -68,12 +68,11 @@ def dimension(features: Tensor, *, resamples: int = 1000, seed: int = 0) -> Dime
 
 
 def participation_ratio(features: Tensor) -> tuple[float | None, tuple[float, float] | None]:
-    """(Σλ)²/Σλ² of the covariance of features (N, D), with its jackknife interval; None where
-    nothing varies.
+    """(Σλ)²/Σλ² of the covariance of features (N, D), with its jackknife interval.
 
-    tr(C)² / tr(C²) from the Gram matrix of the centred samples where N < D, so no eigenvalue is
-    computed. The interval deletes one of 20 groups of samples at a time (Quenouille 1956; Tukey
-    1958); a bootstrap would lower the ratio, as its repeated samples do.
+    None where nothing varies. It is tr(C)² / tr(C²), from the Gram matrix of the centred samples
+    where N < D, so no eigenvalue is computed. The interval deletes one of 20 groups of samples at a
+    time (Quenouille 1956; Tukey 1958); a bootstrap would lower the ratio, as its samples repeat.
     """
     wide = features.double()
     wide = wide - wide.mean(0)
@@ -104,13 +103,12 @@ def _ratio(centred: Tensor) -> float | None:
 def two_nn(
     features: Tensor, *, resamples: int = 1000, seed: int = 0
 ) -> tuple[float | None, tuple[float, float] | None]:
-    """Intrinsic dimension by TwoNN (Facco, d'Errico, Rodriguez and Laio 2017), with its bootstrap
-    interval.
+    """Intrinsic dimension by TwoNN, with its bootstrap interval.
 
     μ = r₂/r₁ of each sample follows a Pareto law of exponent d; d is the slope through the origin
-    of −ln(1 − F(μ)) over ln μ, the largest tenth of μ left out. Repeated samples are counted once.
-    None under 10 samples. The estimate is local: with few samples of a high-dimensional set it is
-        too low.
+    of −ln(1 − F(μ)) over ln μ, the largest tenth of μ left out (Facco et al. 2017). Samples that
+    repeat are counted once. None under 10 samples. The estimate is local: with few samples of a
+    high-dimensional set it is too low.
     """
     distinct = torch.unique(features.double(), dim=0)
     if len(distinct) < 10:
