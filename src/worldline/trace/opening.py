@@ -44,9 +44,9 @@ def open_model(model: Model) -> Opened:
     """The model without its wrappers, and what can be watched of it.
 
     ``DataParallel`` and ``torch.compile`` are unwrapped; a ``functools.partial``, a method or a
-    closure is seen through. A callable over one module is traced by that module's names. Scripted modules run no hooks, so
-    they keep their submodules to themselves; a graph from ``torch.export`` is followed operation by
-    operation.
+    closure is seen through. A callable over one module is traced by that module's names. Scripted
+    modules run no hooks, so they keep their submodules to themselves; a graph from ``torch.export``
+    is followed operation by operation.
 
     Raises:
         ModelError: the model was exported in training mode, which cannot be switched off any more.

@@ -49,9 +49,9 @@ def one_layer(model: Model, x: Tensor, name: str | None = None) -> Layer:
 def reading(model: Model, layer: Layer) -> Iterator[Callable[[Tensor], tuple[Tensor, object]]]:
     """A function from inputs to one layer's features (N, D) and the model's answer.
 
-    It is differentiable in the inputs. The answer is the logits where the output has some (:func:`worldline.trace.logits_in`), else the
-    output itself. The model is in eval mode and left as it was. Where an in-place module follows,
-    the features are those before it.
+    It is differentiable in the inputs. The answer is the logits where the output has some
+    (:func:`worldline.trace.logits_in`), else the output itself. The model is in eval mode and left
+    as it was. Where an in-place module follows, the features are those before it.
 
     Raises:
         LayerError: from the function, where the layer did not run in this pass, or gave something
