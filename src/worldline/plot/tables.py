@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 from matplotlib.axes import Axes
 
 from worldline.compare import Predicted
 from worldline.errors import UsageError
-from worldline.plot.colours import LOOKS
 from worldline.plot.figures import _short, new_axes, plain
 from worldline.plot.names import tidy
 from worldline.runs import RunFolder
 
-__all__ = ["pair_worldlines", "transfer"]
+__all__ = ["transfer"]
 
 MOST_WITH_NUMBERS = 16
 
@@ -72,45 +69,4 @@ def transfer(
     figure = ax.get_figure()
     if figure is not None:
         figure.colorbar(drawn, ax=ax)
-    return plain(ax)
-
-
-def pair_worldlines(run: RunFolder, *, ax: Axes | None = None) -> Axes:
-    """Rapidity by layer of the found distant pairs, over the middle 98 % of pairs as far apart.
-
-    Args:
-        run: a finished run of ``distant``.
-        ax: where to draw; a pair's curve has a gap where its rapidity is infinite.
-
-    >>> import tempfile, worldline as wl
-    >>> from pathlib import Path
-    >>> config = wl.runs.DistantConfig(model="mlp", samples=60, nulls=0, pairs=2)
-    >>> with tempfile.TemporaryDirectory() as folder:
-    ...     wl.plot.pair_worldlines(wl.runs.distant(config, Path(folder) / "run")).get_xlabel()
-    'layer'
-    """
-    document: dict[str, Any] = tidy(run.read_json("summary.json"))
-    if "far" not in document:
-        raise UsageError(f"{run.path} is no run of distant.")
-    ax, at = new_axes(ax), range(len(document["layers"]))
-    low, _, high = (np.array(row, dtype=float) for row in document["far"])
-    ax.fill_between(
-        at, low, high, color=LOOKS["other"].paper, alpha=0.2, label="middle 98% of far pairs"
-    )
-    for side, role in (("merged", "adversarial"), ("opposed", "noise")):
-        for place, pair in enumerate(document[side]):
-            line = np.array(pair["worldline"], dtype=float)
-            label = side if place == 0 else None
-            ax.plot(
-                at,
-                line,
-                color=LOOKS[role].paper,
-                marker=LOOKS[role].marker,
-                markersize=3,
-                linewidth=1,
-                label=label,
-            )
-    ax.set_xticks(at, _short([layer["name"] for layer in document["layers"]]))
-    ax.set(xlabel="layer", ylabel="rapidity φ (Fisher's z), nats")
-    ax.legend(frameon=False)
     return plain(ax)

@@ -10,16 +10,17 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.attacks.norms import NormName, named_norm
 from worldline.attacks.scale import Scale, measure_scale, nearest, share_below
+from worldline.attacks.walking import Walk, classes_of, wide
 from worldline.errors import UsageError
-from worldline.geometry import FrameName
-from worldline.inputs import check_inputs
+from worldline.inputs import check_inputs, check_settings
+from worldline.settings import DEFAULT, NormName, Settings
 from worldline.trace import Layer, Model, one_layer, reading
 
 __all__ = ["Invariant", "invariance"]
 
-Tick = Callable[[str, int, int], None]
+PART = 0.04
+"""The first step, as a part of ε."""
 Read = Callable[[Tensor], tuple[Tensor, object]]
 
 
@@ -71,20 +72,17 @@ def invariance(
     tolerance: float = 0.1,
     epsilon: float | None = None,
     norm: NormName = "l2",
-    bounds: tuple[float, float] = (0.0, 1.0),
     steps: int = 300,
     step_size: float | None = None,
-    frame: FrameName = "centered",
-    batch_size: int = 256,
-    seed: int = 0,
-    tick: Tick = lambda _stage, _done, _total: None,
+    settings: Settings = DEFAULT,
 ) -> Invariant:
     """Move each input as far as possible while its features at a layer stay where they are.
 
     max ‖x′ − x‖ with |f(x′) − f(x)| ≤ tolerance · (median distance of two samples of one class).
     While the features are within, the step goes outward (at first towards the further bound of each
     entry), less its part along ∇|f(x′) − f(x)|; else it goes back along that gradient, as far as
-    its linear model asks. The furthest allowed iterate is kept.
+    its linear model asks. The furthest allowed iterate is kept. A Python function: no command uses
+    it.
 
     Args:
         model: any model; with logits (N, K) it is reported whether the class stayed.
@@ -95,13 +93,11 @@ def invariance(
             class.
         epsilon: the furthest an input may go; None: anywhere inside the bounds.
         norm: that measures how far, ``l2`` or ``linf``.
-        bounds: lowest and highest legal value.
         steps: gradient steps.
-        step_size: default: the bounds' width · √entries / 50 (``linf``: width / 50).
-        frame: ``raw``, ``centered`` or ``whitened``.
-        batch_size: inputs moved at once.
-        seed: of the noise and the reference pairs.
-        tick: called with stage, done, total.
+        step_size: the first one; default: a twenty-fifth of ε, or a fiftieth of the bounds' width
+            (``l2``: times √entries).
+        settings: bounds, frame, batch size, progress, and the seed of the noise and of the
+            reference pairs.
 
     Returns:
         :class:`Invariant`; a lower bound on how far one can go. Large beside ``noise_change``: the
@@ -122,61 +118,63 @@ def invariance(
     >>> bool((found.distance <= found.allowed).all()), found.narrow
     (True, False)
     """
-    check_inputs(x, bounds)
+    check_settings(settings)
+    check_inputs(x, settings.bounds)
     if not tolerance > 0:
         raise UsageError(
             f"tolerance must be positive, a share of the distance within a class; got {tolerance}."
         )
-    if epsilon is not None and not (math.isfinite(epsilon) and epsilon >= 0):
-        raise UsageError(
-            f"epsilon must be a finite number ≥ 0 in input units, or None for no budget; got "
-            f"{epsilon}."
-        )
-    if steps < 1 or (step_size is not None and not step_size > 0):
-        raise UsageError(
-            f"steps must be at least 1 and step_size positive; got {steps} and {step_size}."
-        )
-    if step_size is None:
-        step_size = (
-            (bounds[1] - bounds[0]) / 50 * (math.sqrt(x[0].numel()) if norm == "l2" else 1.0)
-        )
-    named_norm(norm)
+    walk = Walk.of(
+        x,
+        epsilon=epsilon,
+        norm=norm,
+        bounds=settings.bounds,
+        steps=steps,
+        step_size=step_size,
+        part=PART,
+    )
     chosen = one_layer(model, x, layer)
-    scale = measure_scale(
-        model, chosen, reference, frame=frame, bounds=bounds, batch_size=batch_size, seed=seed
-    )
-    allowed = tolerance * float(scale.same_class.median())
-    generator = torch.Generator().manual_seed(seed)
-    run = _Run(
-        model,
-        chosen,
-        scale,
-        allowed,
-        math.inf if epsilon is None else epsilon,
-        norm,
-        bounds,
-        steps,
-        step_size,
-    )
+    scale = measure_scale(model, chosen, reference, settings=settings)
+    run = _Run(model, chosen, scale, tolerance * float(scale.same_class.median()), walk)
+    generator = torch.Generator().manual_seed(settings.seed)
     parts = []
-    for start in range(0, len(x), batch_size):
-        parts.append(run(x[start : start + batch_size], generator))
-        tick("Moving inputs", min(start + batch_size, len(x)), len(x))
-    it = {
-        name: torch.cat([part[name] for part in parts], dim=0 if name == "x" else -1)
-        for name in parts[0]
-    }
-    moved = torch.linalg.vector_norm((it["x"] - x).double().flatten(1), dim=1).cpu()
+    for start in range(0, len(x), settings.batch_size):
+        parts.append(run(x[start : start + settings.batch_size], generator))
+        settings.progress("Moving inputs", min(start + settings.batch_size, len(x)), len(x))
+    it = _joined(parts)
+    moved = torch.linalg.vector_norm((it.x - x).double().flatten(1), dim=1).cpu()
     return Invariant(
+        **vars(it),
         layer=chosen,
         narrow=chosen.width < x[0].numel(),
-        allowed=allowed,
-        nearest_data=nearest(it["x"], reference[0]),
+        allowed=run.allowed,
+        nearest_data=nearest(it.x, reference[0]),
         usual_nearest=scale.usual_nearest,
         input_closer=share_below(moved, scale.random_input),
         scale=scale,
-        **it,
     )
+
+
+@dataclass(frozen=True)
+class _Moved:
+    """What the loop found for each input; fields as of :class:`Invariant`."""
+
+    x: Tensor
+    change: Tensor
+    noise_change: Tensor
+    distance: Tensor
+    same_prediction: Tensor
+    path_change: Tensor
+    path_distance: Tensor
+
+
+def _joined(parts: list[_Moved]) -> _Moved:
+    """All batches; along a path samples are the second dimension."""
+
+    def join(name: str) -> Tensor:
+        return torch.cat([getattr(it, name) for it in parts], dim=int(name.startswith("path")))
+
+    return _Moved(**{name: join(name) for name in vars(parts[0])})
 
 
 @dataclass(frozen=True)
@@ -185,21 +183,15 @@ class _Run:
     layer: Layer
     scale: Scale
     allowed: float
-    epsilon: float
-    norm: NormName
-    bounds: tuple[float, float]
-    steps: int
-    step_size: float
+    walk: Walk
 
-    def __call__(self, x: Tensor, generator: torch.Generator) -> dict[str, Tensor]:
+    def __call__(self, x: Tensor, generator: torch.Generator) -> _Moved:
         """One batch."""
-        norm, x = named_norm(self.norm), x.detach()
-        project = norm.projector(x, self.epsilon, self.bounds)
+        walk, norm, x = self.walk, self.walk.norm, x.detach()
+        project = norm.projector(x, walk.radius, walk.bounds)
         noise = norm.direction(torch.randn(x.shape, generator=generator).to(x))
-        middle = (self.bounds[0] + self.bounds[1]) / 2
-        point = project(
-            x + 0.1 * self.step_size * norm.direction(middle - x)
-        )  # each entry towards its further bound
+        further = norm.direction(sum(walk.bounds) / 2 - x)  # of each entry, its further bound
+        point = project(x + 0.1 * walk.step_size * further)
         kept, change = x.clone(), torch.zeros(len(x), dtype=torch.float64)
         went = torch.zeros(len(x), dtype=torch.float64)
         changes, distances = [], []
@@ -207,87 +199,75 @@ class _Run:
             with torch.no_grad():
                 features, before = read(x)
             home = self.scale.frame.like(features)(features)
-            for step in range(self.steps + 1):
+            for step in range(walk.steps + 1):
                 apart, slope = self._look(read, point, home)
-                size = norm.size(point - x).double().cpu()
+                size, away = norm.size(point - x).double().cpu(), apart.double().cpu()
                 changes.append(size)
-                distances.append(apart.double().cpu())
+                distances.append(away)
                 better = (apart <= self.allowed).cpu() & (size > change)
-                kept = torch.where(_wide(better.to(x.device), x), point, kept)
-                change, went = (
-                    torch.where(better, size, change),
-                    torch.where(better, distances[-1], went),
-                )
-                scale = self.step_size * (1 + math.cos(math.pi * step / self.steps)) / 2
-                point = project(point + self._step(point - x, apart, slope, scale))
+                kept = torch.where(wide(better.to(x.device), x), point, kept)
+                change = torch.where(better, size, change)
+                went = torch.where(better, away, went)
+                point = project(point + self._step(point - x, apart, slope, walk.size(step)))
             with torch.no_grad():
                 after = read(kept)[1]
             noise_change = self._along(read, x, noise, home)
-        return {
-            "x": kept,
-            "change": change,
-            "distance": went,
-            "noise_change": noise_change,
-            "same_prediction": _same(before, after, len(x)),
-            "path_change": torch.stack(changes),
-            "path_distance": torch.stack(distances),
-        }
+        return _Moved(
+            x=kept,
+            change=change,
+            noise_change=noise_change,
+            distance=went,
+            same_prediction=classes_of(before, len(x)) == classes_of(after, len(x)),
+            path_change=torch.stack(changes),
+            path_distance=torch.stack(distances),
+        )
 
     def _look(self, read: Read, point: Tensor, home: Tensor) -> tuple[Tensor, Tensor]:
         """How far the features are from home, and the slope of that."""
         point = point.detach().requires_grad_(True)
         with torch.enable_grad():
-            seen = read(point)[0]
-            apart = torch.linalg.vector_norm(self.scale.frame.like(seen)(seen) - home, dim=1)
+            apart = self._apart(read(point)[0], home)
             slope = torch.autograd.grad(apart.sum(), point)[0].nan_to_num(0.0, 0.0, 0.0)
         return apart.detach(), slope
 
+    def _apart(self, features: Tensor, home: Tensor) -> Tensor:
+        seen = self.scale.frame.like(features)(features)
+        apart: Tensor = torch.linalg.vector_norm(seen - home, dim=1)
+        return apart
+
     def _step(self, moved: Tensor, apart: Tensor, slope: Tensor, size: float) -> Tensor:
         """Outward and level where the features are within, else downhill."""
-        flat, steep = moved.flatten(1), slope.flatten(1)
-        steepness = torch.linalg.vector_norm(steep, dim=1, keepdim=True).clamp_min(1e-12)
+
+        def length(value: Tensor) -> Tensor:
+            found: Tensor = torch.linalg.vector_norm(value, dim=1, keepdim=True)
+            return found
+
+        steep = slope.flatten(1)
+        steepness = length(steep).clamp_min(1e-12)
         downhill = steep / steepness
-        outward = named_norm(self.norm).direction(moved).flatten(1)
+        outward = self.walk.norm.direction(moved).flatten(1)
         level = outward - (outward * downhill).sum(1, keepdim=True) * downhill
-        length = torch.linalg.vector_norm(outward, dim=1, keepdim=True) * size
-        level = (
-            level / torch.linalg.vector_norm(level, dim=1, keepdim=True).clamp_min(1e-12) * length
-        )
-        back = ((apart[:, None] - 0.8 * self.allowed) / steepness).clamp(
-            max=2 * self.step_size * flat.shape[1] ** 0.5
-        )
+        level = level / length(level).clamp_min(1e-12) * length(outward) * size
+        most = 2 * self.walk.step_size * steep.shape[1] ** 0.5
+        back = ((apart[:, None] - 0.8 * self.allowed) / steepness).clamp(max=most)
         inside = (apart <= self.allowed)[:, None]
         return torch.where(inside, level, -back * downhill).view_as(moved)
 
     def _along(self, read: Read, x: Tensor, direction: Tensor, home: Tensor) -> Tensor:
-        """By bisection: how far along a fixed direction, clipped to the bounds, until the features
-        have moved as far as allowed.
+        """How far along a fixed direction the features stay within what is allowed, by bisection.
+
+        The moved inputs are clipped to the bounds.
         """
+        low_bound, high_bound = self.walk.bounds
         low = torch.zeros(len(x), device=x.device, dtype=x.dtype)
-        high = torch.full_like(low, (self.bounds[1] - self.bounds[0]) * math.sqrt(x[0].numel()))
+        high = torch.full_like(low, (high_bound - low_bound) * math.sqrt(x[0].numel()))
+
+        def moved(far: Tensor) -> Tensor:
+            return (x + wide(far, x) * direction).clamp(low_bound, high_bound)
+
         with torch.no_grad():
             for _ in range(16):
                 middle = (low + high) / 2
-                seen = read((x + _wide(middle, x) * direction).clamp(*self.bounds))[0]
-                within = (
-                    torch.linalg.vector_norm(self.scale.frame.like(seen)(seen) - home, dim=1)
-                    <= self.allowed
-                )
+                within = self._apart(read(moved(middle))[0], home) <= self.allowed
                 low, high = torch.where(within, middle, low), torch.where(within, high, middle)
-        reached = (x + _wide(low, x) * direction).clamp(*self.bounds)
-        return named_norm(self.norm).size(reached - x).double().cpu()
-
-
-def _wide(value: Tensor, like: Tensor) -> Tensor:
-    return value.reshape(-1, *(1,) * (like.ndim - 1))
-
-
-def _same(before: object, after: object, samples: int) -> Tensor:
-    if (
-        isinstance(before, Tensor)
-        and isinstance(after, Tensor)
-        and before.ndim == 2
-        and len(before) == samples
-    ):
-        return (before.argmax(1) == after.argmax(1)).cpu()
-    return torch.ones(samples, dtype=torch.bool)
+        return self.walk.norm.size(moved(low) - x).double().cpu()
