@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from worldline.attacks import named_norm
 from worldline.checks import Check, Curve
 from worldline.commands.base import Result
 from worldline.commands.doctor.record import Diagnosis
@@ -19,7 +20,6 @@ ABOUT = {
     "evaluation": "The evaluation",
     "attack": "The attack on planted adversarial examples",
 }
-NORMS = {"linf": "L∞", "l2": "L2"}
 
 
 def words(record: Diagnosis) -> Words:
@@ -62,15 +62,13 @@ def views(result: Result[Diagnosis]) -> dict[str, View]:
 def curve_view(curve: Curve) -> View:
     """Accuracy by ε in words."""
     first, last = curve.points[0], curve.points[-1]
-    ends = f"is {share(first.accuracy)} at ε = {significant(first.epsilon)}"
-    if len(curve.points) > 1:
-        ends = (
-            f"goes from {share(first.accuracy)} at ε = {significant(first.epsilon)} to "
-            f"{share(last.accuracy)} at ε = {significant(last.epsilon)}"
-        )
+    end = f"{share(last.accuracy)} at ε = {significant(last.epsilon)}"
+    way = f"goes from {share(first.accuracy)} at ε = {significant(first.epsilon)} to {end}"
+    if len({point.accuracy for point in curve.points}) == 1:
+        way = f"stays at {end}" if len(curve.points) > 1 else f"is {end}"
     return View(
         f"Accuracy by ε: {_end(curve)}",
-        f"Accuracy under {curve.attack} {ends}; under noise of the same size "
+        f"Accuracy under {curve.attack} {way}; under noise of the same size "
         f"{share(last.noise_accuracy)} are left there; chance is {share(curve.chance)}.",
         f"n = {count(curve.samples, 'sample')}; 95% Wilson intervals",
         curve_table(curve),
@@ -88,7 +86,7 @@ def _headline(record: Diagnosis, warned: int) -> str:
 
 def _worst(record: Diagnosis) -> str:
     last = record.worst_case[-1]
-    ball = f"{NORMS[record.norm]}, ε = {record.epsilon_text}"
+    ball = f"{named_norm(record.norm).sign}, ε = {record.epsilon_text}"
     noise = ""
     if record.noise_accuracy is not None:
         noise = f" Noise of the same size leaves {share(record.noise_accuracy)}."
@@ -101,6 +99,8 @@ def _worst(record: Diagnosis) -> str:
 
 def _believable(record: Diagnosis, warned: Sequence[Check]) -> str:
     ran = sum(check.status != "not applicable" for check in record.checks)
+    if not ran:
+        return "No check applies: nothing speaks for that number, or against it."
     if not warned:
         return (
             f"None of {count(ran, 'check')} warns. That makes the number believable, and proves "
@@ -135,6 +135,10 @@ def _attacks(record: Diagnosis) -> str:
 
 
 def _warn(checks: Sequence[Check]) -> str:
+    if len(checks) == 1:
+        return {"passed": "passed", "warned": "it warns", "not applicable": "it does not apply"}[
+            checks[0].status
+        ]
     warned = sum(check.status == "warned" for check in checks)
     told = count(len(checks), "check")
     return f"{warned} of {told} warn{'s' * (warned == 1)}" if warned else f"none of {told} warns"

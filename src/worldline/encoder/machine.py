@@ -9,11 +9,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.encoder.fitted import FittedEncoder, came, check_finite
+from worldline.encoder.checking import came, check_count, check_finite
+from worldline.encoder.fitted import FittedEncoder
 from worldline.encoder.layer import draw_rows_literally
 from worldline.encoder.path import Path, split_length
 from worldline.encoder.seeds import make_generator, spawn_generator
-from worldline.encoder.selection import Rule, Selection, check_count
+from worldline.encoder.selection import Rule, Selection
 from worldline.errors import BoundsError, ShapeError, UsageError
 
 __all__ = ["Encoder"]
@@ -26,9 +27,8 @@ class Encoder:
     """The paper's selecting encoder: L layers, each of the k of n random neurons that read x best.
 
     One step: draw n random neurons, keep the k whose readings of x the rule prefers, replace x by
-        those
-    readings. The same weights, chosen by looking at x alone, are applied to every other feature. No
-    labels, no gradient.
+    those readings. The same weights, chosen by looking at x alone, are applied to every other
+    feature. No labels, no gradient.
 
     Args:
         width: k ≥ 1.
@@ -97,8 +97,7 @@ class Encoder:
             UsageError: literal candidates that exceed ``memory``.
 
         Cost: O(P L k) for the path of x; the weights, O(P k D) numbers per layer, are drawn when
-            first
-        needed.
+        first needed.
         """
         single = _check_feature(x)
         features = x[None] if single else x
@@ -115,11 +114,12 @@ class Encoder:
             readings = drawn.view(self.depth, len(features), self.width)
             weights = None
         return FittedEncoder(
-            self,
+            self.selection,
             path=_walk(features, readings, self.normalise),
             readings=readings,
             generator=child,
             weights=weights,
+            memory=self.memory,
             single=single,
         )
 
@@ -137,9 +137,9 @@ class Encoder:
         if needed > self.memory:
             raise UsageError(
                 f"sampler='literal' with {self.candidates} candidates, depth {self.depth} and "
-                f"inputs up to "
-                f"{widest} wide needs {needed:,} bytes; memory allows {self.memory:,}. Use "
-                "sampler='exact', which has the same distribution, or pass a larger memory=."
+                f"inputs up to {widest} wide needs {needed:,} bytes; memory allows "
+                f"{self.memory:,}. Use sampler='exact', which has the same distribution, or pass a "
+                "larger memory=."
             )
         direction, readings, weights = split_length(features)[0], [], []
         for _ in range(self.depth):
@@ -164,8 +164,8 @@ def _check_feature(x: Tensor) -> bool:
     floating = isinstance(x, Tensor) and x.dtype in (torch.float32, torch.float64)
     if not floating or x.ndim not in (1, 2) or x.numel() == 0:
         raise ShapeError(
-            f"A feature must be a float32 or float64 tensor (D,), or (P, D) for P encoders, with "
-            f"D ≥ 1; got {came(x)}."
+            "A feature must be a float32 or float64 tensor (D,), or (P, D) for P encoders, with D "
+            f"≥ 1; got {came(x)}."
         )
     check_finite("the fitted feature", x)
     zero = (x == 0).all(-1)
