@@ -1,33 +1,7 @@
-"""Figures for papers: Matplotlib axes with the data and the numbers of the page."""
+"""The look of figures for papers: colours, names, axes. Each command draws its own with these."""
 
-from worldline.plot.complexity import boost_waterfall, fragility_ranking, speed_limit_use
-from worldline.plot.explored import Explored, read_explored
-from worldline.plot.figures import (
-    accuracy_curve,
-    changed_sides,
-    class_accuracy,
-    class_flow,
-    excess_boost,
-    rapidity_by_layer,
-    sample_map,
-    spacetime,
-)
-from worldline.plot.tables import pair_worldlines, transfer
+from worldline.plot.axes import new_axes
+from worldline.plot.colours import LOOKS, Look
+from worldline.plot.names import tidy, tidy_name
 
-__all__ = [
-    "Explored",
-    "accuracy_curve",
-    "boost_waterfall",
-    "changed_sides",
-    "class_accuracy",
-    "class_flow",
-    "excess_boost",
-    "fragility_ranking",
-    "pair_worldlines",
-    "rapidity_by_layer",
-    "read_explored",
-    "sample_map",
-    "spacetime",
-    "speed_limit_use",
-    "transfer",
-]
+__all__ = ["LOOKS", "Look", "new_axes", "tidy", "tidy_name"]
