@@ -8,7 +8,7 @@ from difflib import get_close_matches
 from typing import ClassVar, Literal, get_args
 
 from worldline.errors import DataError, UsageError
-from worldline.files import reason_of, real_file, shorten
+from worldline.files import real_file, reason_of, shorten
 from worldline.runs.config import Config, option
 
 __all__ = ["ALL", "FILES", "NAMES", "EncodeConfig", "Name"]
