@@ -388,3 +388,32 @@ def test_what_cannot_be_is_said(mlp: nn.Module, batch, monkeypatch) -> None:
         match=r"pyautoattack, which is not installed: pip install 'worldline\[autoattack\]'",
     ):
         AutoAttack(epsilon=0.1)(mlp, x, y)
+
+
+@pytest.mark.law
+def test_square_goes_on_where_two_classes_tie_and_the_right_one_is_still_named() -> None:
+    """Both logits are 0 between the classes, where argmax names the first: not fooled yet."""
+
+    def model(x: Tensor) -> Tensor:
+        total = x.sum(1)
+        return torch.stack([(total - 1.3).relu(), (0.9 - total).relu()], 1)
+
+    x, y = torch.full((16, 2), 0.6), torch.zeros(16, dtype=torch.long)
+    found = Square(epsilon=0.2, queries=60)(model, x, y)
+    assert found.success.all()
+    assert torch.equal(found.success, model(found.x).argmax(1) != y)
+    assert torch.equal(found.first_success >= 0, found.success)
+
+
+@pytest.mark.law
+@pytest.mark.parametrize("attack", [PGD, APGD, Square])
+@pytest.mark.parametrize("label", [0, 1])
+def test_an_output_of_nan_is_no_success(attack, label: int) -> None:
+    def model(x: Tensor) -> Tensor:
+        return x * torch.nan
+
+    x, y = torch.full((3, 2), 0.5), torch.full((3,), label)
+    found = attack(epsilon=0.1)(model, x, y)
+    assert (found.success.any(), found.prediction.tolist()) == (False, [-1] * 3)
+    assert (found.first_success == -1).all()
+    assert (WorstCase([attack(epsilon=0.1)])(model, x, y).found_by == -2).all()

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from scipy.stats import norm
 from torch import Tensor, nn
 
 import worldline as wl
@@ -71,6 +72,8 @@ def warned(checks: dict[str, Check]) -> set[str]:
 
 NAMES = [
     *(
+        "finite",
+        "epsilon",
         "deterministic",
         "logits",
         "gradient",
@@ -183,7 +186,10 @@ def test_a_check_that_cannot_run_says_so(mlp: nn.Module, digits) -> None:
         mlp, x, x, away(mlp, x, y), y, attack=away, epsilon=0.1, thorough=True, queries=5
     )
     idle = {check.name: check.sentence for check in checks if check.status == "not applicable"}
-    assert set(idle) == {"steps", "restarts", "curve", "unbounded", "transfer"}
+    assert set(idle) == {
+        *("steps", "restarts", "curve", "unbounded", "transfer"),
+        *("noise", "rounding"),  # nothing is fooled
+    }
     assert "Only the steps of PGD and APGD can be doubled" in idle["steps"]
     assert "No stand-in and no reference data" in idle["transfer"]
     doubled = check_evaluation(mlp, x, x, x, y, attack=FGSM(epsilon=0.1), epsilon=0.1)
@@ -243,7 +249,8 @@ def test_a_curve_that_rises_or_ends_above_chance_is_flagged(mlp: nn.Module, digi
 
     def status(*accuracy: float) -> tuple[str, str]:
         points = tuple(
-            CurvePoint(0.1 * i, value, (0.0, 1.0), 1.0) for i, value in enumerate(accuracy)
+            CurvePoint(i / (len(accuracy) - 1), value, (0.0, 1.0), 1.0)
+            for i, value in enumerate(accuracy)
         )
         curve = Curve("linf", "PGD-9", 40, 0.1, points)
         checks = check_evaluation(
@@ -263,7 +270,7 @@ def test_wilson_solves_its_equation() -> None:
         for end in wilson(hits, trials):
             if 0 < end < 1:
                 assert (hits / trials - end) ** 2 == pytest.approx(
-                    1.959964**2 * end * (1 - end) / trials, rel=1e-9
+                    norm.ppf(0.975) ** 2 * end * (1 - end) / trials, rel=1e-9
                 )
 
 

@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 from torch import Tensor, nn
 
 import worldline as wl
-from worldline.cli import commands
+from worldline.commands.explore.config import ExploreConfig
 from worldline.errors import UsageError
-from worldline.runs.config import ExploreConfig, parse_size
+from worldline.runs.config import parse_size
 from worldline.trace import Sketch, find_layers, plan_memory, trace_reference, trace_twins
 
 WIDTH, DRAWS = 64, 3000
 
 
 def maps(seed: int) -> Tensor:
-    """Two features as networks have them: channels of smooth, non-negative maps, some channels much
-    stronger. (2, D).
-    """
+    """Two features as networks have them, (2, D): smooth, non-negative maps, some much stronger."""
     generator = torch.Generator().manual_seed(seed)
     noise = torch.randn(2, 12, 16, 16, generator=generator)
     noise[1] = 0.6 * noise[0] + 0.8 * noise[1]
@@ -86,9 +81,7 @@ def test_inner_products_are_kept_on_average_with_the_variance_that_was_derived(m
 @pytest.mark.law
 @pytest.mark.parametrize("seed", range(3))
 def test_z_scores_of_projected_rapidities_have_mean_zero_and_variance_one(seed: int) -> None:
-    """At m = 256, to first order in 1/√m; the bound is the variance up to what stays within
-    blocks.
-    """
+    """At m = 256, to first order in 1/√m; the bound is the variance but for what is in blocks."""
     width, x = 256, maps(seed)
     exact = float(wl.rapidity(x[:1], x[1:]))
     sketched = draws(x, width)
@@ -102,9 +95,8 @@ def test_z_scores_of_projected_rapidities_have_mean_zero_and_variance_one(seed: 
         1 - 2 * float(form.square().sum()) / (1 - rho**2) ** 2
     )  # of the variance, that is not within blocks
     assert 0.5 < share <= 1
-    assert abs(float(scores.mean())) < 4 / math.sqrt(DRAWS) + 1 / math.sqrt(
-        width
-    )  # the second term: the bias of second order
+    bias = 1 / math.sqrt(width)  # of second order
+    assert abs(float(scores.mean())) < 4 / math.sqrt(DRAWS) + bias
     assert float((scores / math.sqrt(share)).var()) == pytest.approx(1, abs=0.12)
     assert float(scores.var()) < 1.05
 
@@ -124,7 +116,7 @@ def test_projection_touches_class_means_alone_and_by_no_more_than_it_says(digits
             layers,
             classes=10,
             project_to=project_to,
-            seed=seed,
+            settings=wl.Settings(seed=seed),
         )
         return trace_twins(model, x, noise, adversarial, y, references, layers)
 
@@ -136,15 +128,13 @@ def test_projection_touches_class_means_alone_and_by_no_more_than_it_says(digits
     for name, value in exact.rapidity.items():
         values = torch.stack([trace.rapidity[name] for trace in found])
         if name in ("adversarial_clean", "noise_clean"):
-            torch.testing.assert_close(
-                values[0], value, rtol=1e-5, atol=0
-            )  # the origin is summed in another order
+            # the origin is summed in another order
+            torch.testing.assert_close(values[0], value, rtol=1e-5, atol=0)
             continue
         torch.testing.assert_close(values[0][:, ~wide], value[:, ~wide])
         scores = (values - value)[:, :, wide] * math.sqrt(512)
-        assert (
-            0.3 < float(scores.square().mean()) < 1.5
-        )  # 8 seeds, whose errors the samples of a layer share
+        # 8 seeds, whose errors the samples of a layer share
+        assert 0.3 < float(scores.square().mean()) < 1.5
 
 
 @pytest.mark.law
@@ -203,48 +193,6 @@ def test_sizes_are_read_with_their_units() -> None:
     assert ExploreConfig().bytes_of_memory is None
 
 
-@pytest.mark.end_to_end
-def test_a_run_within_memory_says_what_it_did(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    options = [
-        "--model",
-        "vit",
-        "--samples",
-        "60",
-        "--steps",
-        "3",
-        "--tokens",
-        "mean",
-        "--memory",
-        "8MB",
-        "--json",
-    ]
-    done = CliRunner().invoke(commands, ["explore", *options, "--layers", "*", "--out", str(out)])
-    assert done.exit_code == 0, done.output
-    summary = json.loads(done.stdout)
-    assert (summary["memory"], summary["tokens"]) == ("8MB", "mean")
-    assert summary["batch_size"] < 256
-    blocks = {layer["name"]: layer for layer in summary["layers"]}
-    assert blocks["blocks.0.1"]["tokens"] == "mean"
-    assert blocks["logits"]["tokens"] is None
-    assert any(f"batches of {summary['batch_size']} inputs" in note for note in summary["notes"])
-    again = CliRunner().invoke(
-        commands,
-        [
-            "explore",
-            "--config",
-            str(out / "config.toml"),
-            "--out",
-            str(tmp_path / "again"),
-            "--json",
-        ],
-    )
-    assert json.loads(again.stdout)["layers"] == summary["layers"]
-    bad = CliRunner().invoke(commands, ["explore", "--memory", "lots"])
-    assert bad.exit_code == 2
-    assert "--memory must be a size with its unit" in bad.stderr
-
-
 class Wide(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -271,24 +219,26 @@ model, limit = module.Wide().eval(), int(sys.argv[2])
 x, y = torch.rand(100, 3, 64, 64), torch.arange(100) % 50
 def tell(x, memory):
     adversarial = (x + 0.03).clamp(max=1)
-    return wl.explain.twins(model, x, adversarial, y, reference=(x, y), layers=["*"], memory=memory,
-    null=False, resamples=5)
+    return wl.explain.twins(
+        model, x, adversarial, y, reference=(x, y), layers=["*"], memory=memory, null=False,
+        resamples=5,
+    )
 tell(x[:, :, :8, :8], limit)  # load what the libraries load at their first use
-def resident(kind): return int(open("/proc/self/status").read().split(kind + ":")[1].split()[0]) *
-1024 before = resident("VmRSS")
+def resident(kind):
+    return int(open("/proc/self/status").read().split(kind + ":")[1].split()[0]) * 1024
+before = resident("VmRSS")
 story = tell(x, limit)
 print(story.plan, file=sys.stderr)
-print(resident("VmHWM") - before, story.plan.project_to, story.layers[1].projected_to,
-story.layers[1].standard_error)
+layer = story.layers[1]
+print(resident("VmHWM") - before, story.plan.project_to, layer.projected_to,
+      layer.projection_standard_error)
 """
 
 
 @pytest.mark.law
 @pytest.mark.skipif(not sys.platform.startswith("linux"), reason="reads /proc/self/status")
 def test_the_peak_stays_within_the_memory_that_was_allowed() -> None:
-    """Exact class means of the two wide layers would take 157 MB in float32 and float64, and a
-    batch of 255 inputs 270 MB.
-    """
+    """Exact class means of the wide layers would take 157 MB, and a batch of 255 inputs 270 MB."""
     limit = 100_000_000
     command = [sys.executable, "-c", PEAK, __file__, str(limit)]
     done = subprocess.run(command, capture_output=True, text=True, check=True)

@@ -277,7 +277,7 @@ def test_features_of_several_precisions_in_one_model() -> None:
         x + 0.1,
         y,
         reference=(x, y),
-        bounds=(-9, 9),
+        settings=wl.Settings(bounds=(-9, 9)),
         layers=["*"],
         null=False,
         resamples=5,
@@ -287,7 +287,7 @@ def test_features_of_several_precisions_in_one_model() -> None:
     exact = wl.rapidity_of_displacement(
         (hidden - hidden.mean(0)).detach(), (moved - hidden).detach()
     )
-    place = [layer.layer.name for layer in story.layers].index("a")
+    place = [layer.name for layer in story.layers].index("a")
     torch.testing.assert_close(
         story.trace.rapidity["adversarial_clean"][:, place], exact, rtol=1e-6, atol=1e-6
     )
@@ -305,9 +305,7 @@ def test_channels_last_gives_the_same_numbers_and_stays(digits) -> None:
 
 
 class Sequence(nn.Module):
-    """Tokens second, as PyTorch's transformers have it by default: (T, N, D); as many tokens as a
-    probe has samples.
-    """
+    """(T, N, D), PyTorch's default for transformers, with as many tokens as a probe has samples."""
 
     def __init__(self, tokens: int = 2, batch_first: bool = False) -> None:
         super().__init__()
@@ -400,9 +398,14 @@ def test_attention_returns_a_pair_whose_values_are_the_layer() -> None:
         collect(model, x, ["attention"])["attention"], expected.detach().flatten(1)
     )
     story = wl.explain.twins(
-        model, x, x + 0.1, torch.tensor([0, 1, 2, 0, 1]), bounds=(-9, 9), resamples=5
+        model,
+        x,
+        x + 0.1,
+        torch.tensor([0, 1, 2, 0, 1]),
+        settings=wl.Settings(bounds=(-9, 9)),
+        resamples=5,
     )
-    assert story.layers[-1].layer.name == "head"
+    assert story.layers[-1].name == "head"
 
 
 @dataclass
@@ -447,7 +450,14 @@ def test_logits_are_found_in_what_the_model_returns(kind: str) -> None:
     expected = wl.attacks.PGD(epsilon=0.1, steps=2, bounds=(-9, 9))(model.body, x, y)
     assert torch.equal(found.x, expected.x)
     story = wl.explain.twins(
-        model, x, found.x, y, reference=(x, y), bounds=(-9, 9), null=False, resamples=5
+        model,
+        x,
+        found.x,
+        y,
+        reference=(x, y),
+        settings=wl.Settings(bounds=(-9, 9)),
+        null=False,
+        resamples=5,
     )
     assert torch.equal(story.trace.predictions["clean"], model.body(x).argmax(1))
 
@@ -531,7 +541,7 @@ def test_parametrised_weights_are_those_of_eval_mode_and_stay(kind: str) -> None
         x + 1,
         torch.arange(5) % 3,
         reference=(x, torch.arange(5) % 3),
-        bounds=(-9, 9),
+        settings=wl.Settings(bounds=(-9, 9)),
         resamples=5,
     )
     notes = " ".join(story.notes)  # the untrained network would silently keep the trained weight
@@ -539,9 +549,7 @@ def test_parametrised_weights_are_those_of_eval_mode_and_stay(kind: str) -> None
 
 
 class Odd(nn.Module):
-    """Called never, many times, under two names; integers, complex numbers, nothing, no width; its
-    input overwritten.
-    """
+    """Called never, many times, under two names; odd values; its input overwritten."""
 
     def __init__(self) -> None:
         super().__init__()

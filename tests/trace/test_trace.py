@@ -194,9 +194,7 @@ def assert_same(before: dict[str, object], after: dict[str, object]) -> None:
 
 
 class Restless(nn.Module):
-    """Everything a forward pass can disturb: batch statistics, a counter, random numbers of three
-    kinds.
-    """
+    """Everything a forward pass can disturb: batch statistics, a counter, random numbers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -303,9 +301,8 @@ def slow_rapidities(
 @pytest.mark.parametrize("frame", ["raw", "centered", "whitened"])
 @pytest.mark.parametrize("name", ["mlp", "cnn", "resnet"])
 def test_twin_rapidities_against_the_slow_formula(frame, name: str, digits, monkeypatch) -> None:
-    monkeypatch.setattr(
-        "worldline.trace.twins.BLOCK", 10_000
-    )  # several blocks, the last one shorter
+    # several blocks, the last one shorter
+    monkeypatch.setattr("worldline.trace.twins.BLOCK", 10_000)
     model = wl.zoo.load(name)
     x, y = digits.x[:40], digits.y[:40]
     generator = torch.Generator().manual_seed(0)
@@ -314,8 +311,9 @@ def test_twin_rapidities_against_the_slow_formula(frame, name: str, digits, monk
         layer for layer in find_layers(model, x) if frame != "whitened" or layer.width <= 600
     )  # eigh is slow
     reference_x, reference_y = digits.reference_x[:300], digits.reference_y[:300]
+    settings = wl.Settings(frame=frame, batch_size=77)
     references = trace_reference(
-        model, reference_x, reference_y, layers, classes=10, frame=frame, batch_size=77
+        model, reference_x, reference_y, layers, classes=10, settings=settings
     )
     found = trace_twins(model, x, noise, adversarial, y, references, layers, batch_size=50)
     logits = model(adversarial).detach()
@@ -341,9 +339,7 @@ def test_twin_rapidities_against_the_slow_formula(frame, name: str, digits, monk
 
 @pytest.mark.law
 def test_close_twins_keep_their_accuracy_in_float32(mlp: nn.Module, digits) -> None:
-    """At the input, where the displacement is exact, a float32 trace agrees with float64 at any
-    closeness.
-    """
+    """At the input, where the displacement is exact, float32 agrees with float64."""
     x, y = digits.x[:30] * 0.5 + 0.25, digits.y[:30]
     layers = find_layers(mlp, x)[:1]
     references = trace_reference(mlp, digits.reference_x, digits.reference_y, layers, classes=10)
@@ -374,7 +370,12 @@ def test_batch_size_does_not_matter(cnn: nn.Module, digits) -> None:
     results = []
     for size in (7, 256):
         references = trace_reference(
-            cnn, digits.reference_x, digits.reference_y, layers, classes=10, batch_size=size
+            cnn,
+            digits.reference_x,
+            digits.reference_y,
+            layers,
+            classes=10,
+            settings=wl.Settings(batch_size=size),
         )
         results.append(trace_twins(cnn, x, 1 - x, x.sqrt(), y, references, layers, batch_size=size))
     for name, value in results[0].rapidity.items():
@@ -388,7 +389,12 @@ def test_whitening_a_wide_layer_is_refused() -> None:
         ShapeError, match="5000×5000 matrix at layer 'input', over the limit of 4096"
     ):
         trace_reference(
-            model, x, torch.tensor([0, 1, 0]), find_layers(model, x), classes=2, frame="whitened"
+            model,
+            x,
+            torch.tensor([0, 1, 0]),
+            find_layers(model, x),
+            classes=2,
+            settings=wl.Settings(frame="whitened"),
         )
 
 
@@ -399,10 +405,12 @@ import worldline as wl
 from worldline.trace import find_layers, trace_reference, trace_twins
 torch.set_num_threads(1)
 samples = int(sys.argv[1])
-model = nn.Sequential(nn.Conv2d(1, 64, 3, padding=1), nn.ReLU(), nn.Flatten(), nn.Linear(64 * 256,
-10)) x, y = torch.rand(60, 1, 16, 16).repeat(samples // 60, 1, 1, 1), torch.arange(samples) % 10
+head = nn.Linear(64 * 256, 10)
+model = nn.Sequential(nn.Conv2d(1, 64, 3, padding=1), nn.ReLU(), nn.Flatten(), head)
+x, y = torch.rand(60, 1, 16, 16).repeat(samples // 60, 1, 1, 1), torch.arange(samples) % 10
 layers = find_layers(model, x)
-references = trace_reference(model, x, y, layers, classes=10, batch_size=60)
+settings = wl.Settings(batch_size=60)
+references = trace_reference(model, x, y, layers, classes=10, settings=settings)
 trace_twins(model, x, x, x, y, references, layers, batch_size=60)
 print(open("/proc/self/status").read().split("VmHWM:")[1].split()[0])
 """
@@ -417,7 +425,5 @@ def test_peak_memory_does_not_grow_with_the_number_of_samples() -> None:
             [sys.executable, "-c", MEMORY, str(samples)], capture_output=True, text=True, check=True
         )
         peak.append(int(done.stdout))
-    features = (
-        1080 * 2 * 64 * 256 * 4 / 1024
-    )  # KiB that keeping the features of the other samples would take
+    features = 1080 * 2 * 64 * 256 * 4 / 1024  # KiB that keeping those of the others would take
     assert peak[1] - peak[0] < 0.25 * features

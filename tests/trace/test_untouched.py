@@ -1,5 +1,4 @@
-"""Every public function that takes a model leaves the model and the process as they were, whatever
-happens on the way.
+"""Every public function that takes a model leaves the model and the process as they were.
 
 ``USES`` has an entry for every public function of the rooms below whose arguments include a model;
 a new one without an entry fails ``test_every_public_function_that_takes_a_model_is_used_here``. To
@@ -130,7 +129,7 @@ USES: dict[str, Use] = {
         y,
         attack=PGD,
         epsilon=0.1,
-        bounds=WIDE,
+        settings=wl.Settings(bounds=WIDE),
         samples=6,
         thorough=True,
         reference=x,
@@ -139,7 +138,14 @@ USES: dict[str, Use] = {
     "checks.check_model": lambda model, x, y: wl.checks.check_model(model, x, y, bounds=WIDE),
     "checks.fit_standin": lambda model, x, y: wl.checks.fit_standin(model, x),
     "checks.plant_and_attack": lambda model, x, y: wl.checks.plant_and_attack(
-        model, x, attack=PGD, epsilon=0.1, bounds=WIDE, samples=2, inner=9, trials=2
+        model,
+        x,
+        attack=PGD,
+        epsilon=0.1,
+        samples=2,
+        inner=9,
+        trials=2,
+        settings=wl.Settings(bounds=WIDE),
     ),
     "explain.complexity": lambda model, x, y: wl.explain.complexity(
         model, x, y=y, adversarial=x + 0.1, bounds=WIDE, strangers=10, resamples=5
@@ -150,7 +156,14 @@ USES: dict[str, Use] = {
     ),
     "explain.jacobian_spectrum": lambda model, x, y: wl.explain.jacobian_spectrum(model, x[:4]),
     "explain.twins": lambda model, x, y: wl.explain.twins(
-        model, x, x + 0.1, y, reference=(x, y), bounds=WIDE, resamples=5, memory=10**9
+        model,
+        x,
+        x + 0.1,
+        y,
+        reference=(x, y),
+        settings=wl.Settings(bounds=WIDE),
+        resamples=5,
+        memory=10**9,
     ),
     "explain.untrained": lambda model, x, y: (
         wl.explain.untrained(model) if isinstance(model, nn.Module) else None
@@ -208,9 +221,7 @@ def test_every_public_function_that_takes_a_model_is_used_here() -> None:
 
 
 class Restless(nn.Module):
-    """What a forward pass can disturb: batch statistics, counters, lists, random numbers of five
-    kinds, its input.
-    """
+    """What a forward pass can disturb: statistics, counters, lists, random numbers, its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -341,9 +352,7 @@ class Stop(KeyboardInterrupt):
 
 
 class Failure:
-    """Raises at one moment: when a module is called for the n-th time, or at the n-th line of
-    worldline's own code.
-    """
+    """Raises at one moment: at the n-th call of a module, or the n-th line of worldline's code."""
 
     def __init__(self, where: str, moment: int, error: type[BaseException]) -> None:
         self.where, self.moment, self.error = where, moment, error

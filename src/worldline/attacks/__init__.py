@@ -1,16 +1,14 @@
-"""Gradient attacks with their trajectories, one without gradients, adapters for foreign attacks,
-collisions at a layer.
-"""
+"""Attacks by gradients and without, adapters for foreign ones, and collisions at a layer."""
 
 from worldline.attacks.apgd import APGD
+from worldline.attacks.asking import choices, predict
 from worldline.attacks.autoattack import AutoAttack
 from worldline.attacks.collide import entangle, separate
 from worldline.attacks.descent import Descent
-from worldline.attacks.invariance import Invariant, invariance
+from worldline.attacks.invariant import Invariant, invariance
 from worldline.attacks.matching import CLOSE, Collided
 from worldline.attacks.norms import NormName, named_norm
 from worldline.attacks.pgd import FGSM, PGD
-from worldline.attacks.predict import predict
 from worldline.attacks.record import Attacked, Iterate
 from worldline.attacks.scale import Scale
 from worldline.attacks.square import Square
@@ -36,6 +34,7 @@ __all__ = [
     "WorstCase",
     "WorstFound",
     "adversarial_twin",
+    "choices",
     "entangle",
     "invariance",
     "named_norm",

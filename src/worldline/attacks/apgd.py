@@ -23,8 +23,7 @@ MOMENTUM = 0.75
 
 @dataclass(frozen=True, kw_only=True)
 class APGD(Descent):
-    """Auto-PGD (Croce and Hein 2020, algorithm 1), as ``attack(model, x, y)``: no step size to
-    choose.
+    """Auto-PGD (Croce and Hein 2020, algorithm 1), as ``attack(model, x, y)``: steps adapt.
 
     z = project(x⁽ᵏ⁾ + η direction(∇f)), x⁽ᵏ⁺¹⁾ = project(x⁽ᵏ⁾ + ¾ (z − x⁽ᵏ⁾) + ¼ (x⁽ᵏ⁾ − x⁽ᵏ⁻¹⁾)),
     from η = 2ε. At each of the :func:`checkpoints` a sample halves η and goes back to its best
@@ -44,15 +43,15 @@ class APGD(Descent):
         rho: share of steps that must rise for η to stay.
 
     Errors: as :class:`PGD`; ModelError where the model has too few classes for the loss.
-    Cost: as :class:`PGD`, and a copy of the best point and of its gradient. Source:
-        arXiv:2003.01690; where the paper
-    says "less than ρ" we follow its code, "at most ρ". A run's first random start is uniform in the
-    ball.
+    Cost: as :class:`PGD`, and a copy of the best point and of its gradient.
+    Source: arXiv:2003.01690; where the paper says "less than ρ" we follow its code, "at most ρ". A
+        run's first random start is uniform in the ball.
 
     >>> import torch, worldline as wl
     >>> model = torch.nn.Linear(2, 2, bias=False)
     >>> _ = model.weight.data.copy_(torch.eye(2))
-    >>> found = wl.attacks.APGD(epsilon=0.3, steps=10)(model, torch.tensor([[0.6, 0.4]]), torch.tensor([0]))
+    >>> x, y = torch.tensor([[0.6, 0.4]]), torch.tensor([0])
+    >>> found = wl.attacks.APGD(epsilon=0.3, steps=10)(model, x, y)
     >>> found.x, found.success
     (tensor([[0.3000, 0.7000]]), tensor([True]))
     """
@@ -75,8 +74,7 @@ class APGD(Descent):
         if self.targeted and (self.targets or self.loss != "ce"):
             raise UsageError(
                 "targeted=True aims at the given y by cross-entropy. For the DLR loss give the "
-                "labels as y, and how many "
-                "classes to aim at as targets=."
+                "labels as y, and how many classes to aim at as targets=."
             )
 
     def stepper(self, clean: Tensor, project: Callable[[Tensor], Tensor]) -> Step:  # noqa: D102
@@ -90,9 +88,7 @@ class APGD(Descent):
         return (dlr if self.loss == "dlr" else cross_entropy)(logits, y), self.targeted
 
     def runs(self, model: Model, x: Tensor, y: Tensor, record: Record) -> Iterator[Climb]:
-        """Restarts, and within each the aimed-at classes; later ones take only the samples that
-        still hold.
-        """
+        """Restarts, and within each the classes aimed at; later ones take what still holds."""
         aims = self._aims(model, x, y) if self.targets else None
         each = 1 if aims is None else aims.shape[1]
         for number in range(self.restarts * each):
@@ -113,7 +109,7 @@ class APGD(Descent):
         check_labels(y, len(y), classes=logits.shape[1])
         if self.loss == "dlr" and logits.shape[1] < 4:
             raise ModelError(
-                f"The targeted DLR loss needs at least 4 classes; the model has "
+                "The targeted DLR loss needs at least 4 classes; the model has "
                 f"{logits.shape[1]}. Use loss='ce'."
             )
         logits.scatter_(1, y[:, None], -torch.inf)
@@ -121,8 +117,9 @@ class APGD(Descent):
 
 
 def checkpoints(steps: int) -> tuple[int, ...]:
-    """Iterations at which APGD looks back: w_j = ⌈p_j · steps⌉, p₁ = 0.22, p_{j+1} = p_j + max(p_j
-    − p_{j−1} − 0.03, 0.06).
+    """Iterations at which APGD looks back.
+
+    w_j = ⌈p_j · steps⌉, p₁ = 0.22, p_{j+1} = p_j + max(p_j − p_{j−1} − 0.03, 0.06).
 
     >>> from worldline.attacks.apgd import checkpoints
     >>> checkpoints(100)
@@ -173,9 +170,7 @@ class _Adaptive:
         return moved
 
     def _look_back(self, point: Tensor, gradient: Tensor, height: Tensor) -> tuple[Tensor, Tensor]:
-        """Note the newest iterate; at a checkpoint halve step sizes, and go back to the best point
-        where that helps.
-        """
+        """Note the newest iterate; at a checkpoint halve steps, and go back to the best point."""
         self.since += 1
         self.rises += height > self.height
         better = height > self.best_height

@@ -25,8 +25,7 @@ __all__ = ["AutoAttack"]
 
 @dataclass(frozen=True, kw_only=True)
 class AutoAttack:
-    """AutoAttack (Croce and Hein 2020) through the package ``pyautoattack``, as ``attack(model, x,
-    y)``.
+    """AutoAttack (Croce and Hein 2020) by the package ``pyautoattack``: ``attack(model, x, y)``.
 
     Attributes:
         epsilon, norm, bounds, seed: as in :class:`PGD`. The package knows the unit range only;
@@ -40,11 +39,10 @@ class AutoAttack:
     were.
 
     Errors: ModelError if the package is missing, or fails; ShapeError for inputs that are no
-        pictures (N, C, H, W);
-    UsageError for an unknown version. Cost: thousands of passes of the samples that hold. What the
-        package prints, logs,
-    seeds and traces is kept from the rest of the program; the model is left as it was. Inputs are
-    made float32 by it.
+        pictures (N, C, H, W); UsageError for an unknown version.
+    Cost: thousands of passes of the samples that hold. What the package prints, logs, seeds and
+        traces is kept from the rest of the program; the model is left as it was. Inputs are made
+        float32 by it.
 
     >>> import worldline as wl
     >>> wl.attacks.AutoAttack(epsilon=8 / 255).version
@@ -80,13 +78,15 @@ class AutoAttack:
             classes = logits_of(model, x[:2]).shape[1]
             check_labels(y, len(y), classes=classes)
             unit = _FromUnit(model, low, high, x.dtype)
+            whole = classes >= 4
             judge = package.AutoAttack(
                 unit,
                 eps=self.epsilon / (high - low),
                 norm={"linf": "Linf", "l2": "L2"}[self.norm],
                 seed=self.seed,
                 device=x.device,
-                **self._suite(classes),
+                version=self.version if whole else "custom",
+                attacks=None if whole else ["apgd-ce", "fab", "square"],
             )
             for part in (judge.apgd_targeted, judge.fab):
                 part.n_target_classes = min(part.n_target_classes, classes - 1)
@@ -95,11 +95,6 @@ class AutoAttack:
         moved = (found - start).flatten(1).ne(0).any(1)
         twin = (found * (high - low) + low).to(x.dtype).clamp(low, high)
         return torch.where(moved.reshape(-1, 1, 1, 1), twin, x)
-
-    def _suite(self, classes: int) -> dict[str, Any]:
-        if classes >= 4:
-            return {"version": self.version}
-        return {"version": "custom", "attacks": ["apgd-ce", "fab", "square"]}
 
 
 class _FromUnit(nn.Module):

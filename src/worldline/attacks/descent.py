@@ -22,9 +22,7 @@ from worldline.trace import Model, untouched
 __all__ = ["Climb", "Descent", "Step"]
 
 Step = Callable[[Tensor, Tensor, Tensor], Tensor]
-"""``step(point, gradient, height)`` → the next point, inside the ball and the bounds; ``height``
-(N,) is what is climbed.
-"""
+"""``step(point, gradient, height)`` → the next point; ``height`` (N,) is what is climbed."""
 
 
 @dataclass(frozen=True)

@@ -28,11 +28,10 @@ def cross_entropy(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def dlr(logits: Tensor, y: Tensor) -> Tensor:
-    """Difference of logits ratio −(z_y − max_{i≠y} z_i) / (z_π1 − z_π3) (Croce and Hein 2020, eq.
-    6), (N,).
+    """Difference of logits ratio −(z_y − max_{i≠y} z_i) / (z_π1 − z_π3) of each sample, (N,).
 
     Unchanged by adding to or scaling the logits, so saturation cannot hide it; positive where the
-    sample is misclassified, from −1 up to 1 there.
+    sample is misclassified, from −1 up to 1 there (Croce and Hein 2020, eq. 6).
     """
     _need(logits, 3)
     top, order = logits.topk(3, dim=1)
@@ -41,14 +40,11 @@ def dlr(logits: Tensor, y: Tensor) -> Tensor:
 
 
 def targeted_dlr(logits: Tensor, y: Tensor, target: Tensor) -> Tensor:
-    """−(z_y − z_t) / (z_π1 − (z_π3 + z_π4)/2) (Croce and Hein 2020, eq. 7), (N,); positive where t
-    beats y.
-    """
+    """−(z_y − z_t) / (z_π1 − (z_π3 + z_π4)/2), (N,), positive where t beats y (eq. 7 there)."""
     _need(logits, 4)
     top = logits.topk(4, dim=1).values
-    return -(_at(logits, y) - _at(logits, target)) / (
-        top[:, 0] - (top[:, 2] + top[:, 3]) / 2 + FAINT
-    )
+    spread = top[:, 0] - (top[:, 2] + top[:, 3]) / 2
+    return -(_at(logits, y) - _at(logits, target)) / (spread + FAINT)
 
 
 def _at(logits: Tensor, classes: Tensor) -> Tensor:
@@ -59,6 +55,6 @@ def _need(logits: Tensor, classes: int) -> None:
     if logits.shape[1] < classes:
         kind = "The DLR loss" if classes == 3 else "The targeted DLR loss"
         raise ModelError(
-            f"{kind} needs at least {classes} classes; the model has {logits.shape[1]}. Use "
-            f"loss='ce'."
+            f"{kind} needs at least {classes} classes; the model has {logits.shape[1]}. "
+            "Use loss='ce'."
         )

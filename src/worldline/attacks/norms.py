@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from worldline.errors import UsageError
+from worldline.settings import NormName
 
 __all__ = ["L2", "NORMS", "Linf", "Norm", "NormName", "named_norm"]
 
-NormName = Literal["linf", "l2"]
 FAINT = 1e-12
 
 
@@ -26,12 +26,12 @@ class Norm(ABC):
     """A norm on displacements δ (N, …), by sample.
 
     Laws: ``size`` is a norm; the projector's result is within ε of the center to rounding and
-        inside the bounds, and
-    projecting twice is projecting once; ``size(direction(g)) = 1`` where g ≠ 0; ``size(random(…)) ≤
-    ε``.
+    inside the bounds, and projecting twice is projecting once; ``size(direction(g)) = 1`` where
+    g ≠ 0; ``size(random(…)) ≤ ε``.
     """
 
     name: NormName
+    sign: str
 
     @abstractmethod
     def size(self, delta: Tensor) -> Tensor:
@@ -45,9 +45,7 @@ class Norm(ABC):
     def projector(
         self, center: Tensor, epsilon: float, bounds: tuple[float, float]
     ) -> Callable[[Tensor], Tensor]:
-        """A function that moves x, in place, into the ball around the center and into the
-        bounds.
-        """
+        """A function that moves x, in place, into the ball around the center and the bounds."""
 
     @abstractmethod
     def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
@@ -58,6 +56,7 @@ class Linf(Norm):
     """Largest absolute change of an entry."""
 
     name: NormName = "linf"
+    sign = "L∞"
 
     def size(self, delta: Tensor) -> Tensor:  # noqa: D102
         return delta.flatten(1).abs().amax(1)
@@ -82,6 +81,7 @@ class L2(Norm):
     """Euclidean length of the change."""
 
     name: NormName = "l2"
+    sign = "L2"
 
     def size(self, delta: Tensor) -> Tensor:  # noqa: D102
         length: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1)

@@ -17,11 +17,10 @@ __all__ = ["FGSM", "PGD"]
 
 @dataclass(frozen=True, kw_only=True)
 class PGD(Descent):
-    """Projected gradient descent on the cross-entropy (Madry et al. 2018), as ``attack(model, x,
-    y)``.
+    """Projected gradient descent on the cross-entropy, as ``attack(model, x, y)``.
 
     x ← project(x + step_size · direction(∇ₓ CE)), direction = sign for L∞ and g/|g| for L2;
-    targeted, the sign turns.
+    targeted, the sign turns (Madry et al. 2018).
 
     Its success is a lower bound on how often the model can be fooled, so the accuracy that is left
     is an upper bound on the model's robustness.
@@ -43,13 +42,14 @@ class PGD(Descent):
     Errors: UsageError for impossible options; ShapeError, BoundsError, LabelError for x and y that
         do not fit.
     Cost: ``restarts`` × (``steps`` forward and backward passes for the input alone, and one forward
-        pass); memory of
-    one backward pass. The model is left bit for bit as it was. Source: arXiv:1706.06083.
+        pass); memory of one backward pass. The model is left bit for bit as it was.
+    Source: arXiv:1706.06083.
 
     >>> import torch, worldline as wl
     >>> model = torch.nn.Linear(2, 2, bias=False)
     >>> _ = model.weight.data.copy_(torch.eye(2))
-    >>> found = wl.attacks.PGD(epsilon=0.3, steps=5)(model, torch.tensor([[0.6, 0.4]]), torch.tensor([0]))
+    >>> x, y = torch.tensor([[0.6, 0.4]]), torch.tensor([0])
+    >>> found = wl.attacks.PGD(epsilon=0.3, steps=5)(model, x, y)
     >>> found.x, found.success
     (tensor([[0.3000, 0.7000]]), tensor([True]))
     """
@@ -76,10 +76,10 @@ class PGD(Descent):
 
 
 class FGSM(PGD):
-    """Fast gradient sign method (Goodfellow et al. 2015): one step of the whole radius from the
-    input itself.
+    """Fast gradient sign method: one step of the whole radius from the input itself.
 
-    x + ε · direction(∇ₓ CE), clipped to the bounds; attributes as :class:`PGD`.
+    x + ε · direction(∇ₓ CE), clipped to the bounds (Goodfellow et al. 2015); attributes as
+    :class:`PGD`.
 
     >>> import torch, worldline as wl
     >>> model = torch.nn.Linear(2, 2, bias=False)

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worldline.attacks.asking import choices
+
 __all__ = ["Attacked", "Iterate", "Record", "by_sample"]
 
 
@@ -41,8 +43,8 @@ class Attacked:
     Attributes:
         x: (N, …) the adversarial twins, inside the ball and the bounds.
         success: (N,) whether the model misclassifies the twin (targeted: classifies it as the
-            target).
-        prediction: (N,) class of the twin.
+            target); an output that holds NaN is no success.
+        prediction: (N,) class of the twin; −1 where the output holds NaN.
         loss: (N,) cross-entropy of the twin in nats, or the loss that the attack climbs.
         first_success: (N,) step of the first successful iterate over all restarts, −1 if there was
             none.
@@ -77,12 +79,13 @@ class Record:
         self.passes = 0
 
     def add(self, iterate: Iterate, y: Tensor, *, targeted: bool, lower: bool, final: bool) -> None:
-        """Keep the iterate where it is better: ``targeted`` says what success is, ``lower`` that a
-        lower loss is better.
+        """Keep the iterate where it is better.
+
+        ``targeted`` says what success is, ``lower`` that a lower loss is better.
         """
         self.passes += 1
-        prediction = iterate.logits.argmax(1)
-        hit = (prediction == y) == targeted
+        prediction = choices(iterate.logits)
+        hit = ((prediction == y) == targeted) & (prediction >= 0)
         self.first = torch.where((self.first < 0) & hit, iterate.step, self.first)
         if not (self.keep_best or final):
             return

@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from worldline.attacks.asking import choices
 from worldline.attacks.norms import NormName, named_norm
 from worldline.attacks.record import Attacked, by_sample
 from worldline.errors import BoundsError, UsageError
@@ -50,7 +51,8 @@ class Square:
     >>> import torch, worldline as wl
     >>> model = torch.nn.Linear(2, 2, bias=False)
     >>> _ = model.weight.data.copy_(torch.eye(2))
-    >>> wl.attacks.Square(epsilon=0.3, queries=50)(model, torch.tensor([[0.6, 0.4]]), torch.tensor([0])).x
+    >>> x, y = torch.tensor([[0.6, 0.4]]), torch.tensor([0])
+    >>> wl.attacks.Square(epsilon=0.3, queries=50)(model, x, y).x
     tensor([[0.3000, 0.7000]])
     """
 
@@ -92,31 +94,31 @@ class Square:
         best = project(clean, self.epsilon, self.bounds)(clean + self._stripes(clean, generator))
         logits = ask(best)
         check_labels(y, len(y), classes=logits.shape[1])
-        margin, prediction = _margin(logits, y)
-        first = torch.where(margin <= 0, 0, -1)
+        margin, said = _margin(logits, y), choices(logits)
+        success = (said != y) & (said >= 0)
+        first = torch.where(success, 0, -1)
         passes = 2
         for query in range(1, self.queries):
-            held = (margin > 0).nonzero().flatten()
+            held = (~success).nonzero().flatten()
             if len(held) == 0:
                 break
             changed = self._change(
                 clean[held], best[held], self._window(clean, query, generator), generator
             )
             changed = project(clean[held], self.epsilon, self.bounds)(changed)
-            now, said = _margin(ask(changed), y[held])
-            better = now < margin[held]
+            answer = ask(changed)
+            now, named = _margin(answer, y[held]), choices(answer)
+            hit = (named != y[held]) & (named >= 0)
+            better = (now < margin[held]) | hit
             rows = held[better]
-            best[rows], margin[rows], prediction[rows] = changed[better], now[better], said[better]
-            first[held] = torch.where(now <= 0, query, first[held])
+            best[rows], margin[rows], said[rows] = changed[better], now[better], named[better]
+            success[held], first[held] = hit, torch.where(hit, query, first[held])
             passes += 1
-        success = prediction != y
         loss = torch.nn.functional.cross_entropy(ask(best), y, reduction="none")
-        return Attacked(best.reshape(x.shape), success, prediction, loss, first, passes)
+        return Attacked(best.reshape(x.shape), success, said, loss, first, passes)
 
     def _window(self, clean: Tensor, query: int, generator: torch.Generator) -> tuple[slice, slice]:
-        """Where the next change is: a square of the scheduled share of the picture, as far as it
-        fits.
-        """
+        """Where the next change is: a square of the scheduled share of the picture, if it fits."""
         height, width = clean.shape[2:]
         done = 10_000 * query / self.queries
         pixels = self.share * 0.5 ** sum(done > at for at in HALVINGS) * height * width
@@ -176,8 +178,8 @@ def _peak(window: Tensor) -> Tensor:
     return unit
 
 
-def _margin(logits: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """z_y − the largest other logit, and the prediction; NaN counts as fooled by nothing."""
+def _margin(logits: Tensor, y: Tensor) -> Tensor:
+    """(N,) z_y − the largest other logit; at 0 the first of both classes is named. ∞ for NaN."""
     true = logits.gather(1, y[:, None])[:, 0]
     others = logits.scatter(1, y[:, None], -torch.inf).amax(1)
-    return torch.nan_to_num(true - others, nan=torch.inf), logits.argmax(1)
+    return torch.nan_to_num(true - others, nan=torch.inf)

@@ -21,8 +21,9 @@ def strong_attack(
     seed: int = 0,
     batch_size: int = 256,
 ) -> WorstCase:
-    """APGD on the cross-entropy, then targeted APGD on the DLR loss at the nine likeliest classes:
-    AutoAttack's first half.
+    """APGD on the cross-entropy, then targeted APGD on the DLR loss: AutoAttack's first half.
+
+    The targets are the nine likeliest classes other than the label.
 
     Args:
         epsilon, norm, bounds, seed: as for :class:`PGD`.

@@ -43,7 +43,8 @@ def adversarial_twin(
 
     >>> import torch, worldline as wl
     >>> x = torch.tensor([[0.2, 0.4]])
-    >>> wl.attacks.adversarial_twin(lambda model, x, y: x + 0.1, torch.nn.Identity(), x, torch.tensor([0]))
+    >>> attack = lambda model, x, y: x + 0.1
+    >>> wl.attacks.adversarial_twin(attack, torch.nn.Identity(), x, torch.tensor([0]))
     tensor([[0.3000, 0.5000]])
     """
     with untouched(model):
@@ -97,7 +98,8 @@ def noise_twin(
     >>> import torch, worldline as wl
     >>> clean = torch.full((1, 4), 0.5)
     >>> adversarial = clean + torch.tensor([[0.1, 0.2, 0.0, 0.0]])
-    >>> noise = wl.attacks.noise_twin(clean, adversarial, generator=torch.Generator().manual_seed(0))
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> noise = wl.attacks.noise_twin(clean, adversarial, generator=generator)
     >>> (noise - clean).abs().sort().values
     tensor([[0.0000, 0.0000, 0.1000, 0.2000]])
     """
@@ -108,9 +110,8 @@ def noise_twin(
         delta = (adversarial[start : start + rows] - part).flatten(1)
         order = torch.rand(delta.shape, generator=generator).argsort(1).to(delta.device)
         signs = torch.randint(0, 2, delta.shape, generator=generator).to(delta) * 2 - 1
-        noise[start : start + rows] = (part + (delta.gather(1, order) * signs).view_as(part)).clamp(
-            *bounds
-        )
+        moved = part + (delta.gather(1, order) * signs).view_as(part)
+        noise[start : start + rows] = moved.clamp(*bounds)
     return noise
 
 

@@ -9,7 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from worldline.attacks.predict import predict
+from worldline.attacks.asking import choices, predict
 from worldline.attacks.twins import Attack, adversarial_twin
 from worldline.errors import UsageError
 from worldline.trace import Model
@@ -28,7 +28,7 @@ class WorstFound:
             where none did.
         success: (N,) whether the model misclassifies the sample, attacked or not.
         found_by: (N,) position of the attack that fooled it first; −1: none did; −2: it is
-            misclassified by itself.
+            misclassified by itself, or its output holds NaN.
         remaining: accuracy that is left before any attack, then after each, an upper bound on the
             robust accuracy.
     """
@@ -41,8 +41,7 @@ class WorstFound:
 
 @dataclass(frozen=True)
 class WorstCase:
-    """Several attacks in turn, as ``attack(model, x, y)``: a sample is fooled if any of them fools
-    it.
+    """Several attacks in turn, as ``attack(model, x, y)``: it is enough that one fools.
 
     Each attack only takes the samples that still hold, as in AutoAttack (Croce and Hein 2020), so
     the order decides the cost and not what is found. Samples that the model misclassifies by itself
@@ -57,7 +56,8 @@ class WorstCase:
 
     >>> import torch, worldline as wl
     >>> model, x, y = torch.nn.Linear(2, 2), torch.rand(20, 2), torch.arange(20) % 2
-    >>> pgd, square = wl.attacks.PGD(epsilon=0.3, steps=5), wl.attacks.Square(epsilon=0.3, queries=20)
+    >>> pgd = wl.attacks.PGD(epsilon=0.3, steps=5)
+    >>> square = wl.attacks.Square(epsilon=0.3, queries=20)
     >>> found = wl.attacks.WorstCase([pgd, square])(model, x, y)
     >>> sorted(found.remaining, reverse=True) == list(found.remaining)
     True
@@ -74,7 +74,7 @@ class WorstCase:
     def __call__(self, model: Model, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> WorstFound:
         """Attack each input with each attack until one fools it."""
         labels = y.cpu()
-        wrong = predict(model, x, batch_size=self.batch_size).argmax(1) != labels
+        wrong = choices(predict(model, x, batch_size=self.batch_size)) != labels
         twin = x.detach().clone()
         found_by = torch.where(wrong, ALREADY, HELD)
         remaining = [float((found_by == HELD).double().mean())]
@@ -84,9 +84,7 @@ class WorstCase:
                     continue
                 here = rows.to(x.device)
                 twin[here] = adversarial_twin(attack, model, x[here], y[here])
-                fooled = (
-                    predict(model, twin[here], batch_size=self.batch_size).argmax(1) != labels[rows]
-                )
-                found_by[rows[fooled]] = position
+                said = choices(predict(model, twin[here], batch_size=self.batch_size))
+                found_by[rows[(said != labels[rows]) & (said >= 0)]] = position
             remaining.append(float((found_by == HELD).double().mean()))
         return WorstFound(twin, found_by != HELD, found_by, tuple(remaining))

@@ -4,7 +4,7 @@ from worldline.checks.check import Check
 from worldline.checks.curve import Curve, CurvePoint, accuracy_curve
 from worldline.checks.evaluation import check_evaluation
 from worldline.checks.model import ModelReport, check_model
-from worldline.checks.planted import Planted, plant_and_attack
+from worldline.checks.planted import Planted, SelfTest, plant_and_attack
 from worldline.checks.standin import fit_standin
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "CurvePoint",
     "ModelReport",
     "Planted",
+    "SelfTest",
     "accuracy_curve",
     "check_evaluation",
     "check_model",

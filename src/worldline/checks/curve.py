@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import math
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from worldline.attacks import Descent, NormName, adversarial_twin, noise_twin, predict
-from worldline.errors import UsageError
+from worldline.attacks import Descent, NormName, adversarial_twin, choices, noise_twin, predict
+from worldline.checks.found import whole_range
+from worldline.errors import ModelError, UsageError
+from worldline.settings import DEFAULT, Settings
 from worldline.statistics import wilson
 from worldline.trace import Model
 
@@ -29,12 +31,14 @@ class CurvePoint:
         accuracy: share of samples still right under the attack.
         interval: of it, 95 %, over samples (Wilson 1927).
         noise_accuracy: share still right under noise of the same size.
+        undefined: samples that were left out here, as an output holds NaN.
     """
 
     epsilon: float
     accuracy: float
     interval: tuple[float, float]
     noise_accuracy: float
+    undefined: int = 0
 
 
 @dataclass(frozen=True)
@@ -63,8 +67,7 @@ def accuracy_curve(
     *,
     attack: Descent,
     epsilons: tuple[float, ...] | None = None,
-    batch_size: int = 256,
-    seed: int = 0,
+    settings: Settings = DEFAULT,
 ) -> Curve:
     """Accuracy under an attack of growing radius.
 
@@ -74,17 +77,17 @@ def accuracy_curve(
             given step size scaled with it.
         epsilons: growing radii; default: 0, ¼, ½, 1, 1½ and 2 times the attack's ε, then doubled
             until the accuracy is at chance or the ball holds the whole range of inputs.
-        batch_size: inputs in one pass.
-        seed: of the noise twins.
+        settings: batch size, progress, and the seed of the noise twins; the bounds are the
+            attack's own.
 
     Returns:
         A :class:`Curve`. Accuracy 0 at some ε: every sample can be fooled there. Each point is an
-        upper bound on the
-        robust accuracy, and is measured on its own: that it falls with ε is a check of the attack,
-            not assumed.
+        upper bound on the robust accuracy, and is measured on its own: that it falls with ε is a
+        check of the attack, not assumed. It ends where no output names a class any more.
 
     Raises:
         UsageError: an attack without ε, or radii that do not grow.
+        ModelError: every output holds NaN.
 
     Cost: one attack for each radius, usually 6 to 9.
 
@@ -97,44 +100,58 @@ def accuracy_curve(
     """
     if not isinstance(attack, Descent):
         raise UsageError(
-            f"A curve needs an attack whose ε can be set (PGD, APGD); got "
+            "A curve needs an attack whose ε can be set (PGD, APGD); got "
             f"{getattr(attack, '__name__', type(attack).__name__)}."
         )
     if epsilons is not None and (
         not epsilons or list(epsilons) != sorted(epsilons) or epsilons[0] < 0
     ):
         raise UsageError(f"epsilons must grow from at least 0; got {epsilons}.")
-    labels = y.cpu()
-    chance = float(labels.unique(return_counts=True)[1].max()) / len(labels)
-    largest = _whole_range(attack, x)
-    generator = torch.Generator().manual_seed(seed)
+    chance = float(y.unique(return_counts=True)[1].max()) / len(y)
+    largest = whole_range(attack.norm, attack.bounds, x)
+    radii = epsilons if epsilons is not None else _grid(attack.epsilon, largest)
     points: list[CurvePoint] = []
-    for epsilon in epsilons if epsilons is not None else _grid(attack.epsilon, largest):
-        twins = _attacked(model, x, y, attack, epsilon, batch_size) if epsilon else x
-        noise = noise_twin(x, twins, bounds=attack.bounds, generator=generator)
-        right, noisy = (
-            int((predict(model, twin, batch_size=batch_size).argmax(1) == labels).sum())
-            for twin in (twins, noise)
-        )
-        points.append(CurvePoint(epsilon, right / len(x), wilson(right, len(x)), noisy / len(x)))
-        if epsilons is None and epsilon >= attack.epsilon and right / len(x) <= chance:
+    for number, point in enumerate(_points(model, x, y, attack, radii, settings)):
+        settings.progress("Measuring the curve", number, len(radii))
+        points.append(point)
+        if epsilons is None and point.epsilon >= attack.epsilon and point.accuracy <= chance:
             break
-    name = f"{type(attack).__name__}-{attack.steps}"
-    return Curve(attack.norm, name, len(x), chance, tuple(points))
+    settings.progress("Measuring the curve", len(radii), len(radii))
+    if not points:
+        raise ModelError(
+            f"The outputs of all {len(x)} samples hold NaN, so that there is no accuracy. Look for "
+            "a logarithm, a division or an overflow in the model."
+        )
+    return Curve(attack.norm, f"{type(attack).__name__}-{attack.steps}", len(x), chance, (*points,))
 
 
-def _attacked(
-    model: Model, x: Tensor, y: Tensor, attack: Descent, epsilon: float, batch_size: int
-) -> Tensor:
-    here = attack.with_epsilon(epsilon)
-    batches = zip(x.split(batch_size), y.split(batch_size), strict=True)
-    return torch.cat([adversarial_twin(here, model, *batch) for batch in batches])
-
-
-def _whole_range(attack: Descent, x: Tensor) -> float:
-    """The radius from which the ball holds every legal input."""
-    width = attack.bounds[1] - attack.bounds[0]
-    return width * math.sqrt(x[0].numel()) if attack.norm == "l2" else width
+def _points(
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    attack: Descent,
+    radii: tuple[float, ...],
+    settings: Settings,
+) -> Iterator[CurvePoint]:
+    """One point after the other, as long as any output names a class."""
+    generator = torch.Generator().manual_seed(settings.seed)
+    labels, size = y.cpu(), settings.batch_size
+    for epsilon in radii:
+        twins = x
+        if epsilon:
+            here = attack.with_epsilon(epsilon)
+            batches = zip(x.split(size), y.split(size), strict=True)
+            twins = torch.cat([adversarial_twin(here, model, *batch) for batch in batches])
+        noise = noise_twin(x, twins, bounds=attack.bounds, generator=generator)
+        said, noisy = (choices(predict(model, twin, batch_size=size)) for twin in (twins, noise))
+        known = (said >= 0) & (noisy >= 0)
+        count = int(known.sum())
+        if not count:
+            return
+        right, still = (int((it[known] == labels[known]).sum()) for it in (said, noisy))
+        yield CurvePoint(
+            epsilon, right / count, wilson(right, count), still / count, len(x) - count
+        )
 
 
 def _grid(epsilon: float, largest: float) -> tuple[float, ...]:

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
 
-import torch
 from torch import Tensor
 
-from worldline.attacks import Attack, NormName, named_norm, predict
-from worldline.checks import outputs, strength
-from worldline.checks.check import Check, attempt, judge, skip
+from worldline.attacks import Attack, NormName
+from worldline.checks import outputs, radius, strength
+from worldline.checks.check import (
+    Check,
+    Look,
+    Verdict,
+    at_least,
+    at_most,
+    attempt,
+    examine,
+    several,
+    skip,
+)
 from worldline.checks.curve import Curve
+from worldline.checks.found import Found, Threat, found_by, whole_range
+from worldline.settings import DEFAULT, Settings
 from worldline.trace import Model
 
 __all__ = ["check_evaluation"]
 
+ATHALYE = "Athalye, Carlini and Wagner 2018"
 CARLINI = "Carlini et al. 2019"
-LEVELS = 255
-TOLERANCE = 1e-5
-"""Of the range of inputs: rounding of a projection in float32."""
+CROCE = "Croce and Hein 2020"
+OURS = "Worldline"
+FEW = 256
+NO_CURVE = "No curve of accuracy by ε was measured; see accuracy_curve."
 
 
 def check_evaluation(
@@ -32,15 +44,13 @@ def check_evaluation(
     attack: Attack,
     epsilon: float,
     norm: NormName = "linf",
-    bounds: tuple[float, float] = (0.0, 1.0),
     samples: int = 512,
     curve: Curve | None = None,
     thorough: bool = False,
     standin: Model | None = None,
     reference: Tensor | None = None,
     queries: int = 1000,
-    seed: int = 0,
-    tick: Callable[[int, int], None] = lambda _done, _total: None,
+    settings: Settings = DEFAULT,
 ) -> tuple[Check, ...]:
     """Check an evaluation by what it found and by a few more passes.
 
@@ -48,7 +58,7 @@ def check_evaluation(
         model: the model that was attacked.
         clean, noise, adversarial, y: the twins (N, …) and labels (N,).
         attack: what made them; its steps and restarts are doubled where it is one of ours.
-        epsilon, norm, bounds: the declared threat model, in pixel units.
+        epsilon, norm: the declared threat model, in pixel units, inside ``settings.bounds``.
         samples: how many samples the repeated attacks use.
         curve: of :func:`accuracy_curve`; without it, its two checks do not apply.
         thorough: also restarts, a gradient-free attack and transfer, on the samples that the attack
@@ -56,185 +66,161 @@ def check_evaluation(
         standin: an undefended model whose adversarial inputs are tried on this one; default: one
             fitted to the model's answers on ``reference`` (N, …), inputs that no attack saw.
         queries: of the gradient-free attack.
-        seed: of what is random here.
-        tick: called with checks done and in all.
+        settings: bounds, batch size, seed and progress.
 
     Returns:
-        The checks, each with its value, its threshold, what to do, and its source: deterministic,
-        logits, gradient, ball, rounding, chance, noise, fgsm, steps, curve, unbounded; thorough:
-        also restarts, gradient-free, transfer. What the model raises becomes a check that warns.
-        All of them passing proves nothing: the accuracy that is left is an upper bound on the
-            robustness.
+        The checks, each with its value, its threshold, what to do, and its source: finite, epsilon,
+        deterministic, logits, gradient, ball, rounding, chance, noise, fgsm, steps, curve,
+        unbounded; thorough: also restarts, gradient-free, transfer. What the model raises becomes a
+        check that warns. Samples with an output of NaN are left out of all but ``finite``, which
+        counts them. All of them passing proves nothing: the accuracy that is left is an upper bound
+        on the robustness.
+
+    Raises:
+        ShapeError, BoundsError, LabelError: twins or labels that do not fit together.
+        UsageError: an impossible threat model.
 
     Cost: five forward passes of a batch, one FGSM, and the attack again, from where it ended, on
-        what it left of
-    ``samples``; thorough: the same with doubled restarts, ``queries`` forward passes and a stand-in
-    fitted in seconds.
+        what it left of ``samples``; thorough: the same with doubled restarts, ``queries`` forward
+        passes and a stand-in fitted in seconds.
 
     >>> import torch, worldline as wl
     >>> model, x, y = torch.nn.Linear(2, 2), torch.rand(60, 2), torch.arange(60) % 2
     >>> attack = wl.attacks.PGD(epsilon=0.1, steps=3)
-    >>> checks = wl.checks.check_evaluation(model, x, x, attack(model, x, y).x, y, attack=attack, epsilon=0.1)
-    >>> [check.name for check in checks if check.status != "not applicable"]
-    ['deterministic', 'logits', 'gradient', 'ball', 'rounding', 'chance', 'noise', 'fgsm', 'steps']
+    >>> twins = x, x, attack(model, x, y).x
+    >>> checks = wl.checks.check_evaluation(model, *twins, y, attack=attack, epsilon=0.1)
+    >>> [check.name for check in checks if check.status != "not applicable"][:5]
+    ['finite', 'epsilon', 'deterministic', 'logits', 'gradient']
     """
-    few = slice(0, samples)
-    wrong = {
-        name: predict(model, twin).argmax(1) != y.cpu()
-        for name, twin in (("clean", clean), ("noise", noise), ("adversarial", adversarial))
-    }
-    found = strength.Found(
-        model,
-        clean[few],
-        adversarial[few],
-        y[few],
-        wrong["adversarial"][few],
-        attack,
-        epsilon,
-        norm,
-        bounds,
-        wrong["clean"][few],
-    )
-    looks: list[tuple[str, str, Callable[[], Check]]] = [
-        ("deterministic", "Croce and Hein 2020", lambda: outputs.deterministic(model, clean[:256])),
-        ("logits", "Croce and Hein 2020", lambda: outputs.logits(model, clean[:256])),
-        ("gradient", CARLINI, lambda: outputs.gradient(model, clean[:256], y[:256])),
-        ("ball", CARLINI, lambda: _ball(clean, adversarial, epsilon, norm, bounds)),
-        (
-            "rounding",
-            CARLINI,
-            lambda: _rounding(model, clean, adversarial, y, wrong, epsilon, norm, bounds),
-        ),
-        ("chance", CARLINI, lambda: outputs.chance(wrong["clean"], y.cpu())),
-        ("noise", CARLINI, lambda: _noise(wrong["noise"], wrong["adversarial"], ~wrong["clean"])),
-        ("fgsm", strength.ATHALYE, lambda: strength.fgsm(found)),
-        ("steps", CARLINI, lambda: strength.doubled(found, "steps")),
-        ("curve", CARLINI, lambda: _falling(curve)),
-        ("unbounded", strength.ATHALYE, lambda: _unbounded(curve)),
+    threat = Threat(epsilon, norm, settings.bounds)
+    found = found_by(attack, model, clean, noise, adversarial, y, threat=threat, settings=settings)
+    finite = Look("finite", OURS, lambda: _finite(found))
+    if not len(found):
+        return (attempt("evaluation", finite),)
+    few = found.first(samples)
+    one = found.first(FEW)
+    looks = [
+        finite,
+        Look("epsilon", OURS, lambda: radius.epsilon(threat, found.clean)),
+        Look("deterministic", CROCE, lambda: outputs.deterministic(model, one.clean)),
+        Look("logits", CROCE, lambda: outputs.logits(model, one.clean)),
+        Look("gradient", CARLINI, lambda: outputs.gradient(model, one.clean, one.y)),
+        Look("ball", CARLINI, lambda: radius.ball(threat, found.clean, found.adversarial)),
+        Look("rounding", CARLINI, lambda: _rounding(found)),
+        Look("chance", CARLINI, lambda: outputs.chance(found.right, found.y.cpu())),
+        Look("noise", CARLINI, lambda: _noise(found)),
+        Look("fgsm", ATHALYE, lambda: strength.fgsm(few)),
+        Look("steps", CARLINI, lambda: strength.doubled(few, "steps")),
+        Look("curve", CARLINI, lambda: _falling(curve)),
+        Look("unbounded", ATHALYE, lambda: _unbounded(curve, found)),
     ]
     if thorough:
         looks += [
-            ("restarts", CARLINI, lambda: strength.doubled(found, "restarts")),
-            (
-                "gradient-free",
-                "Croce and Hein 2020",
-                lambda: strength.gradient_free(found, queries, seed),
-            ),
-            (
-                "transfer",
-                strength.ATHALYE,
-                lambda: strength.transfer(found, standin, reference, seed),
-            ),
+            Look("restarts", CARLINI, lambda: strength.doubled(few, "restarts")),
+            Look("gradient-free", CROCE, lambda: strength.gradient_free(few, queries)),
+            Look("transfer", ATHALYE, lambda: strength.transfer(few, standin, reference)),
         ]
-    done = []
-    for number, (name, source, look) in enumerate(looks):
-        tick(number, len(looks))
-        done.append(attempt(name, source, look))
-    tick(len(looks), len(looks))
-    return tuple(done)
+    return examine("evaluation", looks, settings.progress, "Checking the evaluation")
 
 
-def _ball(
-    clean: Tensor, adversarial: Tensor, epsilon: float, norm: NormName, bounds: tuple[float, float]
-) -> Check:
-    size = float(named_norm(norm).size(adversarial - clean).max())
-    outside = max(bounds[0] - float(adversarial.min()), float(adversarial.max()) - bounds[1])
-    limit = epsilon + TOLERANCE * (bounds[1] - bounds[0])
-    words = (
-        f"All adversarial inputs stay within ε and the bounds (largest {norm} change {size:.4g}).",
-        f"An adversarial input leaves the ball or the bounds: largest {norm} change {size:.4g} "
-        f"against ε = {epsilon:.4g}, "
-        f"{max(outside, 0.0):.2g} outside the bounds. Project the attack's result.",
+def _finite(found: Found) -> Verdict:
+    odd, samples = found.undefined + found.infinite, len(found) + found.undefined
+    left_out = ""
+    if found.undefined:
+        left_out = f" {several(found.undefined, 'sample')} with NaN left out of all other checks."
+    return at_most(
+        odd / samples,
+        0.0,
+        "The outputs of all twins are finite.",
+        f"{odd / samples:.1%} of the samples give NaN or infinite outputs, attacked or not: their "
+        f"predictions and gradients mean nothing.{left_out} Look for a logarithm, a division or "
+        "an overflow in the model.",
     )
-    passed = size <= limit and outside <= limit - epsilon
-    return judge("ball", size, limit, passed=passed, words=words, source=CARLINI)
 
 
-def _rounding(
-    model: Model,
-    clean: Tensor,
-    adversarial: Tensor,
-    y: Tensor,
-    wrong: dict[str, Tensor],
-    epsilon: float,
-    norm: NormName,
-    bounds: tuple[float, float],
-) -> Check:
-    """As a picture file would store them: rounded to 8 bits, do the twins stay in the ball, and do
-    they still fool?
-    """
-    low, high = bounds
-    stored = torch.round((adversarial - low) / (high - low) * LEVELS) / LEVELS * (high - low) + low
-    half = (high - low) / LEVELS / 2 * (clean[0].numel() ** 0.5 if norm == "l2" else 1.0)
-    size, limit = (
-        float(named_norm(norm).size(stored - clean).max()),
-        epsilon + half + TOLERANCE * (high - low),
-    )
-    outside = max(low - float(stored.min()), float(stored.max()) - high) > TOLERANCE * (high - low)
-    fooled = wrong["adversarial"] & ~wrong["clean"]
-    kept = (predict(model, stored).argmax(1) != y.cpu()) & fooled
-    lost = 1 - int(kept.sum()) / max(1, int(fooled.sum()))
-    words = (
-        f"Rounded to 8 bits the twins stay within ε and half a level, and {1 - lost:.1%} of those "
-        f"that fool still do.",
+def _rounding(found: Found) -> Verdict:
+    """As a picture file would store them: rounded to 8 bits, do the twins hold, and still fool?"""
+    clean, threat, fooled = found.clean, found.threat, found.fooled
+    if not radius.is_picture(clean, threat.bounds):
+        return skip("The inputs are no pictures, which would be stored in 8 bits.")
+    count = int(fooled.sum())
+    if not count:
+        return skip("No twin fools the model, so that none can stop to when it is rounded.")
+    stored = radius.stored(found.adversarial, threat)
+    rows = fooled.nonzero().flatten().to(clean.device)
+    lost = 1 - int(found.fools(rows, stored[rows]).sum()) / count
+    size, limit = threat.largest(clean, stored), radius.with_half_a_level(threat, clean)
+    return at_most(
+        lost,
+        0.05,
+        "Rounded to 8 bits the twins stay within ε and half a level, and "
+        f"{1 - lost:.1%} of those that fool still do.",
         f"Rounded to 8 bits, {lost:.1%} of the twins that fool no longer do, and the largest "
-        f"{norm} change is {size:.4g} against "
-        f"{limit:.4g} (ε and half a level): the attack lives between the levels of a stored "
-        f"picture, or leaves the ball.",
-    )
-    passed = lost <= 0.05 and size <= limit and not outside
-    return judge("rounding", lost, 0.05, passed=passed, words=words, source=CARLINI)
-
-
-def _noise(noise_wrong: Tensor, adversarial_wrong: Tensor, right: Tensor) -> Check:
-    fooled, noisy = int(adversarial_wrong[right].sum()), int(noise_wrong[right].sum())
-    words = (
-        f"Noise of the same size fools {noisy} of {int(right.sum())} samples, the attack {fooled}.",
-        f"Noise of the same size fools {noisy} of {int(right.sum())} samples, the attack "
-        f"{fooled}: the attack adds nothing to "
-        "noise. It is broken, or ε is so large that anything works (or so small that nothing does).",
-    )
-    return judge(
-        "noise", float(noisy), float(fooled), passed=noisy < fooled, words=words, source=CARLINI
+        f"{threat.sign} change is {size:.4g} against {limit:.4g} (ε and half a level): the attack "
+        "lives between the levels of a stored picture, or leaves the ball.",
+        also=size <= limit and radius.outside(threat, stored) <= radius.slack(threat),
     )
 
 
-def _falling(curve: Curve | None) -> Check:
-    if curve is None or len(curve.points) < 2:
-        return skip("curve", "No curve of accuracy by ε was measured; see accuracy_curve.", CARLINI)
-    accuracy = [point.accuracy for point in curve.points]
-    rise = 100 * max(after - before for before, after in itertools.pairwise(accuracy))
-    words = (
-        f"Accuracy under {curve.attack} falls with ε (from {accuracy[0]:.1%} to "
-        f"{accuracy[-1]:.1%}).",
-        f"Accuracy under {curve.attack} rises by {rise:.1f} points from one ε to a larger one, "
-        f"where it cannot be harder to fool: "
-        "gradients are masked, or the attack does not converge.",
-    )
-    return judge("curve", max(rise, 0.0), 1.0, passed=rise <= 1.0, words=words, source=CARLINI)
-
-
-def _unbounded(curve: Curve | None) -> Check:
-    if curve is None:
-        return skip(
-            "unbounded",
-            "No curve of accuracy by ε was measured; see accuracy_curve.",
-            strength.ATHALYE,
+def _noise(found: Found) -> Verdict:
+    right = int(found.right.sum())
+    fooled, noisy = int(found.fooled.sum()), int((found.right & ~found.noise_right).sum())
+    if not right:
+        return skip("The model gets no sample right, so that neither noise nor attack can fool it.")
+    counts = f"Noise of the same size fools {noisy:,} of {several(right, 'sample')}"
+    if not found.threat.largest(found.clean, found.adversarial):
+        return at_least(
+            float(fooled - noisy), 1.0, "", "The attack moved no input: it is broken, or ε is 0."
         )
+    if not fooled and not noisy:
+        return skip(
+            f"{counts}, and the attack none: there is nothing to compare. The model may be robust, "
+            "ε small, or the attack broken; fgsm, steps and unbounded look into that."
+        )
+    return at_least(
+        float(fooled - noisy),
+        1.0,
+        f"{counts}, the attack {fooled:,}.",
+        f"{counts}, the attack {fooled:,}: the attack adds nothing to noise. It is broken, or ε is "
+        "so large that anything works (or so small that nothing does).",
+    )
+
+
+def _falling(curve: Curve | None) -> Verdict:
+    if curve is None:
+        return skip(NO_CURVE)
+    if len(curve.points) < 2:
+        return skip("The curve has one ε only, so that nothing can rise.")
+    first, last = curve.points[0], curve.points[-1]
+    pairs = itertools.pairwise(point.accuracy for point in curve.points)
+    rise = 100 * max(after - before for before, after in pairs)
+    falls = "falls with ε" if last.accuracy < first.accuracy else "does not rise with ε"
+    return at_most(
+        max(rise, 0.0),
+        1.0,
+        f"Accuracy under {curve.attack} {falls} (from {first.accuracy:.1%} at ε = "
+        f"{first.epsilon:.3g} to {last.accuracy:.1%} at {last.epsilon:.3g}).",
+        f"Accuracy under {curve.attack} rises by {rise:.1f} points from one ε to a larger one, "
+        "where it cannot be harder to fool: gradients are masked, or the attack does not converge.",
+    )
+
+
+def _unbounded(curve: Curve | None, found: Found) -> Verdict:
+    if curve is None:
+        return skip(NO_CURVE)
     last = curve.points[-1]
-    words = (
+    reach = whole_range(curve.norm, found.threat.bounds, found.clean)
+    if last.accuracy > curve.chance and last.epsilon < (1 - 1e-9) * reach:
+        return skip(
+            f"The curve ends at ε = {last.epsilon:.3g}, above chance and below the {reach:.3g} "
+            "from which any input may become any other."
+        )
+    return at_most(
+        last.accuracy,
+        curve.chance,
         f"At ε = {last.epsilon:.3g} accuracy is {last.accuracy:.1%}, at chance "
         f"({curve.chance:.1%}) or below.",
         f"Even at ε = {last.epsilon:.3g} accuracy is {last.accuracy:.1%}, above chance "
-        f"({curve.chance:.1%}), though any input may "
-        "become any other there: the attack fails for a reason that is not the model's robustness.",
-    )
-    passed = last.accuracy <= curve.chance
-    return judge(
-        "unbounded",
-        last.accuracy,
-        curve.chance,
-        passed=passed,
-        words=words,
-        source=strength.ATHALYE,
+        f"({curve.chance:.1%}), though any input may become any other there: the attack fails "
+        "for a reason that is not the model's robustness.",
     )

@@ -2,29 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from worldline.attacks import predict
+from worldline.attacks import choices, predict
 from worldline.checks import outputs
-from worldline.checks.check import Check, attempt, judge, skip
-from worldline.errors import ModelError
+from worldline.checks.check import (
+    Check,
+    Look,
+    Verdict,
+    amount,
+    at_least,
+    at_most,
+    attempt,
+    examine,
+    fine,
+    several,
+    skip,
+)
+from worldline.checks.outputs import furthest, rounding_error, within
+from worldline.errors import BoundsError, ModelError
 from worldline.inputs import check_inputs, check_labels, logits_of
-from worldline.trace import Model, choose_layers, find_layers, logits_in, tracing, untouched
+from worldline.settings import Bounds
+from worldline.trace import Layer, Model, choose_layers, find_layers, logits_in, tracing, untouched
 
 __all__ = ["ModelReport", "check_model"]
 
+ATHALYE = "Athalye, Carlini and Wagner 2018"
+CARLINI = "Carlini et al. 2019"
+CROCE = "Croce and Hein 2020"
+FOOLBOX = "Foolbox, report 74"
 OURS = "Worldline"
-CLOSE = 1e-4
-"""Relative to the largest logit, or absolute where all are below 1: float32 sums in another order
-differ by less.
-"""
 FEW_VALUES = 0.25
 FAR_FROM_RANGE = 0.05
+SLACK = 1e-5
+"""Of the width of the bounds: rounding of a division by 255 and the like."""
+MARKS = {"passed": "ok  ", "warned": "WARN", "not applicable": "–   "}
 
 
 @dataclass(frozen=True)
@@ -49,10 +65,8 @@ class ModelReport:
         return all(check.status != "warned" for check in self.checks)
 
     def __str__(self) -> str:
-        marks = {"passed": "ok  ", "warned": "WARN", "not applicable": "–   "}
-        return "\n".join(
-            f"{marks[check.status]} {check.name}: {check.sentence}" for check in self.checks
-        )
+        lines = (f"{MARKS[check.status]} {check.name}: {check.sentence}" for check in self.checks)
+        return "\n".join(lines)
 
 
 def check_model(
@@ -60,7 +74,7 @@ def check_model(
     x: Tensor,
     y: Tensor | None = None,
     *,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    bounds: Bounds = (0.0, 1.0),
     samples: int = 64,
 ) -> ModelReport:
     """Examine a model before it is attacked; nothing that it raises ends the examination.
@@ -81,239 +95,228 @@ def check_model(
         none warns, which proves nothing about robustness.
 
     Cost: about fifteen forward passes of ``samples`` inputs and one backward pass. The model is
-        left as it was, as far
-    as it can be: what its own code keeps outside of parameters and buffers is out of reach.
+        left as it was, as far as it can be: what its own code keeps outside of parameters and
+        buffers is out of reach.
 
     >>> import torch, worldline as wl
-    >>> report = wl.check_model(torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Softmax(1)), torch.rand(20, 4))
+    >>> model = torch.nn.Sequential(torch.nn.Linear(4, 3), torch.nn.Softmax(1))
+    >>> report = wl.check_model(model, torch.rand(20, 4))
     >>> [check.name for check in report.checks if check.status == "warned"]
     ['logits']
     """
-    given = attempt("inputs", OURS, lambda: _inputs(x, y, bounds))
-    if not isinstance(x, Tensor) or x.ndim < 2 or not len(x) or not x.is_floating_point():
+    given = attempt("model", Look("inputs", OURS, lambda: _inputs(x, y, bounds)))
+    if not isinstance(x, Tensor) or x.ndim < 2 or not x.numel() or not x.is_floating_point():
         return ModelReport((given,), None, (), None)
     few = x[:samples].detach()
-    facts: dict[str, Any] = {"layers": ()}
-    runs = attempt("runs", OURS, lambda: _runs(model, few, facts))
-    if runs.status == "warned":
-        return ModelReport(
-            (given, runs, attempt("bounds", "Carlini et al. 2019", lambda: _bounds(x, bounds))),
-            None,
-            (),
-            None,
-        )
-    labels = y[:samples] if given.status == "passed" and y is not None else facts["predictions"]
-    labels = labels if int(labels.max()) < facts["classes"] else facts["predictions"]
-    looks: tuple[tuple[str, str, Callable[[], Check]], ...] = (
-        ("finite", OURS, lambda: _finite(model, few)),
-        ("unchanged", OURS, lambda: _unchanged(model, few)),
-        ("traceable", OURS, lambda: _traceable(model, few, facts)),
-        ("deterministic", "Croce and Hein 2020", lambda: outputs.deterministic(model, few)),
-        ("batch", OURS, lambda: _batch(model, few)),
-        ("mode", "Foolbox, report 74", lambda: _mode(model, few)),
-        ("gradient", "Carlini et al. 2019", lambda: outputs.gradient(model, few, labels)),
-        ("logits", "Croce and Hein 2020", lambda: outputs.logits(model, few)),
-        ("rounded", "Athalye, Carlini and Wagner 2018", lambda: _rounded(model, few)),
-        ("precision", OURS, lambda: _precision(model, few)),
-        ("bounds", "Carlini et al. 2019", lambda: _bounds(x, bounds)),
-        ("chance", "Carlini et al. 2019", lambda: _chance(model, x, y, facts["classes"])),
+    answers: list[_Answer] = []
+    layers: list[Layer] = []
+    runs = attempt("model", Look("runs", OURS, lambda: _runs(model, few, answers)))
+    within = Look("bounds", CARLINI, lambda: _bounds(x, bounds))
+    if not answers:
+        return ModelReport((given, runs, attempt("model", within)), None, (), None)
+    classes, dtype, labels = answers[0]
+    if given.status == "passed" and y is not None and int(y[:samples].max()) < classes:
+        labels = y[:samples]
+    looks = (
+        Look("finite", OURS, lambda: _finite(model, few)),
+        Look("unchanged", OURS, lambda: _unchanged(model, few)),
+        Look("traceable", OURS, lambda: _traceable(model, few, layers)),
+        Look("deterministic", CROCE, lambda: outputs.deterministic(model, few)),
+        Look("batch", OURS, lambda: _batch(model, few)),
+        Look("mode", FOOLBOX, lambda: _mode(model, few)),
+        Look("gradient", CARLINI, lambda: outputs.gradient(model, few, labels)),
+        Look("logits", CROCE, lambda: outputs.logits(model, few)),
+        Look("rounded", ATHALYE, lambda: _rounded(model, few)),
+        Look("precision", OURS, lambda: _precision(dtype)),
+        within,
+        Look("chance", CARLINI, lambda: _chance(model, x, y, classes)),
     )
-    checks = (given, runs, *(attempt(name, source, look) for name, source, look in looks))
-    return ModelReport(checks, facts["classes"], facts["layers"], facts["dtype"])
+    checks = (given, runs, *examine("model", looks))
+    names = tuple(layer.name for layer in layers)
+    return ModelReport(checks, classes, names, _name(dtype))
 
 
-def _inputs(x: Tensor, y: Tensor | None, bounds: tuple[float, float]) -> Check:
+class _Answer(NamedTuple):
+    """How many classes the model tells apart, in which dtype, and what it takes the inputs for."""
+
+    classes: int
+    dtype: torch.dtype
+    said: Tensor
+
+
+def _inputs(x: Tensor, y: Tensor | None, bounds: Bounds) -> Verdict:
     if isinstance(x, Tensor) and x.is_floating_point() and x.ndim >= 2:
         check_inputs(x, (-torch.inf, torch.inf))
     else:
         check_inputs(x, bounds)
     if y is not None:
         check_labels(y, len(x))
-        if len(y) and int(y.min()) < 0:
+        if int(y.min()) < 0:
             check_labels(y, len(x), classes=max(2, int(y.max()) + 1))
-    return judge(
-        "inputs",
-        None,
-        None,
-        passed=True,
-        words=(f"{len(x)} inputs {tuple(x.shape[1:])}, finite.", ""),
-        source=OURS,
-    )
+    return fine(f"{several(len(x), 'input')} {tuple(x.shape[1:])}, finite.")
 
 
-def _runs(model: Model, x: Tensor, facts: dict[str, Any]) -> Check:
+def _runs(model: Model, x: Tensor, answers: list[_Answer]) -> Verdict:
     if not callable(model):
         raise ModelError(f"a model is a module or a callable; this is a {type(model).__name__}")
     with untouched(model), torch.no_grad():
         output = logits_of(model, x.clone())
-    facts.update(classes=output.shape[1], dtype=str(output.dtype).removeprefix("torch."))
-    facts["predictions"] = torch.nan_to_num(output).argmax(1).to(x.device)
+    said = torch.nan_to_num(output).argmax(1).to(x.device)
+    answers.append(_Answer(output.shape[1], output.dtype, said))
     words = f"It returns logits of {output.shape[1]} classes."
-    return judge("runs", float(output.shape[1]), 2.0, passed=True, words=(words, ""), source=OURS)
+    return at_least(float(output.shape[1]), 2.0, words, words)
 
 
-def _finite(model: Model, x: Tensor) -> Check:
+def _finite(model: Model, x: Tensor) -> Verdict:
     share = float((~torch.isfinite(predict(model, x.clone())).all(1)).double().mean())
-    words = (
+    return at_most(
+        share,
+        0.0,
         "Every output is finite.",
         f"{share:.1%} of the inputs give NaN or infinite outputs: their predictions and gradients "
-        f"mean nothing. Look for a "
-        "logarithm, a division or an overflow.",
+        "mean nothing. Look for a logarithm, a division or an overflow.",
     )
-    return judge("finite", share, 0.0, passed=share == 0, words=words, source=OURS)
 
 
-def _unchanged(model: Model, x: Tensor) -> Check:
+def _unchanged(model: Model, x: Tensor) -> Verdict:
     given = x.clone()
     with untouched(model), torch.no_grad():
         model(given)
-    change = float((given - x).abs().max()) if given.shape == x.shape else torch.inf
-    words = (
+    change = furthest(given, x)
+    return at_most(
+        change,
+        0.0,
         "The input is not written to.",
-        f"The model writes into its input (by up to {change:.2g}): a second pass over the same "
-        f"tensor sees something else. Copy "
-        "the input first, or make the first module not in-place.",
+        f"The model writes into its input (by up to {amount(change)}): a second pass over the same "
+        "tensor sees something else. Copy the input first, or make the first module not in-place.",
     )
-    return judge("unchanged", change, 0.0, passed=change == 0, words=words, source=OURS)
 
 
-def _traceable(model: Model, x: Tensor, facts: dict[str, Any]) -> Check:
-    layers = choose_layers(find_layers(model, x.clone()))
-    facts["layers"] = tuple(layer.name for layer in layers)
+def _traceable(model: Model, x: Tensor, layers: list[Layer]) -> Verdict:
+    layers += choose_layers(find_layers(model, x.clone()))
     plain = predict(model, x.clone(), batch_size=len(x)).double()
     with tracing(model, layers) as run:
         traced = logits_in(run(x.clone(), lambda _position, _features: None), len(x)).cpu().double()
-    apart = float((traced - plain).abs().max()) if traced.shape == plain.shape else torch.inf
-    limit = CLOSE * _scale(plain)
-    words = (
-        f"{len(layers)} layers can be traced, and a traced pass equals a plain one (to "
-        f"{apart:.2g}).",
-        f"A traced pass differs from a plain one by {apart:.2g}: the model returns something else "
-        f"when it is watched or called "
-        "again.",
+    apart = furthest(traced, plain)
+    return at_most(
+        apart,
+        rounding_error(plain),
+        f"{several(len(layers), 'layer')} can be traced, and a traced pass equals a plain one "
+        f"({within(apart)}).",
+        f"A traced pass differs from a plain one by {amount(apart)}: the model returns something "
+        "else when it is watched or called again.",
     )
-    return judge("traceable", apart, limit, passed=apart <= limit, words=words, source=OURS)
 
 
-def _batch(model: Model, x: Tensor) -> Check:
+def _batch(model: Model, x: Tensor) -> Verdict:
+    if len(x) < 2:
+        return skip("One sample was given; nothing to compare.")
     together = predict(model, x.clone(), batch_size=len(x)).double()
     alone = predict(model, x[:8].clone(), batch_size=1).double()
-    if len(x) < 2:
-        return skip("batch", "One sample was given; nothing to compare.", OURS)
-    apart = float((together[: len(alone)] - alone).abs().max())
-    limit = CLOSE * _scale(together)
-    words = (
-        f"A sample alone and in a batch gives the same (to {apart:.2g}).",
-        f"A sample's logits change by {apart:.2g} with the others in its batch: results depend on "
-        f"the batch size. Look for "
-        "statistics over the batch, or a reshape that mixes samples.",
+    apart = furthest(together[: len(alone)], alone)
+    return at_most(
+        apart,
+        rounding_error(together),
+        f"A sample alone and in a batch gives the same ({within(apart)}).",
+        f"A sample's logits change by {amount(apart)} with the others in its batch: results depend "
+        "on the batch size. Look for statistics over the batch, or a reshape that mixes samples.",
     )
-    return judge("batch", apart, limit, passed=apart <= limit, words=words, source=OURS)
 
 
-def _mode(model: Model, x: Tensor) -> Check:
-    source = "Foolbox, report 74"
+def _mode(model: Model, x: Tensor) -> Verdict:
     if not isinstance(model, nn.Module):
-        return skip(
-            "mode", "A callable has no mode: see that what it wraps is in eval mode.", source
-        )
+        return skip("A callable has no mode: see that what it wraps is in eval mode.")
     training = [module for module in model.modules() if module.training]
     if not training:
-        return judge(
-            "mode",
-            0.0,
-            0.0,
-            passed=True,
-            words=("Every module is in eval mode.", ""),
-            source=source,
-        )
+        return fine("Every module is in eval mode.")
     evaluated = predict(model, x.clone(), batch_size=len(x)).double()
     with untouched(model), torch.no_grad():
         for module in training:
             module.training = True
         trained = logits_of(model, x.clone()).cpu().double()
-    apart = float((trained - evaluated).abs().max())
-    limit = CLOSE * _scale(evaluated)
-    words = (
-        f"{len(training)} modules are in training mode, which changes nothing here; Worldline "
-        f"works in eval mode.",
-        f"{len(training)} modules were left in training mode, where the outputs differ by "
-        f"{apart:.2g} from eval mode. Worldline works "
-        "in eval mode; other code needs model.eval() first.",
+    apart = furthest(trained, evaluated)
+    which = f"{several(len(training), 'module')} {'was' if len(training) == 1 else 'were'}"
+    return at_most(
+        apart,
+        rounding_error(evaluated),
+        f"{which} left in training mode, which changes nothing here; Worldline works in eval mode.",
+        f"{which} left in training mode, where the outputs differ by {amount(apart)} from eval "
+        "mode. Worldline works in eval mode; other code needs model.eval() first.",
     )
-    return judge("mode", apart, limit, passed=apart <= limit, words=words, source=source)
 
 
-def _rounded(model: Model, x: Tensor) -> Check:
+def _rounded(model: Model, x: Tensor) -> Verdict:
     output = predict(model, x.unique(dim=0))
+    output = output[output.isfinite().all(1)]
+    if len(output) > 1 and bool((output == output[0]).all()):
+        same = "Every input gets the same output: there is nothing to attack. Check the weights."
+        return at_least(1.0, 2.0, "", same)
     if output.numel() < 40:
-        return skip("rounded", "Too few outputs to tell.", "Athalye, Carlini and Wagner 2018")
+        return skip("Too few finite outputs to tell.")
     share = len(output.unique()) / output.numel()
-    words = (
+    return at_least(
+        share,
+        FEW_VALUES,
         f"{share:.0%} of the outputs are distinct values.",
-        f"Only {share:.0%} of the outputs are distinct values: they look rounded or quantised, "
-        f"and gradients through rounding are "
-        "zero. Attack the model before the rounding.",
-    )
-    source = "Athalye, Carlini and Wagner 2018"
-    return judge(
-        "rounded", share, FEW_VALUES, passed=share >= FEW_VALUES, words=words, source=source
+        f"Only {share:.0%} of the outputs are distinct values: they look rounded or quantised, and "
+        "gradients through rounding are zero. Attack the model before the rounding.",
     )
 
 
-def _precision(model: Model, x: Tensor) -> Check:
-    dtype = predict(model, x[:2].clone()).dtype
+def _precision(dtype: torch.dtype) -> Verdict:
     digits = -float(torch.tensor(torch.finfo(dtype).eps).log10())
-    words = (
-        f"The logits are {str(dtype).removeprefix('torch.')} ({digits:.0f} digits).",
-        f"The logits are {str(dtype).removeprefix('torch.')} ({digits:.0f} digits): small "
-        f"gradients vanish and close logits tie. Attack "
-        "the model in float32: model.float().",
+    return at_least(
+        digits,
+        6.0,
+        f"The logits are {_name(dtype)} ({digits:.0f} digits).",
+        f"The logits are {_name(dtype)} ({digits:.0f} digits): small gradients vanish and close "
+        "logits tie. Attack the model in float32: model.float().",
     )
-    return judge("precision", digits, 6.0, passed=digits >= 6, words=words, source=OURS)
 
 
-def _bounds(x: Tensor, bounds: tuple[float, float]) -> Check:
-    source = "Carlini et al. 2019"
-    low, high, width = float(x.min()), float(x.max()), bounds[1] - bounds[0]
+def _bounds(x: Tensor, bounds: Bounds) -> Verdict:
+    width = bounds[1] - bounds[0]
+    if not width > 0:
+        raise BoundsError(f"bounds must be (low, high) with low < high; got {bounds}")
+    values = x[x.isfinite()].double()
+    if not len(values):
+        return skip("No input is finite, so that none can lie in the bounds.")
+    low, high, mean = float(values.min()), float(values.max()), float(values.mean())
+    sd = float(values.std(correction=0))
     outside = max(bounds[0] - low, high - bounds[1], 0.0)
-    mean, sd = float(x.double().mean()), float(x.double().std())
-    normalised = low < 0 and abs(mean) < 0.5 and 0.5 < sd < 2
-    hint = (
-        " Mean and deviation look normalised: move the normalisation into the model."
-        if normalised
-        else ""
-    )
-    unused = (high - low) < FAR_FROM_RANGE * width
-    words = (
-        f"The inputs, {low:.3g} to {high:.3g}, lie in the bounds ({bounds[0]:g}, {bounds[1]:g}) "
-        f"and use them.",
-        f"The inputs, {low:.3g} to {high:.3g} (mean {mean:.2g}, deviation {sd:.2g}), lie outside "
-        f"the declared bounds ({bounds[0]:g}, "
-        f"{bounds[1]:g}), by {outside:.2g}: ε means nothing there. Declare the bounds of the "
-        f"data.{hint}"
-        if outside > 1e-5 * width
-        else f"The inputs, {low:.3g} to {high:.3g}, use less than a twentieth of the declared "
-        f"bounds ({bounds[0]:g}, {bounds[1]:g}), which "
-        "are those of other data.",
-    )
-    return judge(
-        "bounds",
-        outside,
-        1e-5 * width,
-        passed=outside <= 1e-5 * width and not unused,
-        words=words,
-        source=source,
+    what, declared = f"The inputs, {low:.3g} to {high:.3g}", f"({bounds[0]:g}, {bounds[1]:g})"
+    if outside > SLACK * width:
+        normalised = low < 0 and abs(mean) < 0.5 and 0.5 < sd < 2
+        hint = (
+            " Mean and deviation look normalised: move the normalisation into the model."
+            if normalised
+            else ""
+        )
+        bad = (
+            f"{what} (mean {mean:.2g}, deviation {sd:.2g}), lie outside the declared bounds "
+            f"{declared}, by {outside:.2g}: ε means nothing there. Declare the bounds of the "
+            f"data.{hint}"
+        )
+        return at_most(outside, SLACK * width, "", bad)
+    return at_least(
+        (high - low) / width,
+        FAR_FROM_RANGE,
+        f"{what}, lie in the bounds {declared} and use them.",
+        f"{what}, use less than a twentieth of the declared bounds {declared}, which are those of "
+        "other data.",
     )
 
 
-def _chance(model: Model, x: Tensor, y: Tensor | None, classes: int) -> Check:
+def _chance(model: Model, x: Tensor, y: Tensor | None, classes: int) -> Verdict:
     if y is None:
-        return skip("chance", "No labels were given.", "Carlini et al. 2019")
+        return skip("No labels were given.")
     check_labels(y, len(x), classes=classes)
-    return outputs.chance(predict(model, x.clone()).argmax(1) != y.cpu(), y.cpu())
+    said, labels = choices(predict(model, x.clone())), y.cpu()
+    known = said >= 0
+    if not bool(known.any()):
+        return skip("No output names a class: all hold NaN.")
+    return outputs.chance(said[known] == labels[known], labels[known])
 
 
-def _scale(values: Tensor) -> float:
-    largest = float(values.abs().max())
-    return max(1.0, largest) if largest < torch.inf else 1.0
+def _name(dtype: torch.dtype) -> str:
+    return str(dtype).removeprefix("torch.")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,19 +11,43 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from worldline.attacks import Attack, NormName, adversarial_twin, named_norm
-from worldline.checks.check import Check, judge, skip
+from worldline.checks.check import Check, Look, Verdict, at_least, attempt, several, skip
+from worldline.checks.found import Threat
+from worldline.checks.radius import slack
 from worldline.errors import UsageError
+from worldline.inputs import check_inputs
+from worldline.settings import DEFAULT, Settings
 from worldline.trace import Layer, Model, one_layer, reading, untouched
 
-__all__ = ["Planted", "plant_and_attack"]
+__all__ = ["Planted", "SelfTest", "plant_and_attack"]
 
 SOURCE = "Zimmermann et al. 2022"
-NAME = "planted"
 INNER = 0.95  # of ε: where the points of class 0 lie
-CLOSE = 0.75  # how far from the inner points' highest score towards the planted point's the boundary lies
+CLOSE = 0.75  # where the boundary lies between the highest inner score and the planted point's
 FOUND, EASY = 0.95, 0.5
 AWAKE = 0.25  # of the inner points: where a feature must be above its lowest value to be read
 BATCH = 512
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """How the self-test ended, in numbers.
+
+    Attributes:
+        samples: how many were tried.
+        planted: in how many an adversarial example could be planted.
+        found: how many of these the attack found.
+        found_at_random: in how many the random points found one.
+        trials: random points for each sample.
+        layer: whose features the planted readout reads.
+    """
+
+    samples: int
+    planted: int
+    found: int
+    found_at_random: int
+    trials: int
+    layer: str
 
 
 @dataclass(frozen=True)
@@ -35,17 +58,15 @@ class Planted:
         found: (N,) whether the attack found an adversarial input; False where none could be
             planted.
         planted: (N,) whether one could be planted.
-        random: (N,) whether random points of the ball, ``trials`` of them, found one.
-        trials: random points tried for each sample.
-        layer: whose features the planted readout reads.
+        random: (N,) whether random points of the ball found one.
+        summary: the same in numbers.
         check: ``planted``: the attack's success rate against 95 %.
     """
 
     found: Tensor
     planted: Tensor
     random: Tensor
-    trials: int
-    layer: str
+    summary: SelfTest
     check: Check
 
 
@@ -56,38 +77,34 @@ def plant_and_attack(
     attack: Attack,
     epsilon: float,
     norm: NormName = "linf",
-    bounds: tuple[float, float] = (0.0, 1.0),
     samples: int = 64,
     inner: int = 499,
     trials: int = 200,
     layer: str | None = None,
-    seed: int = 0,
-    tick: Callable[[int, int], None] = lambda _done, _total: None,
+    settings: Settings = DEFAULT,
 ) -> Planted:
-    """The binarisation test of Zimmermann et al. (2022): a problem in which an adversarial example
-    surely exists.
+    """The binarisation test of Zimmermann et al. (2022): an adversarial example surely exists.
 
     For each sample: ``inner`` random points within 0.95 ε are class 0, one random point on the
-        surface of the ball (for
-    L∞ a corner) is class 1, and a logistic readout of the frozen model's features tells them apart;
-    features that are asleep at three quarters of the inner points are not read, as no gradient
-    leads to what only the planted point wakes. The decision boundary lies three quarters of the way
-    from the highest inner point to the planted one (nearer is harder). The sample is class 0, and
-    within ε is a point of class 1. An attack that works finds one. Hardness is
-    controlled by points drawn at random from the ball: if they find one too, the test is too easy.
+    surface of the ball (for L∞ a corner) is class 1, and a logistic readout of the frozen model's
+    features tells them apart; features that are asleep at three quarters of the inner points are
+    not read, as no gradient leads to what only the planted point wakes. The decision boundary lies
+    three quarters of the way from the highest inner point to the planted one (nearer is harder).
+    The sample is class 0, and within ε is a point of class 1. An attack that works finds one.
+    Hardness is controlled by points drawn at random from the ball: if they find one too, the test
+    is too easy.
 
     Args:
         model: its features stay as they are; only the readout is new.
         x: (N, …) inputs inside the bounds.
         attack: any ``attack(model, x, y)``; it is given the readout as a model with two classes,
             one sample at a time.
-        epsilon, norm, bounds: the threat model that the attack was made for.
+        epsilon, norm: the threat model that the attack was made for, inside ``settings.bounds``.
         samples: use at most so many.
         inner: points of class 0 for each sample; more make the test harder.
         trials: random points that control the hardness.
         layer: whose features are read; default: the last before the output.
-        seed: of all points.
-        tick: called with samples done and in all.
+        settings: bounds, progress, and the seed of all points.
 
     Returns:
         A :class:`Planted`. Its check passes from a success rate of 95 %; below, the attack misses
@@ -95,68 +112,66 @@ def plant_and_attack(
         the samples an example could be planted, or where random points succeed in over half.
 
     Raises:
-        UsageError: no samples or points. LayerError: no such layer.
+        UsageError: no samples or points, an impossible threat model. LayerError: no such layer.
 
     Cost: for each sample a forward pass of ``inner`` + ``trials`` points, a logistic regression and
-        an attack on a batch
-    of one. The model is left as it was.
+        an attack on a batch of one. The model is left as it was.
 
     >>> import torch, worldline as wl
-    >>> model, x = torch.nn.Sequential(torch.nn.Linear(8, 64), torch.nn.ReLU(), torch.nn.Linear(64, 3)), torch.rand(4, 8)
-    >>> found = wl.checks.plant_and_attack(model, x, attack=wl.attacks.PGD(epsilon=0.3), epsilon=0.3, inner=49)
-    >>> found.found.shape
-    torch.Size([4])
+    >>> body = torch.nn.Linear(8, 64), torch.nn.ReLU(), torch.nn.Linear(64, 3)
+    >>> model, attack = torch.nn.Sequential(*body), wl.attacks.PGD(epsilon=0.3)
+    >>> found = wl.checks.plant_and_attack(
+    ...     model, torch.rand(4, 8), attack=attack, epsilon=0.3, inner=49
+    ... )
+    >>> found.summary.samples, found.found.shape
+    (4, torch.Size([4]))
     """
     if min(samples, inner, trials, len(x)) < 1:
         raise UsageError(
             f"samples, inner and trials must be at least 1; got {samples}, {inner}, {trials}."
         )
+    threat = Threat(epsilon, norm, settings.bounds)
+    check_inputs(x, settings.bounds)
     x = x[:samples]
-    generator = torch.Generator().manual_seed(seed)
     chosen = one_layer(model, x, layer)
-    draw = _Ball(epsilon, norm, bounds, generator)
+    draw = _Ball(threat, torch.Generator().manual_seed(settings.seed))
     results = []
     with untouched(model):  # also from what an import on the way draws
         for number in range(len(x)):
-            tick(number, len(x))
+            settings.progress("Planting adversarial examples", number, len(x))
             results.append(_one(model, chosen, x[number : number + 1], attack, draw, inner, trials))
-    tick(len(x), len(x))
+    settings.progress("Planting adversarial examples", len(x), len(x))
     planted, found, lucky = (torch.tensor(column) for column in zip(*results, strict=True))
-    return Planted(
-        found, planted, lucky, trials, chosen.name, _verdict(planted, found, lucky, trials, len(x))
-    )
+    there, hit, luck = (int(column.sum()) for column in (planted, found, lucky))
+    summary = SelfTest(len(x), there, hit, luck, trials, chosen.name)
+    check = attempt("attack", Look("planted", SOURCE, lambda: _verdict(summary)))
+    return Planted(found, planted, lucky, summary, check)
 
 
 @dataclass(frozen=True)
 class _Ball:
-    epsilon: float
-    norm: NormName
-    bounds: tuple[float, float]
+    threat: Threat
     generator: torch.Generator
 
     def within(self, x: Tensor, count: int, share: float) -> Tensor:
         many = x.expand(count, *x.shape[1:])
-        return (
-            many + named_norm(self.norm).random(many, share * self.epsilon, self.generator)
-        ).clamp(*self.bounds)
+        norm, radius = named_norm(self.threat.norm), share * self.threat.epsilon
+        return (many + norm.random(many, radius, self.generator)).clamp(*self.threat.bounds)
 
     def surface(self, x: Tensor) -> Tensor:
-        """For L∞ a corner of the ball inside the bounds, so that the planted point lies as far out
-        as it can.
-        """
-        if self.norm == "linf":
-            side = torch.randint(0, 2, x.shape, generator=self.generator).to(x) * 2 - 1
-            return (x + self.epsilon * side).clamp(*self.bounds)
-        normal = torch.randn(x.shape, generator=self.generator).to(x)
-        return (x + self.epsilon * named_norm(self.norm).direction(normal)).clamp(*self.bounds)
+        """As far out as it can lie: for L∞ a corner of the ball."""
+        if self.threat.norm == "linf":
+            unit = torch.randint(0, 2, x.shape, generator=self.generator).to(x) * 2 - 1
+        else:
+            normal = torch.randn(x.shape, generator=self.generator).to(x)
+            unit = named_norm(self.threat.norm).direction(normal)
+        return (x + self.threat.epsilon * unit).clamp(*self.threat.bounds)
 
 
 def _one(
     model: Model, layer: Layer, x: Tensor, attack: Attack, draw: _Ball, inner: int, trials: int
 ) -> tuple[bool, bool, bool]:
-    """Whether an example could be planted, whether the attack found one, whether random points
-    did.
-    """
+    """Whether an example could be planted, the attack found one, and random points did."""
     points = torch.cat(
         [x, draw.within(x, inner, INNER), draw.surface(x), draw.within(x, trials, 1.0)]
     )
@@ -171,9 +186,7 @@ def _one(
     twin = adversarial_twin(attack, planted, x, label)
     with torch.no_grad():
         found = int(planted(twin).argmax(1)) == 1
-    inside = float(named_norm(draw.norm).size(twin - x)) <= draw.epsilon + 1e-5 * (
-        draw.bounds[1] - draw.bounds[0]
-    )
+    inside = draw.threat.largest(x, twin) <= draw.threat.epsilon + slack(draw.threat)
     return True, found and inside, lucky
 
 
@@ -183,16 +196,13 @@ def _features(model: Model, layer: Layer, x: Tensor) -> Tensor:
 
 
 def _fit(features: Tensor) -> tuple[Tensor, Tensor] | None:
-    """A readout that is positive for the last row alone, as little as can be; None where none is
-    found.
-    """
+    """A readout that is positive for the last row alone, and barely; None where there is none."""
     from sklearn.linear_model import LogisticRegression  # noqa: PLC0415  (a second of import time)
 
     inside = features[:-1]
     middle, scale = inside.mean(0), inside.std(0)
-    awake = (inside != inside.amin(0)).double().mean(
-        0
-    ) > AWAKE  # a ReLU that only the planted point wakes has no gradient
+    # a ReLU that only the planted point wakes has no gradient
+    awake = (inside != inside.amin(0)).double().mean(0) > AWAKE
     scale = torch.where(awake & (scale > 1e-9 * scale.max().clamp_min(1e-30)), scale, torch.inf)
     table = ((features - middle) / scale).numpy()
     labels = np.zeros(len(table))
@@ -212,9 +222,7 @@ def _fit(features: Tensor) -> tuple[Tensor, Tensor] | None:
 
 
 class _Readout(nn.Module):
-    """Two logits from the features of one layer; the model underneath stays a module, so that it is
-    guarded too.
-    """
+    """Two logits from one layer's features; the model stays a module, so that it is guarded too."""
 
     def __init__(self, model: Model, layer: Layer, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
@@ -227,27 +235,25 @@ class _Readout(nn.Module):
         return torch.stack([-score, score], dim=1)
 
 
-def _verdict(planted: Tensor, found: Tensor, lucky: Tensor, trials: int, samples: int) -> Check:
-    count = int(planted.sum())
-    if 2 * count < samples:
+def _verdict(it: SelfTest) -> Verdict:
+    if 2 * it.planted < it.samples:
         return skip(
-            NAME,
-            f"An adversarial example could be planted in {count} of {samples} samples only.",
-            SOURCE,
+            "An adversarial example could be planted in "
+            f"{it.planted} of {several(it.samples, 'sample')} only."
         )
-    rate, luck = int(found.sum()) / count, int(lucky.sum()) / count
+    rate, luck = it.found / it.planted, it.found_at_random / it.planted
+    points = several(it.trials, "random point")
     if luck > EASY:
-        why = (
-            f"The planted examples are too easy: {trials} random points find one in {luck:.0%} "
-            f"of the samples. Plant with more points."
+        return skip(
+            f"The planted examples are too easy: {points} hit one in {luck:.0%} of the samples. "
+            "Plant with more points."
         )
-        return skip(NAME, why, SOURCE)
-    words = (
-        f"The attack finds {rate:.1%} of {count} planted adversarial examples; {trials} random "
-        f"points find {luck:.1%}.",
-        f"The attack finds only {rate:.1%} of {count} adversarial examples that are there by "
-        f"construction ({trials} random points "
-        f"find {luck:.1%}): it would miss real ones too. Use more steps, another loss, or attack "
-        f"through the defence.",
+    return at_least(
+        rate,
+        FOUND,
+        f"The attack finds {rate:.1%} of {several(it.planted, 'planted adversarial example')}; "
+        f"{points} hit {luck:.1%}.",
+        f"The attack finds only {rate:.1%} of {several(it.planted, 'adversarial example')} that "
+        f"{'is' if it.planted == 1 else 'are'} there by construction ({points} hit {luck:.1%}): "
+        "it would miss real ones too. Use more steps, another loss, or attack through the defence.",
     )
-    return judge(NAME, rate, FOUND, passed=rate >= FOUND, words=words, source=SOURCE)

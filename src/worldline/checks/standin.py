@@ -14,8 +14,9 @@ WIDTH, MOST_STEPS, BATCH = 128, 600, 64
 
 
 def fit_standin(model: Model, x: Tensor, *, seed: int = 0) -> nn.Module:
-    """A perceptron with one hidden layer that imitates the model's answers (Papernot et al. 2017),
-    in seconds.
+    """A perceptron with one hidden layer that imitates the model's answers, in seconds.
+
+    As Papernot et al. (2017) do.
 
     Args:
         model: only asked for its predictions.

@@ -123,7 +123,8 @@ def _from_folder(
         f"reference ({len(other.x):,})"
     )
     x, reference_x = (it.x * (high - low) + low for it in (found, other))
-    return Data(name, x, found.y, reference_x, other.y, bounds, split, found.class_names)
+    rows = torch.arange(len(x))
+    return Data(name, x, found.y, rows, reference_x, other.y, bounds, split, found.class_names)
 
 
 def _from_archive(spec: str, bounds: tuple[float, float], limit: int | None) -> Data:
@@ -136,7 +137,8 @@ def _from_archive(spec: str, bounds: tuple[float, float], limit: int | None) -> 
     split = (
         f"{len(x):,} samples may be attacked; {len(reference_x):,} reference samples come with them"
     )
-    return Data(Path(spec).name, x, y, reference_x, reference_y, bounds, split)
+    rows = torch.arange(len(x))
+    return Data(Path(spec).name, x, y, rows, reference_x, reference_y, bounds, split)
 
 
 def _divided(
@@ -158,7 +160,18 @@ def _divided(
         f"every second sample of each class is reference ({len(apart):,}), the others may be "
         f"attacked ({len(rows):,})"
     )
-    return Data(name, x[rows], y[rows], x[apart], y[apart], bounds, split, class_names)
+    return Data(
+        name=name,
+        x=x[rows],
+        y=y[rows],
+        rows=rows,
+        reference_x=x[apart],
+        reference_y=y[apart],
+        bounds=bounds,
+        split=split,
+        class_names=class_names,
+        reference_rows=apart,
+    )
 
 
 def _pair(

@@ -1,28 +1,32 @@
 """A model and inputs in, features by layer out: streaming, with the model left as it was."""
 
+from worldline.trace.given import check_twins
 from worldline.trace.guard import untouched
 from worldline.trace.layers import Layer, choose_layers, find_layers, pick_layers
 from worldline.trace.memory import Plan, plan_memory
 from worldline.trace.opening import Model, hidden_because, modules_behind
 from worldline.trace.pairs import fit_frames, trace_pairs
 from worldline.trace.reading import one_layer, reading
-from worldline.trace.reference import Reference, trace_reference
+from worldline.trace.reference import Reference, check_whitening, trace_reference
 from worldline.trace.sketch import Sketch
 from worldline.trace.stream import Visitor, collect, tracing
-from worldline.trace.twins import COMPARISONS, TwinTrace, trace_twins
-from worldline.trace.values import Tokens, check_tokens, logits_in
+from worldline.trace.twins import COMPARISONS, Comparison, TwinTrace, trace_twins
+from worldline.trace.values import check_tokens, choices, logits_in
 
 __all__ = [
     "COMPARISONS",
+    "Comparison",
     "Layer",
     "Model",
     "Plan",
     "Reference",
     "Sketch",
-    "Tokens",
     "TwinTrace",
     "Visitor",
     "check_tokens",
+    "check_twins",
+    "check_whitening",
+    "choices",
     "choose_layers",
     "collect",
     "find_layers",

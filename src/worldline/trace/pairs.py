@@ -1,26 +1,24 @@
-"""Rapidities of given pairs of inputs by layer, reduced while the features stream by; and the
-frames they are seen from.
-"""
+"""Rapidities of given pairs of inputs by layer, streamed; and the frames they are seen from."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from worldline.errors import UndefinedPairWarning
-from worldline.geometry import Frame, FrameName, Moments, check_frame_name, rapidity
+from worldline.geometry import Frame, Moments, check_frame_name, rapidity
+from worldline.settings import FrameName, Progress, silent
+from worldline.trace.given import check_layers
 from worldline.trace.layers import Layer
 from worldline.trace.opening import Model
-from worldline.trace.reference import check_whitening
+from worldline.trace.reference import at_least_float32, check_whitening
 from worldline.trace.stream import tracing
 
 __all__ = ["fit_frames", "trace_pairs"]
-
-Tick = Callable[[int], None]
 
 
 def fit_frames(
@@ -30,7 +28,7 @@ def fit_frames(
     name: FrameName = "centered",
     *,
     batch_size: int = 256,
-    tick: Tick = lambda _done: None,
+    progress: Progress = silent,
 ) -> tuple[Frame, ...]:
     """The frame of each layer, fitted on these inputs.
 
@@ -40,7 +38,7 @@ def fit_frames(
         layers: the layers to look at.
         name: see :mod:`worldline.geometry.frames`; ``whitened`` holds D² numbers a layer.
         batch_size: inputs in one pass.
-        tick: called with the number of inputs done.
+        progress: is told of the inputs that are done, as ``frames``.
 
     Returns:
         One :class:`worldline.geometry.Frame` a layer, in float64.
@@ -67,7 +65,7 @@ def fit_frames(
                 x[start : start + batch_size],
                 lambda position, features: moments[position].update(features),
             )
-            tick(min(start + batch_size, len(x)))
+            progress("frames", min(start + batch_size, len(x)), len(x))
     return tuple(moment.frame(name) for moment in moments)
 
 
@@ -80,7 +78,7 @@ def trace_pairs(
     layers: Sequence[Layer],
     *,
     batch_size: int = 256,
-    tick: Tick = lambda _done: None,
+    progress: Progress = silent,
 ) -> Float[Tensor, "P L"]:
     """Rapidity of every pair at every layer: the worldlines of pairs of strangers.
 
@@ -91,15 +89,17 @@ def trace_pairs(
         frames: of the same layers (:func:`fit_frames`).
         layers: the layers to look at.
         batch_size: inputs in one pass (two a pair).
-        tick: called with the number of pairs done.
+        progress: is told of the pairs that are done, as ``pairs``.
 
     Returns:
         (P, L) float64 φ in nats: +∞ the same direction, −∞ the opposite one, 0 unrelated; NaN where
         a vector has no direction.
 
-    Accuracy, for float32 features: 1e-6, |φ| up to about 8. Cost: one forward pass of 2P inputs and
-        about ten reads of their
-    features; memory of one batch.
+    Raises:
+        ShapeError: not one frame a layer.
+
+    Accuracy, for float32 features: 1e-6, |φ| up to about 8.
+    Cost: one forward pass of 2P inputs, about ten reads of their features, memory of one batch.
 
     >>> import torch, worldline as wl
     >>> model, x = torch.nn.ReLU(), torch.tensor([[1.0, -1.0], [1.0, 1.0]])
@@ -108,6 +108,7 @@ def trace_pairs(
     >>> wl.trace.trace_pairs(model, x, torch.tensor([0]), torch.tensor([1]), frames, layers)
     tensor([[0.0000, 0.8814]], dtype=torch.float64)
     """
+    check_layers(len(layers), len(frames), "frame")
     found = torch.full((len(first), len(layers)), torch.nan, dtype=torch.float64)
     step = max(1, batch_size // 2)
     with tracing(model, layers) as run, warnings.catch_warnings():
@@ -116,14 +117,9 @@ def trace_pairs(
             rows = slice(start, min(start + step, len(first)))
 
             def reduce(position: int, features: Tensor, rows: slice = rows) -> None:
-                wide = (
-                    features.float()
-                    if features.dtype in (torch.float16, torch.bfloat16)
-                    else features
-                )
-                a, b = frames[position](wide).chunk(2)
+                a, b = frames[position](at_least_float32(features)).chunk(2)
                 found[rows, position] = rapidity(a, b).cpu().double()
 
             run(torch.cat((x[first[rows]], x[second[rows]])), reduce)
-            tick(rows.stop)
+            progress("pairs", rows.stop, len(first))
     return found

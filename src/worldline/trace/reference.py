@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from worldline.errors import ShapeError
-from worldline.geometry import Frame, FrameName, Moments
+from worldline.geometry import Frame, Moments, check_frame_name
+from worldline.settings import DEFAULT, FrameName, Settings
+from worldline.trace.given import check_labels
 from worldline.trace.layers import Layer
 from worldline.trace.opening import Model
 from worldline.trace.sketch import Sketch
@@ -24,7 +26,6 @@ __all__ = [
 ]
 
 WIDEST_WHITENING = 4096
-Tick = Callable[[int], None]
 
 
 @dataclass(frozen=True)
@@ -52,11 +53,8 @@ def trace_reference(
     layers: Sequence[Layer],
     *,
     classes: int,
-    frame: FrameName = "centered",
     project_to: int | None = None,
-    batch_size: int = 256,
-    seed: int = 0,
-    tick: Tick = lambda _done: None,
+    settings: Settings = DEFAULT,
 ) -> tuple[Reference, ...]:
     """Frame and class means of each layer, streamed.
 
@@ -65,35 +63,38 @@ def trace_reference(
         x, y: (N, …) inputs and (N,) labels that no attack has seen.
         layers: the layers to look at.
         classes: K.
-        frame: see :mod:`worldline.geometry.frames`; ``whitened`` holds D² numbers a layer.
         project_to: class means of wider layers go through a random projection to so many numbers
             (:class:`worldline.trace.Sketch`); the origin stays exact. Default: all are exact. Not
             with ``whitened``.
-        batch_size: inputs in one pass.
-        seed: of the projection.
-        tick: called with the number of inputs done.
+        settings: frame (``whitened`` holds D² numbers a layer), batch size, seed of the projection,
+            progress.
 
     Returns:
         One :class:`Reference` a layer. The mean of a class that has no sample is NaN.
 
     Raises:
-        ShapeError: a layer is too wide to whiten.
+        LabelError: labels that are not one class in 0…K−1 for each input. UsageError: no such
+        frame. ShapeError: a layer is too wide to whiten.
 
     Cost: one forward pass; memory K·D float64 a layer, or D + K·m where it is projected.
 
     >>> import torch, worldline as wl
     >>> model, x = torch.nn.Linear(3, 2), torch.eye(3)
     >>> layers = wl.trace.find_layers(model, x)
-    >>> wl.trace.trace_reference(model, x, torch.tensor([0, 0, 1]), layers, classes=2, frame="raw")[0].means
+    >>> y, raw = torch.tensor([0, 0, 1]), wl.Settings(frame="raw")
+    >>> wl.trace.trace_reference(model, x, y, layers, classes=2, settings=raw)[0].means
     tensor([[0.5000, 0.5000, 0.0000],
             [0.0000, 0.0000, 1.0000]], dtype=torch.float64)
     """
-    if frame == "whitened":
+    check_labels(y, len(x), classes=classes)
+    check_frame_name(settings.frame)
+    if settings.frame == "whitened":
         check_whitening(layers)
         project_to = None
-    sketches = _sketches(layers, project_to, seed)
+    sketches = _sketches(layers, project_to, settings.seed)
+    batch_size = settings.batch_size
     sums = [
-        _Sums(layer.width, classes, frame, sketch)
+        _Sums(layer.width, classes, settings.frame, sketch)
         for layer, sketch in zip(layers, sketches, strict=True)
     ]
     counts = torch.zeros(classes, dtype=torch.float64)
@@ -109,7 +110,7 @@ def trace_reference(
                 sums[position].add(at_least_float32(features), present.cpu(), place)
 
             run(x[start : start + batch_size], add)
-            tick(min(start + batch_size, len(x)))
+            settings.progress("reference", min(start + batch_size, len(x)), len(x))
     return tuple(sums.pop(0).reference(counts) for _ in layers)
 
 
@@ -145,9 +146,7 @@ def _sketches(layers: Sequence[Layer], project_to: int | None, seed: int) -> lis
 
 
 class _Sums:
-    """Sums of one layer's features by class, and of all where the frame needs them beside a
-    sketch.
-    """
+    """Sums of one layer's features by class; of all where the frame needs them beside a sketch."""
 
     def __init__(self, width: int, classes: int, frame: FrameName, sketch: Sketch | None) -> None:
         self.frame, self.sketch = frame, sketch

@@ -1,30 +1,33 @@
 """Rapidities of twins by layer, reduced while the features stream by.
 
 For each sample the three twins (clean, noise, adversarial) run in one forward pass, and two small
-products give all that THEORY
-asks for at a layer: the 3×3 Gram matrix of each sample, and the inner products with the class
-means. The Gram matrix is taken of the clean feature a, moved to the frame's origin, and the
-displacements d of the two twins from it, in blocks that stay in the processor's cache. So close
-twins keep their accuracy: φ = asinh[(|a|² + a·d) / √(|a|²|d|² − (a·d)²)] subtracts nothing close.
+products give all that is asked for at a layer: the 3×3 Gram matrix of each sample, and the inner
+products with the class means. The Gram matrix is taken of the clean feature a, moved to the frame's
+origin, and the displacements d of the two twins from it, in blocks that stay in the processor's
+cache. So close twins keep their accuracy: φ = asinh[(|a|² + a·d) / √(|a|²|d|² − (a·d)²)] subtracts
+nothing close.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
 
+from worldline.settings import Progress, silent
+from worldline.trace.given import check_labels, check_layers, check_twins
 from worldline.trace.layers import Layer
 from worldline.trace.opening import Model
 from worldline.trace.reference import Reference, at_least_float32
 from worldline.trace.stream import tracing
-from worldline.trace.values import logits_in
+from worldline.trace.values import choices, logits_in
 
-__all__ = ["COMPARISONS", "TwinTrace", "trace_twins"]
+__all__ = ["COMPARISONS", "Comparison", "TwinTrace", "trace_twins"]
 
-COMPARISONS = (
+Comparison = Literal[
     "adversarial_clean",
     "noise_clean",
     "adversarial_true",
@@ -34,22 +37,18 @@ COMPARISONS = (
     "clean_true",
     "clean_wrong",
     "clean_rival",
-)
+]
+COMPARISONS: tuple[Comparison, ...] = get_args(Comparison)
 """Pairs whose rapidity is traced. ``true`` and ``wrong`` are class means: of the label, and of the
 class that the adversarial twin scores highest beside the label; ``rival`` is the class that the
 clean input scores highest beside it.
 """
 
-BLOCK = (
-    2**18
-)  # numbers in one twin's block: three of them, 3 MiB, stay in the cache while they are used
-Tick = Callable[[int], None]
+BLOCK = 2**18  # numbers in one twin's block: three of them, 3 MiB, stay in the cache in use
 
 
 class _Local:
-    """A reference in one dtype (at least float32) and on one device: those of a layer's
-    features.
-    """
+    """A reference in the dtype (at least float32) and on the device of a layer's features."""
 
     def __init__(self, reference: Reference, like: Tensor) -> None:
         self.like = like.dtype, like.device
@@ -57,36 +56,34 @@ class _Local:
         self.map = None if frame.map is None else frame.map.to(like)
         self.classes = len(reference.means)
         means = reference.means.to(like)  # (K, D), or (K, m)
-        self.rows = torch.nn.functional.pad(
-            means, (0, 0, 0, -self.classes % 8)
-        )  # eights of rows multiply fastest
+        # eights of rows multiply fastest
+        self.rows = torch.nn.functional.pad(means, (0, 0, 0, -self.classes % 8))
         self.origin: Tensor | None = None  # (D,), after the map
         self.projected_origin: Tensor | None = None  # (1, m)
         self.origin_by_means = torch.zeros(self.classes, dtype=torch.float64)
         if frame.origin is not None:
             seen = frame.origin if frame.map is None else frame.origin @ frame.map
-            self.origin = (
-                seen.to(like) if self.sketch is None else seen
-            )  # memory is short where there is a sketch
+            # memory is short where there is a sketch
+            self.origin = seen.to(like) if self.sketch is None else seen
             if self.sketch is None:
                 self.origin_by_means = reference.means @ seen  # (K,)
             else:
                 self.projected_origin = self.sketch(seen[None]).to(like)
 
     def against(self, features: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Products (n, K) of rows with the class means, both moved to the origin; with a sketch
-        also the rows' lengths (n,).
+        """Products (n, K) of rows with the class means, both moved to the origin.
+
+        With a sketch also the rows' lengths (n,).
         """
         if self.sketch is None:
-            return (features @ self.rows.T)[
-                :, : self.classes
-            ].cpu().double() - self.origin_by_means, None
+            return self._products(features) - self.origin_by_means, None
         rows = self.sketch(features)
         if self.projected_origin is not None:
             rows -= self.projected_origin
-        return (rows @ self.rows.T)[:, : self.classes].cpu().double(), torch.linalg.vector_norm(
-            rows, dim=1
-        ).cpu().double()
+        return self._products(rows), torch.linalg.vector_norm(rows, dim=1).cpu().double()
+
+    def _products(self, rows: Tensor) -> Tensor:
+        return (rows @ self.rows.T)[:, : self.classes].cpu().double()
 
 
 @dataclass(frozen=True)
@@ -97,14 +94,15 @@ class TwinTrace:
         layers: the L layers.
         rapidity: comparison (:data:`COMPARISONS`) → (N, L) float64, NaN where a vector has no
             direction.
-        predictions: ``clean``, ``noise``, ``adversarial`` → (N,) predicted classes.
+        predictions: ``clean``, ``noise``, ``adversarial`` → (N,) predicted classes; −1 where the
+            output holds NaN.
         wrong: (N,) the class that stands for ``wrong`` in the comparisons.
         projected_to: by layer, to how many numbers m the class means were projected, which gives
             rapidities with them a standard error of at most 1/√m; None where they are exact.
     """
 
     layers: tuple[Layer, ...]
-    rapidity: dict[str, Tensor]
+    rapidity: dict[Comparison, Tensor]
     predictions: dict[str, Tensor]
     wrong: Tensor
     projected_to: tuple[int | None, ...]
@@ -121,7 +119,7 @@ def trace_twins(
     *,
     wrong: Tensor | None = None,
     batch_size: int = 256,
-    tick: Tick = lambda _done: None,
+    progress: Progress = silent,
 ) -> TwinTrace:
     """Rapidity of every comparison at every layer, for every sample.
 
@@ -134,16 +132,19 @@ def trace_twins(
         wrong: (N,) classes for the ``wrong`` comparisons; default: the adversarial twin's highest
             logit beside the label.
         batch_size: inputs in one pass (three twins a sample).
-        tick: called with the number of samples done.
+        progress: is told of the samples that are done, as ``twins``.
 
     Returns:
         A :class:`TwinTrace`.
 
+    Raises:
+        ShapeError, BoundsError, LabelError: twins, labels or references that do not fit, before any
+        work.
+
     Accuracy, for float32 features: about 1e-6 relative for the twin comparisons, however close the
-        twins; those with
-    class means resolve |φ| up to about 8. Cost: one forward pass of the 3N inputs and two reads of
-        each feature;
-    memory over the bare pass is one block of about two megabytes, and 9 numbers a sample and layer.
+    twins; those with class means resolve |φ| up to about 8.
+    Cost: one forward pass of the 3N inputs and two reads of each feature; memory over the bare pass
+    is one block of about two megabytes, and 9 numbers a sample and layer.
 
     >>> import torch, worldline as wl
     >>> model, x, y = torch.nn.Linear(3, 2), torch.eye(3), torch.tensor([0, 0, 1])
@@ -154,9 +155,15 @@ def trace_twins(
     torch.Size([3, 2])
     """
     size = len(clean)
+    check_twins(clean, noise=noise, adversarial=adversarial)
+    check_layers(len(layers), len(references), "reference")
+    for labels in (y,) if wrong is None else (y, wrong):
+        check_labels(labels, size, classes=len(references[0].means) if references else None)
     local: list[_Local | None] = [None for _ in references]
     lengths = torch.stack([reference.lengths for reference in references])  # (L, K)
-    rapidity = {name: torch.empty(size, len(layers), dtype=torch.float64) for name in COMPARISONS}
+    rapidity: dict[Comparison, Tensor] = {
+        name: torch.empty(size, len(layers), dtype=torch.float64) for name in COMPARISONS
+    }
     predictions = {
         name: torch.empty(size, dtype=torch.long) for name in ("clean", "noise", "adversarial")
     }
@@ -183,12 +190,12 @@ def trace_twins(
             scores = logits.cpu().view(3, -1, logits.shape[-1])
             labels = y[rows].cpu()
             for name, score in zip(("clean", "noise", "adversarial"), scores, strict=True):
-                predictions[name][rows] = score.argmax(-1)
+                predictions[name][rows] = choices(score)
             used[rows] = _highest_beside(scores[2], labels) if wrong is None else wrong[rows].cpu()
             rival = _highest_beside(scores[0], labels)
             for name, value in _rapidities(gram, against, labels, used[rows], rival).items():
                 rapidity[name][rows] = value.T
-            tick(rows.stop)
+            progress("twins", rows.stop, size)
     projected_to = tuple(
         reference.sketch.width if reference.sketch else None for reference in references
     )
@@ -196,8 +203,9 @@ def trace_twins(
 
 
 def _products(features: Tensor, local: _Local, mean_lengths: Tensor) -> tuple[Tensor, Tensor]:
-    """Gram matrices (b, 3, 3) of [clean − o, noise − clean, adversarial − clean]; correlations (b,
-    3, K) of the twins with the means.
+    """Gram matrices (b, 3, 3) and correlations (b, 3, K) of the twins with the means.
+
+    The Gram matrices are of [clean − o, noise − clean, adversarial − clean].
     """
     if local.map is not None:
         features = features @ local.map
@@ -207,9 +215,8 @@ def _products(features: Tensor, local: _Local, mean_lengths: Tensor) -> tuple[Te
     products, lengths = local.against(features)
     if lengths is None:
         along, moved = gram[:, 0, 1:], gram.diagonal(dim1=1, dim2=2)[:, 1:]
-        squared = torch.cat(
-            (gram[:, 0, :1], gram[:, 0, :1] + 2 * along + moved), dim=1
-        )  # (b, 3) |twin|²
+        clean = gram[:, 0, :1]
+        squared = torch.cat((clean, clean + 2 * along + moved), dim=1)  # (b, 3) |twin|²
         lengths = squared.clamp(min=0).sqrt().T.flatten()
     correlations = products / (lengths[:, None] * mean_lengths)
     return gram, correlations.view(3, -1, local.classes).transpose(0, 1)
@@ -230,16 +237,14 @@ def _gram_of_displacements(twins: Tensor, origin: Tensor | None) -> Tensor:
             torch.sub(part[0], origin, out=rows[0])
         by_sample = rows.transpose(0, 1)  # (block, 3, D)
         gram[start : start + block] = torch.bmm(by_sample, by_sample.transpose(1, 2))
-    if (
-        width == 1
-    ):  # a single coordinate knows only the sign: keep rounding from making an angle of it
+    if width == 1:  # one coordinate knows only the sign: keep rounding from making an angle of it
         gram[:, 1:, 1:] = gram[:, :1, 1:].transpose(1, 2) @ gram[:, :1, 1:] / gram[:, :1, :1]
     return gram
 
 
 def _rapidities(
     gram: Tensor, correlations: Tensor, true: Tensor, wrong: Tensor, rival: Tensor
-) -> dict[str, Tensor]:
+) -> dict[Comparison, Tensor]:
     """From (L, b, 3, 3) and (L, b, 3, K): comparison → (L, b)."""
     clean = gram[..., 0, :1]  # |a|²
     along = gram[..., 0, 1:]  # a·d for noise, adversarial

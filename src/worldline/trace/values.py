@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from worldline.errors import ModelError, UsageError
+from worldline.settings import Tokens
 
-__all__ = ["Tokens", "batch_dimension", "check_tokens", "logits_in", "tensors_in"]
-
-Tokens = Literal["flatten", "cls", "mean", "token"]
-"""What becomes of a value (N, T, D) of T tokens: all T·D features in one; the first token; the
-mean; each token by itself.
-"""
+__all__ = ["batch_dimension", "check_tokens", "choices", "logits_in", "tensors_in"]
 
 
 def check_tokens(tokens: str) -> None:
     """Refuse a reduction that does not exist, with a UsageError that names those that do.
+
+    Of a value (N, T, D) of T tokens, ``flatten`` takes all T·D features in one, ``cls`` the first
+    token, ``mean`` the mean, ``token`` each token by itself.
 
     >>> from worldline.trace import check_tokens
     >>> check_tokens("mean")
@@ -31,8 +30,7 @@ def check_tokens(tokens: str) -> None:
 
 
 def tensors_in(output: object, path: str = "") -> Iterator[tuple[str, Tensor]]:
-    """Every tensor in a tensor, tuple, list, mapping or dataclass, depth first, with where it
-    stands.
+    """Every tensor in a tensor, tuple, list, mapping or dataclass, and where it stands in it.
 
     >>> import torch
     >>> from worldline.trace.values import tensors_in
@@ -55,8 +53,7 @@ def tensors_in(output: object, path: str = "") -> Iterator[tuple[str, Tensor]]:
 def batch_dimension(
     value: Tensor, other: torch.Size | None, samples: tuple[int, int]
 ) -> int | None:
-    """The one dimension that followed the number of samples from one pass to another, all others
-    staying.
+    """The one dimension that followed the number of samples from one pass to another.
 
     Args:
         value: of a pass of ``samples[0]`` inputs.
@@ -64,8 +61,8 @@ def batch_dimension(
         samples: two different numbers.
 
     Returns:
-        The dimension, or None: the value is not one row a sample, or nothing that has a direction
-            (integers, zero width).
+        The dimension; None where another one changed too, or where nothing has a direction
+        (integers, zero width).
     """
     comparable = value.is_floating_point() or value.is_complex()
     if (
@@ -84,9 +81,8 @@ def batch_dimension(
 def logits_in(output: object, samples: int) -> Tensor:
     """The logits (N, K) in what a classifier returned.
 
-    The rule: a tensor is them; else ``.logits`` or ``["logits"]``; else the only floating (N, K ≥
-        2) tensor in the tuple,
-    list, mapping or dataclass.
+    The rule: a tensor is them; else ``.logits`` or ``["logits"]``; else the only floating tensor
+    (N, K ≥ 2) in the tuple, list, mapping or dataclass.
 
     Args:
         output: what the model returned.
@@ -94,7 +90,7 @@ def logits_in(output: object, samples: int) -> Tensor:
 
     Raises:
         ModelError: there is none, or there are several and no rule between them; the message lists
-            what came.
+        what came.
 
     >>> import torch
     >>> from worldline.trace.values import logits_in
@@ -111,10 +107,20 @@ def logits_in(output: object, samples: int) -> Tensor:
     if not _are_scores(tensor, samples):
         raise ModelError(
             f"The model must return floating logits (N, K) with K ≥ 2 classes; for {samples} "
-            f"inputs it returned "
-            f"{tuple(tensor.shape)} {tensor.dtype}."
+            f"inputs it returned {tuple(tensor.shape)} {tensor.dtype}."
         )
     return tensor
+
+
+def choices(logits: Tensor) -> Tensor:
+    """(N,) the class of each output; −1 where it holds NaN, which names none.
+
+    >>> import torch
+    >>> from worldline.trace import choices
+    >>> choices(torch.tensor([[0.0, 1.0], [2.0, torch.nan]]))
+    tensor([ 1, -1])
+    """
+    return torch.where(logits.isnan().any(1), -1, logits.argmax(1))
 
 
 def _only_scores(output: object, samples: int) -> Tensor:
@@ -129,9 +135,8 @@ def _only_scores(output: object, samples: int) -> Tensor:
     )
     raise ModelError(
         f"The model must return logits (N, K); for {samples} inputs it returned {kind} with "
-        f"{len(fitting)} tensors that could be "
-        f"them: {listed}. Wrap it in a module whose forward picks the logits, e.g. `return "
-        f"self.model(x)[0]`."
+        f"{len(fitting)} tensors that could be them: {listed}. Wrap it in a module whose forward "
+        "picks the logits, e.g. `return self.model(x)[0]`."
     )
 
 

@@ -38,6 +38,7 @@ def digits() -> Data:
         name="digits",
         x=x[TRAIN:],
         y=y[TRAIN:],
+        rows=torch.arange(len(x) - TRAIN),
         reference_x=x[:TRAIN],
         reference_y=y[:TRAIN],
         bounds=(0.0, 1.0),

@@ -22,7 +22,6 @@ from worldline.zoo.digits import digits
 __all__ = ["MODELS", "cache_folder", "load", "names"]
 
 
-
 @dataclass(frozen=True)
 class Recipe:
     """How a model of the zoo is trained: Adam with a cosine schedule, cross-entropy, no

@@ -1,0 +1,3 @@
+"""``worldline doctor``: can this model be traced, and is its evaluation one to believe?"""
+
+__all__: list[str] = []

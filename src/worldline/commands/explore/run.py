@@ -1,0 +1,266 @@
+"""The run behind ``worldline explore``: open, attack in shards, check, explain, keep."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from worldline import explain
+from worldline.attacks import PGD, Attack, adversarial_twin, named_norm, noise_twin
+from worldline.checks import Check, Curve, accuracy_curve, check_evaluation
+from worldline.commands.complexity.offered import ModelComplexity, measure_model
+from worldline.commands.explore.config import ExploreConfig
+from worldline.commands.explore.record import (
+    PAIRS,
+    SAMPLES,
+    TWINS,
+    Exploration,
+    PairColumns,
+    SampleColumns,
+)
+from worldline.errors import InputError
+from worldline.explain import TwinStory
+from worldline.geometry import proper_depth
+from worldline.inputs import logits_of
+from worldline.runs.codec import schema_of
+from worldline.runs.keys import content_key
+from worldline.runs.opening import Opened, make_attack, open_one, versions
+from worldline.runs.store import RunFolder
+from worldline.settings import Progress
+from worldline.trace import COMPARISONS, check_whitening, pick_layers, plan_memory, untouched
+
+__all__ = ["Given", "prepare", "run"]
+
+CURVE_SAMPLES, CURVE_STEPS = 256, 10
+MEASURED = 128  # samples of the section on complexity; worldline complexity takes all
+SIGMA = 0.1  # of its noise twins, as a share of the width of the bounds
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run works with."""
+
+    opened: Opened
+    attack: Attack
+
+
+def prepare(config: ExploreConfig, progress: Progress) -> Given:
+    """Open and check all that the configuration names, before any folder is made.
+
+    Raises:
+        UsageError, InputError: what was given cannot be used.
+    """
+    opened = open_one(config, progress)
+    model, x = opened.model, opened.x
+    chosen = pick_layers(model, x, config.layers or None, tokens=config.tokens)
+    if config.frame == "whitened":
+        check_whitening(chosen)
+    if config.bytes_of_memory is not None:
+        with untouched(model), torch.no_grad():
+            classes = logits_of(model, x[:2]).shape[1]
+        plan_memory(
+            model,
+            x,
+            chosen,
+            classes=classes,
+            memory=config.bytes_of_memory,
+            frame=config.frame,
+            batch_size=config.batch_size,
+            copies=2,
+        )
+    return Given(opened, make_attack(config))
+
+
+def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progress) -> Exploration:
+    """Attack the model, follow the twins through its layers, and keep what was found."""
+    opened, settings = given.opened, config.settings(progress)
+    model, x, y = opened.model, opened.x, opened.y
+    adversarial = _attack_in_shards(config, given, folder, progress)
+    generator = torch.Generator().manual_seed(config.seed)
+    noise = noise_twin(x, adversarial, bounds=config.bounds, generator=generator)
+    curve, checks = _check(config, given, noise, adversarial, progress)
+    story = explain.twins(
+        model,
+        x,
+        adversarial,
+        y,
+        reference=opened.reference,
+        noise=noise,
+        layers=config.layers or None,
+        tokens=config.tokens,
+        memory=config.bytes_of_memory,
+        settings=settings,
+    )
+    measured = _measure(config, opened, adversarial, progress)
+    record = _record(config, opened, story, checks, curve, measured)
+    folder.write_tensors(TWINS, {"clean": x, "noise": noise, "adversarial": adversarial})
+    folder.remove("shards/*")
+    folder.write_rows("layers.parquet", record.layers, schema=schema_of(Exploration))
+    folder.write_columns(SAMPLES, _samples(story, y.cpu(), adversarial, x))
+    folder.write_columns(PAIRS, _pairs(story))
+    return record
+
+
+def _attack_in_shards(
+    config: ExploreConfig, given: Given, folder: RunFolder, progress: Progress
+) -> Tensor:
+    """Adversarial twins, one file for each batch, named by the content that decides it."""
+    model, x, y = given.opened.model, given.opened.x, given.opened.y
+    key = content_key(config.to_toml(), model, x, y)
+    parts = []
+    for start in range(0, len(x), config.batch_size):
+        rows = slice(start, start + config.batch_size)
+        progress("Attacking", start, len(x))
+        name = f"shards/{key}-{start:09d}.safetensors"
+        stored = folder.kept_tensors(name)
+        found = None if stored is None else stored.get("adversarial")
+        if found is None or found.shape != x[rows].shape:
+            found = adversarial_twin(given.attack, model, x[rows], y[rows])
+            folder.write_tensors(name, {"adversarial": found})
+        parts.append(found.to(x))
+    progress("Attacking", len(x), len(x))
+    return torch.cat(parts)
+
+
+def _check(
+    config: ExploreConfig, given: Given, noise: Tensor, adversarial: Tensor, progress: Progress
+) -> tuple[Curve, tuple[Check, ...]]:
+    """Accuracy by ε on the first samples, and the checks of the evaluation."""
+    opened = given.opened
+    cheap = PGD(
+        epsilon=config.epsilon,
+        norm=config.norm,
+        steps=CURVE_STEPS,
+        bounds=config.bounds,
+        seed=config.seed,
+    )
+    few = slice(0, CURVE_SAMPLES)
+    curve = accuracy_curve(
+        opened.model, opened.x[few], opened.y[few], attack=cheap, settings=config.settings()
+    )
+    checks = check_evaluation(
+        opened.model,
+        opened.x,
+        noise,
+        adversarial,
+        opened.y,
+        attack=given.attack,
+        epsilon=config.epsilon,
+        norm=config.norm,
+        curve=curve,
+        settings=config.settings(progress),
+    )
+    return curve, checks
+
+
+def _measure(
+    config: ExploreConfig, opened: Opened, adversarial: Tensor, progress: Progress
+) -> ModelComplexity | str:
+    """The section on complexity, or why there is none."""
+    if config.memory:
+        return (
+            "Complexity was left out, as it keeps no limit of memory: worldline complexity "
+            "measures it."
+        )
+    try:
+        return measure_model(
+            config.model,
+            opened.model,
+            opened.x[:MEASURED],
+            opened.y[:MEASURED],
+            adversarial[:MEASURED],
+            sigma=SIGMA * (config.bounds[1] - config.bounds[0]),
+            layers=config.layers,
+            brief=True,
+            settings=config.settings(progress),
+        )
+    except InputError as error:
+        return f"Complexity was left out: {error}"
+
+
+def _record(
+    config: ExploreConfig,
+    opened: Opened,
+    story: TwinStory,
+    checks: tuple[Check, ...],
+    curve: Curve,
+    measured: ModelComplexity | str,
+) -> Exploration:
+    y, data = opened.y.cpu(), opened.data
+    right = {
+        name: float((said == y).double().mean()) for name, said in story.trace.predictions.items()
+    }
+    return Exploration(
+        model=config.model,
+        data=data.name,
+        data_split=data.split,
+        bounds=data.bounds,
+        epsilon=config.epsilon,
+        epsilon_text=config.eps,
+        norm=config.norm,
+        attack=config.attack,
+        steps=config.steps if config.attack == "pgd" else None,
+        frame=story.frame,
+        tokens=config.tokens,
+        memory=config.memory or None,
+        batch_size=story.plan.batch_size,
+        seed=config.seed,
+        samples=len(y),
+        fooled=int(story.fooled.sum()),
+        misclassified=int(story.misclassified.sum()),
+        clean_accuracy=right["clean"],
+        adversarial_accuracy=right["adversarial"],
+        noise_accuracy=right["noise"],
+        swap_layer=story.swap_layer,
+        layers=story.layers,
+        proper_depth=story.proper_depth,
+        untrained_proper_depth=story.untrained_proper_depth,
+        curve=curve,
+        checks=checks,
+        trustworthy=all(check.status != "warned" for check in checks),
+        complexity=None if isinstance(measured, str) else measured,
+        notes=(*story.notes, measured) if isinstance(measured, str) else story.notes,
+        class_names=tuple(data.class_names) if data.class_names else None,
+        versions=versions(opened.device),
+    )
+
+
+def _samples(story: TwinStory, y: Tensor, adversarial: Tensor, x: Tensor) -> SampleColumns:
+    sizes = {
+        f"{twin}_{norm}": named_norm(norm).size((value - x).cpu()).double().numpy()
+        for twin, value in (("adversarial", adversarial), ("noise", story.noise))
+        for norm in ("linf", "l2")
+    }
+    said = {f"{twin}_prediction": it.numpy() for twin, it in story.trace.predictions.items()}
+    return SampleColumns(
+        sample=torch.arange(len(y)).numpy(),
+        label=y.numpy(),
+        wrong_class=story.trace.wrong.numpy(),
+        fooled=story.fooled.numpy(),
+        wrong_side_from=story.wrong_side_from.numpy(),
+        proper_depth_adversarial_clean=proper_depth(
+            story.trace.rapidity["adversarial_clean"]
+        ).numpy(),
+        proper_depth_noise_clean=proper_depth(story.trace.rapidity["noise_clean"]).numpy(),
+        **said,
+        **sizes,
+    )
+
+
+def _pairs(story: TwinStory) -> PairColumns:
+    samples, layers = story.trace.rapidity["adversarial_clean"].shape
+    null = story.untrained_trace
+    none = torch.full((samples * layers,), torch.nan, dtype=torch.float64)
+    seen = {name: story.trace.rapidity[name].flatten().numpy() for name in COMPARISONS}
+    untrained = {
+        f"untrained_{name}": (none if null is None else null.rapidity[name].flatten()).numpy()
+        for name in COMPARISONS
+    }
+    return PairColumns(
+        sample=torch.arange(samples).repeat_interleave(layers).numpy(),
+        layer=torch.arange(layers).repeat(samples).numpy(),
+        **seen,
+        **untrained,
+    )
