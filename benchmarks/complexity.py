@@ -96,7 +96,7 @@ class Scores:
         self.fragility = noise
         self.models: dict[str, float] = {
             MODEL_SCORE: 1 - noise.changed.value,
-            "fragility, noise probe: lower tenth of φ": noise.tail[0],
+            "fragility, noise probe: lower tenth of φ": noise.tail,
             "fragility, aimed probe: share unchanged": 1 - aimed.changed.value,
             "fragility, aimed probe: median radius": float(aimed.radius["l2"].median()),
         }
@@ -157,19 +157,16 @@ class Scores:
         )
 
     def measures(self, found: wl.explain.Complexity) -> None:
-        """What :func:`wl.explain.complexity` says, the sign so that larger should be more
-        robust.
-        """
+        """What :func:`wl.explain.complexity` says, signed so that larger should be more robust."""
         known = {it.name: it.value for it in found.known}
-        use = [
-            it.share["noise"].median for it in found.limits if it.share["noise"].median is not None
-        ]
+        shares = [it.plane_share["noise"].median for it in found.limits]
+        use = [share for share in shares if share is not None]
         exponent = found.spectrum.exponents[0].median
         self.models |= {
             "−total boost of noise twins": -found.total_boost["noise"].median,
             "−total boost of strangers": -found.total_boost["strangers"].median,
             "−proper depth of noise twins": -found.proper_depth["noise"].median,
-            "−mean use of the speed limit by noise twins": -float(np.mean(use)),
+            "−mean share of the plane’s own boost by noise twins": -float(np.mean(use)),
             "−largest Lyapunov exponent": -exponent,
             "−participation ratio before the logits": -found.layers[-2].dimension.participation,
             "−TwoNN before the logits": -found.layers[-2].dimension.two_nn,

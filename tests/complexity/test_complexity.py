@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 import worldline as wl
 from worldline.errors import LabelError, ModelError, ShapeError, UsageError
+from worldline.settings import Settings
 
 KINDS = ("noise", "strangers", "adversarial", "matched_noise")
 
@@ -30,8 +31,8 @@ def test_what_it_says_of_a_real_model(found: wl.explain.Complexity) -> None:
     """The regularities of THEORY 5: adversarial twins are driven apart, noise of the same norm is
     not, each beside its null.
     """
-    assert [it.layer.name for it in found.layers] == ["input", "relu1", "relu2", "logits"]
-    assert [it.layer.name for it in found.limits] == ["hidden1", "hidden2", "logits"]
+    assert [it.name for it in found.layers] == ["input", "relu1", "relu2", "logits"]
+    assert [it.name for it in found.limits] == ["hidden1", "hidden2", "logits"]
     assert found.total_boost["adversarial"].median > 0 > found.total_boost["matched_noise"].median
     assert max(it.excess_boost.median for it in found.layers[1:]) > 0
     for layer in found.layers:
@@ -40,7 +41,9 @@ def test_what_it_says_of_a_real_model(found: wl.explain.Complexity) -> None:
     for it in found.limits:
         for kind in KINDS:
             assert 0 <= it.share[kind].median <= it.share[kind].q90 <= 1
+            assert it.share[kind].median <= it.plane_share[kind].median <= 1
             assert it.untrained_share[kind].count
+            assert it.untrained_plane_share[kind].count
     assert (
         found.proper_depth["noise"].median
         < found.proper_depth["adversarial"].median
@@ -78,7 +81,7 @@ def test_an_orthogonal_network_boosts_nothing_and_its_proper_depth_is_exact() ->
     phi = found.layers[0].rapidity["strangers"]
     depth = found.proper_depth["strangers"]
     assert depth.q90 <= len(found.layers)
-    assert found.limits[0].limit["noise"].q90 < 1e-5
+    assert found.limits[0].plane_limit["noise"].q90 < 1e-5
     only = wl.explain.complexity(model, x[:2], null=False)
     angle = 1 / math.cosh(only.layers[0].rapidity["strangers"].median)
     assert only.proper_depth["strangers"].median == pytest.approx(
@@ -90,7 +93,10 @@ def test_an_orthogonal_network_boosts_nothing_and_its_proper_depth_is_exact() ->
 @pytest.mark.law
 def test_the_null_is_another_network_and_the_seed_decides(mlp: nn.Module, digits) -> None:
     x = digits.x[:60]
-    one, two, other = (wl.explain.complexity(mlp, x, seed=seed, resamples=50) for seed in (0, 0, 1))
+    one, two, other = (
+        wl.explain.complexity(mlp, x, settings=Settings(seed=seed), resamples=50)
+        for seed in (0, 0, 1)
+    )
     assert plain(one) == plain(two)
     assert one.untrained_total_boost != other.untrained_total_boost
     assert one.untrained_total_boost != one.total_boost
@@ -233,3 +239,101 @@ def test_medians_against_rapidities_computed_here(mlp: nn.Module, digits) -> Non
     assert found.proper_depth["noise"].median == pytest.approx(
         float(np.median(sum(1 / np.cosh(it) for it in phi))), abs=1e-4
     )
+
+
+class Broken(nn.Module):
+    """One pixel decides whether the outputs are finite."""
+
+    def __init__(self, model: nn.Module) -> None:
+        super().__init__()
+        self.model = model
+
+    def forward(self, x: Tensor) -> Tensor:
+        bad = x.flatten(1)[:, :1] > 0.9
+        return torch.where(bad, torch.nan, self.model(x))
+
+
+@pytest.mark.law
+def test_a_sample_that_is_not_finite_is_left_out_and_said(mlp: nn.Module, digits) -> None:
+    """Fault 5: one NaN poisoned the frame's mean, and with it every pair."""
+    x = digits.x[:41].clone()
+    x[:, 0, 0, 0] = 0
+    x[7, 0, 0, 0] = 1
+    kept = torch.cat((x[:7], x[8:]))
+    found, expected = (wl.explain.complexity(Broken(mlp), it, null=False) for it in (x, kept))
+    assert (found.samples, found.undefined) == (40, 1)
+    assert "1 of 41 samples are left out" in found.notes[0]
+    assert found.total_boost == expected.total_boost
+    assert found.spectrum == expected.spectrum
+    x[1:, 0, 0, 0] = 1
+    with pytest.raises(ModelError, match="not finite on 40 of 41 samples"):
+        wl.explain.complexity(Broken(mlp), x)
+
+
+class Uncopied(nn.Sequential):
+    def __deepcopy__(self, memo: object) -> nn.Module:
+        raise RuntimeError("holds a socket")
+
+
+@pytest.mark.message
+def test_a_model_that_cannot_be_copied_has_no_null_but_a_note(mlp: nn.Module, digits) -> None:
+    """Fault 6: it crashed, where ``twins`` adds a note."""
+    found = wl.explain.complexity(Uncopied(mlp), digits.x[:30])
+    assert found.untrained_total_boost is None
+    assert found.total_boost["noise"].count == 30
+    assert any(it.startswith("There is no untrained null. The model cannot") for it in found.notes)
+
+
+@pytest.mark.law
+def test_a_compiled_model_has_its_linear_layers(mlp: nn.Module, digits) -> None:
+    """Fault 9: "no linear module", as they stand behind ``_orig_mod``."""
+    plain = wl.explain.complexity(mlp, digits.x[:30])
+    compiled = wl.explain.complexity(torch.compile(mlp, backend="eager"), digits.x[:30])
+    assert [it.name for it in compiled.limits] == ["hidden1", "hidden2", "logits"]
+    assert plain == compiled
+
+
+@pytest.mark.law
+def test_shares_are_of_the_whole_layers_limit(mlp: nn.Module, digits) -> None:
+    """THEORY 2: |Δφ| / ln κ(W); a layer of fewer outputs than inputs has no limit, and says so."""
+    found = wl.explain.complexity(mlp, digits.x[:60], null=False)
+    by_name = {it.name: it for it in found.limits}
+    assert by_name["hidden1"].limit == pytest.approx(
+        wl.geometry.spacetime.speed_limit(mlp.hidden1.weight.detach())
+    )
+    assert by_name["logits"].limit == math.inf
+    assert by_name["logits"].status.startswith("singular")
+    assert by_name["logits"].share["noise"].q90 == 0
+    for it in found.limits:
+        assert it.plane_limit["noise"].q90 <= it.limit
+        changed = max(abs(it.change["noise"].q10), abs(it.change["noise"].q90))
+        assert it.limit == math.inf or changed / it.limit <= 1
+
+
+@pytest.mark.law
+def test_the_null_model_is_predicted_where_its_theory_follows(digits) -> None:
+    """Random weights of finite width scatter around the mean-field prediction by O(1/√width)."""
+    torch.manual_seed(0)
+    wide = nn.Sequential(
+        nn.Flatten(), nn.Linear(64, 512), nn.ReLU(), nn.Linear(512, 512), nn.ReLU()
+    )
+    found = wl.explain.complexity(wide, digits.x[:60])
+    assert found.prediction == "predicted"
+    for layer in found.layers:
+        for kind in ("noise", "strangers"):
+            predicted, drawn = layer.predicted_rapidity[kind], layer.untrained_raw_rapidity[kind]
+            assert predicted.count == drawn.count <= 100
+            assert predicted.median == pytest.approx(drawn.median, abs=0.2)
+    cnn = wl.explain.complexity(wl.zoo.load("cnn"), digits.x[:30])
+    assert cnn.prediction.startswith("No prediction. ")
+    assert "no random-weight map is known" in cnn.prediction
+    assert cnn.layers[1].predicted_rapidity is None
+
+
+@pytest.mark.law
+def test_excess_boost_is_positive_where_a_layer_drives_the_attacked_twin_apart() -> None:
+    """A planted layer: it turns the attacked twin away and leaves the noise twin."""
+    attacked = torch.tensor([[4.0, 4.0, 1.0]])
+    noise = torch.tensor([[4.0, 4.0, 4.0]])
+    assert wl.explain.excess_boost(attacked, noise).tolist() == [[0.0, 3.0]]
+    assert wl.explain.boost(attacked).sum() == attacked[0, 0] - attacked[0, -1]

@@ -62,7 +62,7 @@ def test_a_shift_and_a_scale_of_all_logits_change_nothing(probe, mlp: nn.Module,
         "linf",
     ):  # float32 logits, differences of which keep about five digits beside the shift
         torch.testing.assert_close(one.radius[norm], two.radius[norm], rtol=2e-3, atol=1e-4)
-    assert one.tail[0] == pytest.approx(two.tail[0], rel=1e-3)
+    assert one.tail == pytest.approx(two.tail, rel=1e-3)
 
 
 @pytest.mark.law
@@ -75,8 +75,8 @@ def test_the_hardened_model_is_less_fragile(probe, digits) -> None:
     assert hardened.changed.interval[1] < plain.changed.value
     assert hardened.changed.interval[0] <= hardened.changed.value <= hardened.changed.interval[1]
     if probe == "noise":
-        assert hardened.tail[0] > plain.tail[0]
-        assert plain.tail[1][0] <= plain.tail[0] <= plain.tail[1][1]
+        assert hardened.tail > plain.tail
+        assert plain.tail_interval[0] <= plain.tail <= plain.tail_interval[1]
 
 
 @pytest.mark.oracle
@@ -140,10 +140,10 @@ def test_intervals_against_a_plain_bootstrap(mlp: nn.Module, digits) -> None:
     )  # of 4,000 resamples: about 0.002 each
     origin = ((plus + minus) / 2).double().mean(0)
     phi = wl.rapidity(plus.double() - origin, minus.double() - origin).sort().values
-    assert found.tail[0] == pytest.approx(float(phi[59]))
+    assert found.tail == pytest.approx(float(phi[59]))
     tails = np.sort(phi.numpy()[rows], axis=1)[:, 59]
     np.testing.assert_allclose(
-        found.tail[1], np.quantile(tails, (0.025, 0.975)), atol=0.05
+        found.tail_interval, np.quantile(tails, (0.025, 0.975)), atol=0.05
     )  # neighbouring order statistics
 
 
@@ -213,6 +213,68 @@ def test_what_does_not_fit_is_refused(mlp: nn.Module, digits) -> None:
         wl.explain.calibrate([found, found, found, aimed], [0.5] * 4, 0.1)
     learnt = wl.explain.calibrate([found] * 4, [0.5] * 4, 0.1)
     with pytest.raises(
-        UsageError, match="calibration is for probe 'noise'; the fragility is of 'aimed'"
+        UsageError, match=r"for probe 'noise' at sigma = 0.25; the fragility is of 'aimed'"
     ):
         learnt.predict(aimed)
+
+
+class Poisoned(nn.Module):
+    """The outputs of bright samples are NaN."""
+
+    def __init__(self, model: nn.Module, limit: float) -> None:
+        super().__init__()
+        self.model, self.limit = model, limit
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x.flatten(1)[:, :1] > self.limit, torch.nan, self.model(x))
+
+
+@pytest.mark.law
+@pytest.mark.parametrize("probe", PROBES)
+def test_an_output_that_is_not_finite_is_counted_and_poisons_nothing(
+    probe, mlp: nn.Module, digits
+) -> None:
+    """Fault 5: one NaN made every radius and rapidity NaN, and counted as a changed answer."""
+    x = digits.x[:61].clone()
+    x[:, 0, 0, 0] = 0
+    x[9, 0, 0, 0] = 5
+    settings = wl.Settings(bounds=(0, 5))
+    found = wl.explain.fragility(Poisoned(mlp, 4), x, probe=probe, sigma=0.1, settings=settings)
+    known = torch.arange(61) != 9
+    assert (found.changed.count, found.changed.undefined) == (60, 1)
+    assert (found.rapidity.count, found.rapidity.undefined) == (60, 1)
+    for radius in found.radius.values():
+        assert radius[9].isnan()
+        assert torch.isfinite(radius[known]).all()
+    assert int(found.prediction[9]) == -1
+    assert 9 not in found.most_fragile
+    assert "1 of 61 samples have an output that is not finite" in found.notes[1]
+
+
+@pytest.mark.message
+def test_with_no_finite_output_there_is_no_number_and_a_note(mlp: nn.Module, digits) -> None:
+    for probe in PROBES:
+        found = wl.explain.fragility(Poisoned(mlp, -1), digits.x[:30], probe=probe)
+        assert (found.changed.value, found.changed.undefined) == (None, 30)
+        assert (found.tail, found.most_fragile) == (None, ())
+        assert "30 of 30 samples" in found.notes[1]
+
+
+@pytest.mark.message
+def test_a_calibration_remembers_the_size_of_its_noise(mlp: nn.Module, digits) -> None:
+    """Fault 6: a line learnt at σ = 0.25 answered for σ = 0.5."""
+    found = wl.explain.fragility(mlp, digits.x[:60])
+    learnt = wl.explain.calibrate([found] * 4, [0.5] * 4, 0.1)
+    assert learnt.sigma == 0.25
+    with pytest.raises(
+        UsageError, match=r"at sigma = 0.25; the fragility is of 'noise' at sigma = 0.5"
+    ):
+        learnt.predict(wl.explain.fragility(mlp, digits.x[:60], sigma=0.5))
+
+
+@pytest.mark.law
+def test_the_summary_has_no_tensors(mlp: nn.Module, digits) -> None:
+    found = wl.explain.fragility(mlp, digits.x[:60])
+    assert type(found.summary) is wl.explain.Fragility
+    assert found.summary.changed == found.changed
+    assert not any(isinstance(it, Tensor) for it in vars(found.summary).values())

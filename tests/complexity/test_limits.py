@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -9,6 +11,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import worldline as wl
+from worldline.explain.measures import operators
 from worldline.explain.measures.limits import (
     find_linear,
     limit_use,
@@ -16,7 +19,7 @@ from worldline.explain.measures.limits import (
     triangle,
     triangle_boost,
 )
-from worldline.explain.measures.operators import linear_part, spectral_norm, top_singular_values
+from worldline.explain.measures.operators import linear_part, top_singular_values
 from worldline.geometry import spacetime
 
 seeds = st.integers(0, 2**31 - 1)
@@ -52,13 +55,33 @@ def layer(request: pytest.FixtureRequest) -> tuple[nn.Module, tuple[int, ...]]:
 
 
 @pytest.mark.oracle
-def test_spectral_norm_is_the_largest_singular_value_of_the_dense_operator(layer) -> None:
+@pytest.mark.parametrize("written_out", [True, False])
+def test_stretch_is_that_of_the_dense_operator(layer, written_out: bool, monkeypatch) -> None:
+    """σ_max and ln κ, also by the iterations that stand for it in large layers."""
     module, shape = layer
-    exact = float(torch.linalg.svdvals(dense(module, shape))[0])
-    assert spectral_norm(module, shape, steps=60) == pytest.approx(
-        exact, rel=1e-9
-    )  # Krylov space of the whole input
-    assert exact * (1 - 1e-3) <= spectral_norm(module, shape) <= exact * (1 + 1e-12)
+    if not written_out:
+        monkeypatch.setattr(operators, "WIDEST", 0)
+    sigma = torch.linalg.svdvals(dense(module, shape))
+    found = operators.stretch(module, shape)
+    rows, width = dense(module, shape).shape
+    exact = float((sigma[0] / sigma[-1]).log()) if rows >= width else math.inf
+    assert found.largest == pytest.approx(float(sigma[0]), rel=1e-12 if written_out else 1e-3)
+    assert found.limit == pytest.approx(exact, rel=1e-9 if written_out else 0.02)
+    assert found.status.startswith("singular" if rows < width else "measured")
+
+
+@pytest.mark.law
+def test_a_limit_that_has_not_settled_is_a_lower_bound_and_says_so(monkeypatch) -> None:
+    """THEORY 2: ln κ(W); the smallest singular value is approached from above."""
+    torch.manual_seed(0)
+    layer = nn.Conv2d(8, 8, 3, padding=1)
+    exact = operators.stretch(layer, (8, 8, 8))
+    monkeypatch.setattr(operators, "WIDEST", 0)
+    monkeypatch.setattr(operators, "MOST_STEPS", 20)
+    monkeypatch.setattr(operators, "FEWEST_STEPS", 20)
+    early = operators.stretch(layer, (8, 8, 8))
+    assert 0 < early.limit < exact.limit
+    assert "ln κ is at least this" in early.status
 
 
 @pytest.mark.oracle
@@ -75,7 +98,9 @@ def test_restriction_and_limit_against_the_dense_singular_values(layer) -> None:
         a, b = first[row].flatten() - origins[0], second[row].flatten() - origins[0]
         basis = torch.linalg.qr(torch.stack((a, b), 1)).Q
         sigma = torch.linalg.svdvals(matrix @ basis)
-        assert float(use.limit[row]) == pytest.approx(float((sigma[0] / sigma[1]).log()), rel=1e-8)
+        assert float(use.plane_limit[row]) == pytest.approx(
+            float((sigma[0] / sigma[1]).log()), rel=1e-8
+        )
         assert float(use.rapidity_in[row]) == pytest.approx(
             float(wl.rapidity(a[None], b[None])), rel=1e-8, abs=1e-10
         )
@@ -96,9 +121,9 @@ def test_the_speed_limit_is_never_exceeded(seed: int, inputs: int, outputs: int)
     for other in (near, x.flip(0), -x):
         (use,) = limit_use(model, x, other, layers, origins)
         change = (use.rapidity_out - use.rapidity_in).abs()
-        known = torch.isfinite(use.limit)
-        assert (change[known] <= use.limit[known] * (1 + 1e-9) + 1e-9).all()
-        shares = use.share[~use.share.isnan()]
+        known = torch.isfinite(use.plane_limit)
+        assert (change[known] <= use.plane_limit[known] * (1 + 1e-9) + 1e-9).all()
+        shares = use.plane_share[~use.plane_share.isnan()]
         assert (
             (shares >= 0) & (shares <= 1 + 1e-6)
         ).all()  # of a limit near 0 the quotient keeps fewer digits
@@ -131,14 +156,14 @@ def test_an_isometry_uses_nothing_and_a_pair_can_use_all() -> None:
     layers = find_linear(isometry, x)
     (use,) = limit_use(isometry, x, x.flip(0), layers, linear_origins(isometry, x, layers))
     torch.testing.assert_close(use.rapidity_out, use.rapidity_in, rtol=0, atol=1e-12)
-    assert float(use.limit.max()) < 1e-12
+    assert float(use.plane_limit.max()) < 1e-12
     stretch = nn.Linear(2, 2, bias=False).double()
     stretch.weight.data = torch.diag(torch.tensor([2.0, 1.0], dtype=torch.float64))
     a, b = (torch.tensor([[1.0, sign]], dtype=torch.float64) for sign in (1.0, -1.0))
     (use,) = limit_use(
         stretch, a, b, find_linear(stretch, a), [torch.zeros(2, dtype=torch.float64)]
     )
-    assert float(use.share) == pytest.approx(1.0)
+    assert float(use.plane_share) == pytest.approx(1.0)
 
 
 @pytest.mark.law
@@ -150,11 +175,11 @@ def test_pairs_without_a_plane_and_collapsing_layers_have_a_status_not_a_number(
     a = normal(4, 3, seed=0)
     layers, origin = find_linear(model, a), [torch.zeros(3, dtype=torch.float64)]
     (parallel,) = limit_use(model, a, 2 * a, layers, origin)
-    assert parallel.limit.isnan().all()
-    assert parallel.share.isnan().all()
+    assert parallel.plane_limit.isnan().all()
+    assert parallel.plane_share.isnan().all()
     (collapsed,) = limit_use(model, a, a.flip(0), layers, origin)
-    assert collapsed.limit.isinf().all()
-    assert collapsed.share.isnan().all()
+    assert collapsed.plane_limit.isinf().all()
+    assert collapsed.plane_share.isnan().all()
 
 
 @pytest.mark.oracle

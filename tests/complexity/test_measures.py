@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 import worldline as wl
-from worldline.explain.measures.dimension import dimension, participation_ratio, two_nn
+from worldline.explain.measures.dimensions import dimension, participation_ratio, two_nn
 from worldline.explain.measures.known import (
     activation_flips,
     parameters,
@@ -20,6 +20,7 @@ from worldline.explain.measures.known import (
     spectral_norms,
 )
 from worldline.explain.measures.limits import find_linear
+from worldline.explain.measures.operators import stretch
 
 
 def small(*, bias: bool = True) -> nn.Sequential:
@@ -107,7 +108,11 @@ def test_path_norm_folds_batch_normalisation() -> None:
     plain[0].weight.data = scale.detach()[:, None] * whole[0].weight.detach()
     plain[0].bias.data = (norm.bias - scale * norm.running_mean).detach()
     assert path_norm(whole, inputs(1, 4))[0] == pytest.approx(path_norm(plain, inputs(1, 4))[0])
-    logs = spectral_norms(whole, find_linear(whole, inputs(2, 4)))[0]
+    largest = {
+        it.module: stretch(whole.get_submodule(it.module), it.shape).largest
+        for it in find_linear(whole, inputs(2, 4))
+    }
+    logs = spectral_norms(whole, largest)[0]
     expected = [torch.linalg.svdvals(whole[place].weight.detach())[0].log() for place in (0, 3)]
     assert logs == pytest.approx(float(sum(expected) + scale.detach().abs().max().log()), rel=1e-6)
 
@@ -224,3 +229,20 @@ def test_dimensions_say_what_they_cannot_know() -> None:
     assert "All samples have the same features" in still.status
     assert "at least two samples" in dimension(torch.ones(1, 4)).status
     assert "at least 10 samples" in dimension(torch.randn(5, 2)).status
+
+
+@pytest.mark.oracle
+def test_path_norm_keeps_the_shift_of_a_batch_normalisation_without_weights() -> None:
+    """Fault 6: BatchNorm(affine=False) has no bias, so its shift −μ/s was lost."""
+    torch.manual_seed(0)
+    first, last = small()[0], small()[2]
+    shifted = nn.BatchNorm1d(5, affine=False).double()
+    shifted.running_mean.normal_()
+    shifted.running_var.uniform_(0.5, 2.0)
+    same = nn.BatchNorm1d(5).double()
+    same.load_state_dict(shifted.state_dict(), strict=False)
+    bare, affine = (
+        path_norm(nn.Sequential(first, norm, nn.ReLU(), last).eval(), inputs(1, 4))
+        for norm in (shifted, same)
+    )
+    assert bare == (pytest.approx(affine[0]), "measured")

@@ -180,7 +180,7 @@ REFUSED: dict[str, tuple[nn.Module, tuple[int, ...], type[Exception], str]] = {
         nn.Sequential(nn.Conv2d(2, 2, 3, groups=2)),
         (2, 8, 8),
         ModelError,
-        "Layer '0': no map for a convolution with groups=2",
+        "Layer '0': only a convolution with groups=1 and zero padding has a map; got groups=2",
     ),
     "circular": (
         nn.Sequential(nn.Conv2d(2, 2, 3, padding=1, padding_mode="circular")),

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import math
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
-from click.testing import CliRunner
 from torch import Tensor, nn
 
 import worldline as wl
-from worldline.cli import commands
+from worldline.commands.explore.config import ExploreConfig
 from worldline.errors import UsageError
-from worldline.runs.config import ExploreConfig, parse_size
+from worldline.runs.config import parse_size
 from worldline.trace import Sketch, find_layers, plan_memory, trace_reference, trace_twins
 
 WIDTH, DRAWS = 64, 3000
@@ -194,48 +191,6 @@ def test_sizes_are_read_with_their_units() -> None:
     }
     assert {text: parse_size(text, "--memory") for text in sizes} == sizes
     assert ExploreConfig().bytes_of_memory is None
-
-
-@pytest.mark.end_to_end
-def test_a_run_within_memory_says_what_it_did(tmp_path: Path) -> None:
-    out = tmp_path / "run"
-    options = [
-        "--model",
-        "vit",
-        "--samples",
-        "60",
-        "--steps",
-        "3",
-        "--tokens",
-        "mean",
-        "--memory",
-        "8MB",
-        "--json",
-    ]
-    done = CliRunner().invoke(commands, ["explore", *options, "--layers", "*", "--out", str(out)])
-    assert done.exit_code == 0, done.output
-    summary = json.loads(done.stdout)
-    assert (summary["memory"], summary["tokens"]) == ("8MB", "mean")
-    assert summary["batch_size"] < 256
-    blocks = {layer["name"]: layer for layer in summary["layers"]}
-    assert blocks["blocks.0.1"]["tokens"] == "mean"
-    assert blocks["logits"]["tokens"] is None
-    assert any(f"batches of {summary['batch_size']} inputs" in note for note in summary["notes"])
-    again = CliRunner().invoke(
-        commands,
-        [
-            "explore",
-            "--config",
-            str(out / "config.toml"),
-            "--out",
-            str(tmp_path / "again"),
-            "--json",
-        ],
-    )
-    assert json.loads(again.stdout)["layers"] == summary["layers"]
-    bad = CliRunner().invoke(commands, ["explore", "--memory", "lots"])
-    assert bad.exit_code == 2
-    assert "--memory must be a size with its unit" in bad.stderr
 
 
 class Wide(nn.Module):

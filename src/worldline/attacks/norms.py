@@ -31,6 +31,7 @@ class Norm(ABC):
     """
 
     name: NormName
+    sign: str
 
     @abstractmethod
     def size(self, delta: Tensor) -> Tensor:
@@ -55,6 +56,7 @@ class Linf(Norm):
     """Largest absolute change of an entry."""
 
     name: NormName = "linf"
+    sign = "L∞"
 
     def size(self, delta: Tensor) -> Tensor:  # noqa: D102
         return delta.flatten(1).abs().amax(1)
@@ -79,6 +81,7 @@ class L2(Norm):
     """Euclidean length of the change."""
 
     name: NormName = "l2"
+    sign = "L2"
 
     def size(self, delta: Tensor) -> Tensor:  # noqa: D102
         length: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1)

@@ -156,7 +156,7 @@ def _rounding(found: Found) -> Verdict:
         "Rounded to 8 bits the twins stay within ε and half a level, and "
         f"{1 - lost:.1%} of those that fool still do.",
         f"Rounded to 8 bits, {lost:.1%} of the twins that fool no longer do, and the largest "
-        f"{threat.norm} change is {size:.4g} against {limit:.4g} (ε and half a level): the attack "
+        f"{threat.sign} change is {size:.4g} against {limit:.4g} (ε and half a level): the attack "
         "lives between the levels of a stored picture, or leaves the ball.",
         also=size <= limit and radius.outside(threat, stored) <= radius.slack(threat),
     )

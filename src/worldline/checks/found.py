@@ -37,6 +37,11 @@ class Threat:
             raise BoundsError(f"bounds must be (low, high) with low < high; got {self.bounds}.")
 
     @property
+    def sign(self) -> str:
+        """Of the norm."""
+        return named_norm(self.norm).sign
+
+    @property
     def width(self) -> float:
         """Highest less lowest legal value."""
         return self.bounds[1] - self.bounds[0]

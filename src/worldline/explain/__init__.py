@@ -1,20 +1,23 @@
-"""What happens inside one model: twins and strangers by layer, against their controls."""
+"""What happens inside one model: twins by layer, merged strangers, and their controls."""
 
 from worldline.explain.approximate import approximate_pairs, load_faiss
-from worldline.explain.complexity import (
-    STRANGERS,
+from worldline.explain.boosts import boost, excess_boost
+from worldline.explain.complexity_result import (
+    ByKind,
     Complexity,
     LayerComplexity,
     LimitUse,
     SpectrumSummary,
-    complexity,
 )
+from worldline.explain.complexity_story import STRANGERS, complexity
 from worldline.explain.distant_story import distant
-from worldline.explain.fragility import (
+from worldline.explain.fragility_probe import (
+    FEWEST_TO_AIM,
     NOT_A_BOUND,
     Calibration,
     Fragility,
     Probe,
+    SampleFragility,
     calibrate,
     fragility,
 )
@@ -35,8 +38,10 @@ from worldline.explain.untrained import untrained
 
 __all__ = [
     "FEW",
+    "FEWEST_TO_AIM",
     "NOT_A_BOUND",
     "STRANGERS",
+    "ByKind",
     "Calibration",
     "ClassMap",
     "Complexity",
@@ -54,6 +59,7 @@ __all__ = [
     "Probe",
     "ProperDepths",
     "Rapidities",
+    "SampleFragility",
     "SeenLayer",
     "Spectrum",
     "SpectrumSummary",
@@ -62,10 +68,12 @@ __all__ = [
     "TwinStory",
     "UntrainedNull",
     "approximate_pairs",
+    "boost",
     "calibrate",
     "complexity",
     "count_pairs",
     "distant",
+    "excess_boost",
     "fragility",
     "jacobian_spectrum",
     "load_faiss",

@@ -1,16 +1,17 @@
-"""A pair of features as an event in Minkowski space, and a linear layer as a Lorentz transformation
-of it.
+"""A pair of features as an event in spacetime, and a linear layer as a Lorentz transformation.
 
 Derivation. Put the pair in its own plane, [a b] = Q C with Q (D, 2) orthonormal and C (2, 2). The
-symmetric matrix S = C Cᵀ has three numbers, t = (S₁₁+S₂₂)/2, x = (S₁₁−S₂₂)/2, y = S₁₂, and det S =
-t² − x² − y² = |a|²|b|² sin²θ ≥ 0: a point inside the light cone, on it exactly when the pair is
-(anti-)parallel. A linear layer W maps the plane to another plane, W Q = Q' B, so S ↦ B S Bᵀ: a
-dilation by |det B| times an element of O(2,1) whose boost has rapidity η = ln(σ₁/σ₂), σ the
-singular values of B. Hence the **speed limit** |φ_out − φ_in| ≤ η ≤ ln κ(W).
+symmetric matrix S = C Cᵀ is a point of 2+1-dimensional Minkowski space: t = (S₁₁+S₂₂)/2,
+x = (S₁₁−S₂₂)/2, y = S₁₂, and det S = t² − x² − y² = |a|²|b|² sin²θ ≥ 0. It lies inside the light
+cone, and on it exactly when the pair is (anti-)parallel. A linear layer W maps the plane to another
+plane, W Q = Q' B, so S ↦ B S Bᵀ: a dilation by |det B| times an element of O(2,1) whose boost has
+rapidity η = ln(σ₁/σ₂), σ the singular values of B. Hence the **speed limit** |φ_out − φ_in| ≤ η ≤
+ln κ(W).
 """
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -23,8 +24,10 @@ from worldline.geometry.pair import _check_pair, rapidity
 __all__ = [
     "LayerBoost",
     "boost_rapidity",
+    "condition_limit",
     "interval",
     "layer_boost",
+    "limit_share",
     "lorentz_matrix",
     "minkowski_point",
     "plane",
@@ -42,8 +45,7 @@ class LayerBoost:
             there.
         dilation: |det B|, the factor on the area that the pair spans.
         limit: ln κ(W), the speed limit of the layer for any pair.
-        share: |φ_out − φ_in| / limit in [0, 1], how much of the limit the pair uses (0 where the
-            limit is 0).
+        share: how much of the limit the pair uses, by :func:`limit_share`.
     """
 
     rapidity_in: Tensor
@@ -95,7 +97,7 @@ def minkowski_point(coordinates: Float[Tensor, "N 2 2"]) -> Float[Tensor, "N 3"]
 
     Returns:
         (N, 3). t = (|a|²+|b|²)/2 > 0: always in the future cone; √(x²+y²)/t is the pair's speed,
-        |ρ| for vectors of equal length. The quarter turn of the plane's basis is a rotation of (x, y).
+        |ρ| for vectors of equal length. Turning the plane's basis turns (x, y).
 
     >>> import torch
     >>> from worldline.geometry import spacetime
@@ -131,11 +133,10 @@ def interval(event: Float[Tensor, "N 3"]) -> Float[Tensor, " N"]:
 
 
 def lorentz_matrix(restriction: Float[Tensor, "N 2 2"]) -> Float[Tensor, "N 3 3"]:
-    """Lorentz transformation by which a layer, restricted to a pair's plane, moves the pair's
-    event.
+    """Lorentz transformation by which a layer, on a pair's plane, moves the pair's event.
 
-    Λ defined by (t, x, y) of B S Bᵀ = |det B| Λ (t, x, y) of S; Λᵀ η Λ = η with η = diag(1, −1,
-    −1).
+    Λ defined by (t, x, y) of B S Bᵀ = |det B| Λ (t, x, y) of S. It keeps the metric: Λᵀ η Λ = η, η
+    = diag(1, −1, −1).
 
     Args:
         restriction: (N, 2, 2), B, invertible.
@@ -183,8 +184,7 @@ def boost_rapidity(restriction: Float[Tensor, "N 2 2"]) -> Float[Tensor, " N"]:
 
 
 def speed_limit(weight: Float[Tensor, "O D"]) -> float:
-    """Most nats of rapidity that a bias-free linear layer can add to or take from any pair: ln
-    κ(W).
+    """Most nats of rapidity that a bias-free linear layer can add to any pair or take: ln κ(W).
 
     Args:
         weight: (O, D).
@@ -194,7 +194,7 @@ def speed_limit(weight: Float[Tensor, "O D"]) -> float:
         ∞: the layer has a null space (always when O < D), so some pair is merged or separated
         without limit.
 
-    Cost: one singular value decomposition.
+    Cost: one singular value decomposition in float64.
 
     >>> import torch
     >>> from worldline.geometry import spacetime
@@ -204,11 +204,47 @@ def speed_limit(weight: Float[Tensor, "O D"]) -> float:
     if weight.ndim != 2 or weight.numel() == 0:
         raise ShapeError(f"A weight must be a non-empty matrix (O, D); got {tuple(weight.shape)}.")
     outputs, inputs = weight.shape
-    if outputs < inputs:
-        return float("inf")
-    sigma = torch.linalg.svdvals(weight)
-    negligible = sigma[0] * inputs * torch.finfo(weight.dtype).eps
-    return float("inf") if sigma[-1] <= negligible else float(sigma[0].log() - sigma[-1].log())
+    sigma = torch.linalg.svdvals(weight.double())
+    smallest = float(sigma[-1]) if outputs >= inputs else 0.0
+    return condition_limit(float(sigma[0]), smallest, inputs, weight.dtype)
+
+
+def condition_limit(largest: float, smallest: float, inputs: int, dtype: torch.dtype) -> float:
+    """:func:`speed_limit` of a layer whose extreme singular values are known: ln(σ_max/σ_min).
+
+    Args:
+        largest, smallest: σ_max and σ_min over the D input directions.
+        inputs: D.
+        dtype: of the weights. Rounding W moves σ by up to ½ eps |W|_F ≤ ½ eps √D σ_max, so a σ_min
+            under twice that cannot be told from 0, and the limit is ∞.
+
+    >>> import torch
+    >>> from worldline.geometry import spacetime
+    >>> spacetime.condition_limit(2.0, 0.0, 4, torch.float32)
+    inf
+    """
+    negligible = largest * math.sqrt(inputs) * torch.finfo(dtype).eps
+    return math.inf if smallest <= negligible else math.log(largest) - math.log(smallest)
+
+
+def limit_share(change: Float[Tensor, "*N"], limit: float) -> Float[Tensor, "*N"]:
+    """Share of a layer's speed limit that pairs use: |φ_out − φ_in| / ln κ(W).
+
+    Args:
+        change: φ_out − φ_in in nats, any shape.
+        limit: ln κ(W), from :func:`speed_limit`.
+
+    Returns:
+        The same shape, in [0, 1]. 1: the pair is moved as far as any can be; 0: it stays, or the
+        layer has no limit (ln κ = ∞), or moves no pair at all (ln κ = 0). NaN stays NaN.
+
+    >>> import torch
+    >>> from worldline.geometry import spacetime
+    >>> spacetime.limit_share(torch.tensor([-1.0, 0.5]), 2.0)
+    tensor([0.5000, 0.2500])
+    """
+    moved = change.abs()
+    return moved / limit if 0 < limit < math.inf else torch.where(moved.isnan(), moved, 0.0)
 
 
 def layer_boost(
@@ -246,12 +282,11 @@ def layer_boost(
     restriction = torch.linalg.qr(weight @ basis).R  # (N, 2, 2)
     before, after = rapidity(a, b), rapidity(a @ weight.T, b @ weight.T)
     limit = speed_limit(weight)
-    moved = (after - before).abs()
     return LayerBoost(
         rapidity_in=before,
         rapidity_out=after,
         boost=boost_rapidity(restriction),
         dilation=torch.linalg.det(restriction).abs(),
         limit=limit,
-        share=moved / limit if limit > 0 else torch.zeros_like(moved),
+        share=limit_share(after - before, limit),
     )

@@ -1,6 +1,4 @@
-"""Random deep networks, the null model of a trained one: mean-field maps, Lyapunov exponents,
-predictions.
-"""
+"""Random deep networks, the null model of a trained one: maps, exponents, predictions."""
 
 from worldline.nullmodel.activations import Activation
 from worldline.nullmodel.gaussian import lyapunov_exponents

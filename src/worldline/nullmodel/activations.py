@@ -11,9 +11,9 @@ twice gives, with S_i = 1 + q_i and Δ = S_a S_b − q_ab²,
     q_ab [¼ + asin(q_ab/√(S_a S_b))/2π] + [q_a q_b + q_ab² (1 − q_a/S_a − q_b/S_b)] / (2π √Δ).
 
 tanh has no closed form. Its Gaussian averages are computed by the trapezoidal rule on the whole
-line, not by
-Gauss–Hermite nodes: tanh(√q z) has poles at distance π/(2√q) from the real line, so with a step of
-0.3/√q the trapezoidal error is e^{−33}, while Gauss–Hermite with n nodes only reaches e^{−c√n}.
+line, not by Gauss–Hermite nodes: tanh(√q z) has poles at distance π/(2√q) from the real line, so
+with a step of 0.3/√q the trapezoidal error is e^{−33}, while Gauss–Hermite with n nodes only
+reaches e^{−c√n}.
 """
 
 from __future__ import annotations
@@ -67,9 +67,7 @@ class Activation:
 
     @property
     def homogeneous(self) -> bool:
-        """Whether φ(s x) = s φ(x) for s > 0, so that its correlation map does not depend on the
-        variance.
-        """
+        """Whether φ(s x) = s φ(x) for s > 0: its correlation map then depends on no variance."""
         return self.name in _HOMOGENEOUS
 
     def __call__(self, x: Float[Tensor, ...]) -> Float[Tensor, ...]:
@@ -87,8 +85,7 @@ class Activation:
     def kernel(
         self, qa: Float[Tensor, ...], qb: Float[Tensor, ...], c: Float[Tensor, ...]
     ) -> Float[Tensor, ...]:
-        """E φ(u₁) φ(u₂), float64, of one shape: variances q_a, q_b ≥ 0 and correlation c in [−1, 1]
-        of the inputs.
+        """E φ(u₁) φ(u₂), float64, of inputs of variances q_a, q_b ≥ 0 and correlation c.
 
         To 1e-12 where closed, 1e-10 for ``tanh`` and ``gelu_tanh``, relative to √(E φ(u₁)² E
         φ(u₂)²).

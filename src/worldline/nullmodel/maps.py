@@ -1,5 +1,4 @@
-"""Mean-field maps of wide random networks: how variance and correlation go through one layer, and
-where they end.
+"""Mean-field maps of wide random networks: what one layer does to variance and correlation.
 
 A layer of a wide random network is z' = W φ(z) + b, W_ij ~ N(0, σ_w²/fan-in), b_i ~ N(0, σ_b²). The
 pre-activations of two inputs are jointly Gaussian over the neurons, and their variance q and
@@ -232,7 +231,7 @@ def mean_field(
     >>> from worldline.nullmodel import mean_field
     >>> mean_field("tanh", sigma_w=1.0).phase, mean_field("tanh", sigma_w=2.0).phase
     ('critical', 'chaotic')
-    >>> round(mean_field("tanh", sigma_w=2.0).correlation, 6)  # without bias unrelated stays unrelated
+    >>> round(mean_field("tanh", sigma_w=2.0).correlation, 6)  # unrelated stays so
     0.0
     """
     phi = _check(activation, sigma_w, sigma_b)
@@ -261,9 +260,7 @@ def mean_field(
 
 
 def _correlation_fixed_point(phi: Activation, sigma_w: float, sigma_b: float, q: float) -> float:
-    """c* in [0, 1): the map is a power series with positive coefficients, hence convex, and crosses
-    once.
-    """
+    """c* in [0, 1): the map is a power series of positive terms, convex, and crosses once."""
 
     def excess(c: float) -> float:
         at = torch.tensor([c], dtype=torch.float64)

@@ -46,9 +46,7 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Second moments per unit, each (N, *positions), and whether the units are the channels of
-    maps.
-    """
+    """Second moments per unit, (N, *positions), and whether the units are channels of maps."""
 
     aa: Tensor
     bb: Tensor
@@ -101,7 +99,8 @@ def predict(
     >>> import torch
     >>> from torch import nn
     >>> from worldline.nullmodel import predict
-    >>> net = nn.Sequential(nn.Linear(2, 100, bias=False), nn.ReLU(), nn.Linear(100, 10, bias=False))
+    >>> wide, read = nn.Linear(2, 100, bias=False), nn.Linear(100, 10, bias=False)
+    >>> net = nn.Sequential(wide, nn.ReLU(), read)
     >>> prediction = predict(net, torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 1.0]]))
     >>> prediction.layers
     ('input', '0', '1', '2')
@@ -207,9 +206,8 @@ def _convolve(
     space = len(part.kernel_size)
     if part.groups != 1 or part.padding_mode != "zeros":
         raise ModelError(
-            f"no map for a convolution with groups={part.groups}, "
-            f"padding_mode={part.padding_mode!r}; "
-            "only groups=1 with zeros."
+            "only a convolution with groups=1 and zero padding has a map; got "
+            f"groups={part.groups}, padding_mode={part.padding_mode!r}."
         )
     if state is None:
         if a.ndim != space + 2:
@@ -263,10 +261,8 @@ def _activation(part: nn.Module) -> Activation:
         return Activation("gelu" if part.approximate == "none" else "gelu_tanh")
     raise ModelError(
         f"no random-weight map is known for {type(part).__name__}. predict follows nn.Sequential "
-        f"of Linear, "
-        "Conv, Flatten, Dropout, Identity, ReLU, LeakyReLU, GELU and Tanh; wl.explain.untrained "
-        "draws the "
-        "null of any other network."
+        "of Linear, Conv, Flatten, Dropout, Identity, ReLU, LeakyReLU, GELU and Tanh; "
+        "wl.explain.untrained draws the null of any other network."
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -56,7 +56,7 @@ def by_layer(ax: Axes, names: Sequence[str]) -> Axes:
 
 def with_intervals(
     ax: Axes,
-    at: Sequence[float],
+    at: Iterable[float],
     values: Sequence[float | None],
     ends: Sequence[Ends | None],
     role: str,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from warnings import catch_warnings, filterwarnings
 
@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 
 from worldline.report.views import Table, View, Words
 
-__all__ = ["FORMATS", "json_document", "markdown", "picture_files"]
+__all__ = ["FORMATS", "json_document", "markdown", "pictures"]
 
 FORMATS = ("html", "png", "svg", "md", "json")
 MARKS = {ord(sign): f"\\{sign}" for sign in "\\`*_{}[]#!"} | {
@@ -59,20 +59,19 @@ def json_document(words: Words, views: Mapping[str, View], record: str) -> str:
     return json.dumps(plain, indent=2, allow_nan=False, ensure_ascii=False) + "\n"
 
 
-def picture_files(figures: Mapping[str, Figure], form: str) -> dict[str, bytes]:
-    """Contents by the names of files, ``form`` being png or svg; a figure's bytes are always alike.
+def pictures(figures: Mapping[str, Figure], form: str) -> Iterator[tuple[str, bytes]]:
+    """Names of files and their contents, ``form`` being png or svg.
 
-    A name may hold signs that the font lacks: they are drawn as boxes.
+    The same figure gives the same bytes. A name may hold signs that the font lacks: they are drawn
+    as boxes.
     """
     metadata = {"Date": None} if form == "svg" else {"Software": None}
-    files = {}
     for name, figure in figures.items():
         buffer = io.BytesIO()
         with rc_context({"svg.hashsalt": "worldline"}), catch_warnings():
             filterwarnings("ignore", message="Glyph")
             figure.savefig(buffer, format=form, metadata=metadata)
-        files[f"{name}.{form}"] = buffer.getvalue()
-    return files
+        yield f"{name}.{form}", buffer.getvalue()
 
 
 def _rows(table: Table) -> list[str]:

@@ -265,4 +265,4 @@ def _share(flags: Array, drawn: tuple[float, float], least: float) -> Share:
 
 
 def _unclipped(values: Array) -> Array:
-    return np.where(np.abs(values) < LARGEST / 10, values, np.copysign(np.inf, values))
+    return np.where(np.abs(values) >= LARGEST / 10, np.copysign(np.inf, values), values)

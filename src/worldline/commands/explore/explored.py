@@ -200,7 +200,7 @@ class Explored:
     def proper(self) -> dict[Comparison, Array]:
         """Twin of TWINS → (N, L) proper depth up to and with each layer; NaN once undefined."""
         return {
-            twin: length_contraction(torch.from_numpy(self.rapidity[twin])).cumsum(1).numpy()
+            twin: length_contraction(torch.tensor(self.rapidity[twin])).cumsum(1).numpy()
             for twin in TWINS
         }
 

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from worldline.commands.base import Result
+from worldline.commands.complexity.offered import boost_waterfall, speed_limit_use
 from worldline.commands.doctor.offered import accuracy_curve
 from worldline.commands.explore.explored import SHOWN, STATES, TWINS, Explored, read_explored
 from worldline.commands.explore.record import Exploration
@@ -71,6 +72,11 @@ def figures(result: Result[Exploration]) -> dict[str, Figure]:
         "flow": class_flow(data),
         "curve": accuracy_curve(result.record.curve),
     }
+    measured = result.record.complexity
+    if measured is not None:
+        axes["waterfall"] = boost_waterfall(measured)
+        if measured.limits:
+            axes["limits"] = speed_limit_use(measured)
     return {name: figure_of(ax) for name, ax in axes.items()}
 
 
@@ -161,11 +167,13 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
     least = 0.0
     for twin, label in TWINS.items():
         line, look = data.worldline(chosen, twin), LOOKS[ROLES[twin]]
-        style = {"color": look.paper, "marker": look.marker, "markersize": 4}
-        ax.plot(line.place, line.time, label=label, **style)
+        (drawn,) = ax.plot(line.place, line.time, color=look.paper, label=label)
+        drawn.set(marker=look.marker, markersize=4)
         known = np.isfinite(line.proper)
         ticks = np.arange(1, np.floor(line.proper[known].max()) + 1)
-        place, time = (np.interp(ticks, line.proper[known], it[known]) for it in (line.place, line.time))
+        place, time = (
+            np.interp(ticks, line.proper[known], it[known]) for it in (line.place, line.time)
+        )
         ax.plot(place, time, linestyle="none", marker="_", markersize=12, color=look.paper)
         least = min(least, float(np.nanmin(line.place)))
     ax.set(
@@ -195,8 +203,8 @@ def sample_map(source: Source, *, layer: int | None = None, ax: Axes | None = No
     )
     for state, (name, role) in enumerate(zip(STATES, STATE_ROLES, strict=True)):
         rows, look = data.states == state, LOOKS[role]
-        style = {"marker": look.marker, "markersize": 3, "color": look.paper, "alpha": 0.6}
-        ax.plot(near[rows], far[rows], linestyle="none", label=name, **style)
+        (drawn,) = ax.plot(near[rows], far[rows], linestyle="none", color=look.paper, label=name)
+        drawn.set(marker=look.marker, markersize=3, alpha=0.6)
     ax.set(
         xlabel=f"φ(attacked, original) at {short(data.layer_names)[at]}: still beside its twin →",
         ylabel="φ(attacked, wrong class): beside strangers →",

@@ -14,7 +14,8 @@ from markupsafe import Markup
 from torch import Tensor
 
 from worldline.commands.base import Result
-from worldline.commands.doctor.offered import curve_figure
+from worldline.commands.complexity.offered import model_markup
+from worldline.commands.doctor.offered import curve_lines
 from worldline.commands.explore.explored import SHOWN, TWINS, Bands, Explored, read_explored
 from worldline.commands.explore.record import TWINS as INPUTS
 from worldline.commands.explore.record import Exploration
@@ -170,7 +171,11 @@ def page(results: Sequence[Result[Exploration]], attached: Sequence[Attached]) -
         models=models,
         side=side,
         attached=attached,
-        complexities=(),
+        complexities=[
+            (place, model_markup(measured, prefix=f"complexity{place}-", guide=True))
+            for place, it in enumerate(results)
+            if (measured := it.record.complexity) is not None
+        ],
         sections=SECTIONS,
         warned=any(check.status == "warned" for check in record.checks),
         guide=guide(),
@@ -237,7 +242,7 @@ def _drawn(
             FlowBar(it.source, it.target, it.count, it.by_layer, it.samples[:50])
             for it in data.flows
         ),
-        curve=curve_figure(record.curve),
+        curve=curve_lines(record.curve),
         total=record.samples,
         chosen=int(np.searchsorted(rows, data.typical(rows))),
         samples=Carried(

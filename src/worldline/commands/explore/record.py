@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worldline.checks import Check, Curve
+from worldline.commands.complexity.offered import ModelComplexity
 from worldline.explain import LayerStory, ProperDepths, SwapLayer
 from worldline.runs.codec import unit
 from worldline.settings import Bounds, FrameName, NormName, Tokens
@@ -76,7 +77,7 @@ class Exploration:
     curve: Curve
     checks: tuple[Check, ...]
     trustworthy: bool
-    complexity: None
+    complexity: ModelComplexity | None
     notes: tuple[str, ...]
     class_names: tuple[str, ...] | None
     versions: dict[str, str]

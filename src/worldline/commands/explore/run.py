@@ -10,6 +10,7 @@ from torch import Tensor
 from worldline import explain
 from worldline.attacks import PGD, Attack, adversarial_twin, named_norm, noise_twin
 from worldline.checks import Check, Curve, accuracy_curve, check_evaluation
+from worldline.commands.complexity.offered import ModelComplexity, measure_model
 from worldline.commands.explore.config import ExploreConfig
 from worldline.commands.explore.record import (
     PAIRS,
@@ -19,6 +20,7 @@ from worldline.commands.explore.record import (
     PairColumns,
     SampleColumns,
 )
+from worldline.errors import InputError
 from worldline.explain import TwinStory
 from worldline.geometry import proper_depth
 from worldline.inputs import logits_of
@@ -32,6 +34,8 @@ from worldline.trace import COMPARISONS, check_whitening, pick_layers, plan_memo
 __all__ = ["Given", "prepare", "run"]
 
 CURVE_SAMPLES, CURVE_STEPS = 256, 10
+MEASURED = 128  # samples of the section on complexity; worldline complexity takes all
+SIGMA = 0.1  # of its noise twins, as a share of the width of the bounds
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,8 @@ def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progre
         memory=config.bytes_of_memory,
         settings=settings,
     )
-    record = _record(config, opened, story, checks, curve)
+    measured = _measure(config, opened, adversarial, progress)
+    record = _record(config, opened, story, checks, curve, measured)
     folder.write_tensors(TWINS, {"clean": x, "noise": noise, "adversarial": adversarial})
     folder.remove("shards/*")
     folder.write_rows("layers.parquet", record.layers, schema=schema_of(Exploration))
@@ -150,8 +155,38 @@ def _check(
     return curve, checks
 
 
+def _measure(
+    config: ExploreConfig, opened: Opened, adversarial: Tensor, progress: Progress
+) -> ModelComplexity | str:
+    """The section on complexity, or why there is none."""
+    if config.memory:
+        return (
+            "Complexity was left out, as it keeps no limit of memory: worldline complexity "
+            "measures it."
+        )
+    try:
+        return measure_model(
+            config.model,
+            opened.model,
+            opened.x[:MEASURED],
+            opened.y[:MEASURED],
+            adversarial[:MEASURED],
+            sigma=SIGMA * (config.bounds[1] - config.bounds[0]),
+            layers=config.layers,
+            brief=True,
+            settings=config.settings(progress),
+        )
+    except InputError as error:
+        return f"Complexity was left out: {error}"
+
+
 def _record(
-    config: ExploreConfig, opened: Opened, story: TwinStory, checks: tuple[Check, ...], curve: Curve
+    config: ExploreConfig,
+    opened: Opened,
+    story: TwinStory,
+    checks: tuple[Check, ...],
+    curve: Curve,
+    measured: ModelComplexity | str,
 ) -> Exploration:
     y, data = opened.y.cpu(), opened.data
     right = {
@@ -185,8 +220,8 @@ def _record(
         curve=curve,
         checks=checks,
         trustworthy=all(check.status != "warned" for check in checks),
-        complexity=None,
-        notes=story.notes,
+        complexity=None if isinstance(measured, str) else measured,
+        notes=(*story.notes, measured) if isinstance(measured, str) else story.notes,
         class_names=tuple(data.class_names) if data.class_names else None,
         versions=versions(opened.device),
     )

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from worldline.commands.base import Result
+from worldline.commands.complexity.offered import model_views
 from worldline.commands.doctor.offered import checks_table, curve_view
 from worldline.commands.explore import tables
 from worldline.commands.explore.explored import ClassRow, Explored, Flow, read_explored
@@ -40,11 +41,16 @@ CLASSES = (
 
 def views(result: Result[Exploration]) -> dict[str, View]:
     """Every view of one model by its name."""
-    return views_of(result, read_explored(result))
+    measured = result.record.complexity
+    complexity = {} if measured is None else model_views(measured)
+    return {
+        **views_of(result, read_explored(result)),
+        **{f"complexity {name}": view for name, view in complexity.items()},
+    }
 
 
 def views_of(result: Result[Exploration], data: Explored) -> dict[str, View]:
-    """The same, of numbers by sample that were read already."""
+    """Those of the page's own sections, of numbers by sample that were read already."""
     record = result.record
     return {
         "trust": _trust(record),
@@ -86,8 +92,8 @@ def _trust(record: Exploration) -> View:
     if len(checks) == idle:
         return View(f"{question} It was not checked.", "No check applies.", basis, table)
     if warned:
-        verb = "check warns" if len(warned) == 1 else "checks warn"
-        title = f"{question} {len(warned)} of {len(checks)} {verb}."
+        verb = "warns" if len(warned) == 1 else "warn"
+        title = f"{question} {len(warned)} of {count(len(checks), 'check')} {verb}."
         sentence = f"Not as it stands: look at {', '.join(warned)} first."
         return View(title, sentence, basis, table)
     return View(

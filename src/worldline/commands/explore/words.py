@@ -10,6 +10,8 @@ from worldline.statistics import Share, Summary
 
 __all__ = ["attack_words", "headline", "norm_sign", "words"]
 
+INPUT = "Input"  # the kind of the layer that is the input itself
+
 
 def words(record: Exploration) -> Words:
     """The finding, the sentences under it, what must be known of it, and what speaks against it."""
@@ -25,6 +27,8 @@ def headline(record: Exploration) -> str:
         return f"{record.model} was not fooled on any of {total}"
     fooled = f"{record.model} is fooled on {record.fooled:,} of {total}"
     if record.swap_layer is not None:
+        if record.layers[record.swap_layer.index].kind == INPUT:
+            return f"{fooled}; they tip already at the input"
         return f"{fooled}; the tipping layer is {record.swap_layer.name}"
     if record.fooled < FEW:
         return f"{fooled}, too few to say at which layer they tip"
@@ -91,7 +95,7 @@ def _where(record: Exploration) -> str:
 
 def _place(record: Exploration, swap: SwapLayer) -> str:
     """Its name and number; the input is one by its kind, not by its number."""
-    if record.layers[swap.index].kind == "Input":
+    if record.layers[swap.index].kind == INPUT:
         return f"{swap.name}, the input itself"
     return f"{swap.name}, layer {swap.index} of 0 to {len(record.layers) - 1}"
 
@@ -173,10 +177,7 @@ def _trust(record: Exploration) -> str:
     if not record.checks:
         return "The evaluation was not checked."
     warned = [it.name for it in record.checks if it.status == "warned"]
-    total = count(len(record.checks), "check")
+    total = f"Of {count(len(record.checks), 'check')} of the evaluation"
     if not warned:
-        return f"None of {total} of the evaluation warns."
-    return (
-        f"{len(warned)} of {total} of the evaluation warn{'s' * (len(warned) == 1)}: "
-        f"{', '.join(warned)}."
-    )
+        return f"{total}, none warns."
+    return f"{total}, {len(warned)} warn{'s' * (len(warned) == 1)}: {', '.join(warned)}."

@@ -1,8 +1,6 @@
-"""Parts of :func:`worldline.explain.complexity`: linear layers as operators, speed limits, spectra,
-dimensions, and known measures.
-"""
+"""Parts of :func:`worldline.explain.complexity`: limits, spectra, dimensions, known measures."""
 
-from worldline.explain.measures.dimension import Dimension, dimension
+from worldline.explain.measures.dimensions import Dimension, dimension
 from worldline.explain.measures.known import Measure
 from worldline.explain.measures.limits import (
     LinearLayer,
@@ -11,7 +9,7 @@ from worldline.explain.measures.limits import (
     limit_use,
     linear_origins,
 )
-from worldline.explain.measures.operators import spectral_norm, top_singular_values
+from worldline.explain.measures.operators import Stretch, stretch, top_singular_values
 from worldline.explain.measures.spectrum import Spectrum, jacobian_spectrum
 
 __all__ = [
@@ -19,12 +17,13 @@ __all__ = [
     "LinearLayer",
     "Measure",
     "Spectrum",
+    "Stretch",
     "Use",
     "dimension",
     "find_linear",
     "jacobian_spectrum",
     "limit_use",
     "linear_origins",
-    "spectral_norm",
+    "stretch",
     "top_singular_values",
 ]

@@ -1,21 +1,26 @@
-"""Measures of complexity that the field knows: size, norms, sharpness, activation flips. Each says
-what it is, or why it does not fit.
+"""Measures of complexity that the field knows: size, norms, sharpness, activation flips.
+
+Each says what it is, or why it does not fit.
 """
 
 from __future__ import annotations
 
 import math
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+import numpy.typing as npt
 import torch
+from scipy.sparse.linalg import LinearOperator, lobpcg
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from worldline.errors import ModelError
-from worldline.explain.measures.limits import LinearLayer
-from worldline.explain.measures.operators import norm_scale, spectral_norm
+from worldline.explain.measures.operators import norm_scale
 from worldline.inputs import logits_of
 from worldline.trace import Model, untouched
 
@@ -35,8 +40,7 @@ class Measure:
         interval: 95 % over samples (bootstrap of the mean); None for measures of the weights alone.
         untrained: the same on the untrained network; None without it.
         definition: one sentence.
-        status: ``measured``, or a sentence that says why there is no value or what to know about
-            it.
+        status: ``measured``, or why there is no value, or what to know about it.
     """
 
     name: str
@@ -47,6 +51,7 @@ class Measure:
     status: str
 
 
+Array = npt.NDArray[np.float64]
 Found = tuple[float | None, str]
 """A value and its status."""
 
@@ -58,117 +63,101 @@ def parameters(model: Model) -> Found:
     return float(sum(parameter.numel() for parameter in model.parameters())), "measured"
 
 
-def spectral_norms(model: Model, layers: tuple[LinearLayer, ...], *, steps: int = 30) -> Found:
-    """ln of the product of the spectral norms of all linear and convolutional layers, and of batch
-    normalisation in eval mode.
+def spectral_norms(model: Model, largest: Mapping[str, float]) -> Found:
+    """ln of the product of the spectral norms of all linear layers and batch normalisations.
 
-    Σ ln σ₁(W), each by Lanczos on the layer's own forward
-    (:func:`~worldline.explain.measures.operators.spectral_norm`); for batch normalisation the
-    largest |γ|/√(variance + ε). An upper bound on the Lipschitz constant's logarithm for a chain of
-    these and of 1-Lipschitz activations, and of nothing else; a module called twice counts once.
+    Σ ln σ_max(W) over linear and convolutional modules, and over batch normalisations in eval mode,
+    whose σ_max is the largest |γ|/√(variance + ε). An upper bound on the Lipschitz constant's
+    logarithm for a chain of these and of 1-Lipschitz activations, and of nothing else; a module
+    called twice counts once.
+
+    Args:
+        largest: module name → σ_max (:func:`~worldline.explain.measures.operators.stretch`).
     """
-    if not isinstance(model, nn.Module) or not layers:
+    if not isinstance(model, nn.Module) or not largest:
         return None, "There is no linear or convolutional layer that runs."
     modules = dict(model.named_modules())
-    with untouched(model):
-        logs = {
-            layer.module: _log(spectral_norm(modules[layer.module], layer.shape, steps=steps))
-            for layer in layers
-        }
     scales = [scale for it in modules.values() if (scale := norm_scale(it)) is not None]
-    total = sum(logs.values()) + sum(_log(float(scale.max())) for scale in scales)
-    owners = {layer.module for layer in layers}
-    kinds = {type(it).__name__ for name, it in modules.items() if _owns(it) and name not in owners}
-    other = sorted(
-        kinds - {type(it).__name__ for it in modules.values() if norm_scale(it) is not None}
-    )
+    total = sum(map(_log, largest.values())) + sum(_log(float(scale.max())) for scale in scales)
     if not math.isfinite(total):
         return None, "A layer is zero or not finite: the logarithm has no value."
-    return (
-        total,
-        f"Left out, as they are not linear layers: {', '.join(other)}." if other else "measured",
-    )
+    other = {
+        type(it).__name__
+        for name, it in modules.items()
+        if _owns(it) and name not in largest and norm_scale(it) is None
+    }
+    if other:
+        return total, f"Left out, as they are not linear layers: {', '.join(sorted(other))}."
+    return total, "measured"
 
 
 def path_norm(model: Model, x: Tensor) -> Found:
-    """ln of the path norm: the sum over all paths from an input or a bias to an output of the
-    product of |weights| (Neyshabur 2015, p = 1).
+    """ln of the path norm: the sum over all paths to an output of the product of |weights|.
 
-    One forward pass of the network with |w|, |b| on an input of ones: there every ReLU is open. A
-    bias is a path that starts at a constant 1; batch normalisation is folded into a scale and a
-    shift; a maximum pool counts its largest entry. It is defined for
-    positively homogeneous networks: whether this one is, is tested (without biases, twice the input
-        must give twice the output), and
-    any other is refused.
+    Paths start at an input or a bias (Neyshabur 2015, p = 1). One forward pass of the network with
+    |w|, |b| on an input of ones: there every ReLU is open. A bias is a path that starts at a
+    constant 1; batch normalisation is folded into a scale and a shift; a maximum pool counts its
+    largest entry. It is defined for positively homogeneous networks: whether this one is, is tested
+    (without biases, twice the input must give twice the output), and any other is refused.
     """
     if not isinstance(model, nn.Module):
         return None, "The model is a plain callable: its weights cannot be seen."
     ones = torch.ones_like(x[:1])
     with untouched(model), torch.no_grad():
-        values = _absolute(model)
-        bare = {name: it * 0 if name in _offsets(model) else it for name, it in values.items()}
+        values, offsets = _absolute(model)
+        bare = {name: it * 0 if name in offsets else it for name, it in values.items()}
         try:
             total = functional_call(model, values, (ones,))
-            single, double = (
-                functional_call(model, bare, (ones,)),
-                functional_call(model, bare, (2 * ones,)),
-            )
+            single = functional_call(model, bare, (ones,))
+            double = functional_call(model, bare, (2 * ones,))
         except (RuntimeError, TypeError, ValueError) as error:
             return None, f"The network did not run with |weights| ({str(error).splitlines()[0]})."
     if not all(isinstance(it, Tensor) for it in (total, single, double)):
         return None, "The path norm needs a model that returns one tensor."
     if not torch.allclose(double, 2 * single, rtol=1e-3) or float(single.sum()) <= 0:
-        other = sorted(
-            {
-                type(it).__name__
-                for it in model.modules()
-                if not list(it.children()) and not _owns(it)
-            }
-        )
+        leaves = (it for it in model.modules() if not list(it.children()) and not _owns(it))
+        other = ", ".join(sorted({type(it).__name__ for it in leaves}))
         return None, (
             "The path norm is defined for networks of linear layers and ReLU-like activations; "
-            "with |weights| this one is not positively "
-            f"homogeneous (its other modules: {', '.join(other) or 'none'})."
+            "with |weights| this one is not positively homogeneous (its other modules: "
+            f"{other or 'none'})."
         )
     return _log(float(total.double().sum())), "measured"
 
 
-def _absolute(model: nn.Module) -> dict[str, Tensor]:
-    """|w| and |b| by name, batch normalisations folded so that their shift is |β − γ μ/s| and their
-    scale |γ|/s.
+def _absolute(model: nn.Module) -> tuple[dict[str, Tensor], set[str]]:
+    """|w| and |b| by name, and the names of what is added rather than multiplied.
+
+    A batch normalisation adds β − γ μ/s, whose absolute value stands as its bias; without a bias of
+    its own it stands as a negative mean, −|μ|, which comes out as |μ|/s.
     """
     values = {name: parameter.detach().abs() for name, parameter in model.named_parameters()}
+    offsets = {name for name in values if name.rsplit(".", 1)[-1] == "bias"}
     for name, module in model.named_modules():
-        if (
-            isinstance(module, _BatchNorm)
-            and module.running_mean is not None
-            and module.running_var is not None
-        ):
-            dot = f"{name}." if name else ""
-            scale = (module.running_var + module.eps).rsqrt()
-            values[f"{dot}running_mean"] = torch.zeros_like(module.running_mean)
-            if module.weight is not None:
-                shift = module.bias.detach() - module.weight.detach() * module.running_mean * scale
-                values[f"{dot}bias"] = shift.abs()
-    return values
-
-
-def _offsets(model: nn.Module) -> set[str]:
-    """Names of the parameters that are added rather than multiplied: those called bias."""
-    return {name for name, _ in model.named_parameters() if name.rsplit(".", 1)[-1] == "bias"}
+        if not isinstance(module, _BatchNorm) or module.running_mean is None:
+            continue
+        dot, mean = f"{name}." if name else "", module.running_mean
+        if module.bias is None or norm_scale(module) is None:
+            values[f"{dot}running_mean"] = -mean.abs()
+            offsets.add(f"{dot}running_mean")
+        else:
+            signed = module.weight.detach() * mean * (module.running_var + module.eps).rsqrt()
+            values[f"{dot}running_mean"] = torch.zeros_like(mean)
+            values[f"{dot}bias"] = (module.bias.detach() - signed).abs()
+    return values, offsets
 
 
 def sharpness(
     model: Model, x: Tensor, y: Tensor | None, *, steps: int = 20, samples: int = 256, seed: int = 0
 ) -> Found:
-    """Largest eigenvalue of the Hessian of the mean cross-entropy with respect to all weights, by
-    Lanczos.
+    """Largest eigenvalue of the Hessian of the mean cross-entropy in all weights.
 
-    λ_max(∇²_w CE(f_w(x), y)) (Hochreiter and Schmidhuber 1997; Keskar et al. 2017 in the version of
-    Ghorbani et al. 2019). Without labels the model's own predictions stand for them, and the status
-    says so. Not invariant to a rescaling of the layers (Dinh et al. 2017).
-    Cost: ``steps`` Hessian products, each about two backward passes, on at most ``samples`` inputs;
-        memory three copies of the weights.
+    λ_max(∇²_w CE(f_w(x), y)) (Hochreiter and Schmidhuber 1997; Keskar et al. 2017), by LOBPCG,
+    which holds few vectors. Without labels the model's own predictions stand for them, and the
+    status says so. Not invariant to a rescaling of the layers (Dinh et al. 2017).
+
+    Cost: some ``steps`` Hessian products, each about two backward passes, on at most ``samples``
+        inputs; memory some eight copies of the weights.
     """
     if not isinstance(model, nn.Module):
         return None, "The model is a plain callable: its weights cannot be seen."
@@ -183,56 +172,43 @@ def sharpness(
                 labels = logits.detach().argmax(1) if y is None else y[:samples]
                 loss = nn.functional.cross_entropy(logits, labels)
                 gradient = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
-                used = [
-                    (w, g)
-                    for w, g in zip(weights, gradient, strict=True)
-                    if g is not None and g.requires_grad
-                ]
-                value = _largest_eigenvalue(used, steps, seed)
+                moved = [it for it in zip(weights, gradient, strict=True) if _moves(it[1])]
+                value = (
+                    _largest_eigenvalue(*zip(*moved, strict=True), steps, seed) if moved else 0.0
+                )
         except ModelError as error:
             return None, str(error)
         except (RuntimeError, NotImplementedError) as error:
-            return (
-                None,
-                f"The loss has no second derivative in the weights "
-                f"({str(error).splitlines()[0].rstrip('.')}).",
-            )
-    return (
-        value,
-        "measured" if y is not None else "measured with the model's own predictions as labels",
+            reason = str(error).splitlines()[0].rstrip(".")
+            return None, f"The loss has no second derivative in the weights ({reason})."
+    return value, "measured" + (
+        "" if y is not None else " with the model's own predictions as labels"
     )
 
 
-def _largest_eigenvalue(used: list[tuple[Tensor, Tensor]], steps: int, seed: int) -> float:
-    if not used:
-        return 0.0
-    weights, gradient = [w for w, _ in used], [g for _, g in used]
-    generator = torch.Generator().manual_seed(seed)
-    size = sum(w.numel() for w in weights)
-    vector = torch.randn(size, generator=generator).to(weights[0])
-    vector = vector / vector.norm()
-    before, beta = torch.zeros_like(vector), 0.0
-    diagonal: list[float] = []
-    beyond: list[float] = []
-    for _ in range(min(steps, size)):
-        parts = vector.split([w.numel() for w in weights])
+def _moves(gradient: Tensor | None) -> bool:
+    return gradient is not None and gradient.requires_grad
+
+
+def _largest_eigenvalue(
+    weights: Sequence[Tensor], gradient: Sequence[Tensor], steps: int, seed: int
+) -> float:
+    sizes = [w.numel() for w in weights]
+
+    def product(vector: Array) -> Array:
+        parts = torch.as_tensor(vector).flatten().to(weights[0]).split(sizes)
         cotangents = [part.view_as(w) for part, w in zip(parts, weights, strict=True)]
         products = torch.autograd.grad(
             gradient, weights, cotangents, retain_graph=True, materialize_grads=True
         )
-        image = torch.cat([product.flatten() for product in products]) - beta * before
-        alpha = float(image @ vector)
-        diagonal.append(alpha)
-        image = image - alpha * vector
-        beta = float(image.norm())
-        if beta <= 1e-10 * max(1e-30, abs(alpha)):
-            break
-        beyond.append(beta)
-        before, vector = vector, image / beta
-    table = torch.diag(torch.tensor(diagonal, dtype=torch.float64))
-    off = torch.tensor(beyond[: len(diagonal) - 1], dtype=torch.float64)
-    table += torch.diag(off, 1) + torch.diag(off, -1)
-    return float(torch.linalg.eigvalsh(table)[-1])
+        return np.asarray(torch.cat([it.flatten() for it in products]).cpu())
+
+    start = torch.randn(sum(sizes), 1, generator=torch.Generator().manual_seed(seed))
+    begin = np.asarray(start.to(weights[0].dtype))
+    hessian = LinearOperator((len(begin), len(begin)), matvec=product, dtype=begin.dtype)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)  # what is not settled is good to a per cent
+        return float(lobpcg(hessian, begin, tol=1e-6, maxiter=steps)[0][0])
 
 
 def activation_flips(
@@ -242,18 +218,15 @@ def activation_flips(
 
     Activation-pattern transitions (Raghu et al. 2017; Novak et al. 2018) on ``points`` points of
     each segment: the number of linear regions that a ReLU network crosses, seen at that resolution;
-        for other activations the same count of signs. 0: one linear region;
-    each unit can flip at most ``points`` − 1 times. Cost: ``points`` forward passes a segment.
+    for other activations the same count of signs. 0: one linear region; each unit can flip at most
+    ``points`` − 1 times. Cost: ``points`` forward passes a segment.
     """
     modules = (
         [it for it in model.modules() if _activates(it)] if isinstance(model, nn.Module) else []
     )
     if not modules:
-        return (
-            None,
-            "The model has no activation modules (nn.ReLU and its kin), so its units' signs "
-            "cannot be seen.",
-        )
+        why = "The model has no activation modules (nn.ReLU and its kin), so its units' signs "
+        return None, f"{why}cannot be seen."
     counts: list[Tensor] = []
     share = torch.linspace(0, 1, points).to(first).view(-1, *(1,) * first.ndim)
     flips = first.new_zeros(0)

@@ -1,5 +1,4 @@
-"""How much of each linear layer's speed limit a pair uses, from the layer's exact 2×2 restriction
-to the pair's plane.
+"""What each linear layer does to a pair, by its exact 2×2 restriction to the pair's plane.
 
 Derivation. Let o be the mean of the layer's inputs and a, b a pair of inputs seen from it. An
 affine layer maps o to the mean of its outputs, so seen from the means it acts by W alone, its bias
@@ -55,27 +54,31 @@ class LinearLayer:
 
 @dataclass(frozen=True)
 class Use:
-    """What a linear layer does to each of P pairs; float64 (P,), nats; NaN where the pair spans no
-    plane.
+    """What a linear layer does to each of P pairs.
+
+    All are float64 (P,) in nats, and NaN where the pair spans no plane.
 
     Attributes:
         rapidity_in, rapidity_out: φ of the pair at the layer's input and output, seen from the
             means there.
-        limit: η = ln(σ₁/σ₂) of the layer on the pair's plane; ∞ where it collapses the plane.
+        plane_limit: η = ln(σ₁/σ₂) of the layer on the pair's plane; ∞ where it collapses the plane.
     """
 
     rapidity_in: Tensor
     rapidity_out: Tensor
-    limit: Tensor
+    plane_limit: Tensor
 
     @property
-    def share(self) -> Tensor:
-        """|φ_out − φ_in| / η in [0, 1]; 0 where the layer moves no pair of the plane, NaN where η =
-        ∞.
-        """
-        moved = (self.rapidity_out - self.rapidity_in).abs() / self.limit
-        return torch.where(self.limit == 0, 0.0, moved).masked_fill(
-            ~torch.isfinite(self.limit), torch.nan
+    def change(self) -> Tensor:
+        """φ_out − φ_in."""
+        return self.rapidity_out - self.rapidity_in
+
+    @property
+    def plane_share(self) -> Tensor:
+        """|φ_out − φ_in| / η in [0, 1]; 0 where no pair of the plane moves, NaN where η = ∞."""
+        moved = self.change.abs() / self.plane_limit
+        return torch.where(self.plane_limit == 0, 0.0, moved).masked_fill(
+            ~torch.isfinite(self.plane_limit), torch.nan
         )
 
 
@@ -83,9 +86,7 @@ class Use:
 def _watching(
     model: Model, names: frozenset[str], show: Callable[[str, int, Tensor], None]
 ) -> Iterator[None]:
-    """Show the input of every call of these modules; a new pass starts with the first module's
-    input of the pass.
-    """
+    """Show the input of every call of these modules; calls count from each pass's beginning."""
     handles = []
     calls: dict[str, int] = {}
 
@@ -111,8 +112,9 @@ def _watching(
 
 
 def find_linear(model: Model, x: Tensor) -> tuple[LinearLayer, ...]:
-    """Every call of a linear or convolutional layer whose input has one row a sample, in the order
-    of a forward pass.
+    """Every call of a linear or convolutional layer, in the order of a forward pass.
+
+    Of those whose input has one row a sample.
 
     Cost: one forward pass of two samples, and one application of each layer to one.
     """
@@ -149,9 +151,7 @@ def find_linear(model: Model, x: Tensor) -> tuple[LinearLayer, ...]:
 def _streaming(
     model: Model, layers: Sequence[LinearLayer]
 ) -> Iterator[Callable[[Tensor, Show], None]]:
-    """``run(x, show)`` with ``show(position, inputs of that layer)``, inside the pass; the model is
-    left as it was.
-    """
+    """``run(x, show)`` with ``show(position, inputs of that layer)``, inside the pass."""
     places = {(layer.module, layer.call): position for position, layer in enumerate(layers)}
     visit: Show = lambda _position, _value: None  # noqa: E731
 
@@ -193,8 +193,7 @@ def limit_use(
     *,
     batch_size: int = 256,
 ) -> tuple[Use, ...]:
-    """What every linear layer does to each pair, beside the most that it could do to a pair of the
-    same plane.
+    """What every linear layer does to each pair, and the most that it could do in its plane.
 
     Args:
         model: the model.
@@ -206,8 +205,8 @@ def limit_use(
         One :class:`Use` a layer.
 
     Cost: the forward pass of the 2P inputs, and one more application of each linear layer to as
-        many (the plane's basis): less than
-    two forward passes and about ten readings of the layers' inputs. Memory: one batch.
+        many (the plane's basis): less than two forward passes and about ten readings of the layers'
+        inputs. Memory: one batch.
     """
     found = [[torch.empty(len(first), dtype=torch.float64) for _ in range(3)] for _ in layers]
     modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
@@ -253,11 +252,10 @@ def _use(
 
 
 def triangle(a: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
-    """Q (2, P, D), orthonormal to rounding, and R (P, 2, 2) float64, upper triangular, with [a d] =
-    Q R; R₂₂ = 0 where they are parallel.
+    """Q (2, P, D), orthonormal to rounding, and R (P, 2, 2) float64, with [a d] = Q R.
 
-    Gram–Schmidt, the second vector twice ("twice is enough"): for two tall vectors ten times faster
-    than Householder.
+    R is upper triangular, and R₂₂ = 0 where a and d are parallel. Gram–Schmidt, the second vector
+    twice ("twice is enough"): for two tall vectors ten times faster than Householder.
     """
     eps = torch.finfo(a.dtype).eps
     r11 = torch.linalg.vector_norm(a, dim=1)
@@ -276,8 +274,9 @@ def triangle(a: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def triangle_boost(r: Tensor) -> Tensor:
-    """η = ln(σ₁/σ₂) of upper triangular (P, 2, 2), from (σ₁ − σ₂)² = (|r₁₁| − |r₂₂|)² + r₁₂²:
-    accurate down to η = 0; ∞ where det = 0.
+    """η = ln(σ₁/σ₂) of upper triangular (P, 2, 2); ∞ where det = 0.
+
+    From (σ₁ − σ₂)² = (|r₁₁| − |r₂₂|)² + r₁₂², which is accurate down to η = 0.
     """
     one, two, mixed = r[:, 0, 0].abs(), r[:, 1, 1].abs(), r[:, 0, 1]
     area = one * two

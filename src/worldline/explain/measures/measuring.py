@@ -1,16 +1,14 @@
-"""One network measured: what :func:`worldline.explain.complexity` does to the trained and to the
-untrained one alike.
-"""
+"""One network measured: what :func:`worldline.explain.complexity` does to trained and untrained."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from worldline.explain.measures.dimension import Dimension, dimension
+from worldline.explain.measures.dimensions import Dimension, dimension
 from worldline.explain.measures.known import (
     Found,
     activation_flips,
@@ -26,18 +24,17 @@ from worldline.explain.measures.limits import (
     limit_use,
     linear_origins,
 )
+from worldline.explain.measures.operators import Stretch, stretch
 from worldline.explain.measures.spectrum import Spectrum, jacobian_spectrum
-from worldline.geometry import FrameName
+from worldline.settings import FrameName, Settings
 from worldline.trace import Layer, Model, fit_frames, trace_pairs, tracing
 
-__all__ = ["DEFINITIONS", "Measured", "Settings", "measure"]
+__all__ = ["DEFINITIONS", "Given", "Measured", "measure", "pair_rapidities"]
 
 DIMENSION_SAMPLES = 512
 SEGMENTS = 100
 HELD = 2**27
 """Numbers that may be held for the effective dimensions."""
-
-Tick = Callable[[str, int, int], None]
 
 DEFINITIONS = {
     "parameters": "number of parameters",
@@ -60,107 +57,127 @@ LEFT_OUT: Found = (
 
 
 @dataclass(frozen=True)
-class Settings:
+class Given:
     """What is measured on: samples, pairs of inputs by kind, layers, and options."""
 
     x: Tensor
     y: Tensor | None
     pairs: Mapping[str, tuple[Tensor, Tensor]]
     layers: tuple[Layer, ...]
-    frame: FrameName
-    batch_size: int
-    seed: int
     sharpness: bool
     differentiated: int
-    tick: Tick
+    settings: Settings
 
 
 @dataclass(frozen=True)
 class Measured:
-    """One network: kind → φ (P, L); linear layers with kind → what they do; dimensions; spectrum;
-    known measures by name.
+    """One network, by kind of pairs, by layer, and as a whole.
 
-    ``known`` holds a value with its status, or (by segment or sample) a tensor with its status.
+    Attributes:
+        rapidity: kind → φ (P, L).
+        linear: its linear layers.
+        stretches: how far each of them stretches.
+        uses: kind → what each of them does to the pairs.
+        dimensions, spectrum: of the layers' features; of the Jacobian.
+        known: name → a value, or (by segment or sample) a tensor, with its status.
     """
 
     rapidity: Mapping[str, Tensor]
     linear: tuple[LinearLayer, ...]
+    stretches: tuple[Stretch, ...]
     uses: Mapping[str, tuple[Use, ...]]
     dimensions: tuple[Dimension, ...]
     spectrum: Spectrum
     known: Mapping[str, Found | tuple[Tensor | None, str]]
 
 
-def measure(model: Model, given: Settings, stage: str) -> Measured:
-    """Everything about one network, in five stages that are ticked off."""
-    stages = iter(range(1, 6))
+def measure(model: Model, given: Given, stage: str) -> Measured:
+    """Everything about one network, in six stages that progress hears of."""
+    stages = iter(range(1, 7))
+    batch_size, seed = given.settings.batch_size, given.settings.seed
 
     def done() -> None:
-        given.tick(f"Measuring, {stage}", next(stages), 5)
+        given.settings.progress(f"Measuring, {stage}", next(stages), 6)
 
-    rapidity = _rapidities(model, given)
+    rapidity = pair_rapidities(model, given, given.settings.frame)
     done()
     linear = find_linear(model, given.x)
-    origins = linear_origins(model, given.x, linear, batch_size=given.batch_size)
+    origins = linear_origins(model, given.x, linear, batch_size=batch_size)
     uses = {
-        kind: limit_use(model, first, second, linear, origins, batch_size=given.batch_size)
+        kind: limit_use(model, first, second, linear, origins, batch_size=batch_size)
         for kind, (first, second) in given.pairs.items()
     }
     done()
+    stretches = _stretches(model, linear, seed)
+    done()
     dimensions = _dimensions(model, given)
     done()
-    spectrum = jacobian_spectrum(model, given.x[: given.differentiated], seed=given.seed)
+    spectrum = jacobian_spectrum(model, given.x[: given.differentiated], seed=seed)
     done()
-    known = _known(model, given, linear, spectrum)
+    largest = {layer.module: it.largest for layer, it in zip(linear, stretches, strict=True)}
+    known = _known(model, given, largest, spectrum)
     done()
-    return Measured(rapidity, linear, uses, dimensions, spectrum, known)
+    return Measured(rapidity, linear, stretches, uses, dimensions, spectrum, known)
 
 
-def _rapidities(model: Model, given: Settings) -> dict[str, Tensor]:
-    frames = fit_frames(model, given.x, given.layers, given.frame, batch_size=given.batch_size)
+def pair_rapidities(model: Model, given: Given, frame: FrameName) -> dict[str, Tensor]:
+    """Kind → φ (P, L) of the pairs at the layers, seen from a frame fitted on the samples."""
+    batch_size = given.settings.batch_size
+    frames = fit_frames(model, given.x, given.layers, frame, batch_size=batch_size)
     found = {}
     for kind, (first, second) in given.pairs.items():
         rows = torch.arange(len(first))
         both = torch.cat((first, second))
         found[kind] = trace_pairs(
-            model, both, rows, rows + len(first), frames, given.layers, batch_size=given.batch_size
+            model, both, rows, rows + len(first), frames, given.layers, batch_size=batch_size
         )
     return found
 
 
-def _dimensions(model: Model, given: Settings) -> tuple[Dimension, ...]:
+def _stretches(model: Model, linear: tuple[LinearLayer, ...], seed: int) -> tuple[Stretch, ...]:
+    """One for each layer; a module that runs twice on one shape is looked at once."""
+    modules = dict(model.named_modules()) if isinstance(model, torch.nn.Module) else {}
+    found: dict[tuple[str, tuple[int, ...]], Stretch] = {}
+    for layer in linear:
+        key = layer.module, layer.shape
+        if key not in found:
+            found[key] = stretch(modules[layer.module], layer.shape, seed=seed)
+    return tuple(found[layer.module, layer.shape] for layer in linear)
+
+
+def _dimensions(model: Model, given: Given) -> tuple[Dimension, ...]:
     """Of as many samples as may be held at all layers together."""
     width = sum(layer.width for layer in given.layers)
     x = given.x[: max(2, min(DIMENSION_SAMPLES, HELD // width))]
     kept: list[list[Tensor]] = [[] for _ in given.layers]
     with tracing(model, given.layers) as run:
-        for batch in x.split(given.batch_size):
+        for batch in x.split(given.settings.batch_size):
             run(batch, lambda position, features: kept[position].append(features.cpu().clone()))
     found = []
     for parts in kept:
-        found.append(dimension(torch.cat(parts), seed=given.seed))
+        found.append(dimension(torch.cat(parts), seed=given.settings.seed))
         parts.clear()
     return tuple(found)
 
 
 def _known(
-    model: Model, given: Settings, linear: tuple[LinearLayer, ...], spectrum: Spectrum
+    model: Model, given: Given, largest: Mapping[str, float], spectrum: Spectrum
 ) -> dict[str, Found | tuple[Tensor | None, str]]:
     first, second = (part[:SEGMENTS] for part in given.pairs["strangers"])
     norm = spectrum.norm if spectrum.status == "measured" else None
     status = spectrum.status
     if norm is not None and not spectrum.complete:
-        status = (
-            f"measured on the largest {spectrum.singular_values.shape[1]} singular values: a "
-            f"lower bound"
-        )
+        values = spectrum.singular_values.shape[1]
+        status = f"measured on the largest {values} singular values: a lower bound"
     return {
         "parameters": parameters(model),
-        "spectral norms": spectral_norms(model, linear),
+        "spectral norms": spectral_norms(model, largest),
         "path norm": path_norm(model, given.x),
         "Jacobian norm": (norm, status),
-        "sharpness": sharpness(model, given.x, given.y, seed=given.seed)
+        "sharpness": sharpness(model, given.x, given.y, seed=given.settings.seed)
         if given.sharpness
         else LEFT_OUT,
-        "activation flips": activation_flips(model, first, second, batch_size=given.batch_size),
+        "activation flips": activation_flips(
+            model, first, second, batch_size=given.settings.batch_size
+        ),
     }

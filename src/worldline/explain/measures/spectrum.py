@@ -1,6 +1,4 @@
-"""Singular values of a layer's Jacobian with respect to the input: what the network does to every
-small displacement.
-"""
+"""Singular values of a layer's Jacobian at the input: what becomes of small displacements."""
 
 from __future__ import annotations
 
@@ -61,8 +59,7 @@ def jacobian_spectrum(
     batch_size: int = 64,
     seed: int = 0,
 ) -> Spectrum:
-    """Largest singular values of the Jacobian of the output (or of a layer) with respect to the
-    input, at every sample.
+    """Largest singular values of the Jacobian of the output, or of a layer, at every sample.
 
     J = ∂f/∂x; σ_i(J) is how much the network stretches a small displacement along its i-th
     direction, ln(σ_i)/depth its finite-time Lyapunov exponent. Up to 64 outputs the Jacobian is
@@ -91,7 +88,7 @@ def jacobian_spectrum(
     Cost: a forward pass and min(outputs, 64) backward passes, or ``steps`` products with J and with
         Jᵀ, each about one backward pass.
     Memory: one backward graph (two, for J), and ``steps`` vectors of input and output a sample.
-        Source: Golub and Kahan 1965.
+    Source: Golub and Kahan 1965.
 
     >>> import torch, worldline as wl
     >>> model = torch.nn.Linear(2, 2, bias=False)
@@ -135,10 +132,10 @@ def jacobian_spectrum(
     except (RuntimeError, NotImplementedError) as error:
         if "out of memory" in str(error):
             raise
+        reason = str(error).splitlines()[0].rstrip(".")
         status = (
-            f"No gradient from layer {chosen.name!r} back to the input: "
-            f"{str(error).splitlines()[0].rstrip('.')}. Measures made of forward "
-            "passes alone are not affected."
+            f"No gradient from layer {chosen.name!r} back to the input: {reason}. Measures made of "
+            "forward passes alone are not affected."
         )
         parts = [torch.full((len(x), wanted), torch.nan, dtype=torch.float64)]
     values = torch.cat(parts)[:, : max(top, 1)] if not complete else torch.cat(parts)

@@ -1,5 +1,6 @@
-"""Where to push a sample, from forward passes alone: the gradient of a kernel ridge regression of
-the model's own answers.
+"""Where to push a sample, from forward passes alone.
+
+The gradient of a kernel ridge regression of the model's own answers.
 """
 
 from __future__ import annotations
@@ -16,8 +17,7 @@ WIDTH = 1.0
 
 
 def aim(x: Tensor, logits: Tensor) -> Tensor:
-    """(N, D) unit directions in which a smooth stand-in for the model loses each sample's class
-    soonest.
+    """(N, D) unit directions in which a smooth stand-in loses each sample's class soonest.
 
     Kernel ridge regression f̂ = K (K + 0.1)⁻¹ (z − z̄) of the centred logits z on the inputs, K_ij
     = exp(−|x_i − x_j|²/m) with m the median squared distance. Among the four classes next in rank
@@ -25,7 +25,8 @@ def aim(x: Tensor, logits: Tensor) -> Tensor:
     direction is that gradient. A row without any gradient is zero.
 
     Args:
-        x: (N, D) inputs. logits: (N, K) what the model said of them.
+        x: (N, D) inputs.
+        logits: (N, K) what the model said of them; finite.
 
     Cost: with M = min(N, 1000) anchors one M³ solution, C N M² and N M D products; no pass of the
         model.

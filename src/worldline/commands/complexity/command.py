@@ -1,0 +1,26 @@
+"""The command as one object."""
+
+from worldline.commands.base import Command
+from worldline.commands.complexity.config import ComplexityConfig
+from worldline.commands.complexity.figures import figures
+from worldline.commands.complexity.page import attach, page, views
+from worldline.commands.complexity.record import ComplexityReport
+from worldline.commands.complexity.run import Given, prepare, run
+from worldline.commands.complexity.tables import tables
+from worldline.commands.complexity.words import words
+
+__all__ = ["COMMAND"]
+
+COMMAND = Command[ComplexityConfig, Given, ComplexityReport](
+    name="complexity",
+    config=ComplexityConfig,
+    record=ComplexityReport,
+    prepare=prepare,
+    run=run,
+    words=words,
+    tables=tables,
+    views=views,
+    page=page,
+    attach=attach,
+    figures=figures,
+)

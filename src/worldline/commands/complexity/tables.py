@@ -1,0 +1,181 @@
+"""The tables of models' complexity: each column's title and value, said once for every form."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+
+from worldline.commands.complexity.record import ComplexityReport, ModelComplexity
+from worldline.explain import Dimension, LayerComplexity, LimitUse, Measure
+from worldline.report.numbers import NONE, interval, number, share, significant
+from worldline.report.views import Column, Table, tabulate
+from worldline.statistics import Summary
+
+__all__ = ["KINDS", "known", "layers", "limits", "null", "ranking", "spectrum", "tables"]
+
+KINDS = {
+    "noise": "noise",
+    "strangers": "strangers",
+    "adversarial": "attacked",
+    "matched_noise": "noise of its size",
+}
+Layer = Column[LayerComplexity]
+Limit = Column[LimitUse]
+Parts = Mapping[str, Summary] | None
+LAYER = Layer("layer", lambda it: f"{it.index} {it.name}", words=True)
+WIDTH = Layer("width", lambda it: it.width)
+EXCESS = Layer("damage beyond noise, nats", lambda it: it.excess_boost, interval=True)
+
+
+def tables(record: ComplexityReport) -> tuple[Table, ...]:
+    """What the terminal shows: all models, and the layers of the first of the ranking."""
+    first = record.ranked[0]
+    title = f"{first.model}: median rapidity φ and boost by layer, in nats"
+    columns = (
+        LAYER,
+        WIDTH,
+        *(column for kind in ("noise", "strangers") for column in _of_kind(kind)),
+        Layer("dimension", lambda it: it.dimension.participation, form=_one_place),
+    )
+    return ranking(record), tabulate(columns, first.layers, title=title)
+
+
+def ranking(record: ComplexityReport) -> Table:
+    """Models by the share of answers that noise changes, beside the field's measures."""
+    columns = [
+        Column[ModelComplexity]("model", lambda it: it.model, words=True),
+        Column[ModelComplexity](
+            "answers that noise changes", lambda it: it.fragility.changed, interval=True
+        ),
+        Column[ModelComplexity](
+            "total boost of noise, nats", lambda it: it.total_boost.get("noise"), interval=True
+        ),
+        Column[ModelComplexity]("right, clean", lambda it: it.clean_accuracy),
+    ]
+    if any(it.adversarial_accuracy is not None for it in record.models):
+        columns.append(Column("right, attacked", lambda it: it.adversarial_accuracy, interval=True))
+    columns += [_measured(it.name) for it in record.models[0].known]
+    title = "Answers that noise changes (an estimate, not a bound), and the field's measures"
+    return tabulate(columns, record.ranked, title=title)
+
+
+def layers(it: ModelComplexity) -> Table:
+    """φ and boost of each kind of pairs by layer, beside the untrained network's; dimensions."""
+    kinds = [kind for kind in KINDS if kind in it.pairs]
+    columns = [LAYER, WIDTH, *(column for kind in kinds for column in _of_kind(kind, whole=True))]
+    if "adversarial" in it.pairs:
+        columns.append(EXCESS)
+    columns += [
+        Layer("participation ratio", lambda at: at.dimension.participation, form=_one_place),
+        Layer("95% interval", lambda at: _between(at.dimension)),
+        Layer("TwoNN", lambda at: at.dimension.two_nn, form=_one_place),
+        Layer(
+            "participation untrained",
+            lambda at: at.untrained_dimension and at.untrained_dimension.participation,
+            form=_one_place,
+        ),
+        Layer("remark", lambda at: at.dimension.status),
+    ]
+    return tabulate(columns, it.layers)
+
+
+def limits(it: ModelComplexity) -> Table:
+    """Speed limit of each linear layer, and what pairs use of it and of their plane's."""
+    columns = [
+        Limit("layer", lambda at: at.name, words=True),
+        Limit("kind", lambda at: at.kind, words=True),
+        Limit("speed limit ln κ, nats", lambda at: at.limit),
+        Limit("remark", lambda at: at.status),
+    ]
+    for kind in (kind for kind in KINDS if kind in it.pairs):
+        columns += _uses(kind)
+    return tabulate(columns, it.limits)
+
+
+def null(it: ModelComplexity) -> Table:
+    """φ that random weights of infinite width would give, beside those that were drawn."""
+    columns = [LAYER]
+    for kind in ("noise", "strangers"):
+        columns += [
+            Layer(f"{KINDS[kind]}: predicted φ", _part(kind, lambda at: at.predicted_rapidity)),
+            Layer("drawn φ", _part(kind, lambda at: at.untrained_raw_rapidity), interval=True),
+        ]
+    return tabulate(columns, it.layers)
+
+
+def known(it: ModelComplexity) -> Table:
+    """The field's measures, each with its untrained value and what it is."""
+    columns = (
+        Column[Measure]("measure", lambda at: at.name, words=True),
+        Column[Measure]("what it is", _definition, words=True),
+        Column[Measure]("value", lambda at: _short(at.value)),
+        Column[Measure]("95% interval", lambda at: interval(at.interval, significant)),
+        Column[Measure]("untrained", lambda at: _short(at.untrained)),
+    )
+    return tabulate(columns, it.known)
+
+
+def spectrum(it: ModelComplexity) -> Table:
+    """Singular values of the Jacobian and their exponents, trained and untrained."""
+    values, exponents = it.spectrum.singular_values, it.spectrum.exponents
+    fresh = it.untrained_spectrum.singular_values if it.untrained_spectrum else ()
+    columns = (
+        Column[int]("number", lambda at: str(at + 1)),
+        Column[int](
+            "singular value, median", lambda at: values[at], interval=True, form=significant
+        ),
+        Column[int]("exponent, nats a layer", lambda at: exponents[at]),
+        Column[int](
+            "untrained", lambda at: fresh[at] if at < len(fresh) else None, form=significant
+        ),
+    )
+    return tabulate(columns, range(len(values)))
+
+
+def _of_kind(kind: str, *, whole: bool = False) -> tuple[Layer, ...]:
+    return (
+        Layer(f"φ {KINDS[kind]}", _part(kind, lambda at: at.rapidity)),
+        Layer("boost", _part(kind, lambda at: at.boost), interval=whole),
+        Layer("untrained boost", _part(kind, lambda at: at.untrained_boost)),
+    )
+
+
+def _uses(kind: str) -> tuple[Limit, ...]:
+    def of(read: Callable[[LimitUse], Parts]) -> Callable[[LimitUse], Summary | None]:
+        return lambda at: (read(at) or {}).get(kind)
+
+    return (
+        Limit(f"{KINDS[kind]}: change, nats", of(lambda at: at.change)),
+        Limit("share of the limit", of(lambda at: at.share), form=share),
+        Limit("untrained", of(lambda at: at.untrained_share), form=share),
+        Limit("plane's own limit, nats", of(lambda at: at.plane_limit)),
+        Limit("share of it", of(lambda at: at.plane_share), form=share),
+        Limit("untrained", of(lambda at: at.untrained_plane_share), form=share),
+    )
+
+
+def _part(
+    kind: str, read: Callable[[LayerComplexity], Parts]
+) -> Callable[[LayerComplexity], Summary | None]:
+    return lambda at: (read(at) or {}).get(kind)
+
+
+def _measured(name: str) -> Column[ModelComplexity]:
+    return Column(name, lambda it: _short({at.name: at.value for at in it.known}.get(name)))
+
+
+def _definition(it: Measure) -> str:
+    return it.definition if it.status == "measured" else f"{it.definition}. {it.status}"
+
+
+def _between(it: Dimension) -> str:
+    return interval(it.participation_interval, _one_place)
+
+
+def _one_place(value: float) -> str:
+    return number(value, 1)
+
+
+def _short(value: float | None) -> str:
+    if value is None:
+        return NONE
+    return f"{value:,.0f}" if float(value).is_integer() else significant(value, 4)

@@ -1,0 +1,210 @@
+"""What is said of models' complexity: what was measured, as far as its intervals go."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from worldline.commands.complexity.record import ComplexityReport, ModelComplexity
+from worldline.explain import NOT_A_BOUND
+from worldline.report.numbers import count, estimate, interval, number, share, significant
+from worldline.report.views import Words
+from worldline.statistics import Share, Summary, apart
+
+__all__ = [
+    "boost_words",
+    "changed_words",
+    "limit_words",
+    "model_sentences",
+    "null_words",
+    "spectrum_words",
+    "words",
+]
+
+
+def words(record: ComplexityReport) -> Words:
+    """The ranking, if there are several models, and what stands out in the first of it."""
+    ranking = [ranking_words(record)] if len(record.models) > 1 else []
+    if record.epsilon_text is not None:
+        ranking.append(attack_words(record))
+    notes = dict.fromkeys(note for it in record.models for note in it.notes)
+    sentences = model_sentences(record.ranked[0])
+    return Words(headline(record), (*ranking, *sentences, NOT_A_BOUND), tuple(notes))
+
+
+def headline(record: ComplexityReport) -> str:
+    """What noise changes, in one line; a model is set above the others only where it is."""
+    ranked = record.ranked
+    first, changed = ranked[0], ranked[0].fragility.changed
+    if changed.value is None:
+        return f"No output of {first.model} under noise is finite"
+    sigma = significant(first.fragility.sigma)
+    if len(ranked) == 1:
+        return (
+            f"Noise of σ = {sigma} changes {share(changed.value)} of the answers of {first.model}"
+        )
+    if _gap(first, ranked[1]):
+        return (
+            f"Of {len(ranked)} models noise changes most answers of {first.model}: "
+            f"{share(changed.value)} at σ = {sigma}"
+        )
+    second = ranked[1]
+    return (
+        f"Noise of σ = {sigma} changes {share(changed.value)} of the answers of {first.model} and "
+        f"{share(second.fragility.changed.value)} of those of {second.model}, not told apart"
+    )
+
+
+def ranking_words(record: ComplexityReport) -> str:
+    """Models in order, and between which neighbours the intervals leave a gap."""
+    ranked = record.ranked
+    shares = ", ".join(f"{it.model} {share(it.fragility.changed.value)}" for it in ranked)
+    gaps = [(one.model, other.model) for one, other in pairwise(ranked) if _gap(one, other)]
+    sigma = significant(ranked[0].fragility.sigma)
+    start = f"Share of answers that noise of σ = {sigma} changes, the largest first: {shares}."
+    if not gaps:
+        return f"{start} The 95% intervals of all neighbours overlap."
+    told = ", ".join(f"{one} from {other}" for one, other in gaps)
+    rest = "" if len(gaps) == len(ranked) - 1 else "; other neighbours are not told apart"
+    return f"{start} Their 95% intervals tell {told}{rest}."
+
+
+def attack_words(record: ComplexityReport) -> str:
+    """What each model still gets right under the attack, and clean."""
+    norm = {"linf": "L∞", "l2": "L2", None: ""}[record.norm]
+    told = "; ".join(
+        f"{it.model} {estimate(it.adversarial_accuracy)}, clean {estimate(it.clean_accuracy)}"
+        for it in record.ranked
+    )
+    return (
+        f"Right under {record.attack} ({norm}, ε = {record.epsilon_text}), an upper bound on what "
+        f"any attack leaves: {told}."
+    )
+
+
+def model_sentences(it: ModelComplexity) -> tuple[str, ...]:
+    """What was found of one model."""
+    return tuple(said for said in (changed_words(it), boost_words(it), limit_words(it)) if said)
+
+
+def boost_words(it: ModelComplexity) -> str:
+    """How far the network drives noise twins, and at which layer."""
+    total = it.total_boost.get("noise")
+    if total is None or total.median is None or len(it.layers) < 2:
+        return ""
+    first, last = it.layers[0].name, it.layers[-1].name
+    null = (it.untrained_total_boost or {}).get("noise")
+    beside = "" if null is None or null.median is None else f"; untrained, {_way(null)}"
+    twins = f"noise twins (σ = {significant(it.sigma)})"
+    if total.interval is not None and _sign(total) == 0:
+        whole = (
+            f"From {first} to {last} {twins} end about as near as they began: the change of "
+            f"{number(abs(total.median))} nats has an interval that holds 0 "
+            f"({interval(total.interval)}){beside}."
+        )
+    else:
+        whole = f"From {first} to {last} it drives {twins} {_way(total)}{beside}."
+    return f"{whole} {_driver(it)}".strip()
+
+
+def limit_words(it: ModelComplexity) -> str:
+    """How much of their speed limits noise twins use."""
+    if not it.limits:
+        return ""
+    total = count(len(it.limits), "linear layer")
+    finite = [limit for limit in it.limits if 0 < limit.limit < math.inf]
+    if not finite:
+        return (
+            f"None of its {total} has a speed limit: each loses a direction of its input or moves "
+            "no pair."
+        )
+    used = [limit for limit in finite if limit.share["noise"].median is not None]
+    if not used:
+        return f"No noise twin spans a plane at any of its {total}."
+    most = max(used, key=lambda limit: limit.share["noise"].median or 0.0)
+    bound = "" if most.status == "measured" else " at most"
+    return (
+        f"Of its {total} {len(finite)} {'has' if len(finite) == 1 else 'have'} a speed limit. "
+        f"Noise twins use most of it at {most.name}:{bound} {share(most.share['noise'].median)} of "
+        f"{number(most.limit)} nats (median)."
+    )
+
+
+def null_words(it: ModelComplexity) -> str:
+    """What random weights alone do to noise twins: predicted, and drawn."""
+    known = [layer for layer in it.layers if layer.predicted_rapidity is not None]
+    if not known:
+        return it.prediction
+    last = known[-1]
+    predicted = (last.predicted_rapidity or {}).get("noise")
+    drawn = (last.untrained_raw_rapidity or {}).get("noise")
+    if predicted is None or drawn is None:
+        return it.prediction
+    return (
+        f"At {last.name} random weights of infinite width would see noise twins at a median φ of "
+        f"{number(predicted.median)} nats; the untrained network that was drawn sees them at "
+        f"{estimate(drawn)}."
+    )
+
+
+def spectrum_words(it: ModelComplexity) -> str:
+    """How far the worst small displacement moves the output."""
+    values, fresh = it.spectrum.singular_values, it.untrained_spectrum
+    if not values or values[0].median is None:
+        return it.spectrum.status
+    null = fresh.singular_values[0].median if fresh and fresh.singular_values else None
+    beside = "" if null is None else f"; untrained, {significant(null)}"
+    return (
+        f"In the worst direction the output {it.spectrum.layer} moves "
+        f"{significant(values[0].median)} times as far as the input (median over samples){beside}."
+    )
+
+
+def _gap(one: ModelComplexity, other: ModelComplexity) -> bool:
+    return apart(one.fragility.changed.interval, other.fragility.changed.interval) > 0
+
+
+def changed_words(it: ModelComplexity) -> str:
+    changed = it.fragility.changed
+    if changed.value is None or changed.interval is None:
+        return f"No output of {it.model} under noise is finite, so no answer can be compared."
+    return (
+        f"Noise of σ = {significant(it.fragility.sigma)} changes {share(changed.value)} of the "
+        f"answers of {it.model} (95% interval {interval(changed.interval, share)}, "
+        f"{count(changed.count, 'sample')}{_left_out(changed)})."
+    )
+
+
+def _left_out(it: Share) -> str:
+    return f"; {it.undefined:,} left out, as an output was not finite" if it.undefined else ""
+
+
+def _driver(it: ModelComplexity) -> str:
+    """The layer of the largest boost of noise twins, if that is surely apart."""
+    known = [
+        (layer.boost["noise"], layer.name)
+        for layer in it.layers
+        if "noise" in layer.boost and layer.boost["noise"].median is not None
+    ]
+    if not known:
+        return ""
+    largest, name = max(known, key=lambda pair: pair[0].median or 0.0)
+    if _sign(largest) <= 0:
+        return "No layer surely drives them apart."
+    return f"The largest median boost apart is that of {name}: {estimate(largest)} nats."
+
+
+def _sign(it: Summary) -> int:
+    """Of a median whose interval leaves 0 on one side; 0 where it does not, or there is none."""
+    return apart(it.interval, (0.0, 0.0))
+
+
+def _way(it: Summary) -> str:
+    """How far and which way, with the interval in the same direction."""
+    if it.median is None:
+        return "an unknown way"
+    side = 1.0 if it.median >= 0 else -1.0
+    ends = "" if it.interval is None else sorted(side * end for end in it.interval)
+    between = f" (95% interval {interval((ends[0], ends[1]))})" if ends else ""
+    way = "apart" if side > 0 else "together"
+    return f"{number(abs(it.median))} nats of rapidity {way}{between}"

@@ -1,0 +1,425 @@
+"""How complex a model is, in nats of rapidity, beside the measures that people know.
+
+Where it drives twins apart and strangers together, layer by layer.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from worldline.attacks import Attack, adversarial_twin, noise_twin, predict
+from worldline.errors import ModelError, ShapeError, UsageError
+from worldline.explain.boosts import boost, excess_boost
+from worldline.explain.complexity_result import (
+    ByKind,
+    Complexity,
+    LayerComplexity,
+    LimitUse,
+    SpectrumSummary,
+)
+from worldline.explain.measures import Measure, Spectrum, Use
+from worldline.explain.measures.measuring import (
+    DEFINITIONS,
+    Given,
+    Measured,
+    measure,
+    pair_rapidities,
+)
+from worldline.explain.sampling import random_pairs
+from worldline.explain.untrained import untrained
+from worldline.geometry import check_frame_name, proper_depth
+from worldline.geometry.spacetime import limit_share
+from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.nullmodel import Prediction
+from worldline.nullmodel import predict as predict_untrained
+from worldline.settings import DEFAULT, Settings
+from worldline.statistics import Bootstrap, Summary
+from worldline.trace import Layer, Model, choose_layers, find_layers, tracing, untouched
+from worldline.trace.opening import open_model
+
+__all__ = ["STRANGERS", "complexity"]
+
+STRANGERS = 1000
+PREDICTED = 100
+"""Pairs of a kind whose rapidity the null model predicts."""
+
+
+def complexity(
+    model: Model,
+    x: Float[Tensor, "N ..."],
+    *,
+    y: Int[Tensor, " N"] | None = None,
+    adversarial: Float[Tensor, "N ..."] | None = None,
+    attack: Attack | None = None,
+    sigma: float = 0.1,
+    layers: Sequence[str] | None = None,
+    null: bool = True,
+    strangers: int = STRANGERS,
+    sharpness: bool = True,
+    differentiated: int = 64,
+    resamples: int = 1000,
+    settings: Settings = DEFAULT,
+) -> Complexity:
+    """Measure how a model boosts noise twins, strangers and attacked twins, layer by layer.
+
+    boost of a pair = φ before − φ after, φ = artanh ρ in nats; proper depth Σ sin θ; use of the
+    speed limit |φ_out − φ_in|/ln κ(W) of each linear layer; singular values of the Jacobian;
+    participation ratio and TwoNN; each beside the untrained network of the same shape, with a 95 %
+    bootstrap interval over pairs or samples. The measures that people know stand beside them.
+
+    Args:
+        model: returns logits (N, K); without labels and attack any floating tensor (N, …).
+        x: (N, …) inputs; no labels are needed. Samples on which a layer is not finite are left out.
+        y: (N,) labels: strangers are then of different labels, and sharpness is of the true loss.
+            Default: strangers are any two samples.
+        adversarial: (N, …) adversarial twins, from any attack.
+        attack: or the attack itself, as ``attack(model, x, y)``; without y it gets the model's own
+            predictions.
+        sigma: standard deviation of the noise, in the units of the input. Noise twins are x + σ
+            N(0, 1), clipped to the bounds.
+        layers: globs; default: the layers whose value the next stage reads.
+        null: also measure the untrained network, and predict it where the theory of random weights
+            follows the architecture.
+        strangers: at most so many pairs of strangers.
+        sharpness: also measure the sharpness of the loss, which costs more than all the rest.
+        differentiated: samples whose Jacobian is taken.
+        resamples: of the bootstrap.
+        settings: bounds, batch size, progress, and the frame of the boosts (limits are always seen
+            from the means). Its seed draws noise, strangers, untrained weights and resamples.
+
+    Returns:
+        A :class:`Complexity`. Strangers are random pairs at least as far apart at the input as
+        their median. What a model has not got (linear layers, gradients, activations, a copy) is a
+        status or a note, not an error; +∞ is a value of φ (twins that a layer merges).
+
+    Raises:
+        ShapeError, BoundsError, LabelError, ModelError, LayerError, UsageError: what was given does
+        not fit; each says what to do.
+
+    Cost: some ten forward passes of the samples, K backward passes of 64 of them, 20 Hessian
+        products, singular values of each linear layer; twice with the null.
+    Source: arXiv:2309.15669 for the words, :mod:`worldline.geometry.spacetime` for the limit.
+
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> found = wl.explain.complexity(model, data.x[:100])
+    >>> [it.name for it in found.limits]
+    ['logits']
+    >>> found.limits[0].plane_share["noise"].q90 <= 1
+    True
+    """
+    check_frame_name(settings.frame)
+    check_inputs(x, settings.bounds)
+    if not 0 < sigma < math.inf:
+        raise UsageError(
+            f"sigma must be a positive finite number in the units of the input; got {sigma}."
+        )
+    model = open_model(model).call  # type: ignore[assignment]
+    if y is not None:
+        with untouched(model), torch.no_grad():
+            check_labels(y, len(x), classes=logits_of(model, x[:2]).shape[1])
+    if adversarial is not None and adversarial.shape != x.shape:
+        raise ShapeError(
+            f"Each sample needs one twin: {tuple(x.shape)} inputs, "
+            f"{tuple(adversarial.shape)} twins."
+        )
+    if len(x) < 2:
+        raise ShapeError("Strangers need at least two samples; got 1.")
+    notes: list[str] = []
+    chosen = choose_layers(find_layers(model, x), layers)
+    if len(chosen) < 2:
+        notes.append(
+            "Only one layer is traced: there is no boost, which is a change from one layer to the "
+            "next."
+        )
+    finite = _finite(model, x, chosen, settings.batch_size)
+    undefined = len(x) - len(finite)
+    if undefined:
+        notes.append(f"{undefined} of {len(x)} samples are left out: a layer is not finite there.")
+        x, y, adversarial = (
+            it if it is None else it[finite.to(it.device)] for it in (x, y, adversarial)
+        )
+    generator = torch.Generator().manual_seed(settings.seed)
+    noisy = (x + sigma * torch.randn(x.shape, generator=generator).to(x)).clamp(*settings.bounds)
+    if attack is not None and adversarial is None:
+        labels = predict(model, x).argmax(1) if y is None else y
+        adversarial = adversarial_twin(attack, model, x, labels)
+    pairs = {"noise": (x, noisy), "strangers": (x, x)}
+    if adversarial is not None:
+        noise = noise_twin(x, adversarial, bounds=settings.bounds, generator=generator)
+        pairs |= {"adversarial": (x, adversarial), "matched_noise": (x, noise)}
+    pairs["strangers"] = _strangers(x, y, strangers, generator, notes)
+    given = Given(x, y, pairs, chosen, sharpness, differentiated, settings)
+    trained = measure(model, given, "trained")
+    fresh, kept = _untrained(model, settings.seed, notes) if null else (None, ())
+    drawn = measure(fresh, given, "untrained") if fresh is not None else None
+    few = replace(given, pairs={kind: _first(*pairs[kind]) for kind in ("noise", "strangers")})
+    predicted, status = _predictions(fresh, few)
+    if not trained.linear:
+        notes.append(
+            "The model has no linear or convolutional module that runs, so there is no speed "
+            "limit to use."
+        )
+    summaries = _Summaries(resamples, settings.seed)
+    raw = pair_rapidities(fresh, few, "raw") if fresh is not None and predicted else {}
+    return Complexity(
+        layers=_layers(trained, drawn, predicted, raw, given, summaries),
+        limits=_limits(trained, drawn, summaries),
+        total_boost=summaries.each(_totals(trained)),
+        untrained_total_boost=summaries.each(_totals(drawn)) if drawn else None,
+        proper_depth=summaries.each(_depths(trained)),
+        untrained_proper_depth=summaries.each(_depths(drawn)) if drawn else None,
+        spectrum=_spectrum(trained.spectrum, summaries),
+        untrained_spectrum=_spectrum(drawn.spectrum, summaries) if drawn else None,
+        known=_known(trained, drawn, summaries),
+        frame=settings.frame,
+        sigma=sigma,
+        noise="Gaussian, clipped to the bounds",
+        samples=len(x),
+        undefined=undefined,
+        pairs={kind: len(first) for kind, (first, _) in pairs.items()},
+        kept=kept,
+        prediction=status,
+        notes=tuple(notes),
+    )
+
+
+def _finite(model: Model, x: Tensor, layers: tuple[Layer, ...], batch_size: int) -> Tensor:
+    """Rows on which every layer is finite."""
+    good = torch.ones(len(x), dtype=torch.bool)
+    with tracing(model, layers) as run:
+        for rows in torch.arange(len(x)).split(batch_size):
+
+            def look(_position: int, features: Tensor, rows: Tensor = rows) -> None:
+                good[rows] &= torch.isfinite(features).all(1).cpu()
+
+            run(x[rows.to(x.device)], look)
+    if int(good.sum()) < 2:
+        raise ModelError(
+            f"A layer is not finite on {len(x) - int(good.sum())} of {len(x)} samples, and at "
+            "least two finite samples are needed: look for NaN in the weights, or an overflow."
+        )
+    return good.nonzero().flatten()
+
+
+def _strangers(
+    x: Tensor, y: Tensor | None, most: int, generator: torch.Generator, notes: list[str]
+) -> tuple[Tensor, Tensor]:
+    """Random pairs not nearer than the median of such pairs, of different labels if there are."""
+    if y is not None and len(y.unique()) < 2:
+        notes.append(
+            "All samples have one label: strangers are any two samples that are far apart."
+        )
+        y = None
+    first, second = random_pairs(len(x), None if y is None else y.cpu(), 2 * most, generator)
+    apart = torch.cat(
+        [
+            torch.linalg.vector_norm((x[a] - x[b]).flatten(1), dim=1)
+            for a, b in zip(first.split(256), second.split(256), strict=True)
+        ]
+    )
+    far = (apart >= apart.median()).nonzero().flatten().cpu()[:most]
+    return x[first[far]], x[second[far]]
+
+
+def _first(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
+    return one[:PREDICTED], other[:PREDICTED]
+
+
+def _untrained(
+    model: Model, seed: int, notes: list[str]
+) -> tuple[nn.Module | None, tuple[str, ...]]:
+    """The untrained network, if the model can have one, and a note if not."""
+    if not isinstance(model, nn.Module):
+        notes.append("There is no untrained null: the model is a plain callable, not an nn.Module.")
+        return None, ()
+    try:
+        fresh, kept = untrained(model, seed=seed)
+    except ModelError as error:
+        notes.append(f"There is no untrained null. {error}")
+        return None, ()
+    if kept:
+        notes.append(
+            f"The untrained null keeps the trained values of {', '.join(kept)}: they have no "
+            "reset_parameters."
+        )
+    return fresh, kept
+
+
+def _predictions(fresh: nn.Module | None, given: Given) -> tuple[dict[str, Prediction], str]:
+    """Kind → what the theory of random weights predicts, and a status where it cannot."""
+    if fresh is None:
+        return {}, "There is no untrained network to predict."
+    try:
+        found = {kind: predict_untrained(fresh, *pair) for kind, pair in given.pairs.items()}
+        return found, "predicted"
+    except (ModelError, ShapeError) as error:
+        return {}, f"No prediction. {error}"
+
+
+class _Summaries:
+    """One :class:`Bootstrap` for each number of values."""
+
+    def __init__(self, resamples: int, seed: int) -> None:
+        self.resamples, self.seed = resamples, seed
+        self.made: dict[int, Bootstrap] = {}
+
+    def of(self, values: Tensor) -> Summary:
+        """Distribution of (S,) values, those that are NaN counted as undefined."""
+        if len(values) not in self.made:
+            self.made[len(values)] = Bootstrap(
+                len(values), resamples=self.resamples, seed=self.seed
+            )
+        return self.made[len(values)].summary(values.cpu())
+
+    def each(self, values: Mapping[str, Tensor]) -> ByKind:
+        """By kind."""
+        return {kind: self.of(value) for kind, value in values.items()}
+
+    def column(self, values: Mapping[str, Tensor], place: int) -> ByKind:
+        """By kind, of one column of (S, L) values."""
+        return {kind: self.of(value[:, place]) for kind, value in values.items()}
+
+
+def _layers(
+    trained: Measured,
+    drawn: Measured | None,
+    predicted: Mapping[str, Prediction],
+    raw: Mapping[str, Tensor],
+    given: Given,
+    summaries: _Summaries,
+) -> tuple[LayerComplexity, ...]:
+    column = summaries.column
+    boosts, fresh = _boosts(trained), _boosts(drawn) if drawn else None
+    excess = None
+    if "adversarial" in trained.rapidity:
+        excess = excess_boost(trained.rapidity["adversarial"], trained.rapidity["matched_noise"])
+    return tuple(
+        LayerComplexity(
+            index=index,
+            name=layer.name,
+            kind=layer.kind,
+            width=layer.width,
+            rapidity=column(trained.rapidity, index),
+            boost=column(boosts, index - 1) if index else {},
+            excess_boost=summaries.of(excess[:, index - 1])
+            if index and excess is not None
+            else None,
+            dimension=trained.dimensions[index],
+            untrained_rapidity=column(drawn.rapidity, index) if drawn else None,
+            untrained_boost=None if fresh is None else column(fresh, index - 1) if index else {},
+            untrained_dimension=drawn.dimensions[index] if drawn else None,
+            predicted_rapidity=_predicted(layer, predicted, summaries),
+            untrained_raw_rapidity=column(raw, index) if raw else None,
+        )
+        for index, layer in enumerate(given.layers)
+    )
+
+
+def _predicted(
+    layer: Layer, predicted: Mapping[str, Prediction], summaries: _Summaries
+) -> ByKind | None:
+    """Of one layer; a value that several modules hand on stands under the one that made it."""
+    if any(layer.name not in it.layers for it in predicted.values()) or not predicted:
+        return None
+    return summaries.each(
+        {kind: it.rapidity[it.layers.index(layer.name)] for kind, it in predicted.items()}
+    )
+
+
+def _boosts(measured: Measured) -> dict[str, Tensor]:
+    """Kind → (P, L−1)."""
+    return {kind: boost(value) for kind, value in measured.rapidity.items()}
+
+
+def _totals(measured: Measured) -> dict[str, Tensor]:
+    """Kind → (P,) φ(input) − φ(output), which is the boost of the network as one layer."""
+    return {kind: boost(value[:, [0, -1]])[:, 0] for kind, value in measured.rapidity.items()}
+
+
+def _depths(measured: Measured) -> dict[str, Tensor]:
+    return {kind: proper_depth(value) for kind, value in measured.rapidity.items()}
+
+
+def _limits(
+    trained: Measured, drawn: Measured | None, summaries: _Summaries
+) -> tuple[LimitUse, ...]:
+    places = {layer.name: place for place, layer in enumerate(drawn.linear)} if drawn else {}
+
+    def each(measured: Measured, place: int, read: Callable[[Use], Tensor]) -> ByKind:
+        return summaries.each({kind: read(uses[place]) for kind, uses in measured.uses.items()})
+
+    def share(measured: Measured, place: int) -> ByKind:
+        limit = _limit(measured, place)
+        return each(measured, place, lambda use: limit_share(use.change, limit))
+
+    found = []
+    for place, layer in enumerate(trained.linear):
+        null = places.get(layer.name) if drawn else None
+        found.append(
+            LimitUse(
+                name=layer.name,
+                kind=layer.kind,
+                inputs=layer.inputs,
+                outputs=layer.outputs,
+                limit=_limit(trained, place),
+                status=trained.stretches[place].status,
+                change=each(trained, place, lambda use: use.change),
+                share=share(trained, place),
+                plane_limit=each(trained, place, lambda use: use.plane_limit),
+                plane_share=each(trained, place, lambda use: use.plane_share),
+                untrained_share=None if null is None or not drawn else share(drawn, null),
+                untrained_plane_share=None
+                if null is None or not drawn
+                else each(drawn, null, lambda use: use.plane_share),
+            )
+        )
+    return tuple(found)
+
+
+def _limit(measured: Measured, place: int) -> float:
+    """ln κ of a layer; where that is a lower bound, not less than any pair's plane shows."""
+    seen = torch.cat([uses[place].plane_limit for uses in measured.uses.values()])
+    known = seen[torch.isfinite(seen)]
+    highest = float(known.max()) if len(known) else 0.0
+    return max(measured.stretches[place].limit, highest)
+
+
+def _spectrum(found: Spectrum, summaries: _Summaries) -> SpectrumSummary:
+    return SpectrumSummary(
+        layer=found.layer.name,
+        singular_values=tuple(summaries.of(column) for column in found.singular_values.T),
+        exponents=tuple(summaries.of(column) for column in found.exponents.T),
+        norm=summaries.of(found.norm),
+        depth=found.depth,
+        complete=found.complete,
+        samples=len(found.singular_values),
+        status=found.status,
+    )
+
+
+def _known(trained: Measured, drawn: Measured | None, summaries: _Summaries) -> tuple[Measure, ...]:
+    def value(measured: Measured, name: str) -> tuple[float | None, tuple[float, float] | None]:
+        found = measured.known[name][0]
+        if not isinstance(found, Tensor):
+            return found, None
+        summary = summaries.of(found)
+        return summary.median, summary.interval
+
+    return tuple(
+        Measure(
+            name=name,
+            value=value(trained, name)[0],
+            interval=value(trained, name)[1],
+            untrained=value(drawn, name)[0] if drawn else None,
+            definition=definition,
+            status=trained.known[name][1],
+        )
+        for name, definition in DEFINITIONS.items()
+    )
