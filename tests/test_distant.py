@@ -192,7 +192,7 @@ class Poles(nn.Module):
 
 @pytest.mark.law
 def test_infinite_rapidities_are_values(planted) -> None:
-    """No large number stands for them: not in quantiles, in class medians, nor as ends of a band."""
+    """No large number stands for them: not in quantiles, class medians, nor as ends of a band."""
     _, x, y = planted
     model = nn.Sequential(nn.Linear(6, 6), Poles(), nn.Linear(3, 3))
     raw = wl.Settings(frame="raw")

@@ -1,6 +1,4 @@
-"""A result as a notebook shows it: a sentence and a short table, escaped, without style or
-script.
-"""
+"""A result as a notebook shows it: a sentence and a short table, without style or script."""
 
 from __future__ import annotations
 

@@ -109,11 +109,19 @@ def test_a_headline_says_what_its_interval_supports() -> None:
         ),
         (
             diagnosis(curve=Curve("linf", "PGD-20", 10, 0.5, (point(0, 3, 10),))),
-            ("Accuracy under PGD-20 is 30% at ε = 0;",),
+            ("does not fall beyond its intervals: 30% at ε = 0",),
         ),
         (
             diagnosis(curve=Curve("l2", "PGD-20", 10, 0.1, (point(0, 9, 10), point(1e-9, 9, 10)))),
-            ("stays at 90% at ε = 1e−9", "above chance (10%)"),
+            ("to 90% at ε = 1e−9", "above chance (10%)", "not reached within this range"),
+        ),
+        (
+            diagnosis(curve=Curve("linf", "P", 99, 0.1, (point(0, 3, 99), point(1, 90, 99)))),
+            ("Accuracy rises from 3% at ε = 0 to 91% at ε = 1: that should not be",),
+        ),
+        (
+            diagnosis(curve=Curve("linf", "P", 99, 0.1, (point(0, 90, 99), point(1, 3, 99)))),
+            ("Accuracy falls from 91% at ε = 0 to 3% at ε = 1", "Chance is 10%: it is reached"),
         ),
         (
             diagnosis(checks=(replace(check("traceable", "warned"), value=float("inf")),)),

@@ -305,9 +305,7 @@ def test_channels_last_gives_the_same_numbers_and_stays(digits) -> None:
 
 
 class Sequence(nn.Module):
-    """Tokens second, as PyTorch's transformers have it by default: (T, N, D); as many tokens as a
-    probe has samples.
-    """
+    """(T, N, D), PyTorch's default for transformers, with as many tokens as a probe has samples."""
 
     def __init__(self, tokens: int = 2, batch_first: bool = False) -> None:
         super().__init__()
@@ -551,9 +549,7 @@ def test_parametrised_weights_are_those_of_eval_mode_and_stay(kind: str) -> None
 
 
 class Odd(nn.Module):
-    """Called never, many times, under two names; integers, complex numbers, nothing, no width; its
-    input overwritten.
-    """
+    """Called never, many times, under two names; odd values; its input overwritten."""
 
     def __init__(self) -> None:
         super().__init__()

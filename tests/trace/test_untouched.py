@@ -1,5 +1,4 @@
-"""Every public function that takes a model leaves the model and the process as they were, whatever
-happens on the way.
+"""Every public function that takes a model leaves the model and the process as they were.
 
 ``USES`` has an entry for every public function of the rooms below whose arguments include a model;
 a new one without an entry fails ``test_every_public_function_that_takes_a_model_is_used_here``. To
@@ -222,9 +221,7 @@ def test_every_public_function_that_takes_a_model_is_used_here() -> None:
 
 
 class Restless(nn.Module):
-    """What a forward pass can disturb: batch statistics, counters, lists, random numbers of five
-    kinds, its input.
-    """
+    """What a forward pass can disturb: statistics, counters, lists, random numbers, its input."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -355,9 +352,7 @@ class Stop(KeyboardInterrupt):
 
 
 class Failure:
-    """Raises at one moment: when a module is called for the n-th time, or at the n-th line of
-    worldline's own code.
-    """
+    """Raises at one moment: at the n-th call of a module, or the n-th line of worldline's code."""
 
     def __init__(self, where: str, moment: int, error: type[BaseException]) -> None:
         self.where, self.moment, self.error = where, moment, error

@@ -234,10 +234,9 @@ def _notes(told: DistantStory, k: int, entries: int, why: str) -> tuple[str, ...
     if counts.unpredicted:
         notes.append(f"{counts.unpredicted} samples have an output with NaN, and no prediction.")
     if counts.dead + counts.constant:
-        notes.append(
-            f"{counts.dead} of the layer's {told.layer_width} features are zero for all samples, "
-            f"{counts.constant} another constant."
-        )
+        kinds = ((counts.dead, "zero"), (counts.constant, "another constant"))
+        parts = " and ".join(f"{many} are {what}" for many, what in kinds if many)
+        notes.append(f"Of the layer's {told.layer_width} features {parts} for all samples.")
     if told.narrow:
         notes.append(
             f"The layer has {told.layer_width} features for {entries} input entries: some inputs "

@@ -40,8 +40,7 @@ def untrained(model: nn.Module, *, seed: int = 0) -> tuple[nn.Module, tuple[str,
     except Exception as error:
         raise ModelError(
             f"The model cannot be copied for the untrained null ({type(error).__name__}: "
-            f"{error}). Make it deep-copyable, "
-            "or trace without the null (null=False)."
+            f"{error}). Make it deep-copyable, or trace without the null (null=False)."
         ) from error
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
@@ -67,9 +66,7 @@ def _reset(fresh: nn.Module) -> tuple[str, ...]:
 
 
 def _computes_its_weight(module: nn.Module) -> bool:
-    """Whether a hook of the old ``weight_norm`` or ``spectral_norm`` makes its weight anew, so that
-    a reset does nothing to it.
-    """
+    """Whether an old ``weight_norm`` or ``spectral_norm`` makes its weight anew after a reset."""
     return any(
         type(hook).__name__ in ("WeightNorm", "SpectralNorm")
         for hook in module._forward_pre_hooks.values()

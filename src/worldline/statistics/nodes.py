@@ -1,5 +1,4 @@
-"""Statistics for (M, M) matrices of model pairs: ranks within targets, double centring, and nulls
-that respect nodes.
+"""Statistics for (M, M) matrices of model pairs, with nulls that respect nodes.
 
 Pairs that share a model depend on each other, so neither intervals nor tests may treat the M(M−1)
 pairs as a sample: the models are resampled (node bootstrap, Snijders and Borgatti 1999) or
@@ -30,9 +29,7 @@ __all__ = [
 
 Array = npt.NDArray[np.float64]
 Standardise = Callable[[Array, Array], Array]
-"""``standardise(table, weights)``: (M, M) and the models' weights (M,) → (M, M) whose products are
-the statistic.
-"""
+"""``standardise(table, weights)``: (M, M), (M,) → (M, M) whose products are the statistic."""
 
 
 def ranks(columns: Array, weights: Array) -> Array:
@@ -72,8 +69,7 @@ def ranks(columns: Array, weights: Array) -> Array:
 
 
 def double_centred(table: Array, weights: Array, *, rounds: int = 200) -> Array:
-    """What is left of a table after its row and column effects, fitted by least squares off the
-    diagonal.
+    """What row and column effects, fitted by least squares off the diagonal, leave of a table.
 
     >>> import numpy as np
     >>> from worldline.statistics.nodes import double_centred
@@ -82,9 +78,8 @@ def double_centred(table: Array, weights: Array, *, rounds: int = 200) -> Array:
     True
     """
     pairs = pair_weights(weights)
-    share = pairs / np.maximum(
-        pairs.sum(0, keepdims=True), 1e-300
-    )  # of a column; pairs are symmetric
+    # of a column; pairs are symmetric
+    share = pairs / np.maximum(pairs.sum(0, keepdims=True), 1e-300)
     rest = np.array(table, dtype=np.float64)
     for _ in range(rounds):
         rest -= (rest * share.T).sum(1)[:, None]
@@ -97,11 +92,10 @@ def double_centred(table: Array, weights: Array, *, rounds: int = 200) -> Array:
 
 
 def standard_within(table: Array, weights: Array, beyond: Sequence[Array] = ()) -> Array:
-    """For the mean over targets of Spearman's correlation over sources, beyond that of other tables
-    where any are given.
+    """For the mean over targets of Spearman's correlation over sources.
 
-    Partial Spearman: what a linear fit on the others' ranks leaves of the ranks, within each
-        target.
+    Beyond other tables, where any are given (partial Spearman): of what a linear fit on the others'
+    ranks leaves of the ranks, within each target.
     """
     pairs = pair_weights(weights)
     mine = _column_scores(table, pairs)
@@ -143,8 +137,9 @@ def standard_double(table: Array, weights: Array) -> Array:
 def node_bootstrap(
     statistic: Callable[[Array], Array], models: int, *, resamples: int, seed: int
 ) -> Array:
-    """(R, …) values of ``statistic(weights)`` with the models drawn again; two copies of one model
-    are no pair.
+    """(R, …) values of ``statistic(weights)`` with the models drawn again.
+
+    Two copies of one model are no pair.
     """
     generator = np.random.default_rng(seed)
     drawn = (
@@ -155,9 +150,7 @@ def node_bootstrap(
 
 
 def mantel(one: Array, two: Array, *, permutations: int, seed: int) -> float:
-    """One-sided p: share of relabellings, the true one counted among them, whose Σ P Q reaches the
-    true one's.
-    """
+    """One-sided p: the share of relabellings, the true one included, that reach its Σ P Q."""
     generator = np.random.default_rng(seed)
     value = (one * two).sum() - 1e-12
     orders = (generator.permutation(len(one)) for _ in range(permutations))

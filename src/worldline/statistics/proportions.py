@@ -51,8 +51,9 @@ def proportion(hits: int, count: int) -> Share:
 
 
 def apart(one: Interval | None, other: Interval | None) -> int:
-    """+1 or −1 where the first interval lies wholly above or below the second, 0 where they overlap
-    or one is missing.
+    """+1 or −1 where the first interval lies wholly above or below the second, else 0.
+
+    0 as well where one is missing.
 
     >>> from worldline.statistics import apart
     >>> apart((0.6, 0.9), (0.1, 0.5)), apart((0.4, 0.9), (0.1, 0.5)), apart(None, (0.1, 0.5))

@@ -43,10 +43,10 @@ def untouched(model: Model, *, writes: bool = True) -> Iterator[None]:
     Restored, also after an exception or an interrupt, for every module behind the model
     (:func:`modules_behind`): the mode, every attribute (and what its lists, dicts and sets hold,
     one level deep: so hooks, parameters and buffers by identity), the content of every parameter,
-        buffer and tensor attribute, ``.grad`` and ``requires_grad`` (``.grad`` is out of the
-    way during the body), and its own random generators. Of the process: the random state of Python,
-    NumPy and torch, grad mode, default dtype, deterministic mode, the number of threads. Not
-    restored: what a forward pass writes outside of its modules.
+    buffer and tensor attribute, ``.grad`` and ``requires_grad`` (``.grad`` is out of the way during
+    the body), and its own random generators. Of the process: the random state of Python, NumPy and
+    torch, grad mode, default dtype, deterministic mode, the number of threads. Not restored: what a
+    forward pass writes outside of its modules.
 
     Args:
         model: the model.
@@ -57,8 +57,7 @@ def untouched(model: Model, *, writes: bool = True) -> Iterator[None]:
         ModelError: a parameter of a lazy module has no shape yet; or one was written to with
             ``writes=False``.
 
-    Cost: one copy of the buffers and, with ``writes``, of the parameters, and one comparison with
-        it.
+    Cost: one copy of the buffers and, with ``writes``, of the parameters, and a comparison with it.
 
     >>> from torch import nn
     >>> from worldline.trace import untouched
@@ -74,8 +73,8 @@ def untouched(model: Model, *, writes: bool = True) -> Iterator[None]:
     if snapshot.lost:
         raise ModelError(
             "The model wrote into its parameters in this pass, and did not when its layers were "
-            "found; they cannot be put back. Find its "
-            "layers on inputs for which it does (then its parameters are copied first)."
+            "found; they cannot be put back. Find its layers on inputs for which it does (then its "
+            "parameters are copied first)."
         )
 
 
@@ -159,9 +158,7 @@ class Snapshot:
         for root in self.roots:
             try:
                 root.eval()
-            except (
-                NotImplementedError
-            ):  # an exported graph has no modes; the modules around it have
+            except NotImplementedError:  # an exported graph has no modes; modules around it have
                 for module in root.modules():
                     if not isinstance(module, torch.fx.GraphModule):
                         module.training = False
@@ -203,9 +200,7 @@ def _version(value: Tensor) -> int:
 
 
 def _restore_tensor(value: Tensor, alias: Tensor, content: Tensor) -> bool:
-    """The old memory, where it was swapped, and the old content, where it was changed; whether
-    either was.
-    """
+    """Put old memory and old content back where they were changed; whether either was."""
     swapped = (
         value.data_ptr() != alias.data_ptr()
         or value.shape != alias.shape

@@ -95,9 +95,8 @@ def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple
     samples, whichever dimension that is.
 
     The default layers are those whose value the next stage reads: activations (``nn.ReLU`` and its
-        kin), blocks that
-    compute something themselves (a residual sum), and the output. A model without activation
-    modules (``F.relu`` in its ``forward``) gets all its leaf modules instead.
+    kin), blocks that compute something themselves (a residual sum), and the output. A model without
+    activation modules (``F.relu`` in its ``forward``) gets all its leaf modules instead.
 
     Args:
         model: any ``nn.Module``, also compiled, exported or wrapped; or a callable, which is traced
@@ -111,8 +110,8 @@ def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple
         The layers in execution order.
 
     Raises:
-        ShapeError: x is no floating tensor. LayerError: an exported graph takes no other batch
-            size.
+        ShapeError: x is no floating tensor.
+        LayerError: an exported graph takes no other batch size.
 
     Cost: two forward passes, of two and three samples. The model is left as it was.
 
@@ -121,7 +120,8 @@ def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple
     >>> from worldline.trace import find_layers
     >>> relu = nn.ReLU()
     >>> model = nn.Sequential(nn.Linear(4, 8), relu, nn.Linear(8, 8), relu, nn.Linear(8, 3))
-    >>> [(layer.name, layer.width) for layer in find_layers(model, torch.rand(2, 4)) if layer.default]
+    >>> layers = find_layers(model, torch.rand(2, 4))
+    >>> [(layer.name, layer.width) for layer in layers if layer.default]
     [('input', 4), ('1#0', 8), ('1#1', 8), ('4', 3)]
     """
     _check(x, tokens)
@@ -193,13 +193,13 @@ def choose_layers(
 def pick_layers(
     model: Model, x: Tensor, patterns: Sequence[str] | None = None, *, tokens: Tokens = "flatten"
 ) -> tuple[Layer, ...]:
-    """:func:`find_layers`, then :func:`choose_layers`; where a glob names a module that is no
-    layer, the error says why.
+    """:func:`find_layers`, then :func:`choose_layers`; an error says why a module is no layer.
 
     >>> import torch
     >>> from torch import nn
     >>> from worldline.trace import pick_layers
-    >>> [layer.name for layer in pick_layers(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.rand(2, 4), ["1"])]
+    >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
+    >>> [layer.name for layer in pick_layers(model, torch.rand(2, 4), ["1"])]
     ['1']
     """
     layers = find_layers(model, x, tokens=tokens)
@@ -230,9 +230,8 @@ def features_of(layer: Layer, output: object, samples: int) -> Tensor:
     )
     raise LayerError(
         f"Layer {layer.name!r} returned {came} for this batch of {samples} samples, and "
-        f"{layer.shape} a sample when it was found: the "
-        "model computes something else for other inputs. Trace layers that every input passes "
-        "alike."
+        f"{layer.shape} a sample when it was found: the model computes something else for other "
+        "inputs. Trace layers that every input passes alike."
     )
 
 
@@ -322,8 +321,10 @@ def _pass(model: Model, x: Tensor, samples: int, visit: Visit) -> tuple[object, 
 
 
 def _probe(model: Model, x: Tensor) -> tuple[list[_Event], _Event | None, dict[str, int], bool]:
-    """All distinct values of one pass, the one that the model returned, how often each module ran,
-    whether it wrote parameters.
+    """All distinct values of one pass, and what is known of the pass itself.
+
+    Beside them the value that the model returned, how often each module ran, and whether the
+    forward wrote into parameters.
     """
     few, more = PROBES
     shapes = _shapes(model, x, more)
@@ -374,9 +375,7 @@ def _returned(output: object, events: list[_Event]) -> _Event | None:
 
 
 def _why_not(model: Model, x: Tensor, name: str) -> str | None:
-    """Why a module that exists is no layer: it is hidden, returned nothing with one row a sample,
-    or never ran.
-    """
+    """Why a module that exists is no layer: hidden, no row a sample, or it never ran."""
     opened = open_model(model)
     modules = dict(opened.root.named_modules()) if opened.root is not None else {}
     if opened.hidden and name not in (INPUT, OUTPUT):
@@ -400,20 +399,19 @@ def _why_not(model: Model, x: Tensor, name: str) -> str | None:
         counts.append(len(came))
     if isinstance(modules[name], torch.jit.ScriptModule):
         return (
-            f"Layer {name!r} cannot be seen: it is scripted, and PyTorch runs no hooks inside "
-            f"a ScriptModule."
+            f"Layer {name!r} cannot be seen: it is scripted, and PyTorch runs no hooks inside a "
+            "ScriptModule."
         )
     if not came:
         return f"Layer {name!r} exists but never ran in the forward pass. Choose a layer that runs."
     if counts[0] != counts[1]:
         return (
             f"Layer {name!r} ran {counts[0]} times for {PROBES[0]} samples and {counts[1]} times "
-            f"for {PROBES[1]}: which call is which "
-            "depends on the batch. Trace layers that every input passes alike."
+            f"for {PROBES[1]}: which call is which depends on the batch. Trace layers that every "
+            "input passes alike."
         )
     return (
         f"Layer {name!r} is no value of its own: for {PROBES[1]} inputs it returned {came[0]}. A "
-        f"layer needs a floating tensor with a "
-        "batch dimension (one that counts the samples), different from what an earlier layer "
-        "returned."
+        "layer needs a floating tensor with a batch dimension (one that counts the samples), "
+        "different from what an earlier layer returned."
     )

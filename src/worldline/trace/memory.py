@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import torch
 from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
@@ -59,8 +60,7 @@ def plan_memory(
     batch_size: int = 256,
     copies: int = 1,
 ) -> Plan:
-    """A plan that keeps :func:`trace_reference` and :func:`trace_twins` within so much memory over
-    the model and its data.
+    """A plan that keeps a trace of twins within so much memory over the model and its data.
 
     Class means are exact where they fit in half of it, or beside a pass of 24 inputs; else
     projected to the largest power of two, from 256 to 65,536, that does. What is left decides how
@@ -110,15 +110,16 @@ def plan_memory(
         least = kept(project_to) + int(3 * PASSING * an_input)
         raise UsageError(
             f"{memory:,} bytes of memory are too few: the origins, the class means, a copy of the "
-            f"parameters and one sample's three "
-            f"twins take {least:,}. Allow more, or choose fewer layers."
+            f"parameters and one sample's three twins take {least:,}. Allow more, or choose fewer "
+            "layers."
         )
     return Plan(max(1, min(batch_size, inputs)), project_to, an_input, kept(project_to))
 
 
 def _kept(widths: Sequence[int], classes: int, frame: FrameName, project_to: int | None) -> int:
-    """Bytes of origins and class means: float64, and as float32 for use unless projected; a map for
-    the whitened frame.
+    """Bytes of origins and class means, and of the maps of the whitened frame.
+
+    They are float64, and float32 for use unless projected.
     """
     means = sum(12 * classes * min(width, project_to or width) for width in widths)
     origins = (
@@ -134,9 +135,7 @@ def _bytes_an_input(model: Model, x: Tensor, layers: Sequence[Layer]) -> int:
     """What one more input adds to the peak of a pass."""
 
     def read(_position: int, features: Tensor) -> None:
-        features.new_empty(
-            features.shape
-        ).zero_()  # as the reduction holds it once more for a moment
+        torch.zeros_like(features)  # as the reduction holds it once more for a moment
 
     peaks: list[int] = []
     with tracing(model, layers) as run:
@@ -166,9 +165,8 @@ class _Live(TorchDispatchMode):
         output = func(*args, **(kwargs or {}))
         for _, tensor in tensors_in(output):
             storage = tensor.untyped_storage()
-            if (
-                storage._cdata not in self.known | given
-            ):  # a view of a parameter was not made inside
+            # a view of a parameter was not made inside
+            if storage._cdata not in self.known | given:
                 self.known.add(storage._cdata)
                 self.now += storage.nbytes()
                 self.peak = max(self.peak, self.now)

@@ -41,12 +41,12 @@ class Opened:
 
 
 def open_model(model: Model) -> Opened:
-    """Unwrap ``DataParallel`` and ``torch.compile``; see through ``functools.partial``, methods and
-    closures.
+    """The model without its wrappers, and what can be watched of it.
 
-    A callable over one module is traced by that module's names. Scripted modules run no hooks, so
-    they keep their submodules to themselves; a graph from ``torch.export`` is followed operation by
-    operation.
+    ``DataParallel`` and ``torch.compile`` are unwrapped; a ``functools.partial``, a method or a
+    closure is seen through. A callable over one module is traced by that module's names. Scripted
+    modules run no hooks, so they keep their submodules to themselves; a graph from ``torch.export``
+    is followed operation by operation.
 
     Raises:
         ModelError: the model was exported in training mode, which cannot be switched off any more.
@@ -75,8 +75,8 @@ def open_model(model: Model) -> Opened:
 
 
 _SCRIPTED = (
-    "the model is scripted, and PyTorch runs no hooks inside a ScriptModule; trace the "
-    "Python model that it came from"
+    "the model is scripted, and PyTorch runs no hooks inside a ScriptModule; trace the Python "
+    "model that it came from"
 )
 
 
@@ -146,9 +146,7 @@ def _unwrapped(model: Callable[..., object]) -> Callable[..., object]:
 
 
 def _is_flat(graph: fx.GraphModule) -> bool:
-    """Whether it calls operations and no submodules (beside the guards that ``torch.export`` puts
-    in).
-    """
+    """Whether it calls operations and no submodules but the guards of ``torch.export``."""
     nodes = list(graph.graph.nodes)
     called = [
         node.target for node in nodes if node.op == "call_module" and node.target != "_guards_fn"
@@ -163,8 +161,7 @@ def _check_exported(graph: fx.GraphModule) -> None:
         if place is not None and len(node.args) > place and node.args[place] is True:
             raise ModelError(
                 f"The model was exported in training mode ({node.name} is a {operation} that "
-                f"trains), and an exported graph has no "
-                "eval(). Export it again after model.eval()."
+                "trains), and an exported graph has no eval(). Export it again after model.eval()."
             )
 
 

@@ -47,12 +47,11 @@ def one_layer(model: Model, x: Tensor, name: str | None = None) -> Layer:
 
 @contextmanager
 def reading(model: Model, layer: Layer) -> Iterator[Callable[[Tensor], tuple[Tensor, object]]]:
-    """A function from inputs to (features (N, D) of the layer, the model's answer), differentiable
-    in the inputs.
+    """A function from inputs to one layer's features (N, D) and the model's answer.
 
-    The answer is the logits where the output has some (:func:`worldline.trace.logits_in`), else the
-    output itself. The model is in eval mode and left as it was. Where an in-place module follows,
-    the features are those before it.
+    It is differentiable in the inputs. The answer is the logits where the output has some
+    (:func:`worldline.trace.logits_in`), else the output itself. The model is in eval mode and left
+    as it was. Where an in-place module follows, the features are those before it.
 
     Raises:
         LayerError: from the function, where the layer did not run in this pass, or gave something
@@ -81,8 +80,8 @@ def reading(model: Model, layer: Layer) -> Iterator[Callable[[Tensor], tuple[Ten
             output = run(x)
             if not kept:
                 raise LayerError(
-                    f"Layer {layer.name!r} never ran in this forward pass. Choose a layer that "
-                    f"always runs."
+                    f"Layer {layer.name!r} never ran in this forward pass. Choose one that always "
+                    "runs."
                 )
             return kept.pop(), _answer(output, samples)
 

@@ -66,8 +66,9 @@ class Sketch:
     def draw(
         cls, features: int, width: int, generator: torch.Generator, *, signs: Tensor | None = None
     ) -> Sketch:
-        """One of D = ``features`` to m = ``width``; given signs (at least D of them) are shared,
-        and only shifts are drawn.
+        """One of D = ``features`` to m = ``width``.
+
+        Given signs, at least D of them, are shared, and only shifts are drawn.
         """
         if width < 1:
             raise UsageError(f"A sketch needs a width of at least 1; got {width}.")

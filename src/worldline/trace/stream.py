@@ -1,6 +1,4 @@
-"""Run a model over batches and hand every chosen layer's features to a visitor, the moment they
-exist.
-"""
+"""Run a model and hand every chosen layer's features to a visitor, the moment they exist."""
 
 from __future__ import annotations
 
@@ -30,14 +28,12 @@ Pass = Callable[[Tensor, Visitor], object]
 
 @contextmanager
 def tracing(model: Model, layers: Sequence[Layer]) -> Iterator[Pass]:
-    """A forward pass that shows each layer's features to a visitor and returns what the model
-    returned.
+    """A forward pass that shows a visitor each layer's features, and returns the model's output.
 
-    The visitor is called inside the pass, when the module returns, so a later in-place module
-    cannot have
-    overwritten the value and nothing needs to be copied or kept: memory over the bare pass is what
-        the visitor keeps.
-    The model is in eval mode, without gradients, and left as it was; compiled code runs eagerly.
+    The visitor is called inside the pass, when the module returns, so that a later in-place module
+    cannot have overwritten the value, and nothing needs to be copied or kept: memory over the bare
+    pass is what the visitor keeps. The model is in eval mode, without gradients, and left as it
+    was; compiled code runs eagerly.
 
     Args:
         model: the model.
@@ -145,15 +141,14 @@ def _check_calls(layers: Sequence[Layer], ran: dict[str, int], batch: int) -> No
             others = ", ".join(other.name for other in layers if other.module in ran)
             raise LayerError(
                 f"Layer {layer.name!r} never ran in this forward pass (batch {batch}); layers "
-                f"that ran: {others}. The model takes "
-                "another way for these inputs: trace layers that every input passes."
+                f"that ran: {others}. The model takes another way for these inputs: trace layers "
+                "that every input passes."
             )
         if times != layer.calls:
             raise LayerError(
                 f"The module of layer {layer.name!r} ran {times} times in batch {batch}, and "
-                f"{layer.calls} times when it was found: "
-                "which call is which depends on the inputs. Trace layers that every input passes "
-                "alike."
+                f"{layer.calls} times when it was found: which call is which depends on the "
+                "inputs. Trace layers that every input passes alike."
             )
 
 

@@ -1,6 +1,4 @@
-"""Run a model and hear of every value that a module, or an operation of an exported graph,
-returns.
-"""
+"""Run a model and hear of every value that a module, or an exported operation, returns."""
 
 from __future__ import annotations
 
@@ -23,8 +21,7 @@ Run = Callable[[Tensor], object]
 
 @contextmanager
 def watching(model: Model, visit: Visit, only: frozenset[str] | None = None) -> Iterator[Run]:
-    """A function that runs the model on inputs and returns its output, and visits every return on
-    the way.
+    """A function that runs the model on inputs, visits every return on the way, and returns it.
 
     The input is visited first, as ``input``. It is a copy, so a forward that writes into its input
     writes there. Hooks of the user's own stay, and run before ours. Everything runs eagerly, also
@@ -85,15 +82,16 @@ def _visible(opened: Opened) -> Iterator[tuple[str, nn.Module]]:
 
 
 def _plain_name(name: str) -> str:
-    """Without what ``torch.compile`` puts between the names of a compiled submodule and its
-    children.
-    """
+    """Without what ``torch.compile`` puts between the names of a submodule and its children."""
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
 
 def describe(model: Model) -> tuple[dict[str, tuple[str, bool, bool]], dict[str, tuple[str, ...]]]:
-    """What can be seen: name → (kind, whether it is a leaf, whether it is an activation); name →
-    other names of the same module.
+    """What can be seen, by name.
+
+    Returns:
+        Name → (kind, whether it is a leaf, whether it is an activation); name → other names of the
+        same module.
     """
     opened = open_model(model)
     if opened.graph and isinstance(opened.root, fx.GraphModule):
@@ -115,9 +113,7 @@ def describe(model: Model) -> tuple[dict[str, tuple[str, bool, bool]], dict[str,
 
 
 def _eager() -> AbstractContextManager[object]:
-    """Compiled code runs as if it were not (from torch 2.6 on); nothing where nothing can be
-    compiled.
-    """
+    """Compiled code runs as if it were not (from torch 2.6 on)."""
     if "torch._dynamo" not in sys.modules or not hasattr(torch.compiler, "set_stance"):
         return nullcontext()
     stance: AbstractContextManager[object] = torch.compiler.set_stance("force_eager")
@@ -185,9 +181,7 @@ class _FlatGraph:
         return names
 
     def described(self) -> dict[str, tuple[str, bool, bool]]:
-        """Kind, leaf and activation by name; the kind is that of the last operation of that
-        name.
-        """
+        """Kind, leaf and activation by name; the kind is that of its last operation."""
         described = {}
         for node, name in self.names.items():
             operation = operation_name(node)

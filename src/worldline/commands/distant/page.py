@@ -11,7 +11,7 @@ from torch import Tensor
 from worldline.commands.base import Result
 from worldline.commands.distant.record import INPUTS, DistantPairs, MadePair
 from worldline.commands.distant.tables import class_name, class_names, fate
-from worldline.commands.distant.words import views, words
+from worldline.commands.distant.words import since_words, views, words
 from worldline.errors import RunError
 from worldline.explain import DistantPair
 from worldline.report.figures import Level, Lines, Series, Sparkline
@@ -126,13 +126,15 @@ def _card(record: DistantPairs, pair: DistantPair, shown: list[str], reach: floa
         )
         for it in (0, 1)
     )
-    since = "" if pair.meets is None else f", for good from {record.layers[pair.meets].name} on"
+    since = ""
+    if pair.meets is not None:
+        since = f" {since_words(record, pair)} beyond 99% of pairs as far apart."
     null = f", against untrained networks {p_value(pair.family_p)}" if pair.family_p else ""
     return Card(
         faces=(faces[0], faces[1]),
         fate=fate(pair),
         words=(
-            f"φ = {signed(pair.rapidity)}{since}. At the input {significant(pair.input_distance)} "
+            f"φ = {signed(pair.rapidity)}.{since} At the input {significant(pair.input_distance)} "
             f"apart, further than {share(pair.input_quantile)} of such pairs; p at that distance "
             f"{p_value(pair.matched_p)}{null}."
         ),

@@ -20,8 +20,8 @@ def tables(record: DistantPairs) -> tuple[Table, ...]:
         Column[DistantPair]("", fate, words=True),
         *_who(record),
         Column[DistantPair](f"φ at {record.layer}", lambda it: it.rapidity, form=signed),
-        Column[DistantPair]("for good from", meets),
-        *_strange(),
+        Column[DistantPair]("beyond 99% from", meets),
+        *_strange()[:2],
     )
     title = "Pairs of strangers, far apart at the input"
     return (tabulate(columns, (*record.merged, *record.opposed), title=title),)
@@ -65,8 +65,8 @@ def way(made: MadePair) -> Table:
 def fate(pair: DistantPair) -> str:
     """What became of a pair: features that meet are merged only where the predictions are one."""
     if pair.rapidity < 0:
-        return "opposites"
-    known = {True: "merged", False: "together, told apart in the end", None: "together"}
+        return "opposite"
+    known = {True: "merged", False: "told apart", None: "no prediction"}
     return known[pair.one_prediction]
 
 
@@ -94,7 +94,7 @@ def _who(record: DistantPairs) -> tuple[Column[DistantPair], ...]:
     return (
         Column("samples", lambda it: f"{it.samples[0]}, {it.samples[1]}", words=True),
         Column("labels", lambda it: named(it.labels), words=True),
-        Column("predictions", lambda it: named(it.predictions), words=True),
+        Column("predicted", lambda it: named(it.predictions), words=True),
     )
 
 

@@ -9,7 +9,7 @@ from worldline.explain import DistantPair
 from worldline.report.numbers import count, number, p_value, share, signed, significant
 from worldline.report.views import View, Words
 
-__all__ = ["made_words", "views", "words"]
+__all__ = ["made_words", "since_words", "views", "words"]
 
 NEARLY_THE_SAME = 0.1
 """Share of random pairs that are closer at the input, under which two inputs are not distant."""
@@ -56,9 +56,20 @@ def _null_basis(record: DistantPairs) -> str:
 def _headline(record: DistantPairs) -> str:
     if not record.merged:
         return f"{record.model} brings no distant pair together at {record.layer}"
+    beyond, null = record.merged_beyond_untrained, record.untrained
+    further = ""
+    if beyond is not None and null is not None:
+        networks = count(null.networks, "untrained network")
+        if beyond == 0:
+            do = "does" if null.networks == 1 else "do"
+            return (
+                f"At {record.layer} {record.model} brings no pair of strangers closer together "
+                f"than {networks} {do}"
+            )
+        further = f"; {beyond:,} more alike there than any in {networks}"
     pairs = count(len(record.merged), "pair")
     told = f"{record.model} brings {pairs} of strangers together at {record.layer}"
-    return f"{told}: {_fates(record.merged)}{_further(record)}"
+    return f"{told}: {_fates(record.merged)}{further}"
 
 
 def _fates(pairs: tuple[DistantPair, ...]) -> str:
@@ -75,14 +86,6 @@ def _fates(pairs: tuple[DistantPair, ...]) -> str:
     return ", ".join(f"{many} {what}" if len(flags) > 1 else what for many, what in known)
 
 
-def _further(record: DistantPairs) -> str:
-    beyond, null = record.merged_beyond_untrained, record.untrained
-    if beyond is None or null is None:
-        return ""
-    networks = count(null.networks, "untrained network")
-    return f"; {beyond:,} closer there than any pair in {networks}"
-
-
 def _findings(record: DistantPairs) -> tuple[str, ...]:
     found = [_searched(record)]
     if not record.merged and not record.opposed:
@@ -96,35 +99,43 @@ def _findings(record: DistantPairs) -> tuple[str, ...]:
 
 
 def _searched(record: DistantPairs) -> str:
-    far = "whatever their distance at the input"
+    far = ", however far apart at the input"
     if record.least_distance > 0:
         far = (
-            f"those at least {significant(record.least_distance)} apart at the input (the furthest "
-            f"{share(1 - record.input_quantile)})"
+            f" for those at least {significant(record.least_distance)} apart at the input (the "
+            f"furthest {share(1 - record.input_quantile)})"
         )
-    how = "" if record.search == "exact" else "approximately, "
+    how = "" if record.search == "exact" else " approximately"
     return (
-        f"At {record.layer} of {record.model} all {count(record.counts.pairs, 'pair')} that "
-        f"{count(record.counts.samples, 'sample')} have were searched {how}where labels differ, "
-        f"{far}."
+        f"At {record.layer} of {record.model} all {count(record.counts.pairs, 'pair')} with "
+        f"different labels among {count(record.counts.samples, 'sample')} were searched{how}{far}."
     )
 
 
 def _strongest(record: DistantPairs, pair: DistantPair) -> str:
     """The first pair of its sign."""
-    merged = pair.rapidity > 0
-    most = "The pair brought together most" if merged else "The most opposite pair"
-    since = ""
+    together = pair.rapidity > 0
+    most = "Brought together" if together else "Made opposites"
+    usual, beside, since = record.same_class[record.layer_index], "", ""
+    if together and usual is not None:
+        beside = f", where two samples of one class have {signed(usual)} (median)"
     if pair.meets is not None:
-        since = f", beyond 99% of such pairs for good from {record.layers[pair.meets].name} on"
-    usual, beside = record.same_class[record.layer_index], ""
-    if merged and usual is not None:
-        beside = f"; two samples of one class have {signed(usual)} (median)"
+        more = "alike" if together else "opposed"
+        since = f" {since_words(record, pair)} they are more {more} than 99% of such pairs."
     return (
-        f"{most}: {_called(record, pair.samples, pair.labels)}, further apart at the input than "
-        f"{share(pair.input_quantile)} of such pairs, have similarity (rapidity) "
-        f"{signed(pair.rapidity)}{since}{beside}. {_fate(record, pair)}"
+        f"{most} most are {_called(record, pair.samples, pair.labels)}, further apart at the input "
+        f"than {share(pair.input_quantile)} of such pairs: similarity (rapidity) "
+        f"{signed(pair.rapidity)}{beside}.{since} {_fate(record, pair)}"
     )
+
+
+def since_words(record: DistantPairs, pair: DistantPair) -> str:
+    """Over which layers, without a gap, a pair is beyond what is usual: up to the searched one."""
+    assert pair.meets is not None
+    if pair.meets == record.layer_index:
+        return f"At {record.layer}"
+    name = record.layers[pair.meets].name
+    return f"From {'the input' if name == 'input' else name} to {record.layer}"
 
 
 def _fate(record: DistantPairs, pair: DistantPair) -> str:
@@ -156,9 +167,9 @@ def _beyond(record: DistantPairs) -> str:
     )
     parts = [f"{beyond} of {total} pairs {what}" for beyond, total, what in sides if total]
     return (
-        f"Beyond chance: {' and '.join(parts)} are more entangled than the best pair that the same "
-        f"search finds in any of {count(networks, 'untrained network')} of the same shape (no "
-        f"p-value under {p_value(1 / (1 + networks))} can come of that)."
+        f"Against chance: {' and '.join(parts)} are more entangled than the best pair that the "
+        f"same search finds in {count(networks, 'untrained network')} of the same shape (with so "
+        f"many no p-value is under {p_value(1 / (1 + networks))})."
     )
 
 
@@ -171,15 +182,18 @@ def made_words(record: DistantPairs, made: MadePair) -> str:
         budget = f"within {sign} ε = {made.epsilon_text}"
     how = "was made" if made.success else "could not be made"
     aim = "to meet" if made.sign > 0 else "the opposite of"
-    closer = "none" if made.same_class_closer == 0 else share(made.same_class_closer)
+    closer = f"{share(made.same_class_closer)} of pairs of one class are"
+    if made.same_class_closer == 0:
+        closer = "no pair of one class is"
     told = (
         f"Sample {first}, moved {budget}, {how} {aim} sample {second} at {record.layer}: {closer} "
-        f"of the pairs of one class are closer to each other there than it is to its aim."
+        f"closer to each other there than it is to its aim (success: under 10%)."
     )
     if made.sign > 0 and made.input_closer < NEARLY_THE_SAME:
+        smaller = "a budget" if made.epsilon is None else "a smaller budget"
         return (
             f"{told} But at the input it has nearly become the other, which is the trivial way to "
-            f"meet: give a budget with --eps."
+            f"meet: give {smaller} with --eps."
         )
     before, after, other = (tables.class_name(record, it) for it in made.predictions)
     end = ""

@@ -10,7 +10,7 @@ from worldline.commands.base import Result
 from worldline.commands.doctor.record import Diagnosis
 from worldline.plot.axes import figure_of, finite, new_axes, plain, with_intervals
 from worldline.plot.colours import LOOKS
-from worldline.report.formats import picture_files
+from worldline.report.formats import pictures as draw
 
 __all__ = ["accuracy_curve", "figures", "pictures"]
 
@@ -55,4 +55,4 @@ def figures(result: Result[Diagnosis]) -> dict[str, Figure]:
 
 def pictures(result: Result[Diagnosis]) -> dict[str, bytes]:
     """The curve as PNG, beside the page."""
-    return picture_files(figures(result), "png")
+    return dict(draw(figures(result), "png"))

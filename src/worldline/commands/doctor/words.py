@@ -9,9 +9,9 @@ from worldline.checks import Check, Curve
 from worldline.commands.base import Result
 from worldline.commands.doctor.record import Diagnosis
 from worldline.commands.doctor.tables import checks_table, curve_table, worst_table
-from worldline.report.numbers import count, estimate, share, significant
+from worldline.report.numbers import count, estimate, interval, share, significant
 from worldline.report.views import View, Words
-from worldline.statistics import Share
+from worldline.statistics import Share, apart
 
 __all__ = ["ABOUT", "curve_view", "views", "words"]
 
@@ -60,19 +60,30 @@ def views(result: Result[Diagnosis]) -> dict[str, View]:
 
 
 def curve_view(curve: Curve) -> View:
-    """Accuracy by ε in words."""
-    first, last = curve.points[0], curve.points[-1]
-    end = f"{share(last.accuracy)} at ε = {significant(last.epsilon)}"
-    way = f"goes from {share(first.accuracy)} at ε = {significant(first.epsilon)} to {end}"
-    if len({point.accuracy for point in curve.points}) == 1:
-        way = f"stays at {end}" if len(curve.points) > 1 else f"is {end}"
+    """Accuracy by ε in words; it falls or rises only where the intervals of its ends part."""
+    last = curve.points[-1]
+    reached = last.interval[0] <= curve.chance
     return View(
-        f"Accuracy by ε: {_end(curve)}",
-        f"Accuracy under {curve.attack} {way}; under noise of the same size "
-        f"{share(last.noise_accuracy)} are left there; chance is {share(curve.chance)}.",
-        f"n = {count(curve.samples, 'sample')}; 95% Wilson intervals",
+        _course(curve),
+        f"At ε = {significant(last.epsilon)} the interval is {interval(last.interval, share)}. "
+        f"Chance is {share(curve.chance)}: it is {'reached' if reached else 'not reached'} within "
+        f"this range. Noise of that size leaves {share(last.noise_accuracy)}.",
+        f"n = {count(curve.samples, 'sample')}, {curve.attack}; 95% Wilson intervals",
         curve_table(curve),
     )
+
+
+def _course(curve: Curve) -> str:
+    first, last = curve.points[0], curve.points[-1]
+    values = (
+        f"{share(first.accuracy)} at ε = {significant(first.epsilon)} to {share(last.accuracy)} "
+        f"at ε = {significant(last.epsilon)}"
+    )
+    return {
+        1: f"Accuracy falls from {values}",
+        0: f"Accuracy does not fall beyond its intervals: {values}",
+        -1: f"Accuracy rises from {values}: that should not be",
+    }[apart(first.interval, last.interval)]
 
 
 def _headline(record: Diagnosis, warned: int) -> str:
@@ -114,19 +125,12 @@ def _believable(record: Diagnosis, warned: Sequence[Check]) -> str:
 
 
 def _reach(curve: Curve) -> str:
+    """Where the curve ends, by the rule of the check ``unbounded``."""
     last = curve.points[-1]
+    where = "at chance or below" if last.accuracy <= curve.chance else "above chance"
     return (
-        f"Accuracy under attack by ε: at ε = {significant(last.epsilon)} it is "
-        f"{share(last.accuracy)}, {_end(curve)}."
-    )
-
-
-def _end(curve: Curve) -> str:
-    reached = curve.points[-1].accuracy <= curve.chance
-    return (
-        f"at chance ({share(curve.chance)}) or below"
-        if reached
-        else (f"above chance ({share(curve.chance)})")
+        f"Accuracy under {curve.attack} by ε: at ε = {significant(last.epsilon)} it is "
+        f"{share(last.accuracy)}, {where} ({share(curve.chance)})."
     )
 
 

@@ -158,21 +158,21 @@ def _check(
 def _measure(
     config: ExploreConfig, opened: Opened, adversarial: Tensor, progress: Progress
 ) -> ModelComplexity | str:
-    """The complexity of the model on the first samples, or why it was left out."""
+    """The section on complexity, or why there is none."""
     if config.memory:
         return (
             "Complexity was left out, as it keeps no limit of memory: worldline complexity "
             "measures it."
         )
-    rows, (low, high) = slice(0, MEASURED), config.bounds
     try:
         return measure_model(
             config.model,
             opened.model,
-            opened.x[rows],
-            opened.y[rows],
-            adversarial[rows],
-            sigma=SIGMA * (high - low),
+            opened.x[:MEASURED],
+            opened.y[:MEASURED],
+            adversarial[:MEASURED],
+            sigma=SIGMA * (config.bounds[1] - config.bounds[0]),
+            layers=config.layers,
             brief=True,
             settings=config.settings(progress),
         )
@@ -221,7 +221,7 @@ def _record(
         checks=checks,
         trustworthy=all(check.status != "warned" for check in checks),
         complexity=None if isinstance(measured, str) else measured,
-        notes=(*story.notes, *([measured] if isinstance(measured, str) else [])),
+        notes=(*story.notes, measured) if isinstance(measured, str) else story.notes,
         class_names=tuple(data.class_names) if data.class_names else None,
         versions=versions(opened.device),
     )
