@@ -81,13 +81,12 @@ def attack_words(record: ComplexityReport) -> str:
         f"{it.model} {estimate(it.adversarial_accuracy)}, clean {estimate(it.clean_accuracy)}"
         for it in record.ranked
     )
+    steps = f"-{record.steps}" if record.steps else ""
     attack = record.attack or ""
-    name = (
-        attack if ":" in attack else attack.upper() + (f"-{record.steps}" if record.steps else "")
-    )
+    name = attack if ":" in attack else f"{attack.upper()}{steps}"
     return (
-        f"Right under {name} ({norm}, ε = {record.epsilon_text}), an upper bound on what "
-        f"any attack leaves: {told}."
+        f"Right under {name} ({norm}, ε = {record.epsilon_text}), an upper bound on what any "
+        f"attack leaves: {told}."
     )
 
 
@@ -127,9 +126,10 @@ def limit_words(it: ModelComplexity) -> str:
     name, most, rivals = _foremost(used)
     limit = next(limit for limit in finite if limit.name == name)
     bound = "" if limit.status == "measured" else " at most"
+    have = "has" if len(finite) == 1 else "have"
     return (
-        f"{len(finite)} of its {count(len(it.limits), 'linear layer')} "
-        f"{'has' if len(finite) == 1 else 'have'} a speed limit. Noise twins use most of it at {name}:{bound} {share(most.median)} of "
+        f"{len(finite)} of its {count(len(it.limits), 'linear layer')} {have} a speed limit. "
+        f"Noise twins use most of it at {name}:{bound} {share(most.median)} of "
         f"{number(limit.limit)} nats (median){_beside(rivals)}."
     )
 
