@@ -140,7 +140,7 @@ def _parallel(angles: Tensor) -> int:
 
 def _meaning(parallel: int, vectors: int, depth: int) -> str:
     found = (
-        f"After layer {depth} {parallel:,} of the {vectors:,} unseen vectors lie within 1° of the "
+        f"After layer {depth}, {parallel:,} of the {vectors:,} unseen vectors lie within 1° of the "
         "fitted feature's line."
     )
     if 2 * parallel < vectors:

@@ -188,12 +188,12 @@ class Contraction(MergePairs):
         return (mean_of("pairs that end together rather than opposite", together, 0.5, "share"),)
 
     def _meaning(self, merging: Merging) -> str:
-        apart = float(length_contraction(merging.rapidity[-1]).median())
+        apart = float(length_contraction(merging.law[-1]).median())
         return (
             "With depth half of the pairs come together and half become opposite, so the distance "
-            "goes to 0 or to its largest value, and the separation sin θ to 0 in both cases; "
-            f"after layer {self.depth} its median is {apart:.2g}. Vectors in float64 stop at sin θ "
-            "≈ 1e-16; the law does not."
+            "goes to 0 or to its largest value, and the separation sin θ to 0 in both cases: by "
+            f"the law its median after layer {self.depth} is {apart:.2g}. Vectors in float64 stop "
+            "at sin θ ≈ 1e-16; the law does not."
         )
 
 
