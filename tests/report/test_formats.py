@@ -186,9 +186,9 @@ def test_what_cannot_be_rendered_is_one_sentence(explored, searched, tmp_path) -
     code, words = told(explored.folder.path, "--format", "pdf")
     assert (code, "html, png, svg, md, json" in words, "got pdf" in words) == (2, True, True)
     code, words = told(searched.folder.path, "--with", explored.folder.path)
-    assert (code, "only a page of explore takes other runs" in words) == (3, True)
+    assert (code, "is no run of explore: only its page takes other runs" in words) == (3, True)
     code, words = told(explored.folder.path, "--with", tmp_path)
-    assert (code, "not a finished run" in words) == (3, True)
+    assert (code, "There is no summary.json of a run" in words) == (3, True)
     code, words = told(explored.folder.path, "--port", "80")
     assert (code, "give --serve too" in words) == (2, True)
     code, words = told(explored.folder.path, "--serve", "--format", "md")
@@ -281,7 +281,7 @@ def test_results_show_themselves_in_notebooks(explored, digits, mlp) -> None:
     )
     for result, words in (
         (story, "samples are fooled"),
-        (found, "3 merged, 3 opposed"),
+        (found, "3 brought together, 3 made opposites"),
         (predicted, "&lt;b&gt;"),
         (explored, "cnn"),
     ):
