@@ -28,6 +28,7 @@ from torch import Tensor, nn
 
 import measure
 import worldline as wl
+from worldline.runs.features import feature_store
 from worldline.explain import top_pairs
 
 CLAIM = (
@@ -129,7 +130,7 @@ def one_search(samples: int, width: int, k: int, path: str) -> None:
     took beyond what was there.
     """
     torch.set_num_threads(1)
-    store = wl.runs.feature_store(Path(path), samples, width)
+    store = feature_store(Path(path), samples, width)
     generator = torch.Generator().manual_seed(0)
     centers = 0.7 * torch.randn(10, width, generator=generator)
     labels = torch.arange(samples) % 10

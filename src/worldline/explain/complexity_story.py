@@ -142,9 +142,8 @@ def complexity(
     undefined = len(x) - len(finite)
     if undefined:
         notes.append(f"{undefined} of {len(x)} samples are left out: a layer is not finite there.")
-        x, y, adversarial = (
-            it if it is None else it[finite.to(it.device)] for it in (x, y, adversarial)
-        )
+        x = x[finite.to(x.device)]
+        y, adversarial = (it if it is None else it[finite.to(it.device)] for it in (y, adversarial))
     generator = torch.Generator().manual_seed(settings.seed)
     noisy = (x + sigma * torch.randn(x.shape, generator=generator).to(x)).clamp(*settings.bounds)
     if attack is not None and adversarial is None:

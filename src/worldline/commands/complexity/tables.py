@@ -70,7 +70,7 @@ def layers(it: ModelComplexity) -> Table:
         Layer("TwoNN", lambda at: at.dimension.two_nn, form=_one_place),
         Layer(
             "participation untrained",
-            lambda at: at.untrained_dimension and at.untrained_dimension.participation,
+            lambda at: None if (it := at.untrained_dimension) is None else it.participation,
             form=_one_place,
         ),
         Layer("remark", lambda at: at.dimension.status),
