@@ -14,6 +14,7 @@ import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from worldline.errors import InputError, WorldlineError
 
@@ -22,11 +23,13 @@ __all__ = [
     "check_zip",
     "read_bytes",
     "read_text",
+    "reading",
     "real_file",
     "reason_of",
     "replacing",
     "shorten",
     "size_text",
+    "utf8",
 ]
 
 LONGEST_TEXT = 256 * 2**20  # bytes of a text that is read whole: a longer one is something else
@@ -74,6 +77,26 @@ def real_file(
     return Path(path)
 
 
+@contextmanager
+def reading(
+    path: str | Path, kind: str, error: type[WorldlineError], *, inside: Path | None = None
+) -> Iterator[BinaryIO]:
+    """A regular file, open for as long as the block lasts; what the system says becomes ``error``.
+
+    >>> from worldline.errors import DataError
+    >>> with reading(__file__, "source", DataError) as stream:
+    ...     len(stream.read(3))
+    3
+    """
+    file = real_file(path, kind, error, inside=inside)
+    try:
+        with file.open("rb") as stream:
+            yield stream
+    except OSError as cause:
+        shown = shorten(str(path))
+        raise error(f"The {kind} {shown!r} cannot be read: {reason_of(cause)}.") from cause
+
+
 def read_bytes(
     path: str | Path, kind: str, error: type[WorldlineError], *, limit: int = LONGEST_TEXT
 ) -> bytes:
@@ -84,13 +107,10 @@ def read_bytes(
     Traceback (most recent call last):
     worldline.errors.RunError: There is no summary 'nowhere'. Give a path that exists from here.
     """
-    file, shown = real_file(path, kind, error), shorten(str(path))
-    try:
-        with file.open("rb") as stream:
-            content = stream.read(limit + 1)
-    except OSError as cause:
-        raise error(f"The {kind} {shown!r} cannot be read: {reason_of(cause)}.") from cause
+    with reading(path, kind, error) as stream:
+        content = stream.read(limit + 1)
     if len(content) > limit:
+        shown = shorten(str(path))
         raise error(
             f"The {kind} {shown!r} is longer than {size_text(limit)}: it is something else."
         )
@@ -148,15 +168,32 @@ def replacing(target: Path, error: type[WorldlineError]) -> Iterator[Path]:
 
 
 def reason_of(error: BaseException) -> str:
-    """What the system says of a failure, in few words."""
-    said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
-    return shorten(said or type(error).__name__).rstrip(".")
+    """The first line of what a failure says, in few words; of the system's, without the file.
+
+    >>> reason_of(ValueError("\\x1b]0;title")), reason_of(KeyError())
+    ('�]0;title', 'KeyError')
+    """
+    try:
+        said = error.strerror if isinstance(error, OSError) and error.strerror else str(error)
+    except Exception:  # of a class of somebody else's
+        said = ""
+    return shorten((said.strip().splitlines() or [type(error).__name__])[0], 300).rstrip(".")
 
 
 def shorten(text: str, longest: int = 120) -> str:
     """Text for a message: printable, and of bearable length."""
-    clean = "".join(letter if letter.isprintable() else "�" for letter in text[: 4 * longest])
-    return clean if len(text) <= longest else f"{clean[: longest // 2]}…{clean[-longest // 4 :]}"
+    half = longest // 2
+    kept = text if len(text) <= longest else f"{text[:half]}…{text[-half // 2 :]}"
+    return "".join(letter if letter.isprintable() else "�" for letter in kept)
+
+
+def utf8(name: str) -> str:
+    """A name as UTF-8 can hold it: bytes of a file system that are no text become �.
+
+    >>> utf8("caf\\udce9")
+    'caf�'
+    """
+    return "".join("�" if "\ud800" <= letter <= "\udfff" else letter for letter in name)
 
 
 def size_text(count: int) -> str:
@@ -213,11 +250,12 @@ def check_zip(
     Returns:
         One entry for each member: distinct plain relative names, inside the file, not encrypted.
     """
-    name, size = shorten(path.name), path.stat().st_size
-    broken = f"Make it again: it is damaged, or was made to deceive ({size_text(size)})."
-    with path.open("rb") as file:
+    name = shorten(path.name)
+    with reading(path, kind, error) as file:
+        size = file.seek(0, os.SEEK_END)
         file.seek(max(size - TAIL, 0))
         tail = file.read(TAIL)
+    broken = f"Make it again: it is damaged, or was made to deceive ({size_text(size)})."
     place = tail.rfind(b"PK\x05\x06")
     if place < 0 or len(tail) < place + 22:
         raise error(

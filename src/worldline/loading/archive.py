@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import io
 import math
+import struct
 import zipfile
 from pathlib import Path
 from typing import IO
@@ -10,9 +12,11 @@ from typing import IO
 import numpy as np
 
 from worldline.errors import DataError
-from worldline.files import available_memory, check_zip, real_file, shorten, size_text
+from worldline.files import available_memory, check_zip, reading, reason_of, shorten, size_text
 
 __all__ = ["read_arrays"]
+
+HEADER_LIMIT = 10_000  # bytes of an array's header: NumPy's own limit, held before it is read
 
 
 def read_arrays(
@@ -47,7 +51,6 @@ def read_arrays(
     ...     sorted(read_arrays(Path(folder) / "pairs.npz", required=("a", "b")))
     ['a', 'b']
     """
-    real_file(path, "data file", DataError)
     limit = available_memory() // 2 if limit is None else limit
     name = shorten(path.name)
     _check_magic(path)
@@ -63,7 +66,7 @@ def read_arrays(
             f"missing (it holds {', '.join(held) or 'nothing'})."
         )
     try:
-        with zipfile.ZipFile(path) as archive:
+        with reading(path, "data file", DataError) as file, zipfile.ZipFile(file) as archive:
             needed = sum(_declared(archive, members[key], name, key) for key in wanted)
             if needed > limit:
                 raise DataError(
@@ -78,13 +81,13 @@ def read_arrays(
         raise
     except Exception as error:
         raise DataError(
-            f"{name} cannot be read as an .npz of plain arrays: {shorten(str(error))}. Save it "
+            f"{name} cannot be read as an .npz of plain arrays: {reason_of(error)}. Save it "
             "again with numpy.savez."
         ) from error
 
 
 def _check_magic(path: Path) -> None:
-    with path.open("rb") as file:
+    with reading(path, "data file", DataError) as file:
         magic = file.read(6)
     if magic[:2] == b"PK":
         return
@@ -136,16 +139,20 @@ def _header(stream: IO[bytes], what: str) -> tuple[tuple[int, ...], np.dtype, in
         version = np.lib.format.read_magic(stream)
         if version not in ((1, 0), (2, 0)):
             raise ValueError(f"header version {version} is not known")
-        read = (
-            np.lib.format.read_array_header_1_0
-            if version == (1, 0)
-            else np.lib.format.read_array_header_2_0
-        )
-        shape, _, dtype = read(stream)
+        form = "<H" if version == (1, 0) else "<I"
+        declared = stream.read(struct.calcsize(form))
+        (length,) = struct.unpack(form, declared)
+        if length > HEADER_LIMIT:
+            raise ValueError(f"it is declared as {size_text(length)}")
+        header = io.BytesIO(declared + stream.read(length))
+        if version == (1, 0):
+            shape, _, dtype = np.lib.format.read_array_header_1_0(header)
+        else:
+            shape, _, dtype = np.lib.format.read_array_header_2_0(header)
     except Exception as error:
-        reason = shorten(str(error).splitlines()[0] if str(error) else type(error).__name__)
         raise DataError(
-            f"{what} has no readable npy header: {reason}. Save the file again with numpy.savez."
+            f"{what} has no readable npy header: {reason_of(error)}. Save the file again with "
+            "numpy.savez."
         ) from error
     return shape, dtype, stream.tell()
 

@@ -178,8 +178,11 @@ def _pair(
         raise LabelError(
             f"{y_name} in {spec} must hold integer class numbers; its dtype is {y.dtype}."
         )
-    inputs = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
-    labels = torch.from_numpy(np.ascontiguousarray(y)).long()
+    with np.errstate(all="ignore"):  # what overflows is not finite, and told as that
+        inputs = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
+    if y.ndim != 1:
+        raise LabelError(f"{y_name} in {spec} must be (N,); its shape is {y.shape}.")
+    labels = torch.from_numpy(np.ascontiguousarray(y, dtype=np.int64))
     check_inputs(inputs, bounds)
     check_labels(labels, len(inputs))
     if int(labels.min()) < 0:

@@ -8,9 +8,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldline.errors import DataError, InputError, LabelError
-from worldline.files import available_memory, shorten, size_text
-from worldline.loading.imports import import_object
+from worldline.errors import DataError, LabelError
+from worldline.files import available_memory, shorten, size_text, utf8
+from worldline.loading.imports import import_object, user_code
 
 __all__ = ["read_dataset"]
 
@@ -50,25 +50,17 @@ def read_dataset(
     """
     data: Any = import_object(spec, error=DataError)
     if isinstance(data, type) or (callable(data) and not hasattr(data, "__getitem__")):
-        try:
+        advice = "It is called without arguments."
+        with user_code(f"The factory {spec}", advice, error=DataError):
             data = data()
-        except Exception as error:
-            raise DataError(
-                f"The factory {spec} raised {type(error).__name__}: {error}. It is called without "
-                "arguments."
-            ) from error
     if isinstance(data, dict) or not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         raise DataError(
             f"The factory {spec} must return a dataset of (x, y) with a length: a torch Dataset, "
             f"TensorDataset or list; it returned {type(data).__name__}. Make an IterableDataset a "
             "list first."
         )
-    try:
+    with user_code(f"The length of the dataset of {spec}", error=DataError):
         count = len(data)
-    except Exception as error:
-        raise DataError(
-            f"The dataset of {spec} has no length: {type(error).__name__}: {error}."
-        ) from error
     if count < 1:
         raise DataError(f"The dataset of {spec} is empty.")
     limit = available_memory() // 2 if limit is None else limit
@@ -94,18 +86,12 @@ def read_dataset(
         and len(names) > int(y.max())
         and all(isinstance(it, str) for it in names)
     )
-    return x, y, tuple(names) if known and names is not None else None
+    return x, y, tuple(map(utf8, names)) if known and names is not None else None
 
 
 def _item(data: Any, place: int, spec: str) -> tuple[Tensor, int]:
-    try:
+    with user_code(f"Item {place} of {spec}", error=DataError):
         item = data[place]
-    except InputError:
-        raise
-    except Exception as error:
-        raise DataError(
-            f"Item {place} of {spec} raised {type(error).__name__}: {error}."
-        ) from error
     if not isinstance(item, (tuple, list)) or len(item) != 2:
         raise DataError(f"Item {place} of {spec} must be a pair (x, y); it is {_told(item)}.")
     value, label = item

@@ -15,7 +15,7 @@ import torch
 from torch import nn
 
 from worldline.errors import ModelError
-from worldline.files import check_zip, real_file, shorten, size_text
+from worldline.files import check_zip, reading, real_file, shorten, size_text
 from worldline.loading.expressions import check_expression
 from worldline.loading.sandbox import tried_in_child
 from worldline.loading.shapes import ExpectedShape
@@ -151,7 +151,7 @@ def clean_archive(path: Path) -> tuple[bytes, tuple[int | None, ...]]:
             "again, or give it as file.py:factory with safetensors."
         )
     try:
-        with zipfile.ZipFile(path) as archive:
+        with reading(path, "model file", ModelError) as file, zipfile.ZipFile(file) as archive:
 
             def document(place: str) -> dict[str, Any]:
                 member = members.get(f"{root}/{place}")

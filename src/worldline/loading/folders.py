@@ -13,7 +13,7 @@ from PIL import Image
 from torch import Tensor
 
 from worldline.errors import DataError, ShapeError
-from worldline.files import available_memory, real_file, shorten, size_text
+from worldline.files import available_memory, real_file, reason_of, shorten, size_text, utf8
 
 __all__ = ["Pictures", "read_folders", "split_folders"]
 
@@ -128,7 +128,7 @@ def read_folders(folder: Path, *, image_size: int = 0, limit: int | None = None)
     for row, (_, file) in enumerate(found):
         x[row] = _decoded(file, "L" if channels == 1 else "RGB", image_size)
     return Pictures(
-        x, torch.tensor([place for place, _ in found]), tuple(it.name for it in classes)
+        x, torch.tensor([place for place, _ in found]), tuple(utf8(it.name) for it in classes)
     )
 
 
@@ -139,7 +139,7 @@ def _subfolders(folder: Path) -> list[Path]:
         )
     except (OSError, ValueError) as error:
         raise DataError(
-            f"The folder {shorten(str(folder))!r} cannot be read: {shorten(str(error))}."
+            f"The folder {shorten(str(folder))!r} cannot be read: {reason_of(error)}."
         ) from error
     for entry in entries:
         if not entry.resolve().is_relative_to(folder.resolve()):
@@ -151,12 +151,12 @@ def _subfolders(folder: Path) -> list[Path]:
 
 
 def _pictures(folder: Path, root: Path) -> list[Path]:
-    with os.scandir(folder) as entries:
-        names = sorted(
-            it.name
-            for it in entries
-            if Path(it.name).suffix.lower() in FORMATS and not it.name.startswith(".")
-        )
+    try:
+        entries = sorted(os.listdir(folder))
+    except OSError as error:
+        shown = shorten(str(folder))
+        raise DataError(f"The folder {shown!r} cannot be read: {reason_of(error)}.") from error
+    names = [it for it in entries if Path(it).suffix.lower() in FORMATS and not it.startswith(".")]
     if not names:
         raise DataError(
             f"The class {shorten(folder.name, 60)!r} in {shorten(str(root))!r} has no pictures "
@@ -180,7 +180,7 @@ def _header(file: Path) -> tuple[tuple[int, int], str]:
             size, mode = image.size, image.mode
     except Exception as error:
         raise DataError(
-            f"{shown} cannot be read as a {file.suffix} picture: {_reason(error)}. Remove it, or "
+            f"{shown} cannot be read as a {file.suffix} picture: {reason_of(error)}. Remove it, or "
             "save it again."
         ) from error
     if max(size) > LARGEST_SIDE or size[0] * size[1] > LARGEST_PICTURE or min(size) < 1:
@@ -204,7 +204,7 @@ def _decoded(file: Path, mode: str, image_size: int) -> Tensor:
             picture = image.convert(mode)
     except Exception as error:  # decoders of damaged pictures raise anything
         raise DataError(
-            f"{shown} cannot be decoded: {_reason(error)}. Remove it, or save it again."
+            f"{shown} cannot be decoded: {reason_of(error)}. Remove it, or save it again."
         ) from error
     if image_size:
         scale = image_size / min(picture.size)
@@ -219,9 +219,3 @@ def _decoded(file: Path, mode: str, image_size: int) -> Tensor:
         picture = picture.resize((image_size, image_size), Image.Resampling.BILINEAR, box=box)
     pixels = torch.from_numpy(np.array(picture, dtype=np.float32) / 255)
     return pixels.unsqueeze(0) if mode == "L" else pixels.permute(2, 0, 1)
-
-
-def _reason(error: BaseException) -> str:
-    return shorten(str(error).splitlines()[0] if str(error) else type(error).__name__, 200).rstrip(
-        "."
-    )

@@ -16,7 +16,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
 from worldline.errors import InputError, ModelError, ShapeError
-from worldline.files import real_file, shorten, size_text
+from worldline.files import read_text, real_file, shorten, size_text
 from worldline.loading.weights import check_safetensors
 
 __all__ = ["ImageClassifier", "TextClassifier", "load_huggingface"]
@@ -286,14 +286,10 @@ def _open(transformers: Any, kind: Any, folder: Path, size: int, shown: str) -> 
 
 
 def _document(folder: Path, name: str) -> dict[str, Any]:
-    path = real_file(folder / name, "file", ModelError, inside=folder)
-    if path.stat().st_size > CONFIG_LIMIT:
-        raise ModelError(
-            f"{name} in {shorten(str(folder))} has {size_text(path.stat().st_size)}; "
-            f"{size_text(CONFIG_LIMIT)} are allowed."
-        )
+    real_file(folder / name, "file", ModelError, inside=folder)
+    text = read_text(folder / name, "file", ModelError, limit=CONFIG_LIMIT)
     try:
-        content = json.loads(path.read_text("utf-8"))
+        content = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise ModelError(
             f"{name} in {shorten(str(folder))} is not JSON: {shorten(str(error))}. {AGAIN}"

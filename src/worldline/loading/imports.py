@@ -5,13 +5,36 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from types import ModuleType
 
 from worldline.errors import InputError, ModelError
-from worldline.files import real_file
+from worldline.files import real_file, reason_of, shorten
 
-__all__ = ["import_object"]
+__all__ = ["import_object", "user_code"]
+
+
+@contextmanager
+def user_code(
+    what: str, advice: str = "", *, error: type[InputError] = ModelError
+) -> Iterator[None]:
+    """Run code of the user's: whatever it raises but the user's own interrupt is ``error``.
+
+    >>> from worldline.loading.imports import user_code
+    >>> with user_code("The factory build", "It is called without arguments."):
+    ...     raise SystemExit(3)
+    Traceback (most recent call last):
+    worldline.errors.ModelError: The factory build raised SystemExit: 3. It is called without ...
+    """
+    try:
+        yield
+    except (KeyboardInterrupt, InputError):
+        raise
+    except BaseException as cause:
+        raised = f"{what} raised {shorten(type(cause).__name__, 60)}: {reason_of(cause)}."
+        raise error(f"{raised} {advice}".rstrip()) from cause
 
 
 def import_object(spec: str, *, error: type[InputError] = ModelError) -> object:
@@ -51,24 +74,22 @@ def _from_file(path: Path, failure: type[InputError]) -> ModuleType:
     module = importlib.util.module_from_spec(loader)
     sys.modules[loader.name] = module  # dataclasses and pickling look their module up
     with _on_path(path.resolve().parent):
-        try:
+        with user_code(f"On import {shorten(str(path))!r}", error=failure):
             loader.loader.exec_module(module)
-        except Exception as error:
-            raise failure(
-                f"{str(path)!r} raised {type(error).__name__} on import: {error}."
-            ) from error
     return module
 
 
 def _from_package(name: str, failure: type[InputError]) -> ModuleType:
-    with _on_path(Path.cwd()):
-        try:
-            return importlib.import_module(name)
-        except Exception as error:
-            raise failure(
-                f"The module {name!r} cannot be imported: {type(error).__name__}: {error}. Run "
-                "from the folder that holds it, or install it."
-            ) from error
+    advice = "Run from the folder that holds it, or install it."
+    with _on_path(_here()), user_code(f"The import of {name!r}", advice, error=failure):
+        return importlib.import_module(name)
+
+
+def _here() -> Path:
+    try:
+        return Path.cwd()
+    except OSError:  # the working folder is gone
+        return Path()
 
 
 class _on_path:  # noqa: N801

@@ -14,7 +14,7 @@ from worldline.errors import ModelError
 from worldline.files import shorten
 from worldline.loading.exported import load_exported
 from worldline.loading.huggingface import load_huggingface
-from worldline.loading.imports import import_object
+from worldline.loading.imports import import_object, user_code
 from worldline.loading.onnx_model import load_onnx
 from worldline.loading.pickled import load_pickled
 from worldline.loading.weights import read_weights
@@ -136,13 +136,8 @@ def _made_by(spec: str) -> nn.Module:
         raise ModelError(
             f"{spec} is a {type(factory).__name__}, not a factory that returns an nn.Module."
         )
-    try:
+    with user_code(f"The factory {spec}", "It is called without arguments."):
         model = factory()
-    except Exception as error:
-        raise ModelError(
-            f"The factory {spec} raised {type(error).__name__}: {error}. It is called without "
-            "arguments."
-        ) from error
     if not isinstance(model, nn.Module):
         raise ModelError(
             f"The factory {spec} must return an nn.Module; it returned {type(model).__name__}."
@@ -154,8 +149,9 @@ def _fill(model: nn.Module, path: Path) -> None:
     state = read_weights(path)
     try:
         model.load_state_dict(state)
-    except RuntimeError as error:
-        reason = "; ".join(line.strip() for line in str(error).splitlines()[1:4])
+    except Exception as error:  # hooks of the model are called too
+        lines = str(error).splitlines()
+        reason = "; ".join(line.strip() for line in lines[1:4] or lines or [type(error).__name__])
         raise ModelError(
             f"The weights in {path.name} do not fit the model: {shorten(reason, 400)}"
         ) from error

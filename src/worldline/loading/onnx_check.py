@@ -6,7 +6,8 @@ Its logits and gradients are compared with ONNX' own evaluator.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -15,7 +16,7 @@ from onnx.reference import ReferenceEvaluator
 from torch import Tensor, nn
 
 from worldline.errors import InputError, ModelError
-from worldline.files import shorten
+from worldline.files import available_memory, shorten, size_text
 
 __all__ = ["check_graph"]
 
@@ -66,15 +67,16 @@ def check_graph(proto: Any, graph: nn.Module, name: str) -> None:
     declared: Any = graph.shape
     batch, *sides = declared
     shape = (batch or SAMPLES, *(side or UNKNOWN for side in sides))
-    if math.prod(shape) > 2**28:
+    if len(shape) > 32 or math.prod(shape) > 2**28:
         raise ModelError(
-            f"{name} declares inputs of shape {shape}, {math.prod(shape):,} numbers; at most "
+            f"{name} declares inputs of shape {shorten(str(shape))}; at most "
             f"{2**28:,} can be tried. Export it again."
         )
     x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
     try:
         x.requires_grad_()
-        logits = graph(x)
+        with _counted(graph, name):
+            logits = graph(x)
         reference = _reference(proto)
         expected = reference(x.detach())
     except (InputError, MemoryError):
@@ -103,6 +105,28 @@ def check_graph(proto: Any, graph: nn.Module, name: str) -> None:
         )
     if logits.is_floating_point() and logits.requires_grad:
         _check_gradient(logits, x, reference, scale, name)
+
+
+@contextmanager
+def _counted(graph: nn.Module, name: str) -> Iterator[None]:
+    """Refuse a graph whose values need more than half of the memory: the reference holds them."""
+    limit, taken = available_memory() // 2, [0]
+
+    def count(_module: nn.Module, _inputs: object, output: object) -> None:
+        parts = output if isinstance(output, tuple) else (output,)
+        taken[0] += sum(it.nbytes for it in parts if isinstance(it, Tensor))
+        if taken[0] > limit:
+            raise ModelError(
+                f"The values in {name} need more than {size_text(limit)} for {SAMPLES} samples, "
+                "half of the memory that is available."
+            )
+
+    hooks = [child.register_forward_hook(count) for child in graph.children()]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 def _reference(proto: Any) -> Callable[[Tensor], np.ndarray]:

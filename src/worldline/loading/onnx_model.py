@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import os
 import re
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from worldline.errors import InputError, ModelError
-from worldline.files import available_memory, real_file, shorten, size_text
+from worldline.files import available_memory, reading, shorten, size_text
 from worldline.loading.onnx_operators import ACTIVATIONS, OPERATORS, output_size
 from worldline.loading.shapes import ExpectedShape
 
@@ -23,6 +24,9 @@ WIDTHS = {1: 4, 2: 1, 3: 1, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 16: 2}
 """Bytes of a number, by ONNX' number of its dtype."""
 TYPED = {1: "float_data", 7: "int64_data", 11: "double_data"}  # the others stand in int32_data
 LARGEST = 2**27  # numbers in one value, for each sample of a batch
+LARGEST_MADE = 2**24  # where they are made from a few: ranges, constants, repeats
+MAKING = ("Range", "ConstantOfShape", "Expand", "Tile")
+MOST_SIDES = 32  # of a tensor
 AGAIN = "Export the model again."
 
 
@@ -71,8 +75,9 @@ def load_onnx(path: Path) -> nn.Module:
         raise ModelError(
             "Reading .onnx needs the package onnx: pip install 'worldline[onnx]'."
         ) from error
-    real_file(path, "model file", ModelError)
-    name, size = shorten(path.name), path.stat().st_size
+    name = shorten(path.name)
+    with reading(path, "model file", ModelError) as file:
+        size = file.seek(0, os.SEEK_END)
     if size > (limit := available_memory() // 4):
         raise ModelError(
             f"{name} has {size_text(size)}; {size_text(limit)} may be used, a quarter of the "
@@ -128,7 +133,7 @@ def _check_tensor(tensor: Any, path: Path) -> None:
             f"{what} in {name} has the ONNX type {tensor.data_type}, which is not supported. "
             "Export it in float32."
         )
-    if any(side < 0 for side in shape):
+    if len(shape) > MOST_SIDES or any(side < 0 for side in shape):
         raise ModelError(
             f"{what} in {name} declares the impossible shape {shorten(str(shape), 60)}. {AGAIN}"
         )
@@ -160,19 +165,20 @@ def _external(tensor: Any, path: Path, needed: int, what: str) -> bytes:
             f"{what} is said to lie in {shorten(place, 60)!r}, outside the model's folder, which "
             "is not opened. Keep it beside the model."
         )
-    file = real_file(path.parent / place, "file of external data", ModelError, inside=path.parent)
     start, size = (
         int(entries.get(key, default))
         for key, default in (("offset", "0"), ("length", str(needed)))
     )
-    if start < 0 or size != needed or start + size > file.stat().st_size:
-        raise ModelError(
-            f"{what} needs {shorten(f'{needed:,}', 40)} bytes at {start:,} of "
-            f"{shorten(place, 60)!r}, which has {file.stat().st_size:,}. {AGAIN}"
-        )
-    with file.open("rb") as stream:
-        stream.seek(start)
-        return stream.read(size)
+    where, kind = path.parent / place, "file of external data"
+    with reading(where, kind, ModelError, inside=path.parent) as file:
+        there = file.seek(0, os.SEEK_END)
+        if 0 <= start <= there - size and size == needed:
+            file.seek(start)
+            return file.read(size)
+    raise ModelError(
+        f"{what} needs {shorten(f'{needed:,}', 40)} bytes at {start:,} of "
+        f"{shorten(place, 60)!r}, which has {there:,}. {AGAIN}"
+    )
 
 
 class OnnxNode(nn.Module):
@@ -195,6 +201,7 @@ class OnnxNode(nn.Module):
                 self.register_buffer(f"weight{place}", slot)
             self.weights.append(f"weight{place}" if isinstance(slot, Tensor) else None)
         self.present = [slot is not None for slot in slots]
+        self.batch = [1]  # the graph's, which writes how many samples pass
 
     def forward(self, *values: Tensor) -> Any:
         """Apply the operator; a failure names the node."""
@@ -204,13 +211,12 @@ class OnnxNode(nn.Module):
             for own, there in zip(self.weights, self.present, strict=True)
         ]
         try:
-            samples = max((it.shape[0] for it in values if it.ndim), default=1)
-            if (size := output_size(self.operator, self.attributes, inputs)) > LARGEST * max(
-                samples, 1
-            ):
+            size, samples = output_size(self.operator, self.attributes, inputs), self.batch[0]
+            making = self.operator in MAKING or not values
+            if size > (limit := (LARGEST_MADE if making else LARGEST) * samples):
                 raise ModelError(
-                    f"{self.label} would make {size:,} numbers for {samples} samples; {LARGEST:,} "
-                    "a sample are allowed."
+                    f"{self.label} would make {size:,} numbers for {samples} samples; {limit:,} "
+                    "are allowed."
                 )
             return OPERATORS[self.operator](self.attributes, *inputs)
         except Exception as error:
@@ -256,6 +262,7 @@ class OnnxGraph(nn.Module):
         )
         self.expected_shape = ExpectedShape(self.shape, f"the graph of {name}")
         self.steps: list[tuple[str, list[str], list[str], list[str]]] = []
+        self.batch = [1]
         for node in graph.node:
             if node.op_type == "Constant":
                 weights[node.output[0]] = _constant(node)
@@ -294,6 +301,8 @@ class OnnxGraph(nn.Module):
         )
         while hasattr(self, own):
             own += "_"
+        if isinstance(module, OnnxNode):
+            module.batch = self.batch
         self.add_module(own, module)
         self.steps.append((own, values, list(node.output), []))
 
@@ -307,6 +316,7 @@ class OnnxGraph(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """Run the nodes in order; a value is let go after its last use."""
+        self.batch[0] = max(len(x), 1) if x.ndim else 1
         held: dict[str, Tensor] = {self.input: self.expected_shape(x)}
         for name, values, outputs, done in self.steps:
             result = getattr(self, name)(*(held[value] for value in values))

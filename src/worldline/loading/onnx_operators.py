@@ -426,6 +426,14 @@ ACTIVATIONS: dict[str, Callable[[Attributes], nn.Module]] = {
 """Operators that torch has as activation modules: tracing then knows them as such."""
 
 
+def _product(sides: Sequence[int]) -> int:
+    """Of sizes from a file: no longer number than it takes to be refused."""
+    size = 0 if 0 in sides else 1
+    for side in sides:
+        size = min(size * abs(side), 2**62)
+    return size
+
+
 def output_size(operator: str, at: Attributes, inputs: Sequence[Tensor | None]) -> int:  # noqa: PLR0911
     """How many numbers an operator puts out, where that can be far more than it takes in; else 0.
 
@@ -434,14 +442,15 @@ def output_size(operator: str, at: Attributes, inputs: Sequence[Tensor | None]) 
     """
     shapes = [tuple(it.shape) for it in inputs if it is not None]
     if operator == "ConstantOfShape":
-        return math.prod(_ints(inputs[0]))
+        return _product(_ints(inputs[0]))
     if operator == "Expand":
         return math.prod(torch.broadcast_shapes(shapes[0], _ints(inputs[1])))
     if operator == "Tile":
-        return math.prod(shapes[0]) * math.prod(_ints(inputs[1]))
+        return _product([*shapes[0], *_ints(inputs[1])])
     if operator == "Range":
         start, stop, step = (float(it) for it in inputs if it is not None)
-        return int(abs(stop - start) / abs(step)) if step else 2**62
+        steps = abs(stop - start) / abs(step) if step else math.inf
+        return int(steps) if steps < 2**62 else 2**62
     if operator in ("Pad", "Conv", "MaxPool", "AveragePool"):
         spread = _ints(inputs[1]) if operator == "Pad" and len(inputs) > 1 else at.get("pads", [])
         half, sides = len(spread) // 2, shapes[0]

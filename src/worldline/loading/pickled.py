@@ -9,7 +9,8 @@ import torch
 from torch import nn
 
 from worldline.errors import ModelError
-from worldline.files import real_file, shorten
+from worldline.files import reading, real_file, shorten
+from worldline.loading.imports import user_code
 
 __all__ = ["is_script", "load_pickled"]
 
@@ -52,18 +53,12 @@ def load_pickled(path: Path, *, unsafe_pickle: bool = False) -> nn.Module:
             f"{name} is {what}; it is not opened. If you trust it as you trust a program, add "
             f"--unsafe-pickle. {SAFER}"
         )
-    try:
+    with user_code(f"{name} cannot be opened: it", f"Its classes must be importable. {SAFER}"):
         model = (
             torch.jit.load(path, map_location="cpu")
             if script
             else torch.load(path, map_location="cpu", weights_only=False)
         )
-    except Exception as error:
-        reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(
-            f"{name} cannot be opened ({type(error).__name__}: {shorten(reason[0], 200)}). Its "
-            f"classes must be importable. {SAFER}"
-        ) from error
     if not isinstance(model, nn.Module):
         hint = (
             " It looks like a state dict: give it as --weights, beside a factory."
@@ -81,7 +76,7 @@ def is_script(path: Path) -> bool:
     False
     """
     try:
-        with zipfile.ZipFile(path) as archive:
+        with reading(path, "model file", ModelError) as file, zipfile.ZipFile(file) as archive:
             return any("/code/" in member for member in archive.namelist())
-    except (zipfile.BadZipFile, OSError, ValueError):
+    except (zipfile.BadZipFile, ModelError, ValueError, NotImplementedError):
         return False

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from pathlib import Path
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from worldline.encoder.experiments import LARGEST_SIDE
 from worldline.errors import DataError, ShapeError
+from worldline.files import real_file, reason_of, shorten
+from worldline.loading.folders import FORMATS
 
 __all__ = ["load_picture"]
 
@@ -22,7 +25,7 @@ def load_picture(path: Path) -> Float[Tensor, "H W"]:
     """A grey picture in [0, 1].
 
     Args:
-        path: PNG or any other format that Pillow reads; grey, at most 256 pixels a side.
+        path: PNG, JPEG, BMP, GIF, WebP, TIFF, PGM; grey, at most 256 pixels a side.
 
     Raises:
         DataError: no such file, or no picture. ShapeError: with colours, or too large; its pixels
@@ -35,20 +38,23 @@ def load_picture(path: Path) -> Float[Tensor, "H W"]:
     tensor([[1., 1., 1.],
             [1., 1., 1.]], dtype=torch.float64)
     """
+    real_file(path, "picture", DataError)
+    name = shorten(path.name)
     try:
-        with Image.open(path) as image:
-            if image.mode not in GREY:
+        with warnings.catch_warnings(), Image.open(path, formats=sorted({*FORMATS.values()})) as it:
+            warnings.simplefilter("ignore")  # of Pillow: about sizes that are judged here
+            if it.mode not in GREY:
                 raise ShapeError(
-                    f"{path.name} is not grey: its mode is {image.mode}. Convert it, for instance "
-                    f"with Pillow: Image.open({path.name!r}).convert('L')."
+                    f"{name} is not grey: its mode is {it.mode}. Convert it, for instance with "
+                    f"Pillow: Image.open({name!r}).convert('L')."
                 )
-            if max(image.size) > LARGEST_SIDE:
+            if max(it.size) > LARGEST_SIDE:
                 raise ShapeError(
-                    f"{path.name} is {image.size[0]}×{image.size[1]} pixels, one neuron each; at "
-                    f"most {LARGEST_SIDE}×{LARGEST_SIDE} are allowed. Make it smaller."
+                    f"{name} is {it.size[0]}×{it.size[1]} pixels, one neuron each; at most "
+                    f"{LARGEST_SIDE}×{LARGEST_SIDE} are allowed. Make it smaller."
                 )
-            return torch.from_numpy(np.asarray(image) / GREY[image.mode])
-    except FileNotFoundError as error:
-        raise DataError(f"There is no picture {str(path)!r}.") from error
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path.name} cannot be read as a picture: {error}.") from error
+            return torch.from_numpy(np.asarray(it) / GREY[it.mode])
+    except ShapeError:
+        raise
+    except Exception as error:  # decoders of damaged pictures raise anything
+        raise DataError(f"{name} cannot be read as a picture: {reason_of(error)}.") from error

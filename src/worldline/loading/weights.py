@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import os
 import pickle
 import pickletools
 import struct
@@ -17,12 +18,14 @@ from safetensors.torch import load_file
 from torch import Tensor
 
 from worldline.errors import ModelError
-from worldline.files import check_zip, real_file, shorten, size_text
+from worldline.files import check_zip, reading, real_file, reason_of, shorten, size_text
 from worldline.loading.pickled import is_script
 
 __all__ = ["check_safetensors", "read_weights"]
 
-HEADER_LIMIT = 100_000_000  # bytes; safetensors' own
+HEADER_LIMIT = 16 * 2**20  # bytes: some 100,000 tensors
+LONGEST_NUMBER = 19  # digits of a size in a header
+MOST_SIDES = 64  # of one tensor
 PICKLE_LIMIT = 64 * 2**20  # bytes of the pickle that names a state dict's tensors
 AGAIN = "Save it again with safetensors.torch.save_file(model.state_dict(), path)."
 WIDTHS = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "I16": 2, "U16": 2, "F16": 2}
@@ -66,9 +69,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     except ModelError:
         raise
     except Exception as error:
-        reason = shorten(str(error).splitlines()[0] if str(error) else type(error).__name__, 300)
         raise ModelError(
-            f"{name} cannot be read as a {path.suffix} state dict: {reason} {AGAIN}"
+            f"{name} cannot be read as a {path.suffix} state dict: {reason_of(error)}. {AGAIN}"
         ) from error
     if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
         state = state["state_dict"]
@@ -78,6 +80,11 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise ModelError(
             f"{name} does not hold a state dict (names to tensors); it holds "
             f"{type(state).__name__}."
+        )
+    if others := sorted({type(key).__name__ for key in state if not isinstance(key, str)}):
+        raise ModelError(
+            f"{name} names its tensors by {', '.join(others)}; a state dict has names in text. "
+            f"{AGAIN}"
         )
     return state
 
@@ -95,8 +102,10 @@ def check_safetensors(path: Path) -> int:
     ...     check_safetensors(Path(folder) / "w.safetensors")
     8
     """
-    name, size = shorten(path.name), path.stat().st_size
-    with path.open("rb") as file:
+    name = shorten(path.name)
+    with reading(path, "weights file", ModelError) as file:
+        size = file.seek(0, os.SEEK_END)
+        file.seek(0)
         start = file.read(8)
         length = struct.unpack("<Q", start)[0] if len(start) == 8 else 0
         if not 2 <= length <= min(HEADER_LIMIT, size - 8):
@@ -106,7 +115,7 @@ def check_safetensors(path: Path) -> int:
             )
         text = file.read(length)
     try:
-        header = json.loads(text.decode("utf-8"))
+        header = json.loads(text.decode("utf-8"), parse_int=_number)
         tensors = {key: value for key, value in header.items() if key != "__metadata__"}
         for key, value in tensors.items():
             low, high = value["data_offsets"]
@@ -114,6 +123,7 @@ def check_safetensors(path: Path) -> int:
             plain = all(type(number) is int and number >= 0 for number in (low, high, *sides))
             if (
                 not plain
+                or len(sides) > MOST_SIDES
                 or high > size - 8 - length
                 or math.prod(sides) * WIDTHS[value["dtype"]] != high - low
             ):
@@ -127,15 +137,21 @@ def check_safetensors(path: Path) -> int:
         if isinstance(error, ModelError):
             raise
         raise ModelError(
-            f"{name} has no readable safetensors header: {shorten(str(error))}. {AGAIN}"
+            f"{name} has no readable safetensors header: {reason_of(error)}. {AGAIN}"
         ) from error
     return size - 8 - length
+
+
+def _number(text: str) -> int:
+    if len(text) > LONGEST_NUMBER:
+        raise ValueError(f"it holds a number of {len(text):,} digits")
+    return int(text)
 
 
 def _check_torch_file(path: Path) -> None:
     """Refuse an archive of torch.save that declares storages it lacks; its pickle is not run."""
     name = shorten(path.name)
-    with path.open("rb") as file:
+    with reading(path, "weights file", ModelError) as file:
         magic = file.read(2)
     if magic != b"PK":
         raise ModelError(
@@ -169,7 +185,7 @@ def _check_torch_file(path: Path) -> None:
             f"{name} names its tensors in {size_text(members[f'{root}data.pkl'].file_size)}; "
             f"{size_text(PICKLE_LIMIT)} are allowed. {AGAIN}"
         )
-    with zipfile.ZipFile(path) as archive:
+    with reading(path, "weights file", ModelError) as file, zipfile.ZipFile(file) as archive:
         stated = archive.read(f"{root}data.pkl")
     for key, needed in declared_storages(stated).items():
         member = members.get(f"{root}data/{key}")

@@ -5,19 +5,23 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import tempfile
+import warnings
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
 import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as load_bytes
+from safetensors.torch import save
 from torch import nn
 
 from worldline.attacks import PGD
-from worldline.errors import UsageError
+from worldline.errors import InputError, UsageError
+from worldline.files import read_bytes, replacing
 from worldline.settings import Progress, silent
 from worldline.zoo import networks
-from worldline.zoo.digits import digits
+from worldline.zoo.handwriting import digits
 
 __all__ = ["MODELS", "cache_folder", "load", "names"]
 
@@ -69,7 +73,11 @@ def cache_folder() -> Path:
     """
     if own := os.environ.get("WORLDLINE_CACHE"):
         return Path(own)
-    return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "worldline"
+    try:
+        home = Path.home()
+    except RuntimeError:  # nobody's
+        home = Path(tempfile.gettempdir())
+    return Path(os.environ.get("XDG_CACHE_HOME") or home / ".cache") / "worldline"
 
 
 def load(name: str, *, seed: int = 0, progress: Progress = silent) -> nn.Module:
@@ -100,12 +108,27 @@ def load(name: str, *, seed: int = 0, progress: Progress = silent) -> nn.Module:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = networks.NETWORKS[recipe.network]()
-    try:
-        model.load_state_dict(load_file(path))
-    except (OSError, SafetensorError, RuntimeError):
+    if not _filled(model, path):
         _train(model, recipe, seed, progress)
-        _store(model, path)
+        try:
+            with replacing(path, InputError) as temporary:
+                temporary.write_bytes(save(model.state_dict()))
+        except InputError as error:
+            warnings.warn(
+                f"The trained model {name} is not kept: {error} It is trained anew each time; "
+                "$WORLDLINE_CACHE may name another folder.",
+                stacklevel=2,
+            )
     return model.eval()
+
+
+def _filled(model: nn.Module, path: Path) -> bool:
+    """Whether the cache had the weights: what is no whole file there is as good as none."""
+    try:
+        model.load_state_dict(load_bytes(read_bytes(path, "kept model", InputError)))
+    except (InputError, SafetensorError, RuntimeError, ValueError, KeyError):
+        return False
+    return True
 
 
 def _train(model: nn.Module, recipe: Recipe, seed: int, progress: Progress) -> None:
@@ -148,14 +171,3 @@ def _key(recipe: Recipe, seed: int) -> str:
         digest.update(source.read_bytes())
     digest.update(data.reference_x.numpy().tobytes())
     return digest.hexdigest()[:16]
-
-
-def _store(model: nn.Module, path: Path) -> None:
-    """Write beside, then rename, so that no reader sees half a file."""
-    temporary = path.with_suffix(f".{os.getpid()}.tmp")
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        save_file(model.state_dict(), temporary)
-        temporary.replace(path)
-    except OSError:
-        temporary.unlink(missing_ok=True)
