@@ -41,7 +41,7 @@ def build():
 """
 
 
-def done(name: str, folder: Path, **settings: Any) -> Result[Any]:
+def done(name: str, folder: Path, /, **settings: Any) -> Result[Any]:
     """A run of a command."""
     return commands.load(name)(commands.config_of(name)(**settings), folder)
 

@@ -306,7 +306,9 @@ def test_a_run_without_success_still_has_a_page(visitor, unfooled) -> None:
     assert visitor.browser.complaints() == []
     assert "was not fooled on any of 60 samples" in visitor.text("h1")
     assert "No sample was fooled" in visitor.text("main")
-    odd = re.search(r".*(of 0 (?!of)|\bnan\b|None(?! of)|undefined|Infinity).*", visitor.text("main"))
+    odd = re.search(
+        r".*(of 0 (?!of)|\bnan\b|None(?! of)|undefined|Infinity).*", visitor.text("main")
+    )
     assert odd is None, odd[0]
     assert visitor.text("#turn-title") == "No side is known"
     assert "tipping layer\nnone" in visitor.text("#merits")

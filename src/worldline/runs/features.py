@@ -29,6 +29,7 @@ def feature_store(path: Path, samples: int, width: int) -> Tensor:
 
     >>> import tempfile
     >>> from pathlib import Path
+    >>> from worldline.runs.features import feature_store
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     store = feature_store(Path(folder) / "features.f32", 3, 2)
     ...     store[1] = 1.0
