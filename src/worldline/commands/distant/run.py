@@ -129,13 +129,7 @@ def _record(
     made: MadePair | None,
     made_with: dict[str, str],
 ) -> DistantPairs:
-    halved: tuple[str, ...] = ()
-    if data.reference_rows is not None:
-        halved = (
-            f"No reference came with the data: {data.split}. Samples are called by their rows in "
-            f"what was given.",
-        )
-    found = {**vars(story), "notes": (*halved, *story.notes)}
+    found = {**vars(story), "notes": (*data.notes, *story.notes)}
     return DistantPairs(
         model=config.model,
         data=data.name,
