@@ -245,7 +245,7 @@ def ensembles(
     )
     draws = random.Random(0)
     picks = {
-        "diverse": [wl.compare.diverse(predicted, size, among=able).names],
+        "diverse": [wl.compare.diverse(predicted, size, among=able).models],
         "most accurate": [tuple(by_accuracy[:size])],
         "random": [tuple(draws.sample(able, size)) for _ in range(200)],
     }

@@ -1,6 +1,4 @@
-"""Collisions made to order: closed cases, laws of the loop, scale and plausibility, invariance,
-messages.
-"""
+"""Collisions made to order: closed cases, laws of the loop, scale and plausibility, messages."""
 
 from __future__ import annotations
 
@@ -10,8 +8,9 @@ from torch import Tensor, nn
 
 import worldline as wl
 from worldline.attacks import entangle, invariance, named_norm, separate
-from worldline.attacks.invariance import _Run
+from worldline.attacks.invariant import _Run
 from worldline.attacks.scale import measure_scale, nearest
+from worldline.attacks.walking import Walk
 from worldline.errors import BoundsError, LabelError, LayerError, ShapeError, UsageError
 
 
@@ -54,9 +53,7 @@ def blind() -> tuple[nn.Module, Tensor, Tensor]:
 @pytest.mark.law
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_a_blind_model_is_fooled_completely(norm, blind) -> None:
-    """Features that ignore half the input can be matched exactly, and the free coordinates stay
-    where they were.
-    """
+    """Features that ignore half the input can be matched exactly; free coordinates stay."""
     model, x, y = blind
     made = entangle(model, x[:8], x[8:16], "look", reference=(x, y), norm=norm, steps=400)
     assert bool(made.success.all())
@@ -138,7 +135,7 @@ def test_the_best_iterate_is_kept_inside_ball_and_bounds(
         sign=sign,
         objective=objective,
         steps=25,
-        batch_size=20,
+        settings=wl.Settings(batch_size=20),
     )
     torch.testing.assert_close(again.x, made.x, rtol=0, atol=1e-3)
 
@@ -157,10 +154,8 @@ def test_a_later_worse_iterate_does_not_replace_a_better_one(
 def test_inside_the_step_is_level_and_outside_it_goes_back(blind) -> None:
     model, x, y = blind
     layer = wl.trace.one_layer(model, x, "look")
-    scale = measure_scale(
-        model, layer, (x, y), frame="centered", bounds=(0.0, 1.0), batch_size=100, seed=0
-    )
-    run = _Run(model, layer, scale, 0.1, 1.0, "l2", (0.0, 1.0), 10, 0.05)
+    scale = measure_scale(model, layer, (x, y), settings=wl.Settings(batch_size=100))
+    run = _Run(model, layer, scale, 0.1, Walk(named_norm("l2"), 1.0, (0.0, 1.0), 10, 0.05))
     generator = torch.Generator().manual_seed(0)
     moved, slope = torch.randn(2, 6, 6, generator=generator)
     level = run._step(moved, torch.full((6,), 0.05), slope, 0.02)
@@ -214,9 +209,7 @@ def test_scale_and_shares_by_counting(
 ) -> None:
     x, y = reference
     layer = wl.trace.one_layer(mlp, x, "relu2")
-    scale = measure_scale(
-        mlp, layer, reference, frame="centered", bounds=(0.0, 1.0), batch_size=100, seed=0
-    )
+    scale = measure_scale(mlp, layer, reference, settings=wl.Settings(batch_size=100))
     features = wl.trace.collect(mlp, x, ["relu2"])["relu2"].double()
     apart = torch.cdist(features, features)
     same = (y[:, None] == y) & ~torch.eye(len(y), dtype=torch.bool)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import textwrap
 import tomllib
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,15 @@ from selenium.webdriver.common.by import By
 
 import worldline as wl
 from worldline.cli import commands
-from worldline.runs import CompareConfig, RunFolder
+from worldline.commands import load
+from worldline.commands.compare.config import CompareConfig
+from worldline.commands.compare.record import Comparison
+from worldline.commands.compare.words import words as say
+from worldline.commands.rendering import write_report
+from worldline.compare import Surrogate
+from worldline.report.numbers import cell
+from worldline.runs.codec import from_json, to_json
+from worldline.runs.store import RunFolder
 
 QUICK = ["--samples", "120", "--probed-samples", "40", "--probes", "32", "--steps", "5"]
 FOUR = ["linear", "linear@1", "mlp", "mlp@1"]
@@ -97,12 +106,8 @@ def test_the_summary_holds_prediction_measurement_and_judgement(measured: Path) 
         assert np.array(summary[key], dtype=float).shape == (4, 4)
     assert np.array(summary["predicted_interval"]).shape == (4, 4, 2)
     judged = summary["judge"]
-    assert {"within_target", "double_centred", "interval", "p", "rivals"} <= set(judged)
-    assert (
-        judged["interval"]["within_target"][0]
-        <= judged["within_target"]
-        <= judged["interval"]["within_target"][1]
-    )
+    within = judged["predicted"]["within_target"]
+    assert within["interval"][0] <= within["value"] <= within["interval"][1]
     assert "gradient_cosine" in judged["rivals"]
     assert sorted(summary["order"]) == [0, 1, 2, 3]
     assert len(summary["tree"]) == 3
@@ -116,7 +121,7 @@ def test_the_summary_holds_prediction_measurement_and_judgement(measured: Path) 
 def test_the_table_and_the_samples_agree_with_the_summary(measured: Path) -> None:
     summary = json.loads((measured / "summary.json").read_text())
     table = pq.read_table(measured / "pairs.parquet")
-    assert table.schema.metadata[b"worldline_schema"] == b"worldline.compare/1"
+    assert table.schema.metadata[b"worldline_schema"] == b"worldline.compare/2"
     assert table.num_rows == 16
     for key in ("predicted", "measured", "similarity"):
         np.testing.assert_allclose(table[key].to_numpy().reshape(4, 4), np.array(summary[key]))
@@ -169,11 +174,11 @@ def test_the_page_of_a_comparison(browser, measured: Path) -> None:
     assert page.stat().st_size <= 2_500_000
     summary = json.loads((measured / "summary.json").read_text())
     text = browser.find_element(By.TAG_NAME, "main").text
-    for sentence in wl.runs.comparison_findings(summary):
+    record = from_json(Comparison, (measured / "summary.json").read_text(), "here")
+    for sentence in say(record).findings:
         assert sentence in text
-    assert (
-        len(browser.find_elements(By.CSS_SELECTOR, "svg.tree text")) == len(summary["models"]) + 3
-    )  # and a scale
+    drawn = browser.find_elements(By.CSS_SELECTOR, "[data-figure=tree] svg text")
+    assert {it.text for it in drawn} >= set(summary["models"])
     heats = browser.execute_script(
         "return [...document.querySelectorAll('table.heat')].map((it) => "
         "[...it.querySelectorAll('td')].map((it) => it.textContent))"
@@ -184,20 +189,16 @@ def test_the_page_of_a_comparison(browser, measured: Path) -> None:
         cells = [
             summary[key][row][column] for row in summary["order"] for column in summary["order"]
         ]
-        assert heats[place] == [
-            "–" if it is None else f"{it:.2f}".replace("0.", ".", 1) for it in cells
-        ], key
+        assert heats[place] == [cell(it) for it in cells], key
 
 
 @pytest.mark.end_to_end
 def test_hostile_model_names_are_text(browser, measured: Path, tmp_path: Path) -> None:
     hostile = '</script><img src=x onerror="document.title=1"><b>'
     copy = RunFolder(tmp_path / "hostile")
-    summary = json.loads(
-        (measured / "summary.json").read_text().replace('"mlp"', json.dumps(hostile))
-    )
-    copy.write_json("summary.json", summary)
-    requested = browser.open(wl.report.write_report(copy))
+    text = (measured / "summary.json").read_text().replace('"mlp"', json.dumps(hostile))
+    copy.write_text("summary.json", text)
+    requested = browser.open(write_report(copy))
     assert all(url.startswith(("file:", "data:")) for url in requested)
     assert browser.find_elements(By.CSS_SELECTOR, "img, main b") == []
     assert browser.complaints() == []
@@ -218,19 +219,115 @@ def test_a_measurement_that_was_stopped_goes_on(tmp_path: Path) -> None:
 
     def stop(stage: str, done: int, _total: int) -> None:
         attacked.append(stage)
-        if stage == "transfer" and done == 1:
+        if stage == "Measuring transfer" and done == 1:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        wl.runs.compare(config, tmp_path / "run", tick=stop)
+        load("compare")(config, tmp_path / "run", progress=stop)
     kept = list((tmp_path / "run" / "sources").iterdir())
     assert len(kept) == 1
-    wl.runs.compare(config, tmp_path / "run", resume=True)
-    whole = wl.runs.compare(config, tmp_path / "other")
-    assert (tmp_path / "run" / "summary.json").read_text() == (
-        whole.path / "summary.json"
-    ).read_text()
+    again = load("compare")(config, tmp_path / "run", resume=True)
+    whole = load("compare")(config, tmp_path / "other")
+    assert again.record == whole.record
     assert not (tmp_path / "run" / "sources").exists()
+
+
+@pytest.mark.end_to_end
+def test_replaced_weights_are_attacked_again(here: Path) -> None:
+    """The old key knew the names of the models alone: it answered with the old weights' attack."""
+    config = CompareConfig(
+        models=("linear", "nets.py:build@w.safetensors"),
+        measure=True,
+        samples=60,
+        steps=3,
+        probed_samples=20,
+        probes=16,
+    )
+
+    def stop(stage: str, done: int, total: int) -> None:
+        if stage == "Measuring what others use":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        load("compare")(config, here / "run", progress=stop)
+    torch.manual_seed(1)
+    other = torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(64, 10))
+    save_file(other.state_dict(), here / "w.safetensors")
+    again = load("compare")(config, here / "run", resume=True)
+    whole = load("compare")(config, here / "other")
+    assert again.record == whole.record
+
+
+def told(**changed: object) -> Comparison:
+    """A comparison of two models, with what is changed."""
+    two = ((0.5, 0.01), (0.02, 0.4))
+    spread = (((0.4, 0.6), (0.0, 0.02)), ((0.0, 0.03), (0.3, 0.5)))
+    base = Comparison(
+        models=("a", "b"),
+        kinds=("logits", "logits"),
+        data="d",
+        data_split="s",
+        samples=60,
+        bounds=(0.0, 1.0),
+        epsilon=0.1,
+        epsilon_text="0.1",
+        norm="linf",
+        seed=0,
+        probed_samples=20,
+        probes=16,
+        predicted=two,
+        predicted_interval=spread,
+        similarity=((1.0, 0.3), (0.3, 1.0)),
+        similarity_interval=(((1.0, 1.0), (0.2, 0.4)), ((0.2, 0.4), (1.0, 1.0))),
+        order=(0, 1),
+        tree=((0, 1, 0.7),),
+        surrogates={},
+        ensembles=(),
+        attack=None,
+        steps=None,
+        measured=None,
+        measured_interval=None,
+        noise_rate=None,
+        same_mistake=None,
+        accuracy=None,
+        fitted=None,
+        judge=None,
+        failures=(),
+        notes=(),
+        versions={},
+    )
+    return replace(base, **changed)  # type: ignore[arg-type]
+
+
+@pytest.mark.message
+def test_a_score_is_never_said_to_be_a_rate() -> None:
+    one, two = (
+        Surrogate("b", 0.23, 0.2, (0.19, 0.21), 0.3),
+        Surrogate("c", 0.1, 0.1, (0, 0.11), 0),
+    )
+    said = " ".join(say(told(surrogates={"a": (one, two)})).findings)
+    assert "Clearly the best stand-in is b for a" in said
+    assert "is no rate" in said
+    assert "%" not in said.replace("95%", "")
+    close = replace(two, interval=(0.0, 0.2))
+    said = " ".join(say(told(surrogates={"a": (one, close)})).findings)
+    assert "Clearly" not in said
+    assert "overlap" in said
+
+
+@pytest.mark.message
+def test_sentences_hold_in_the_empty_and_the_contrary_case() -> None:
+    none = ((None, None), (None, None))
+    said = say(told(measured=none, measured_interval=none, attack="pgd", steps=5))
+    assert any("No transfer could be measured" in it for it in said.findings)
+    assert "a and b share displacements with a mean cosine of 0.30" in said.headline
+    three = told(
+        models=("a", "b", "c"),
+        similarity=((1.0, 0.3, 0.29), (0.3, 1.0, 0.1), (0.29, 0.1, 1.0)),
+        similarity_interval=(((0.2, 0.4),) * 3,) * 3,
+    )
+    assert "are among those that share most" in say(three).headline
+    assert to_json(three)
 
 
 @pytest.mark.end_to_end
@@ -255,8 +352,8 @@ def test_own_models_and_one_that_drops_out(here: Path) -> None:
 
 
 BAD = [
-    ([], 2, "at least two models"),
-    (["cnn"], 2, "at least two models"),
+    ([], 2, "Name at least 2 models"),
+    (["cnn"], 2, "Name at least 2 models"),
     (["cnn", "cnn"], 2, "cnn is named twice. Another seed of a zoo model is cnn@1"),
     (["cnn", "mpl"], 3, "Did you mean 'mlp'?"),
     (["cnn", "mlp@first"], 3, "comes a seed such as mlp@1; got 'first'"),
@@ -268,8 +365,8 @@ BAD = [
     (["linear", "nets.py:build@missing.pt"], 3, "no weights file 'missing.pt'"),
     (["linear", "mlp", "--data", "few.npz"], 3, "At least 30 samples"),
     (["linear", "mlp", "--eps", "0"], 2, "--eps must be positive"),
-    (["linear", "mlp", "--probes", "0"], 2, "--probes must be at least 1"),
-    (["linear", "mlp", "--norm", "l1"], 2, "l1"),
+    (["linear", "mlp", "--probes", "0"], 2, "--probes must be at least 2"),
+    (["linear", "mlp", "--norm", "l1"], 2, "one of linf, l2; got 'l1'"),
     (["linear", "mlp", "--resume"], 2, "--out"),
     (["linear", "mlp", "--device", "warp"], 2, "--device 'warp'"),
 ]

@@ -1,10 +1,9 @@
-"""The story of distant pairs: planted collisions, laws of its figures, what is left out, and
-messages.
-"""
+"""The story of distant pairs: planted collisions, laws of its figures, what is left out."""
 
 from __future__ import annotations
 
 import dataclasses
+import math
 
 import pytest
 import torch
@@ -15,6 +14,21 @@ from worldline.errors import BoundsError, LabelError, LayerError, ModelError, Sh
 from worldline.explain.evidence import _for_good
 from worldline.explain.pool import Pool
 from worldline.geometry import Frame
+from worldline.runs.codec import from_json, to_json
+from worldline.runs.features import feature_store
+
+Side = tuple[wl.explain.DistantPair, ...]
+
+
+def values(side: Side, name: str) -> Tensor:
+    """One number of every pair."""
+    return torch.tensor([getattr(pair, name) for pair in side], dtype=torch.float64)
+
+
+def places(side: Side) -> tuple[Tensor, Tensor]:
+    """Rows of both samples of every pair."""
+    first, second = torch.tensor([pair.samples for pair in side]).T
+    return first, second
 
 
 @pytest.fixture(scope="module")
@@ -36,12 +50,16 @@ def test_found_pairs_are_the_most_entangled_far_pairs_of_different_labels(
     )
     allowed = (digits.y[:, None] != digits.y) & (apart >= story.least_distance)
     best = value.masked_fill(~allowed, 0).triu(1).flatten().sort(descending=True).values
-    torch.testing.assert_close(story.merged.rapidity, best[:15], rtol=1e-6, atol=0)
-    torch.testing.assert_close(story.opposed.rapidity, best[-15:].flip(0), rtol=1e-6, atol=0)
-    for side in (story.merged, story.opposed):
-        torch.testing.assert_close(value[side.first, side.second], side.rapidity, rtol=1e-6, atol=0)
-        torch.testing.assert_close(apart[side.first, side.second], side.input_distance)
-        assert bool((side.first < side.second).all())
+    for side, expected in ((story.merged, best[:15]), (story.opposed, best[-15:].flip(0))):
+        phi, (first, second) = values(side, "rapidity"), places(side)
+        torch.testing.assert_close(phi, expected, rtol=1e-6, atol=0)
+        torch.testing.assert_close(value[first, second], phi, rtol=1e-6, atol=0)
+        torch.testing.assert_close(apart[first, second], values(side, "input_distance"))
+        assert bool((first < second).all())
+        labels = torch.tensor([pair.labels for pair in side])
+        assert torch.equal(labels, digits.y[torch.stack((first, second), dim=1)])
+        told = torch.tensor([pair.predictions for pair in side])
+        assert torch.equal(told, mlp(digits.x).argmax(1)[torch.stack((first, second), dim=1)])
 
 
 @pytest.mark.oracle
@@ -52,39 +70,47 @@ def test_worldlines_and_class_map_against_collected_features(
         features = wl.trace.collect(mlp, digits.x, [layer.name])[layer.name].double()
         seen = features - features.mean(0)
         for side in (story.merged, story.opposed):
-            expected = wl.rapidity(seen[side.first], seen[side.second])
-            torch.testing.assert_close(side.worldline[:, index], expected, rtol=1e-4, atol=1e-5)
-    assert torch.equal(story.merged.worldline[:, story.index], story.merged.rapidity)
+            first, second = places(side)
+            expected = wl.rapidity(seen[first], seen[second])
+            line = values(side, "worldline")[:, index]
+            torch.testing.assert_close(line, expected, rtol=1e-4, atol=1e-5)
+    assert [it.worldline[story.layer_index] for it in story.merged] == [
+        it.rapidity for it in story.merged
+    ]
     assert story.classes is not None
-    assert torch.equal(story.classes.classes, torch.arange(10))
-    assert torch.equal(story.classes.median, story.classes.median.transpose(0, 1))
-    assert bool(
-        (story.classes.q10 <= story.classes.median).all()
-        & (story.classes.median <= story.classes.q90).all()
+    assert story.classes.labels == tuple(range(10))
+    q10, median, q90 = (
+        torch.tensor(getattr(story.classes, name), dtype=torch.float64)
+        for name in ("q10", "median", "q90")
     )
+    assert torch.equal(median, median.transpose(0, 1))
+    assert bool((q10 <= median).all() & (median <= q90).all())
     # a trained network holds a class together more than it holds two apart ones together
-    own = story.classes.median.diagonal().T[:, story.index]
-    assert float(own.min()) > float(story.far[1, story.index])
-    assert float(story.same_class[-1]) > float(story.same_class[0])
+    own = median.diagonal().T[:, story.layer_index]
+    assert float(own.min()) > story.far[1][story.layer_index]
+    assert story.same_class[-1] > story.same_class[0]
 
 
 @pytest.mark.law
 def test_shares_ranks_and_nulls_are_consistent(story: wl.explain.DistantStory) -> None:
-    for side in (story.merged, story.opposed):
+    beyond = (story.merged_beyond_untrained, story.opposed_beyond_untrained)
+    for side, further in zip((story.merged, story.opposed), beyond, strict=True):
         assert len(side) == 15
-        assert bool((side.input_quantile >= 0.5).all())
-        assert bool(((side.matched_p > 0) & (side.matched_p <= 0.02)).all())
-        assert bool(((side.family_p >= 1 / 3 - 1e-9) & (side.family_p <= 1)).all())
-        assert bool(((side.untrained_rank >= 0) & (side.untrained_rank <= 1)).all())
-        assert side.beyond == int((side.family_p < 0.34).sum())
-        assert bool((side.meets <= story.index).all())
-    assert story.null is not None
-    assert bool((story.null.merged >= story.null.merged_kth).all())
-    assert float(story.null.merged[0]) != float(
-        story.null.merged[1]
-    )  # each network has weights of its own
+        for pair in side:
+            assert pair.input_quantile >= 0.5
+            assert 0 < pair.matched_p <= 0.02
+            assert 1 / 3 - 1e-9 <= pair.family_p <= 1
+            assert 0 <= pair.untrained_rank <= 1
+            assert pair.meets is None or pair.meets <= story.layer_index
+        assert further == sum(pair.family_p < 0.34 for pair in side)
+    null = story.untrained
+    assert null is not None
+    assert null.networks == 2
+    assert all(best >= last for best, last in zip(null.merged, null.merged_kth, strict=True))
+    assert null.merged[0] != null.merged[1]  # each network has weights of its own
     # the input does not depend on the weights
-    torch.testing.assert_close(story.merged.worldline[:, 0], story.merged.untrained_worldline[:, 0])
+    for pair in story.merged:
+        assert pair.worldline[0] == pytest.approx(pair.untrained_worldline[0])
     assert story.counts.pairs < 600 * 599 // 2
 
 
@@ -128,15 +154,140 @@ def planted() -> tuple[nn.Module, Tensor, Tensor]:
 def test_a_planted_collision_is_found_where_it_was_planted(planted) -> None:
     model, x, y = planted
     story = wl.explain.distant(model, x, y, layer="hidden", k=3, layers=["*"])
-    assert (int(story.merged.first[0]), int(story.merged.second[0])) == (4, 8)
-    assert float(story.merged.rapidity[0]) == torch.inf
+    best = story.merged[0]
+    assert (best.samples, best.rapidity) == ((4, 8), math.inf)
     assert [layer.name for layer in story.layers] == ["input", "hidden", "logits"]
-    assert int(story.merged.meets[0]) == 1
-    assert float(story.merged.input_quantile[0]) == 1.0
-    assert float(story.merged.matched_p[0]) < 0.01
+    assert (best.meets, best.input_quantile) == (1, 1.0)
+    assert best.matched_p < 0.01
     # and the nulls show that no training was needed for it
-    assert story.merged.beyond == 0
-    assert float(story.merged.family_p[0]) == 1.0
+    assert story.merged_beyond_untrained == 0
+    assert best.family_p == 1.0
+
+
+@pytest.mark.law
+def test_samples_are_called_by_their_rows(planted) -> None:
+    model, x, y = planted
+    rows = 2 * torch.arange(90) + 7
+    story = wl.explain.distant(model, x, y, layer="hidden", k=3, nulls=0, rows=rows)
+    assert story.merged[0].samples == (15, 23)
+    spoilt = x.index_fill(0, torch.tensor([5]), 1e38)
+    model = nn.Sequential(Overflow(), nn.Linear(6, 3))
+    with pytest.raises(ModelError, match="infinity for 1 of 90 samples, first sample 17"):
+        wl.explain.distant(model, spoilt, y, layer="0", k=3, nulls=0, rows=rows)
+    with pytest.raises(ShapeError, match="one row of rows for each sample: 90 samples, 3 rows"):
+        wl.explain.distant(model, x, y, rows=rows[:3])
+
+
+class Overflow(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return x * 1e10
+
+
+class Poles(nn.Module):
+    """Everything goes to one of two opposite points: all rapidities are infinite."""
+
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x[:, :1] > 0, 1.0, -1.0) * torch.tensor([1.0, 2.0, 2.0])
+
+
+@pytest.mark.law
+def test_infinite_rapidities_are_values(planted) -> None:
+    """No large number stands for them: not in quantiles, class medians, nor as ends of a band."""
+    _, x, y = planted
+    model = nn.Sequential(nn.Linear(6, 6), Poles(), nn.Linear(3, 3))
+    raw = wl.Settings(frame="raw")
+    told = wl.explain.distant(model, x, y, layer="1", k=3, nulls=0, settings=raw)
+    at = told.layer_index
+    assert {pair.rapidity for pair in told.merged} == {math.inf}
+    assert {pair.rapidity for pair in told.opposed} == {-math.inf}
+    assert (told.far[0][at], told.far[2][at]) == (-math.inf, math.inf)
+    assert told.classes is not None
+    for table in (told.classes.median, told.classes.q10, told.classes.q90):
+        cells = {abs(cell[at]) for row in table for cell in row}
+        assert cells <= {math.inf, 0.0}, "0: as many at one end as at the other"
+        assert math.inf in cells
+
+
+class Uncopyable(nn.Module):
+    """Holds a tensor that is no leaf, as a cached feature is: deepcopy refuses it."""
+
+    def __init__(self, inner: nn.Module) -> None:
+        super().__init__()
+        self.inner = inner
+        self.cache = torch.ones(1, requires_grad=True) * 2
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.inner(x)
+
+
+@pytest.mark.law
+def test_a_model_that_cannot_be_copied_has_no_null_but_a_note(mlp: nn.Module, digits) -> None:
+    few, labels = digits.x[:60], digits.y[:60]
+    told = wl.explain.distant(Uncopyable(mlp), few, labels, k=2, layer="inner.relu2", nulls=2)
+    assert told.untrained is None
+    assert told.merged[0].family_p is None
+    assert told.merged_beyond_untrained is None
+    assert any("no untrained networks" in note and "copied" in note for note in told.notes)
+
+
+class Dying(nn.Module):
+    """Trained, it lets all through; its reset leaves nothing: untrained, all features are zero."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.ones(1))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.scale * x
+
+    def reset_parameters(self) -> None:
+        nn.init.zeros_(self.scale)
+
+
+@pytest.mark.law
+def test_an_untrained_network_that_cannot_be_searched_is_a_note(planted) -> None:
+    _, x, y = planted
+    model = nn.Sequential(Dying(), nn.Linear(6, 3))
+    told = wl.explain.distant(model, x, y, layer="0", k=2, nulls=2)
+    assert len(told.merged) == 2
+    assert told.untrained is None
+    assert any("There are no untrained networks. Layer '0'" in note for note in told.notes)
+
+
+class Undecided(nn.Module):
+    def forward(self, x: Tensor) -> Tensor:
+        return torch.where(x[:, 5:] > 5, torch.nan, x[:, :3])
+
+
+@pytest.mark.law
+def test_an_undefined_prediction_is_none_and_counted(planted) -> None:
+    _, x, y = planted
+    told = wl.explain.distant(Tail(), x, y, layer="look", k=60, nulls=0)
+    assert told.counts.unpredicted == 2
+    pairs = [pair for pair in told.merged + told.opposed if set(pair.samples) & {4, 8}]
+    assert pairs
+    assert {pair.one_prediction for pair in pairs} == {None}
+    assert any("2 samples have an output with NaN" in note for note in told.notes)
+
+
+class Tail(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.look = nn.Identity()
+        self.end = Undecided()
+
+    def forward(self, x: Tensor) -> Tensor:
+        self.look(x * 2)
+        return self.end(x)
+
+
+@pytest.mark.law
+def test_told_apart_is_no_merging(planted) -> None:
+    """Features meet, and what follows still knows both: `merged` is the layer's word alone."""
+    pair = wl.explain.distant(*planted, layer="hidden", k=1, nulls=0).merged[0]
+    assert pair.one_prediction is True
+    assert dataclasses.replace(pair, predictions=(0, 1)).one_prediction is False
+    assert dataclasses.replace(pair, predictions=(0, None)).one_prediction is None
 
 
 @pytest.mark.law
@@ -149,10 +300,8 @@ def test_copies_dead_and_constant_features_are_counted(planted) -> None:
     story = wl.explain.distant(model, x, y, layer="hidden", k=3, nulls=0)
     counts = story.counts
     assert (counts.copies, counts.copies_disagree) == (3, 2)
-    assert (counts.dead, counts.constant) == (
-        1,
-        0,
-    )  # the merged samples are zero in the first, and not 4 in the second
+    # the merged samples are zero in the first, and not 4 in the second
+    assert (counts.dead, counts.constant) == (1, 0)
     plain = torch.arange(90)[(torch.arange(90) != 4) & (torch.arange(90) != 8)]
     story = wl.explain.distant(
         model, x[plain], y[plain], layer="hidden", k=3, nulls=0, input_quantile=0.0
@@ -163,12 +312,12 @@ def test_copies_dead_and_constant_features_are_counted(planted) -> None:
         for it in story.notes
     )
     assert any(
-        "1 of the layer's 6 features are zero for all samples, 1 another constant" in it
+        "Of the layer's 6 features 1 are zero and 1 are another constant for all samples" in it
         for it in story.notes
     )
-    assert float(story.merged.input_distance.min()) > 0
-    assert story.null is None
-    assert story.merged.family_p is None
+    assert min(pair.input_distance for pair in story.merged) > 0
+    assert story.untrained is None
+    assert story.merged[0].family_p is None
 
 
 @pytest.mark.law
@@ -178,8 +327,7 @@ def test_same_seed_same_story_and_the_model_is_untouched(mlp: nn.Module, digits)
         wl.explain.distant(mlp, digits.x[:200], digits.y[:200], k=4, nulls=1, block=block)
         for block in (1024, 33)
     ]
-    for name in ("first", "second", "rapidity", "matched_p", "untrained_rank", "worldline"):
-        assert torch.equal(getattr(stories[0].merged, name), getattr(stories[1].merged, name))
+    assert stories[0] == stories[1]
     assert all(torch.equal(value, before[name]) for name, value in mlp.state_dict().items())
     assert not any(module._forward_hooks for module in mlp.modules())
 
@@ -187,14 +335,16 @@ def test_same_seed_same_story_and_the_model_is_untouched(mlp: nn.Module, digits)
 @pytest.mark.law
 def test_a_store_and_own_input_features_can_be_handed_in(mlp: nn.Module, digits, tmp_path) -> None:
     x, y = digits.x[:150], digits.y[:150]
-    store = wl.runs.feature_store(tmp_path / "features", 150, 128)
+    store = feature_store(tmp_path / "features", 150, 128)
     plain = wl.explain.distant(mlp, x, y, k=5, nulls=0)
     stored = wl.explain.distant(mlp, x, y, k=5, nulls=0, store=store)
-    assert torch.equal(plain.merged.rapidity, stored.merged.rapidity)
+    assert plain == stored
     assert torch.equal(store, wl.trace.collect(mlp, x, ["relu2"])["relu2"])
     own = wl.explain.distant(mlp, x, y, k=5, nulls=0, inputs=10 * x.flatten(1))
-    torch.testing.assert_close(own.merged.input_distance, 10 * plain.merged.input_distance)
-    assert torch.equal(own.merged.first, plain.merged.first)
+    torch.testing.assert_close(
+        values(own.merged, "input_distance"), 10 * values(plain.merged, "input_distance")
+    )
+    assert [it.samples for it in own.merged] == [it.samples for it in plain.merged]
     with pytest.raises(
         ShapeError, match=r"store must be a floating tensor \(150, 128\) for layer 'relu2'"
     ):
@@ -250,14 +400,8 @@ def test_traced_pairs_equal_collected_ones(cnn: nn.Module, digits) -> None:
 
 
 @pytest.mark.law
-def test_results_are_plain(story: wl.explain.DistantStory) -> None:
-    for part in (story, story.merged, story.null, story.classes, story.counts):
-        assert dataclasses.is_dataclass(part)
-        for field in dataclasses.fields(part):
-            value = getattr(part, field.name)
-            assert not isinstance(value, Tensor) or (
-                value.device.type == "cpu" and not value.requires_grad
-            )
+def test_results_hold_no_tensor_and_survive_the_codec(story: wl.explain.DistantStory) -> None:
+    assert from_json(wl.explain.DistantStory, to_json(story), "here") == story
 
 
 class Odd(nn.Module):
@@ -361,14 +505,14 @@ def test_what_cannot_be_searched(mlp: nn.Module, digits) -> None:
             r"input_quantile must be in \[0, 1\).*got 1.0",
         ),
         (mlp, few, labels, {"nulls": -1}, UsageError, "nulls must be 0 or more"),
-        (mlp, few, labels, {"frame": "black"}, UsageError, "Unknown frame"),
+        (mlp, few, labels, {"settings": wl.Settings(frame="black")}, UsageError, "Unknown frame"),
         (
             mlp,
             few,
             labels,
             {"inputs": few[1:]},
             ShapeError,
-            "one row for each sample: 20 samples, 19 rows",
+            "one row of inputs for each sample: 20 samples, 19 rows",
         ),
         (
             mlp,
@@ -393,7 +537,7 @@ def test_one_class_and_plain_callables(mlp: nn.Module, digits) -> None:
     assert 0 < len(one.merged) + len(one.opposed) <= 20
     assert any("k = 190 were asked for" in note for note in one.notes)
     plain = wl.explain.distant(mlp.forward, few, digits.y[:20], k=2, layer="output")
-    assert plain.null is None
+    assert plain.untrained is None
     assert any("plain callable" in note for note in plain.notes)
     assert plain.narrow
     assert any("10 features for 64 input entries" in note for note in plain.notes)

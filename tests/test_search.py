@@ -1,6 +1,4 @@
-"""The exact search of pairs: against a double loop, for any tiles, with ties, conditions and
-degenerate features.
-"""
+"""The exact search of pairs: against a double loop, for any tiles, with ties and conditions."""
 
 from __future__ import annotations
 
@@ -21,6 +19,7 @@ from worldline.explain import TopPairs, approximate_pairs, count_pairs, top_pair
 from worldline.explain.sampling import class_pairs, groups_of, random_pairs
 from worldline.explain.view import View, centered
 from worldline.geometry import Frame, Moments
+from worldline.runs.features import feature_store
 
 
 def slow(
@@ -32,9 +31,7 @@ def slow(
     least: float = 0.0,
     groups: Tensor | None = None,
 ) -> dict[int, list[tuple[float, int, int]]]:
-    """By the definition: every pair in float64, conditions, sign, and order by −|φ|, first, second
-    index.
-    """
+    """By the definition: every pair in float64, by conditions and sign, in order of −|φ|, index."""
     seen = View(features, frame).exact(torch.arange(len(features)))
     found: dict[int, list[tuple[float, int, int]]] = {1: [], -1: []}
     for i in range(len(features)):
@@ -70,9 +67,7 @@ def listed(found: TopPairs) -> dict[int, list[tuple[float, int, int]]]:
 @pytest.mark.oracle
 @given(data=st.data())
 def test_search_equals_the_double_loop_for_any_tiles(data: st.DataObject) -> None:
-    """Small integers, so that ties, copies, opposite and zero vectors are common; normal numbers
-    beside them.
-    """
+    """Small integers make ties, copies, opposite and zero vectors common; others are normal."""
     size, width = data.draw(st.integers(2, 20)), data.draw(st.integers(1, 4))
     generator = torch.Generator().manual_seed(data.draw(st.integers(0, 2**31)))
     integers = data.draw(st.booleans())
@@ -123,9 +118,7 @@ def test_search_equals_the_double_loop_for_any_tiles(data: st.DataObject) -> Non
     ],
 )
 def test_answer_does_not_depend_on_the_tiles(name, dtype) -> None:
-    """Clustered features by class, where most early thresholds are wrong, and far pairs alone,
-    which drops most of the best.
-    """
+    """Clusters by class, where most early thresholds are wrong, and far pairs alone."""
     generator = torch.Generator().manual_seed(1)
     labels = torch.randint(5, (500,), generator=generator)
     features = (
@@ -199,9 +192,7 @@ def test_coarser_products_do_not_change_the_answer() -> None:
 
 @pytest.mark.law
 def test_collapsed_features_give_the_first_pairs() -> None:
-    """All directions equal: every pair is at +∞, ties go by index, also where more tie than can
-    wait.
-    """
+    """All directions equal: every pair is at +∞; ties go by index, more of them than can wait."""
     features = torch.ones(300, 3) * torch.arange(1, 301)[:, None]
     found = top_pairs(features, 5, frame=Frame("raw"), block=64)
     assert found.merged.rapidity.tolist() == [torch.inf] * 5
@@ -230,15 +221,15 @@ def test_samples_without_direction_are_named_and_in_no_pair() -> None:
 def test_a_feature_store_is_searched_like_memory(tmp_path: Path) -> None:
     generator = torch.Generator().manual_seed(0)
     features = torch.randn(500, 16, generator=generator)
-    store = wl.runs.feature_store(tmp_path / "features", 500, 16)
+    store = feature_store(tmp_path / "features", 500, 16)
     store.copy_(features)
-    again = wl.runs.feature_store(tmp_path / "features", 500, 16)
+    again = feature_store(tmp_path / "features", 500, 16)
     assert torch.equal(again, features)
     assert listed(top_pairs(again, 50, block=100)) == listed(top_pairs(features, 50))
     with pytest.raises(RunError, match=r"holds 32000 bytes, not the 36000 of 500 × 18 float32"):
-        wl.runs.feature_store(tmp_path / "features", 500, 18)
+        feature_store(tmp_path / "features", 500, 18)
     with pytest.raises(RunError, match="cannot be opened"):
-        wl.runs.feature_store(tmp_path / "nowhere" / "features", 5, 1)
+        feature_store(tmp_path / "nowhere" / "features", 5, 1)
 
 
 @pytest.mark.law
@@ -332,8 +323,8 @@ def test_faiss_finds_what_the_exact_search_finds() -> None:
     options = {"labels": labels, "inputs": inputs, "least_distance": 0.5}
     exact = top_pairs(features, 30, **options)
     flat = approximate_pairs(features, 30, index="flat", neighbours=799, **options)
-    assert listed(TopPairs(flat.merged, flat.opposed, 0, labels)) == listed(exact)
-    assert flat.recall == 1.0
+    assert listed(flat) == listed(exact)
+    assert (flat.pairs, flat.recall, exact.recall) == (exact.pairs, 1.0, None)
     rough = approximate_pairs(features, 30, index="ivf", neighbours=20, **options)
     assert 0.2 < rough.recall < 1.0
     with pytest.raises(UsageError, match="Unknown index 'tree'"):

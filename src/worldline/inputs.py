@@ -72,20 +72,51 @@ class Data:
     Attributes:
         name: where they come from.
         x, y: (N, …) inputs and (N,) labels.
+        rows: (N,) where each sample stands in what the user gave: its name in every table.
         reference_x, reference_y: for frames and class means.
         bounds: lowest and highest legal value of the inputs, in pixel units.
         split: in words, how the reference was set apart.
         class_names: one for each class, or None.
+        reference_rows: where the reference stands in what the user gave; None where it came apart.
     """
 
     name: str
     x: Tensor
     y: Tensor
+    rows: Tensor
     reference_x: Tensor
     reference_y: Tensor
     bounds: Bounds
     split: str
     class_names: tuple[str, ...] | None = None
+    reference_rows: Tensor | None = None
+
+    def place(self, row: int) -> int:
+        """Where in ``x`` a row of what the user gave is.
+
+        Raises:
+            UsageError: the row is reference, or there is none such.
+
+        >>> from worldline import zoo
+        >>> zoo.digits().place(5)
+        5
+        """
+        found = (self.rows == row).nonzero().flatten()
+        if len(found):
+            return int(found[0])
+        if self.reference_rows is not None and bool((self.reference_rows == row).any()):
+            raise UsageError(
+                f"Row {row} of {self.name} became reference, as no reference came with the data: "
+                f"{self.split}. Name a row that did not (such as {self._nearest(row)}), or give "
+                f"reference_x and reference_y."
+            )
+        raise UsageError(
+            f"{self.name} has no row {row}: the rows that can be named go from {int(self.rows[0])} "
+            f"to {int(self.rows[-1])}."
+        )
+
+    def _nearest(self, row: int) -> int:
+        return int(self.rows[(self.rows - row).abs().argmin()])
 
 
 def set_apart(y: Tensor) -> tuple[Tensor, Tensor]:

@@ -53,14 +53,15 @@ def test_doctor_writes_what_it_says(finished: Path) -> None:
     document = json.loads((finished / "stdout.json").read_text())
     stored = json.loads((finished / "summary.json").read_text())
     assert {**document, "report": "report.html"} == stored
-    assert stored["schema"] == "worldline.doctor/1"
+    assert stored["schema"] == "worldline.doctor/2"
     files = {"config.toml", "summary.json", "checks.parquet", "curve.png", "report.html"}
     assert files <= {path.name for path in finished.iterdir()}
     table = pq.read_table(finished / "checks.parquet")
-    assert table.schema.metadata[b"worldline_schema"] == b"worldline.doctor/1"
+    assert table.schema.metadata[b"worldline_schema"] == b"worldline.doctor/2"
     assert table["name"].to_pylist() == [check["name"] for check in stored["checks"]]
     assert len(set(table["name"].to_pylist())) == len(table)
     assert set(table["about"].to_pylist()) == {"model", "evaluation", "attack"}
+    assert set(table["direction"].to_pylist()) == {"at most", "at least", None}
     worst = [row["accuracy"] for row in stored["worst_case"]]
     assert [row["attack"] for row in stored["worst_case"]] == [
         "none",
@@ -80,7 +81,7 @@ def test_doctor_writes_what_it_says(finished: Path) -> None:
     assert {"norm", "attack", "samples", "chance", "points"} == set(curve)
     assert curve["points"][-1]["accuracy"] <= curve["chance"]
     for point in curve["points"]:
-        assert set(point) == {"epsilon", "accuracy", "interval", "noise_accuracy"}
+        assert set(point) == {"epsilon", "accuracy", "interval", "noise_accuracy", "undefined"}
         assert point["interval"][0] <= point["accuracy"] <= point["interval"][1]
 
 
@@ -132,6 +133,19 @@ def here(tmp_path, monkeypatch) -> Path:
             def forward(self, x):
                 return self.model(torch.round(8 * x) / 8)
 
+        class Hollow(nn.Module):
+            def __init__(self, everywhere):
+                super().__init__()
+                self.model, self.everywhere = wl.zoo.load("mlp"), everywhere
+            def forward(self, x):
+                hollow = self.everywhere | (x.flatten(1)[:, 20:21] > 0.8)
+                return self.model(x).where(~hollow, torch.nan)
+
+        def hollow(): return Hollow(True)
+        def partly(): return Hollow(False)
+        def table():
+            torch.manual_seed(0)
+            return nn.Sequential(nn.Linear(5, 16), nn.ReLU(), nn.Linear(16, 3))
         def rounded(): return Rounded()
         def two(): return nn.Sequential(nn.Flatten(), nn.Linear(64, 2))
         def exits(): sys.exit(5)
@@ -141,6 +155,8 @@ def here(tmp_path, monkeypatch) -> Path:
     data = wl.zoo.digits()
     rows = data.y < 2
     np.savez(tmp_path / "two.npz", x=data.x[rows].numpy(), y=data.y[rows].numpy())
+    table = np.random.default_rng(0).normal(size=(60, 5)).clip(-4, 4).astype(np.float32)
+    np.savez(tmp_path / "table.npz", x=table, y=np.arange(60) % 3)
     return tmp_path
 
 
@@ -150,7 +166,8 @@ def test_the_words_on_the_terminal_and_the_exit_code(here: Path) -> None:
     assert broken.exit_code == 4
     for words in (
         "gradient-free",
-        "WARNS",
+        "⚠\u00a0warns",
+        "at most",
         "APGD-10 (targeted DLR)",
         "upper bound on its robustness",
         "do not believe that number",
@@ -174,7 +191,7 @@ def test_the_words_on_the_terminal_and_the_exit_code(here: Path) -> None:
         "APGD-100 (DLR)",
         "Square (5,000 queries)",
         "AutoAttack",
-        "None of 24 checks warns",
+        "None of 25 checks warns",
     ):
         assert words in good.stdout, words
     assert good.stderr == ""
@@ -218,6 +235,36 @@ def test_two_classes_and_an_attack_of_ones_own(here: Path) -> None:
     assert (status["steps"], idle["steps"]) == ("not applicable", None)
 
 
+@pytest.mark.end_to_end
+def test_inputs_without_an_answer_are_counted_left_out_and_said(here: Path) -> None:
+    result = run("doctor", "nets.py:partly", *QUICK, "--json")
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    assert summary["undefined"] > 0
+    assert summary["samples"] + summary["undefined"] == 40
+    assert f"{summary['undefined']} of 40 samples were left out" in summary["notes"][0]
+    finite = next(check for check in summary["checks"] if check["name"] == "finite")
+    assert finite["status"] == "warned"
+    assert finite["value"] >= summary["undefined"] / 40  # noise may lead to further ones
+    assert summary["clean_accuracy"] > 0.8
+    hollow = run("doctor", "nets.py:hollow", *QUICK, "--out", "hollow")
+    assert hollow.exit_code == 3
+    assert "outputs of all 40 samples hold NaN" in hollow.stderr
+    assert not Path("hollow").exists()
+
+
+@pytest.mark.end_to_end
+def test_a_table_outside_of_the_unit_range_is_examined_thoroughly(here: Path) -> None:
+    options = ("--data", "table.npz", "--bounds=-4,4", "--eps", "0.5", "--samples", "20")
+    result = run("doctor", "nets.py:table", *options, "--steps", "5", "--thorough", "--json")
+    assert result.exit_code == 0, result.output
+    summary = json.loads(result.stdout)
+    status = {check["name"]: check["status"] for check in summary["checks"]}
+    assert (status["rounding"], status["epsilon"]) == ("not applicable", "passed")
+    assert summary["worst_case"][-1]["attack"] == "Square (5,000 queries)"
+    assert "AutoAttack was left out: it takes pictures" in summary["notes"][0]
+
+
 BAD = [
     (
         ["--attack", "cw"],
@@ -228,7 +275,7 @@ BAD = [
     (["--eps", "0"], 2, "--eps must be positive"),
     (["nets.py:exits"], 3, "code that was loaded ended the program (SystemExit: 5)"),
     (["nets.py:two"], 3, "must lie in 0…1, as the model has 2 outputs"),
-    (["--out", "a\0b"], 3, "cannot be the name of a folder"),
+    (["--out", "a\0b"], 2, "--out must be the name of a folder"),
     (["--bounds", "0,2"], 3, "bounds (0, 2) are not theirs"),
     (["--config", "nets.py"], 2, "is not TOML"),
 ]

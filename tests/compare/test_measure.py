@@ -76,23 +76,47 @@ def test_an_interrupted_run_goes_on_to_the_same_numbers(models, data, measured) 
             "first-0", tuple(models), torch.zeros(6, 5).long(), torch.zeros(6, 5).long()
         )
     }
-    with pytest.raises(
-        wl.errors.UsageError, match="6 targets and 5 samples; this run has 6 and 60"
-    ):
+    with pytest.raises(wl.errors.UsageError, match="on 5 samples; this run has 60"):
         wl.compare.measure(models, *data, ATTACK, done=wrong)
+
+
+@pytest.mark.law
+def test_a_target_that_dropped_out_stays_out_when_the_run_goes_on(models, data, measured) -> None:
+    """The old code refused to go on: the earlier sources lack a target that answers again."""
+    kept: dict[str, SourceResult] = {}
+    wl.compare.measure(models, *data, ATTACK, on_source=lambda it: kept.setdefault(it.source, it))
+    lost = "second-1"
+    without = {
+        name: SourceResult(
+            name,
+            tuple(target for target in it.targets if target != lost),
+            *(
+                table[[target != lost for target in it.targets]]
+                for table in (it.adversarial, it.noise)
+            ),
+        )
+        for name, it in list(kept.items())[:3]
+    }
+    again = wl.compare.measure(models, *data, ATTACK, done=without)
+    left = [name for name in models if name != lost]
+    assert again.names == tuple(left)
+    assert torch.equal(again.rate, measured.only(left).rate)
+    assert [it.model for it in again.failures] == [lost]
 
 
 @pytest.mark.law
 def test_black_boxes_can_be_targets_and_a_failure_keeps_the_others(models, data, measured) -> None:
     seen: list[tuple[str, int, int]] = []
     entries = {**models, "box": lambda x: models["first-0"](x).detach()}
-    found = wl.compare.measure(entries, *data, ATTACK, tick=lambda *step: seen.append(step))
+    found = wl.compare.measure(
+        entries, *data, ATTACK, settings=wl.Settings(progress=lambda *step: seen.append(step))
+    )
     assert found.names == tuple(models)
     assert torch.equal(found.rate, measured.rate)
     [failure] = found.failures
     assert failure.model == "box"
     assert "hands no gradient on" in failure.reason
-    assert seen[-1] == ("transfer", 7, 7)
+    assert seen[-1] == ("Measuring transfer", 7, 7)
 
     hard = {"labels": lambda x: models["first-0"](x).argmax(1), **models}
     found = wl.compare.measure(

@@ -38,12 +38,13 @@ def test_models_that_read_the_same_features_share_blind_spots(models, data, norm
 
 @pytest.mark.law
 def test_the_same_call_gives_the_same_numbers_whatever_the_batches(models, data) -> None:
-    first = wl.compare.predict(models, data[0], seed=3)
+    first = wl.compare.predict(models, data[0], settings=wl.Settings(seed=3))
     torch.manual_seed(99)
-    again = wl.compare.predict(models, data[0], seed=3, batch_size=17)
+    again = wl.compare.predict(models, data[0], settings=wl.Settings(seed=3, batch_size=17))
     torch.testing.assert_close(again.score, first.score, rtol=0, atol=1e-6)
     assert torch.equal(again.rows, first.rows)
-    assert not torch.equal(wl.compare.predict(models, data[0], seed=4).score, first.score)
+    other = wl.compare.predict(models, data[0], settings=wl.Settings(seed=4))
+    assert not torch.equal(other.score, first.score)
 
 
 @pytest.mark.law
@@ -92,11 +93,13 @@ def test_loaders_come_one_at_a_time_and_are_dropped(data) -> None:
 
     seen: list[tuple[str, int, int]] = []
     entries = {str(number): Loader(load) for number in range(4)}
-    wl.compare.predict(entries, data[0], scouts=2, tick=lambda *step: seen.append(step))
+    wl.compare.predict(
+        entries, data[0], scouts=2, settings=wl.Settings(progress=lambda *it: seen.append(it))
+    )
     assert len(most) == 6  # two scouts, four probed
     assert max(most) == 0
-    assert seen == [("scouts", 1, 2), ("scouts", 2, 2)] + [
-        ("probes", number, 4) for number in range(1, 5)
+    assert seen == [("Scouting", 1, 2), ("Scouting", 2, 2)] + [
+        ("Probing", number, 4) for number in range(1, 5)
     ]
 
 
@@ -230,11 +233,11 @@ def test_surrogates_and_ensembles(models, data) -> None:
     assert ranked[0].interval[0] <= ranked[0].score <= ranked[0].interval[1]
     found = wl.compare.predict(models, data[0])
     pair = wl.compare.diverse(found, 2)
-    assert {name.split("-")[0] for name in pair.names} == {"first", "second"}
+    assert {name.split("-")[0] for name in pair.models} == {"first", "second"}
     assert pair.exhaustive
     table = found.similarity
     every = [(float(table[i, j]), {names[i], names[j]}) for i in range(6) for j in range(i)]
-    assert set(pair.names) == min(every, key=lambda it: it[0])[1]
+    assert set(pair.models) == min(every, key=lambda it: it[0])[1]
     assert pair.shared == pytest.approx(min(it[0] for it in every))
 
 

@@ -6,13 +6,20 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
 import pytest
 import torch
 
 from worldline.encoder import Encoder, Selection, experiments
-from worldline.encoder.experiments import CONTROLS, EXPERIMENTS, Measurement, walks
+from worldline.encoder.experiments import EXPERIMENTS, Control, Controls, Measurement, walks
+from worldline.encoder.experiments.carrying import _meaning as carried_meaning
+from worldline.encoder.experiments.carrying import _overheard
+from worldline.encoder.experiments.collapse import _meaning as collapse_meaning
+from worldline.encoder.experiments.flip import _meaning as flip_meaning
 from worldline.encoder.experiments.pairs import _area
+from worldline.encoder.experiments.record import percent, verdict_on
 from worldline.encoder.reading import reading_length
+from worldline.encoder.reconcile import Reconciliation
 from worldline.encoder.seeds import make_generator
 from worldline.errors import BoundsError, ShapeError, UsageError
 
@@ -60,15 +67,15 @@ def test_every_number_is_within_four_errors_of_its_law(
     name: str, settings: dict[str, object]
 ) -> None:
     outcome = run(name, **settings)
-    numbers = [
-        *outcome.measurements,
-        *(it.evidence for it in outcome.controls.values() if it.evidence),
-    ]
+    finding = outcome.finding
+    evidence = (it.evidence for _, it in finding.controls.named())
+    numbers = [*finding.measurements, *(it for it in evidence if it)]
     assert [it for it in numbers if not it.agrees] == []
-    assert set(CONTROLS) <= set(outcome.controls)
-    assert outcome.verdict.startswith("Measured as the law says.")
-    assert len({len(column) for column in outcome.table.values()}) == 1
-    for row in outcome.curves.values():
+    assert finding.agrees
+    assert finding.verdict.startswith("Measured as the law says.")
+    assert type(outcome.table) is EXPERIMENTS[name].table
+    assert len({len(column) for column in vars(outcome.table).values()}) == 1
+    for row in vars(finding.curves).values() if finding.curves else ():
         assert all(math.isfinite(value) for value in row)
 
 
@@ -80,10 +87,11 @@ def test_a_wrong_law_is_noticed(name: str, what: str, monkeypatch: pytest.Monkey
     monkeypatch.setattr(walks, "rapidity_rate", lambda selection: 1.6)
     monkeypatch.setattr("worldline.encoder.experiments.flip.sign_kept_probability", _too_likely)
     monkeypatch.setattr("worldline.encoder.chsh.expected_bell_value", lambda selection: 2.0)
-    outcome = run(name)
-    assert not all(it.agrees for it in outcome.measurements)
-    assert outcome.verdict.startswith("Not as the law says (")
-    assert any(what in it.name or what == it.unit for it in outcome.measurements if not it.agrees)
+    finding = run(name).finding
+    assert not finding.agrees
+    assert finding.verdict.startswith("Not as the law says (")
+    apart = [it for it in finding.measurements if not it.agrees]
+    assert any(what in it.quantity or what == it.unit for it in apart)
 
 
 def _too_likely(rapidity: torch.Tensor, *_: object, **__: object) -> object:
@@ -100,7 +108,7 @@ def test_errors_are_honest_over_seeds() -> None:
     """
     deviations = torch.tensor(
         [
-            [it.deviation for it in run("dilation", seed=seed, pairs=30).measurements]
+            [it.deviation for it in run("dilation", seed=seed, pairs=30).finding.measurements]
             for seed in range(40)
         ]
     )
@@ -112,9 +120,9 @@ def test_errors_are_honest_over_seeds() -> None:
 @pytest.mark.law
 def test_the_same_seed_gives_the_same_numbers_and_another_does_not() -> None:
     one, again, other = run("dilation"), run("dilation"), run("dilation", seed=1)
-    assert one.measurements == again.measurements
-    assert torch.equal(one.table["rapidity"], again.table["rapidity"])
-    assert one.measurements != other.measurements
+    assert one.finding == again.finding
+    assert (one.table.rapidity == again.table.rapidity).all()
+    assert one.finding.measurements != other.finding.measurements
     before = torch.random.get_rng_state()
     run("image", depth=3)
     assert torch.equal(before, torch.random.get_rng_state())
@@ -127,10 +135,10 @@ def test_the_receiver_reads_the_picture_and_so_does_the_eavesdropper() -> None:
         expected = (
             PICTURE.double().flatten() if name == "image" else PICTURE.flatten() > PICTURE.median()
         )
-        assert torch.equal(table["message"], expected)
-        for reader in ("received", "overheard"):
-            torch.testing.assert_close(table[reader], table["message"], atol=1e-6, rtol=0)
-        assert not torch.allclose(table["wrong_key"].double(), table["message"].double(), atol=0.2)
+        np.testing.assert_array_equal(table.message, expected.numpy())
+        for read in (table.received, table.overheard):
+            np.testing.assert_allclose(read, table.message, atol=1e-6, rtol=0)
+        assert not np.allclose(table.wrong_key.astype(float), table.message, atol=0.2)
 
 
 @pytest.mark.oracle
@@ -199,7 +207,12 @@ BAD = [
     ("image", {"candidates": 20}, UsageError, ("keep 120 of 20",)),
     ("reconcile", {"dimension": -3}, UsageError, ("dimension", "-3")),
     ("bell", {"candidates": 5}, UsageError, ("at least 20", "5")),
-    ("bell", {"trials": 1}, UsageError, ("at least 2",)),
+    ("bell", {"trials": 1}, UsageError, ("at least 100", "got 1")),
+    ("dilation", {"dimension": 1}, UsageError, ("dimension 1", "parallel", "≥ 2")),
+    ("reconcile", {"dimension": 1}, UsageError, ("dimension 1", "parallel")),
+    ("spacetime", {"speed": 1e200}, UsageError, ("--speed", "time axis", "1e+200")),
+    ("spacetime", {"speed": math.nan}, UsageError, ("--speed", "nan")),
+    ("image", {"strength": 1e300}, UsageError, ("--strength", "float64", "1e+300")),
 ]
 
 
@@ -246,3 +259,66 @@ def test_embeddings_that_do_not_fit() -> None:
         with pytest.raises(error) as raised:
             experiments.Pairs().run(*given)
         assert part in str(raised.value)
+
+
+@pytest.mark.law
+@pytest.mark.parametrize(
+    ("name", "settings"),
+    [
+        ("collapse", {"candidates": 2, "width": 2, "dimension": 2, "vectors": 3, "depth": 300}),
+        ("collapse", {"candidates": 20, "width": 2, "dimension": 2, "vectors": 1, "depth": 1}),
+        ("spacetime", {"speed": 1e-300}),
+        ("flip", {"candidates": 100}),
+        ("flip", {"candidates": 10, "width": 2, "depth": 1, "dimension": 2}),
+        ("image", {"strength": 1e-300, "depth": 2}),
+        ("dilation", {"depth": 1}),
+        ("bell", {"candidates": 20, "trials": 100}),
+    ],
+)
+def test_extreme_settings_give_numbers_that_agree(name: str, settings: dict[str, object]) -> None:
+    """No NaN (pairs that float64 merged), and no law where none holds (labels before merging)."""
+    finding = run(name, **settings).finding
+    for it in finding.measurements:
+        assert not math.isnan(it.measured)
+        assert not math.isnan(it.standard_error)
+    assert finding.agrees, finding.verdict
+
+
+def told(error: float) -> Reconciliation:
+    none = torch.zeros(1)
+    return Reconciliation(none, none, error, none, 20.0, none, error)
+
+
+@pytest.mark.message
+@pytest.mark.parametrize(
+    ("sentence", "says"),
+    [
+        (lambda: carried_meaning(told(1e-9), 100), "reads the message all the same"),
+        (lambda: carried_meaning(told(21.0), 1), "does not read the message yet (error 21)"),
+        (lambda: _overheard(told(1e-9)), "reads the message as well"),
+        (lambda: _overheard(told(21.0)), "does not read it yet"),
+        (lambda: collapse_meaning(4999, 5000, 10), "4,999 of the 5,000 unseen vectors"),
+        (lambda: collapse_meaning(0, 5000, 1), "have not collapsed them yet"),
+        (lambda: flip_meaning(100, 100), "100 of 100 fitted features come out negative, because"),
+        (lambda: flip_meaning(48, 100), "With so little selection only 48 of 100"),
+        (lambda: walks.part_of_rate(0.7, 1.4), "only in part"),
+        (lambda: walks.part_of_rate(0.001, 1.0), "less than 1% of the rate with selection, which"),
+        (lambda: walks.part_of_rate(0.7, 0.7), "no work of selection"),
+        (lambda: walks.part_of_rate(0.7, -0.13), "do not merge but part, by 0.13 nats"),
+        (lambda: walks.part_of_rate(0.7, 0.0), "do not merge"),
+        (lambda: verdict_on((), "So."), "Measured as the law says. So."),
+        (lambda: verdict_on((Measurement("S", 3, 2, 0.0),), "So."), "(S: 3, law 2). So."),
+        (lambda: percent(0.0) + percent(1.0), "0%100%"),
+    ],
+)
+def test_sentences_say_what_the_numbers_say(sentence, says: str) -> None:
+    """At the empty, the tiny, the contrary and the infinite case."""
+    assert says in sentence()
+
+
+@pytest.mark.law
+def test_controls_that_an_experiment_needs_more_are_named_last() -> None:
+    four = dict.fromkeys(("no_selection", "rank_one", "sign_kept", "eavesdropper"), Control("so."))
+    assert [name for name, _ in Controls(**four).named()] == [it.replace("_", " ") for it in four]
+    more = Controls(**four, time_alone=Control("alone.")).named()
+    assert [name for name, _ in more][-1] == "time alone"

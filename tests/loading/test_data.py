@@ -1,6 +1,4 @@
-"""Data from outside: archives, folders of pictures, datasets; and what a few seconds of spoilt
-files do.
-"""
+"""Data from outside: archives, folders of pictures, datasets; and some seconds of spoilt files."""
 
 from __future__ import annotations
 
@@ -19,7 +17,7 @@ from safetensors.torch import save
 from torch import Tensor
 
 from worldline.cli import commands
-from worldline.errors import DataError, InputError, LabelError, ShapeError
+from worldline.errors import DataError, InputError, LabelError, ShapeError, UsageError
 from worldline.loading import load_data
 from worldline.loading.archive import read_arrays
 from worldline.loading.datasets import read_dataset
@@ -50,6 +48,23 @@ def test_folder_becomes_data_with_class_names(digits, tmp_path: Path) -> None:
     torch.testing.assert_close(
         data.x[0], one, rtol=0, atol=0.5 / 255
     )  # pixels were rounded to bytes
+
+
+@pytest.mark.law
+def test_a_sample_keeps_its_row_of_the_file(digits, tmp_path: Path) -> None:
+    x, y = digits.x[:40].numpy(), np.arange(40) % 3
+    np.savez(tmp_path / "halved.npz", x=x, y=y)
+    np.savez(tmp_path / "whole.npz", x=x, y=y, reference_x=x, reference_y=y)
+    halved, whole = (load_data(str(tmp_path / f"{name}.npz")) for name in ("halved", "whole"))
+    assert torch.equal(halved.x, torch.from_numpy(x)[halved.rows])
+    assert torch.equal(halved.reference_x, torch.from_numpy(x)[halved.reference_rows])
+    assert sorted([*halved.rows.tolist(), *halved.reference_rows.tolist()]) == list(range(40))
+    assert [halved.place(int(row)) for row in halved.rows] == list(range(len(halved.x)))
+    assert (whole.rows.tolist(), whole.reference_rows) == (list(range(40)), None)
+    with pytest.raises(UsageError, match=r"Row 3 of halved.npz became reference.*such as 2"):
+        halved.place(3)
+    with pytest.raises(UsageError, match="halved.npz has no row 40: .* go from 0 to 38"):
+        halved.place(40)
 
 
 @pytest.mark.law

@@ -5,7 +5,7 @@ from worldline.attacks.asking import choices, predict
 from worldline.attacks.autoattack import AutoAttack
 from worldline.attacks.collide import entangle, separate
 from worldline.attacks.descent import Descent
-from worldline.attacks.invariance import Invariant, invariance
+from worldline.attacks.invariant import Invariant, invariance
 from worldline.attacks.matching import CLOSE, Collided
 from worldline.attacks.norms import NormName, named_norm
 from worldline.attacks.pgd import FGSM, PGD

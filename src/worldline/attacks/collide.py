@@ -1,17 +1,14 @@
-"""Make two inputs meet at a layer, or part: feature matching against a stranger, or away from
-oneself.
-"""
+"""Make two inputs meet at a layer, or part: feature matching to a stranger, or from oneself."""
 
 from __future__ import annotations
 
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.attacks.matching import Collided, Matching, Objective, Tick
-from worldline.attacks.norms import NormName
+from worldline.attacks.matching import Collided, Matching, Objective
 from worldline.errors import ShapeError, UsageError
-from worldline.geometry import FrameName
 from worldline.inputs import check_inputs
+from worldline.settings import DEFAULT, NormName, Settings
 from worldline.trace import Model
 
 __all__ = ["entangle", "separate"]
@@ -27,23 +24,17 @@ def entangle(
     epsilon: float | None = None,
     sign: int = 1,
     norm: NormName = "linf",
-    bounds: tuple[float, float] = (0.0, 1.0),
     steps: int = 200,
     step_size: float | None = None,
     objective: Objective = "distance",
-    frame: FrameName = "centered",
     keep_path: bool = False,
-    batch_size: int = 256,
-    seed: int = 0,
-    tick: Tick = lambda _stage, _done, _total: None,
+    settings: Settings = DEFAULT,
 ) -> Collided:
-    """Move each input until the model cannot tell it from its stranger at a layer, or until it is
-    the stranger's opposite.
+    """Move each input until a layer cannot tell it from its stranger, or finds it its opposite.
 
     Feature matching: x ← project(x − step · direction(∇ₓ |M(f(x) − o) − sign · M(f(s) − o)|²)) with
-        o, M the frame, or with
-    the objective ``rapidity``, along ∇ₓ sign · φ. Steps shrink as a half cosine; the best iterate
-    is kept.
+    o, M the frame, or with the objective ``rapidity``, along ∇ₓ sign · φ. Steps shrink as a half
+    cosine; the best iterate is kept.
 
     Args:
         model: any model; with logits (N, K) predictions are reported.
@@ -53,16 +44,12 @@ def entangle(
         epsilon: how far each input may move, in input units; None: anywhere inside the bounds.
         sign: +1 the stranger's features, −1 their mirror image in the frame's origin.
         norm: ``linf`` or ``l2``.
-        bounds: lowest and highest legal value.
         steps: gradient steps.
         step_size: the first one; default: a tenth of ε, or a twentieth of the bounds' width
             (``l2``: times √entries).
         objective: ``distance`` matches direction and length, ``rapidity`` the direction alone.
-        frame: ``raw``, ``centered`` or ``whitened``.
         keep_path: return all iterates.
-        batch_size: inputs moved at once.
-        seed: of the reference pairs.
-        tick: called with stage, done, total.
+        settings: bounds, frame, batch size, progress, and the seed of the reference pairs.
 
     Returns:
         :class:`Collided`. Its success is relative to the reference: features closer to the
@@ -73,12 +60,17 @@ def entangle(
         ShapeError, BoundsError, LabelError, LayerError, UsageError: what was given does not fit.
 
     Cost: steps + 1 forward and backward passes. Source: Sabour et al., arXiv:1511.05122 (L-BFGS
-        there; for images).
+    there; for images).
 
     >>> import worldline as wl
     >>> data, model = wl.zoo.digits(), wl.zoo.load("mlp")
     >>> made = wl.attacks.entangle(
-    ...     model, data.x[:4], data.x[4:8], "relu2", reference=(data.reference_x, data.reference_y), steps=50
+    ...     model,
+    ...     data.x[:4],
+    ...     data.x[4:8],
+    ...     "relu2",
+    ...     reference=(data.reference_x, data.reference_y),
+    ...     steps=50,
     ... )
     >>> bool((made.distance < made.distance_before / 4).all())
     True
@@ -87,9 +79,7 @@ def entangle(
         raise UsageError(
             f"sign must be +1 (the stranger's features) or -1 (their opposite); got {sign!r}."
         )
-    if objective not in ("distance", "rapidity"):
-        raise UsageError(f"Unknown objective {objective!r}; choose distance or rapidity.")
-    check_inputs(stranger, bounds)
+    check_inputs(stranger, settings.bounds)
     if stranger.shape != x.shape:
         raise ShapeError(
             f"Each input needs one stranger: {tuple(x.shape)} inputs, {tuple(stranger.shape)} "
@@ -99,18 +89,16 @@ def entangle(
         model,
         x,
         layer,
-        reference,
-        epsilon,
-        norm,
-        bounds,
-        steps,
-        step_size,
-        frame,
-        keep_path,
-        batch_size,
-        seed,
+        reference=reference,
+        epsilon=epsilon,
+        norm=norm,
+        steps=steps,
+        step_size=step_size,
+        objective=objective,
+        keep_path=keep_path,
+        settings=settings,
     )
-    return run(x, stranger, sign, objective, tick)
+    return run(x, stranger, sign)
 
 
 def separate(
@@ -121,21 +109,16 @@ def separate(
     reference: tuple[Tensor, Tensor],
     epsilon: float,
     norm: NormName = "linf",
-    bounds: tuple[float, float] = (0.0, 1.0),
     steps: int = 50,
     step_size: float | None = None,
     objective: Objective = "distance",
-    frame: FrameName = "centered",
     keep_path: bool = False,
-    batch_size: int = 256,
-    seed: int = 0,
-    tick: Tick = lambda _stage, _done, _total: None,
+    settings: Settings = DEFAULT,
 ) -> Collided:
-    """Move each input within ε so that its features leave those of its own clean twin: the reverse
-    of :func:`entangle`.
+    """Move each input within ε so that its features leave those of its clean twin.
 
-    Ascent on |f(x) − f(x₀)|² in the frame (or on −φ), from a random start in the ball. Arguments as
-    :func:`entangle`; the seed also draws the starts.
+    The reverse of :func:`entangle`: ascent on |f(x) − f(x₀)|² in the frame (or on −φ), from a
+    random start in the ball. Arguments as :func:`entangle`; the seed also draws the starts.
 
     Returns:
         :class:`Collided` with sign 0: ``distance`` and ``rapidity`` are to the input's own
@@ -150,26 +133,27 @@ def separate(
     >>> import worldline as wl
     >>> data, model = wl.zoo.digits(), wl.zoo.load("mlp")
     >>> parted = wl.attacks.separate(
-    ...     model, data.x[:4], "relu2", reference=(data.reference_x, data.reference_y), epsilon=0.15, steps=10
+    ...     model,
+    ...     data.x[:4],
+    ...     "relu2",
+    ...     reference=(data.reference_x, data.reference_y),
+    ...     epsilon=0.15,
+    ...     steps=10,
     ... )
     >>> bool((parted.distance > 0).all())
     True
     """
-    if objective not in ("distance", "rapidity"):
-        raise UsageError(f"Unknown objective {objective!r}; choose distance or rapidity.")
     run = Matching.of(
         model,
         x,
         layer,
-        reference,
-        epsilon,
-        norm,
-        bounds,
-        steps,
-        step_size,
-        frame,
-        keep_path,
-        batch_size,
-        seed,
+        reference=reference,
+        epsilon=epsilon,
+        norm=norm,
+        steps=steps,
+        step_size=step_size,
+        objective=objective,
+        keep_path=keep_path,
+        settings=settings,
     )
-    return run(x, x, 0, objective, tick)
+    return run(x, x, 0)

@@ -1,32 +1,27 @@
-"""The loop behind collisions: gradient steps on features, the best iterate kept, measured against
-reference data.
-"""
+"""The loop behind collisions: gradient steps on features, the best iterate kept and measured."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Literal
 
 import torch
 from torch import Tensor
 
-from worldline.attacks.norms import NormName, named_norm
 from worldline.attacks.scale import Scale, measure_scale, nearest, quiet_rapidity, share_below
+from worldline.attacks.walking import Walk, classes_of, wide
 from worldline.errors import ModelError, UsageError
-from worldline.geometry import FrameName
-from worldline.inputs import check_inputs
+from worldline.inputs import check_inputs, check_settings
+from worldline.settings import NormName, Settings
 from worldline.trace import Layer, Model, one_layer, reading
 
-__all__ = ["CLOSE", "Collided", "Matching", "Objective", "Tick"]
+__all__ = ["CLOSE", "Collided", "Matching", "Objective"]
 
 CLOSE = 0.1
-"""A collision succeeds when it is closer than all but this share of pairs of one class; a
-separation, in mirror image.
-"""
+"""A collision is closer than all but this share of pairs of one class; a separation, further."""
+PART = 0.1
+"""The first step, as a part of ε."""
 Objective = Literal["distance", "rapidity"]
-Tick = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -42,7 +37,7 @@ class Collided:
             trivially, in any network.
         success: (N,) closer to what was aimed at than all but a tenth of reference pairs of one
             class are to each other (``separate``: further from itself than all but a tenth of
-                them).
+            them).
         rapidity_before, rapidity: (N,) φ to the stranger (``separate``: to itself, +∞ before).
         distance_before, distance: (N,) at the layer in the frame, to the features aimed at
             (``separate``: to its own).
@@ -53,7 +48,7 @@ class Collided:
         input_distance: (N,) Euclidean, from the moved input to the stranger (``separate``: to its
             start); ``input_closer``: share of random reference pairs that are closer at the input.
             Near 0 the input has simply become the stranger: without a budget that is the trivial
-                way to meet it, and no distant pair.
+            way to meet it, and no distant pair.
         change: (N,) size of the move in the norm of the attack.
         nearest_data: (N,) Euclidean input distance to the nearest reference input, and
             ``usual_nearest``, its median among reference inputs: several times that is no plausible
@@ -94,21 +89,43 @@ class Collided:
 
 
 @dataclass(frozen=True)
+class _Moved:
+    """What the loop found for each input; fields as of :class:`Collided`."""
+
+    x: Tensor
+    rapidity_before: Tensor
+    rapidity: Tensor
+    distance_before: Tensor
+    distance: Tensor
+    prediction_before: Tensor
+    prediction: Tensor
+    stranger_prediction: Tensor
+    best_step: Tensor
+    path_rapidity: Tensor
+    path_distance: Tensor
+    path: Tensor | None = None
+
+
+@dataclass(frozen=True)
 class Matching:
-    """The loop behind both."""
+    """The loop behind both.
+
+    Attributes:
+        layer, scale: where, and what distances mean there.
+        reference: the inputs behind the scale.
+        walk: how far, and in which steps.
+        objective: what is made small or large.
+        keep_path: keep all iterates.
+    """
 
     model: Model
     layer: Layer
     scale: Scale
     reference: Tensor
-    epsilon: float
-    norm: NormName
-    bounds: tuple[float, float]
-    steps: int
-    step_size: float
+    walk: Walk
+    objective: Objective
     keep_path: bool
-    batch_size: int
-    seed: int
+    settings: Settings
 
     @classmethod
     def of(
@@ -116,92 +133,61 @@ class Matching:
         model: Model,
         x: Tensor,
         layer: str | None,
+        *,
         reference: tuple[Tensor, Tensor],
         epsilon: float | None,
         norm: NormName,
-        bounds: tuple[float, float],
         steps: int,
         step_size: float | None,
-        frame: FrameName,
+        objective: Objective,
         keep_path: bool,
-        batch_size: int,
-        seed: int,
+        settings: Settings,
     ) -> Matching:
-        """With the layer, the reference distances and the step size."""
-        check_inputs(x, bounds)
-        named_norm(norm)
-        if epsilon is not None and not (math.isfinite(epsilon) and epsilon >= 0):
-            raise UsageError(
-                f"epsilon must be a finite number ≥ 0 in input units, or None for no budget; got "
-                f"{epsilon}."
-            )
-        if steps < 1 or (step_size is not None and not step_size > 0):
-            raise UsageError(
-                f"steps must be at least 1 and step_size positive; got {steps} and {step_size}."
-            )
-        if step_size is None:
-            whole = (bounds[1] - bounds[0]) / 2 * (math.sqrt(x[0].numel()) if norm == "l2" else 1.0)
-            step_size = (whole if epsilon is None else epsilon) / 10
+        """Checked, with the layer and the reference distances."""
+        if objective not in ("distance", "rapidity"):
+            raise UsageError(f"Unknown objective {objective!r}; choose distance or rapidity.")
+        check_settings(settings)
+        check_inputs(x, settings.bounds)
+        walk = Walk.of(
+            x,
+            epsilon=epsilon,
+            norm=norm,
+            bounds=settings.bounds,
+            steps=steps,
+            step_size=step_size,
+            part=PART,
+        )
         chosen = one_layer(model, x, layer)
-        scale = measure_scale(
-            model, chosen, reference, frame=frame, bounds=bounds, batch_size=batch_size, seed=seed
-        )
-        radius = math.inf if epsilon is None else epsilon
-        return cls(
-            model,
-            chosen,
-            scale,
-            reference[0],
-            radius,
-            norm,
-            bounds,
-            steps,
-            step_size,
-            keep_path,
-            batch_size,
-            seed,
-        )
+        scale = measure_scale(model, chosen, reference, settings=settings)
+        return cls(model, chosen, scale, reference[0], walk, objective, keep_path, settings)
 
-    def __call__(
-        self, x: Tensor, stranger: Tensor, sign: int, objective: Objective, tick: Tick
-    ) -> Collided:
+    def __call__(self, x: Tensor, stranger: Tensor, sign: int) -> Collided:
         """Move all inputs, a batch at a time."""
-        generator = torch.Generator().manual_seed(self.seed)
-        parts = []
-        for start in range(0, len(x), self.batch_size):
-            rows = slice(start, start + self.batch_size)
-            at = (start, len(x))
-            parts.append(self._batch(x[rows], stranger[rows], sign, objective, generator, tick, at))
-        best, path = torch.cat([part["x"] for part in parts]), None
-        if self.keep_path:
-            path = torch.cat([part["path"] for part in parts], dim=1)
-        it = {
-            name: torch.cat([part[name] for part in parts], dim=-1)
-            for name in parts[0]
-            if name not in ("x", "path")
-        }
-        same, close = self.scale.same_class, it["distance"]
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        size, parts = self.settings.batch_size, []
+        for start in range(0, len(x), size):
+            rows = slice(start, start + size)
+            parts.append(self._batch(x[rows], stranger[rows], sign, generator, start, len(x)))
+        it = _joined(parts)
+        same, random = self.scale.same_class, self.scale.random_rapidity
         edge = float(same.quantile(CLOSE if sign else 1 - CLOSE))
-        direction = sign or -1
-        values = self.scale.random_rapidity
-        apart = torch.linalg.vector_norm((best - stranger).double().flatten(1), dim=1).cpu()
+        less = (sign or -1) * it.rapidity
+        apart = torch.linalg.vector_norm((it.x - stranger).double().flatten(1), dim=1).cpu()
         return Collided(
-            x=best,
+            **vars(it),
             sign=sign,
             layer=self.layer,
             narrow=self.layer.width < x[0].numel(),
-            success=close <= edge if sign else close >= edge,
-            same_class_closer=share_below(close, same),
-            random_closer=share_below(close, self.scale.random),
-            random_less=share_below(direction * it["rapidity"], (direction * values).sort().values),
+            success=it.distance <= edge if sign else it.distance >= edge,
+            same_class_closer=share_below(it.distance, same),
+            random_closer=share_below(it.distance, self.scale.random),
+            random_less=share_below(less, ((sign or -1) * random).sort().values),
             input_distance=apart,
             input_closer=share_below(apart, self.scale.random_input),
-            change=named_norm(self.norm).size(best - x).cpu(),
-            nearest_data=nearest(best, self.reference),
+            change=self.walk.norm.size(it.x - x).cpu(),
+            nearest_data=nearest(it.x, self.reference),
             usual_nearest=self.scale.usual_nearest,
-            path=path,
             scale=self.scale,
-            **it,
         )
 
     def _batch(
@@ -209,17 +195,16 @@ class Matching:
         x: Tensor,
         stranger: Tensor,
         sign: int,
-        objective: Objective,
         generator: torch.Generator,
-        tick: Tick,
-        at: tuple[int, int],
-    ) -> dict[str, Tensor]:
+        start: int,
+        total: int,
+    ) -> _Moved:
         """One batch, from start to best."""
-        norm = named_norm(self.norm)
-        project = norm.projector(x.detach(), self.epsilon, self.bounds)
+        walk, passes = self.walk, self.walk.steps + 1
+        project = walk.norm.projector(x.detach(), walk.radius, walk.bounds)
         point = x.detach().clone()
         if sign == 0:
-            point = project(point + norm.random(x, self.epsilon, generator))
+            point = project(point + walk.norm.random(x, walk.radius, generator))
         with reading(self.model, self.layer) as read:
             with torch.no_grad():
                 theirs, output = read(stranger)
@@ -230,54 +215,44 @@ class Matching:
                     f"before it."
                 )
             frame = self.scale.frame.like(theirs)
-            target, own = frame(theirs), frame(own)
-            aim = (sign or 1) * target
-            best = _Best(x, aim, target)
-            best.before(own)
-            for step in range(self.steps + 1):
+            target = frame(theirs)
+            best = _Best(x, (sign or 1) * target, target, frame(own))
+            for step in range(passes):
                 point = point.detach().requires_grad_(True)
                 with torch.enable_grad():
                     features, logits = read(point)
                     seen = frame(features)
-                    if objective == "rapidity":
-                        loss = -(sign or -1) * quiet_rapidity(seen, target)
-                    else:
-                        loss = (1 if sign else -1) * (seen - aim).square().sum(1)
+                    loss = self._loss(seen, target, sign)
                     gradient = torch.autograd.grad(loss.sum(), point)[0].nan_to_num(0.0, 0.0, 0.0)
                 point = point.detach()
                 best.add(step, point, seen.detach(), loss.detach(), logits, self.keep_path)
-                size = self.step_size * (1 + math.cos(math.pi * step / self.steps)) / 2
-                point = project(point - size * norm.direction(gradient))
-                tick(
-                    "Moving inputs",
-                    at[0] * (self.steps + 1) + len(x) * (step + 1),
-                    at[1] * (self.steps + 1),
-                )
+                point = project(point - walk.size(step) * walk.norm.direction(gradient))
+                done = start * passes + len(x) * (step + 1)
+                self.settings.progress("Moving inputs", done, total * passes)
         return best.result(output_before, output)
+
+    def _loss(self, seen: Tensor, target: Tensor, sign: int) -> Tensor:
+        if self.objective == "rapidity":
+            return -(sign or -1) * quiet_rapidity(seen, target)
+        return (1 if sign else -1) * (seen - (sign or 1) * target).square().sum(1)
 
 
 class _Best:
     """The best iterate of each input, and the way there."""
 
-    def __init__(self, x: Tensor, aim: Tensor, target: Tensor) -> None:
-        self.aim, self.target = aim, target
-        self.x, self.loss = (
-            x.detach().clone(),
-            torch.full((len(x),), torch.inf, dtype=aim.dtype, device=x.device),
-        )
+    def __init__(self, x: Tensor, aim: Tensor, target: Tensor, own: Tensor) -> None:
+        self.aim, self.target, self.x = aim, target, x.detach().clone()
+        self.before = self._measure(own)
+        self.loss = torch.full((len(x),), torch.inf, dtype=aim.dtype, device=x.device)
         self.step = torch.zeros(len(x), dtype=torch.long)
         self.prediction = torch.full((len(x),), -1)
         self.rapidities: list[Tensor] = []
         self.distances: list[Tensor] = []
         self.path: list[Tensor] = []
-        self.clean: tuple[Tensor, Tensor] | None = None
 
     def _measure(self, seen: Tensor) -> tuple[Tensor, Tensor]:
-        wide, aim, target = (value.double() for value in (seen, self.aim, self.target))
-        return quiet_rapidity(wide, target).cpu(), torch.linalg.vector_norm(wide - aim, dim=1).cpu()
-
-    def before(self, own: Tensor) -> None:
-        self.clean = self._measure(own)
+        seen, aim, target = (value.double() for value in (seen, self.aim, self.target))
+        return quiet_rapidity(seen, target).cpu(), torch.linalg.vector_norm(seen - aim, dim=1).cpu()
 
     def add(
         self, step: int, point: Tensor, seen: Tensor, loss: Tensor, output: object, keep: bool
@@ -288,31 +263,33 @@ class _Best:
         if keep:
             self.path.append(point.cpu().clone())
         better = loss.nan_to_num(torch.inf) < self.loss
-        self.x = torch.where(better.reshape(-1, *(1,) * (point.ndim - 1)), point, self.x)
+        self.x = torch.where(wide(better, point), point, self.x)
         self.loss = torch.where(better, loss, self.loss)
         self.step = torch.where(better.cpu(), step, self.step)
-        self.prediction = torch.where(better.cpu(), _classes(output, len(point)), self.prediction)
+        self.prediction = torch.where(better.cpu(), classes_of(output, len(point)), self.prediction)
 
-    def result(self, output_before: object, output_stranger: object) -> dict[str, Tensor]:
-        assert self.clean is not None
+    def result(self, output_before: object, output_stranger: object) -> _Moved:
         rapidities, distances = torch.stack(self.rapidities), torch.stack(self.distances)
-        found = {
-            "x": self.x,
-            "rapidity_before": self.clean[0],
-            "distance_before": self.clean[1],
-            "rapidity": rapidities.gather(0, self.step[None])[0],
-            "distance": distances.gather(0, self.step[None])[0],
-            "prediction_before": _classes(output_before, len(self.x)),
-            "prediction": self.prediction,
-            "stranger_prediction": _classes(output_stranger, len(self.x)),
-            "best_step": self.step,
-            "path_rapidity": rapidities,
-            "path_distance": distances,
-        }
-        return {**found, "path": torch.stack(self.path)} if self.path else found
+        return _Moved(
+            x=self.x,
+            rapidity_before=self.before[0],
+            rapidity=rapidities.gather(0, self.step[None])[0],
+            distance_before=self.before[1],
+            distance=distances.gather(0, self.step[None])[0],
+            prediction_before=classes_of(output_before, len(self.x)),
+            prediction=self.prediction,
+            stranger_prediction=classes_of(output_stranger, len(self.x)),
+            best_step=self.step,
+            path_rapidity=rapidities,
+            path_distance=distances,
+            path=torch.stack(self.path) if self.path else None,
+        )
 
 
-def _classes(output: object, samples: int) -> Tensor:
-    if isinstance(output, Tensor) and output.ndim == 2 and len(output) == samples:
-        return output.detach().argmax(1).cpu()
-    return torch.full((samples,), -1)
+def _joined(parts: list[_Moved]) -> _Moved:
+    """All batches; along a path samples are the second dimension."""
+
+    def join(name: str) -> Tensor:
+        return torch.cat([getattr(it, name) for it in parts], dim=int(name.startswith("path")))
+
+    return _Moved(**{name: join(name) for name, it in vars(parts[0]).items() if it is not None})

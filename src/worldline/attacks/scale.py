@@ -1,6 +1,4 @@
-"""What distances mean: at a layer, between inputs of one class and between any two; at the input,
-to the nearest data.
-"""
+"""What distances mean at a layer, and at the input: their distribution over reference data."""
 
 from __future__ import annotations
 
@@ -11,8 +9,9 @@ import torch
 from torch import Tensor
 
 from worldline.errors import LabelError, ShapeError, UndefinedPairWarning
-from worldline.geometry import Frame, FrameName, rapidity
+from worldline.geometry import Frame, rapidity
 from worldline.inputs import check_inputs, check_labels
+from worldline.settings import Settings
 from worldline.trace import Layer, Model, fit_frames, tracing
 
 __all__ = ["Scale", "measure_scale", "nearest", "quiet_rapidity", "share_below"]
@@ -27,8 +26,8 @@ class Scale:
     Attributes:
         frame: fitted on the reference at the layer.
         same_class: (S,) sorted distances at the layer, in the frame, of random pairs of one class.
-        random: (S,) sorted, of random pairs of any classes; ``random_rapidity``: (S,) sorted φ of
-            those.
+        random: (S,) sorted, of random pairs of any classes.
+        random_rapidity: sorted φ of those that have one.
         random_input: (S,) sorted Euclidean input distances of random pairs.
         usual_nearest: median Euclidean input distance of a reference input to its nearest neighbour
             among the others.
@@ -43,21 +42,15 @@ class Scale:
 
 
 def measure_scale(
-    model: Model,
-    layer: Layer,
-    reference: tuple[Tensor, Tensor],
-    *,
-    frame: FrameName,
-    bounds: tuple[float, float],
-    batch_size: int,
-    seed: int,
+    model: Model, layer: Layer, reference: tuple[Tensor, Tensor], *, settings: Settings
 ) -> Scale:
     """Measure it on reference inputs and labels; a few thousand of them are enough."""
     x, y = reference
-    check_inputs(x, bounds)
+    check_inputs(x, settings.bounds)
     check_labels(y, len(x))
-    generator = torch.Generator().manual_seed(seed)
-    fitted = fit_frames(model, x, (layer,), frame, batch_size=batch_size)[0]
+    generator = torch.Generator().manual_seed(settings.seed)
+    batch_size = settings.batch_size
+    fitted = fit_frames(model, x, (layer,), settings.frame, batch_size=batch_size)[0]
     first, second = _pairs(y.cpu(), generator)
     ours, theirs = torch.randint(len(x), (2, PAIRS), generator=generator)
     theirs = torch.where(ours == theirs, (theirs + 1) % len(x), theirs)
@@ -73,34 +66,25 @@ def measure_scale(
         far: Tensor = torch.linalg.vector_norm(features[place[a]] - features[place[b]], dim=1)
         return far.sort().values
 
+    value = quiet_rapidity(features[place[ours]], features[place[theirs]])
+    at_input = torch.linalg.vector_norm((x[ours] - x[theirs]).double().flatten(1), dim=1)
     return Scale(
         frame=fitted,
         same_class=apart(first, second),
         random=apart(ours, theirs),
-        random_rapidity=quiet_rapidity(features[place[ours]], features[place[theirs]])
-        .nan_to_num(0)
-        .sort()
-        .values,
-        random_input=torch.linalg.vector_norm((x[ours] - x[theirs]).double().flatten(1), dim=1)
-        .cpu()
-        .sort()
-        .values,
+        random_rapidity=value[~value.isnan()].sort().values,
+        random_input=at_input.cpu().sort().values,
         usual_nearest=float(nearest(x[used[:PAIRS]], x, itself=used[:PAIRS]).median()),
     )
 
 
 def nearest(x: Tensor, data: Tensor, *, itself: Tensor | None = None) -> Tensor:
-    """(N,) float64 Euclidean distance to the nearest row of the data; rows ``itself`` (N,) of it do
-    not count.
-    """
+    """(N,) float64 Euclidean distance to the nearest row of the data but ``itself`` (N,)."""
     parts = []
-    flat = data.flatten(1).double()
+    flat, exactly = data.flatten(1).double(), "donot_use_mm_for_euclid_dist"
     for start in range(0, len(x), 256):
-        apart = torch.cdist(
-            x[start : start + 256].flatten(1).double(),
-            flat,
-            compute_mode="donot_use_mm_for_euclid_dist",
-        )
+        rows = x[start : start + 256].flatten(1).double()
+        apart = torch.cdist(rows, flat, compute_mode=exactly)
         if itself is not None:
             apart.scatter_(1, itself[start : start + 256, None].to(apart.device), torch.inf)
         parts.append(apart.amin(1).cpu())
@@ -109,7 +93,7 @@ def nearest(x: Tensor, data: Tensor, *, itself: Tensor | None = None) -> Tensor:
 
 def share_below(values: Tensor, of: Tensor) -> Tensor:
     """(N,) share of the sorted ``of`` that is under each value."""
-    return torch.searchsorted(of, values.double().cpu()).double() / len(of)
+    return torch.searchsorted(of, values.double().cpu()).double() / max(len(of), 1)
 
 
 def quiet_rapidity(a: Tensor, b: Tensor) -> Tensor:

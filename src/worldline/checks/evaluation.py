@@ -21,6 +21,7 @@ from worldline.checks.check import (
 )
 from worldline.checks.curve import Curve
 from worldline.checks.found import Found, Threat, found_by, whole_range
+from worldline.inputs import check_settings
 from worldline.settings import DEFAULT, Settings
 from worldline.trace import Model
 
@@ -92,6 +93,7 @@ def check_evaluation(
     >>> [check.name for check in checks if check.status != "not applicable"][:5]
     ['finite', 'epsilon', 'deterministic', 'logits', 'gradient']
     """
+    check_settings(settings)
     threat = Threat(epsilon, norm, settings.bounds)
     found = found_by(attack, model, clean, noise, adversarial, y, threat=threat, settings=settings)
     finite = Look("finite", OURS, lambda: _finite(found))
@@ -156,7 +158,7 @@ def _rounding(found: Found) -> Verdict:
         "Rounded to 8 bits the twins stay within ε and half a level, and "
         f"{1 - lost:.1%} of those that fool still do.",
         f"Rounded to 8 bits, {lost:.1%} of the twins that fool no longer do, and the largest "
-        f"{threat.norm} change is {size:.4g} against {limit:.4g} (ε and half a level): the attack "
+        f"{threat.sign} change is {size:.4g} against {limit:.4g} (ε and half a level): the attack "
         "lives between the levels of a stored picture, or leaves the ball.",
         also=size <= limit and radius.outside(threat, stored) <= radius.slack(threat),
     )

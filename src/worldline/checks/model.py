@@ -23,7 +23,7 @@ from worldline.checks.check import (
     several,
     skip,
 )
-from worldline.checks.outputs import furthest, rounding_error
+from worldline.checks.outputs import furthest, rounding_error, within
 from worldline.errors import BoundsError, ModelError
 from worldline.inputs import check_inputs, check_labels, logits_of
 from worldline.settings import Bounds
@@ -201,8 +201,8 @@ def _traceable(model: Model, x: Tensor, layers: list[Layer]) -> Verdict:
     return at_most(
         apart,
         rounding_error(plain),
-        f"{several(len(layers), 'layer')} can be traced, and a traced pass equals a plain one (to "
-        f"{amount(apart)}).",
+        f"{several(len(layers), 'layer')} can be traced, and a traced pass equals a plain one "
+        f"({within(apart)}).",
         f"A traced pass differs from a plain one by {amount(apart)}: the model returns something "
         "else when it is watched or called again.",
     )
@@ -217,7 +217,7 @@ def _batch(model: Model, x: Tensor) -> Verdict:
     return at_most(
         apart,
         rounding_error(together),
-        f"A sample alone and in a batch gives the same (to {amount(apart)}).",
+        f"A sample alone and in a batch gives the same ({within(apart)}).",
         f"A sample's logits change by {amount(apart)} with the others in its batch: results depend "
         "on the batch size. Look for statistics over the batch, or a reshape that mixes samples.",
     )
@@ -247,7 +247,10 @@ def _mode(model: Model, x: Tensor) -> Verdict:
 
 def _rounded(model: Model, x: Tensor) -> Verdict:
     output = predict(model, x.unique(dim=0))
-    output = output[output.isfinite()]
+    output = output[output.isfinite().all(1)]
+    if len(output) > 1 and bool((output == output[0]).all()):
+        same = "Every input gets the same output: there is nothing to attack. Check the weights."
+        return at_least(1.0, 2.0, "", same)
     if output.numel() < 40:
         return skip("Too few finite outputs to tell.")
     share = len(output.unique()) / output.numel()

@@ -10,7 +10,7 @@ from worldline.checks.check import Verdict, amount, at_least, at_most, several, 
 from worldline.inputs import logits_of
 from worldline.trace import Model, untouched
 
-__all__ = ["chance", "deterministic", "furthest", "gradient", "logits", "rounding_error"]
+__all__ = ["chance", "deterministic", "furthest", "gradient", "logits", "rounding_error", "within"]
 
 CLOSE = 1e-4
 """Float32 sums in another order differ by less, relative to the largest output."""
@@ -28,6 +28,11 @@ def furthest(one: Tensor, other: Tensor) -> float:
     return float(apart.max())
 
 
+def within(apart: float) -> str:
+    """How nearly two outputs agree, in words."""
+    return f"to {amount(apart)}" if apart else "exactly"
+
+
 def rounding_error(output: Tensor) -> float:
     """What rounding may change: 10⁻⁴ of the largest finite output, or of 1 where all are below."""
     return CLOSE * float(output.abs().where(output.isfinite(), torch.ones(())).max().clamp_min(1))
@@ -43,7 +48,7 @@ def deterministic(model: Model, x: Tensor) -> Verdict:
     return at_most(
         spread,
         rounding_error(outputs[0]),
-        f"Five passes over the same inputs agree to {spread:.2g}.",
+        f"Five passes over the same inputs agree {within(spread)}.",
         f"Five passes over the same inputs differ by up to {amount(spread)}: the model is random "
         "at test time. A single gradient misleads the attack; average it over passes "
         "(expectation over transformations).",

@@ -51,8 +51,8 @@ def epsilon(threat: Threat, x: Tensor) -> Verdict:
     return at_most(
         size,
         half,
-        f"ε = {size:.3g} is one that can be meant on data in {span}.",
-        f"ε = {size:.3g} is too large to be meant on data in {span}: beyond {half:.3g} every input "
+        f"ε = {size:.3g} is plausible on data in {span}.",
+        f"ε = {size:.3g} is not plausible on data in {span}: beyond {half:.3g} every input "
         f"can be moved to the middle of the bounds, so that no model is robust.{meant}",
     )
 
@@ -64,9 +64,9 @@ def ball(threat: Threat, clean: Tensor, adversarial: Tensor) -> Verdict:
     return at_most(
         size,
         limit,
-        "All adversarial inputs stay within ε and the bounds (largest "
-        f"{threat.norm} change {size:.4g}).",
-        f"An adversarial input leaves the ball or the bounds: largest {threat.norm} change "
+        f"All adversarial inputs stay within ε and the bounds (largest {threat.sign} change "
+        f"{size:.4g}).",
+        f"An adversarial input leaves the ball or the bounds: largest {threat.sign} change "
         f"{size:.4g} against ε = {threat.epsilon:.4g}, {max(out, 0.0):.2g} outside the bounds. "
         "Project the attack's result.",
         also=out <= slack(threat),

@@ -17,6 +17,7 @@ __all__ = ["carry_out", "exit_codes"]
 
 def carry_out(
     name: str,
+    /,  # encode has an option of this name
     *,
     file: str | None,
     out: str | None,

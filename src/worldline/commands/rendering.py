@@ -27,7 +27,7 @@ def read_run(folder: RunFolder) -> tuple[Command[Any, Any, Any], Result[Any]]:
     Raises:
         RunError: there is no finished run, it is damaged, or of another version.
     """
-    text = folder.read_text(SUMMARY)
+    text = folder.read_text(SUMMARY)  # its own errors are sentences already
     try:
         document = json.loads(text)
     except (ValueError, RecursionError) as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -14,11 +13,11 @@ from worldline.compare.models import Answers, ClassCountError, Failure, Models, 
 from worldline.errors import InputError, ModelError
 from worldline.geometry.population import CKA, gaussian_information, independent_information, whiten
 from worldline.inputs import check_labels, logits_of
+from worldline.settings import DEFAULT, Settings
 from worldline.trace import Model, collect, find_layers, untouched
 
 __all__ = ["Baselines", "baselines"]
 
-Tick = Callable[[str, int, int], None]
 BATCH = 100
 """Samples in one minibatch of CKA."""
 
@@ -74,10 +73,8 @@ def baselines(
     x: Float[Tensor, "N ..."],
     y: Int[Tensor, " N"] | None = None,
     *,
-    bounds: tuple[float, float] = (0.0, 1.0),
     classes: int | None = None,
-    batch_size: int = 600,
-    tick: Tick = lambda _stage, _done, _total: None,
+    settings: Settings = DEFAULT,
 ) -> Baselines:
     """Input-gradient cosine and norm, CKA, CCA information, agreement and accuracy of all pairs of
     models.
@@ -87,7 +84,7 @@ def baselines(
         x: (N, …) inputs inside the bounds, at least 30.
         y: (N,) labels for gradients and accuracy; without them, gradients are of the model's own
             class.
-        bounds, classes, batch_size, tick: as for :func:`predict`.
+        classes, settings: as for :func:`predict`.
 
     Returns:
         :class:`Baselines`.
@@ -105,13 +102,14 @@ def baselines(
 
     >>> import torch, worldline as wl
     >>> _ = torch.manual_seed(0)
-    >>> models = {"a": torch.nn.Linear(8, 3), "b": torch.nn.Linear(8, 3), "box": lambda x: x[:, :3].detach()}
+    >>> models = {"a": torch.nn.Linear(8, 3), "b": torch.nn.Linear(8, 3)}
+    >>> models["box"] = lambda x: x[:, :3].detach()
     >>> found = wl.compare.baselines(models, torch.rand(40, 8))
     >>> found.agreement.shape, bool(found.gradient_cosine[0, 2].isnan())
     (torch.Size([3, 3]), True)
     """
     check_models(models)
-    check_samples(x, bounds)
+    check_samples(x, settings.bounds)
     if y is not None:
         check_labels(y, len(x))
     seen: dict[str, _Seen] = {}
@@ -120,13 +118,13 @@ def baselines(
         try:
             with opened(name, entry) as model:
                 answers = Answers(name, model, classes)
-                seen[name] = _look(model, answers, x, y, batch_size)
+                seen[name] = _look(model, answers, x, y, settings.batch_size)
             classes = answers.classes
         except ClassCountError:
             raise
         except InputError as error:
             failures[name] = Failure(name, str(error))
-        tick("baselines", number + 1, len(models))
+        settings.progress("Measuring what others use", number + 1, len(models))
     check_left(len(seen), failures)
     every = list(seen.values())
     chosen = torch.stack([it.classes for it in every])

@@ -197,7 +197,8 @@ def leave_one_group_out(
     >>> import torch, worldline as wl
     >>> rates = torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
     >>> fitted = wl.compare.leave_one_group_out({"twice": 2 * rates}, rates, list("aabbccdd"))
-    >>> wl.compare.judge(fitted, rates, resamples=20, permutations=19).predicted.within_target.value > 0.9
+    >>> judged = wl.compare.judge(fitted, rates, resamples=20, permutations=19)
+    >>> judged.predicted.within_target.value > 0.9
     True
     """
     truth = _table("measured", measured, len(measured))

@@ -1,6 +1,4 @@
-"""Transfer as attacks find it: every source attacked once, every target shown the result and
-equal-norm noise.
-"""
+"""Transfer as attacks find it: each source attacked once, each target shown that and noise."""
 
 from __future__ import annotations
 
@@ -23,10 +21,9 @@ from worldline.compare.checks import (
 from worldline.compare.models import Answers, ClassCountError, Failure, Models, opened
 from worldline.errors import InputError, UsageError
 from worldline.inputs import check_labels
+from worldline.settings import DEFAULT, Settings
 
 __all__ = ["Measured", "SourceResult", "measure"]
-
-Tick = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -64,7 +61,6 @@ class Measured:
         right: (M, N) bool, what each model had right.
         accuracy: (M,) share of right.
         failures: models that dropped out, and why.
-        settings: attack, bounds and seed in words.
     """
 
     names: tuple[str, ...]
@@ -78,7 +74,6 @@ class Measured:
     right: Tensor
     accuracy: Tensor
     failures: tuple[Failure, ...]
-    settings: Mapping[str, str]
 
     def only(self, names: Sequence[str]) -> Measured:
         """The same for some of the models, in this order."""
@@ -118,14 +113,11 @@ def measure(
     y: Int[Tensor, " N"],
     attack: Attack,
     *,
-    bounds: tuple[float, float] = (0.0, 1.0),
     done: Mapping[str, SourceResult] | None = None,
     on_source: Callable[[SourceResult], None] = lambda _result: None,
     classes: int | None = None,
-    batch_size: int = 600,
     resamples: int = 200,
-    seed: int = 0,
-    tick: Tick = lambda _stage, _done, _total: None,
+    settings: Settings = DEFAULT,
 ) -> Measured:
     """Attack every model and show the result to every other.
 
@@ -137,14 +129,13 @@ def measure(
             needs gradients of sources, targets may be black boxes.
         x, y: (N, …) inputs inside the bounds and (N,) labels; at least 30 samples.
         attack: ``attack(model, x, y)``, ours or a foreign one.
-        bounds: of the inputs; the noise twins stay inside.
         done: source name → finished result of an earlier run on the same models, samples and
             attack: not run again.
         on_source: called with each finished source, for keeping.
         classes: number of classes, needed where the first model answers with labels only.
-        batch_size: samples in one forward pass.
-        resamples, seed: of the intervals; the seed also of the noise twins.
-        tick: called with the stage, and steps done and in all.
+        resamples: of the intervals.
+        settings: bounds, in which the noise twins stay; batch size; seed of intervals and noise
+            twins; progress.
 
     Returns:
         :class:`Measured`. A rate of 0: no better than noise; 1: everything transfers; below 0:
@@ -166,38 +157,32 @@ def measure(
     torch.Size([2, 2])
     """
     check_models(models)
-    check_samples(x, bounds)
+    check_samples(x, settings.bounds)
     check_labels(y, len(x))
-    run = _Run(models, x, y, batch_size, classes)
-    run.look(tick)
-    results = {
-        name: it for name, it in (done or {}).items() if name in run.clean and run.fits(name, it)
-    }
+    run = _Run(models, x, y, settings, classes)
+    run.look()
+    results = {name: it for name, it in (done or {}).items() if name in run.clean}
+    for name, result in results.items():
+        run.take_up(name, result)
     for number, name in enumerate(models):
         if name in run.clean and name not in results:
-            found = run.attack(name, attack, bounds, seed)
+            found = run.attack(name, attack)
             if found is not None:
                 results[name] = found
                 on_source(found)
-        tick("transfer", number + 1, len(models))
+        settings.progress("Measuring transfer", number + 1, len(models))
     left = tuple(name for name in run.clean if name in results and name not in run.failures)
     check_left(len(left), run.failures)
-    settings = {
-        "attack": repr(attack),
-        "bounds": repr(bounds),
-        "seed": str(seed),
-        "samples": str(len(x)),
-    }
-    return _collect(left, run, results, settings, resamples, seed)
+    return _collect(left, run, results, resamples, settings.seed)
 
 
 class _Run:
     """What is known of the models so far."""
 
     def __init__(
-        self, models: Models, x: Tensor, y: Tensor, batch_size: int, classes: int | None
+        self, models: Models, x: Tensor, y: Tensor, settings: Settings, classes: int | None
     ) -> None:
-        self.models, self.x, self.y, self.batch_size = models, x, y, batch_size
+        self.models, self.x, self.y, self.settings = models, x, y, settings
         self.clean: dict[str, Tensor] = {}  # name → (N,) classes
         self.failures: dict[str, Failure] = {}
         self.classes = classes
@@ -207,7 +192,7 @@ class _Run:
         try:
             with opened(name, self.models[name]) as model:
                 answers = Answers(name, model, self.classes)
-                scores = answers(x, self.batch_size)
+                scores = answers(x, self.settings.batch_size)
                 check_constant(name, scores)
         except ClassCountError:
             raise
@@ -217,37 +202,34 @@ class _Run:
         self.classes = answers.classes
         return scores.argmax(1)
 
-    def look(self, tick: Tick) -> None:
+    def look(self) -> None:
         """Every model's answers to the clean inputs."""
         for number, name in enumerate(self.models):
             found = self.classify(name, self.x)
             if found is not None:
                 self.clean[name] = found
-            tick("clean", number + 1, len(self.models))
+            self.settings.progress("Looking at clean inputs", number + 1, len(self.models))
         check_left(len(self.clean), self.failures)
         check_labels(self.y, len(self.x), classes=self.classes)
         check_label_order(self.clean, self.y, self.classes or 2)
 
-    def fits(self, name: str, result: SourceResult) -> bool:
-        """Whether an earlier result is about these models and samples; if not, it is an error, not
-        a silent repeat.
+    def take_up(self, name: str, result: SourceResult) -> None:
+        """Go on from an earlier result; a target that it lacks dropped out then, and stays out.
+
+        Raises:
+            UsageError: it is of another source or of other samples.
         """
-        if (
-            result.source != name
-            or not set(self.clean) <= set(result.targets)
-            or result.adversarial.shape[1] != len(self.x)
-        ):
+        if result.source != name or result.adversarial.shape[1] != len(self.x):
             raise UsageError(
-                f"The earlier result of source {name!r} has {len(result.targets)} targets and "
-                f"{result.adversarial.shape[1]} samples; this run has {len(self.clean)} and "
-                f"{len(self.x)}. Resume with "
+                f"The earlier result of source {name!r} is of {result.source!r} on "
+                f"{result.adversarial.shape[1]} samples; this run has {len(self.x)}. Resume with "
                 "the same models and samples, or begin anew."
             )
-        return True
+        for target in set(self.clean) - set(result.targets):
+            reason = f"It did not answer to {name}'s inputs in an earlier part of this run."
+            self.failures.setdefault(target, Failure(target, reason))
 
-    def attack(
-        self, source: str, attack: Attack, bounds: tuple[float, float], seed: int
-    ) -> SourceResult | None:
+    def attack(self, source: str, attack: Attack) -> SourceResult | None:
         """One source's adversarial inputs and their noise twins, shown to every target that is
         left.
         """
@@ -259,9 +241,8 @@ class _Run:
         except InputError as error:
             self.failures[source] = Failure(source, str(error))
             return None
-        noise = noise_twin(
-            self.x, adversarial, bounds=bounds, generator=torch.Generator().manual_seed(seed)
-        )
+        generator = torch.Generator().manual_seed(self.settings.seed)
+        noise = noise_twin(self.x, adversarial, bounds=self.settings.bounds, generator=generator)
         shown = torch.cat([adversarial, noise])
         rows = {
             name: self.classify(name, shown) for name in self.clean if name not in self.failures
@@ -275,7 +256,6 @@ def _collect(
     names: tuple[str, ...],
     run: _Run,
     results: Mapping[str, SourceResult],
-    settings: Mapping[str, str],
     resamples: int,
     seed: int,
 ) -> Measured:
@@ -310,7 +290,6 @@ def _collect(
         right=right,
         accuracy=right.double().mean(1),
         failures=tuple(run.failures.values()),
-        settings=settings,
     )
 
 

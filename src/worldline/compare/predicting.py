@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.attacks import NormName, named_norm
+from worldline.attacks import named_norm
 from worldline.compare.checks import (
     check_constant,
     check_label_order,
@@ -22,10 +21,10 @@ from worldline.compare.probes import Probes, choose_samples, make_probes
 from worldline.compare.responses import Response, predicted_flips, respond, similarity
 from worldline.errors import InputError, UsageError
 from worldline.notebook import as_html
+from worldline.settings import DEFAULT, NormName, Settings
 
 __all__ = ["Predicted", "predict"]
 
-Tick = Callable[[str, int, int], None]
 SHRINK = 0.5
 """How much of the probes' linear answer an attack of full size gets; chosen on the development
 models.
@@ -50,7 +49,6 @@ class Predicted:
         rows: (n,) the probed samples.
         failures: models that dropped out, and why.
         notes: in words, what was done to answers that are not logits.
-        settings: the options, for the record.
     """
 
     names: tuple[str, ...]
@@ -62,7 +60,6 @@ class Predicted:
     rows: Tensor
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
-    settings: Mapping[str, float | int | str]
 
     def _repr_html_(self) -> str:
         """A short table for notebooks."""
@@ -80,17 +77,14 @@ def predict(
     *,
     epsilon: float = 0.1,
     norm: NormName = "linf",
-    bounds: tuple[float, float] = (0.0, 1.0),
     samples: int = 12,
     probes: int = 64,
     size: float | None = None,
     share: float = 0.4,
     scouts: int = 5,
     classes: int | None = None,
-    batch_size: int = 256,
     resamples: int = 200,
-    seed: int = 0,
-    tick: Tick = lambda _stage, _done, _total: None,
+    settings: Settings = DEFAULT,
 ) -> Predicted:
     """Predict how attacks on each model transfer to each other, without attacks, gradients or
     labels.
@@ -107,7 +101,6 @@ def predict(
         x: (N, …) inputs inside the bounds, at least 30, like those that will be attacked.
         epsilon, norm: the threat model, in the units of the inputs. L∞ attacks move every entry, L2
             attacks follow the gradient: the best source for one is not the best for the other.
-        bounds: lowest and highest legal value; probes stay inside.
         samples, probes: n probed samples and P displacements of each; n·P passes a model. More
             samples are worth more than more probes, once P is near 64. 12 × 64 is 70 to 100 times
             cheaper than PGD-20 at 48 models; 100 × 64 is about 13 times cheaper and near the best
@@ -118,9 +111,9 @@ def predict(
             likeliest classes.
         scouts: how many models, evenly spaced, look at all of x first.
         classes: number of classes, needed where every model answers with labels only.
-        batch_size: inputs in one forward pass.
-        resamples, seed: of the intervals; the seed also of the probes.
-        tick: called with the stage, and models done and in all.
+        resamples: of the intervals.
+        settings: bounds, in which the probes stay; batch size; seed of intervals and probes;
+            progress.
 
     Returns:
         :class:`Predicted`. Hard labels are used as indicator rows, a weaker variant: a probe says
@@ -147,20 +140,23 @@ def predict(
     (True, 1.0)
     """
     check_models(models)
-    check_samples(x, bounds)
+    check_samples(x, settings.bounds)
     named_norm(norm)
     _check_options(epsilon, samples, probes, share, scouts, resamples)
-    size = size if size is not None else 0.2 * (bounds[1] - bounds[0])
-    run = _Run(models, x, batch_size, classes)
-    probabilities = run.scout(scouts, tick)
+    low, high = bounds = settings.bounds
+    size = size if size is not None else 0.2 * (high - low)
+    run = _Run(models, x, settings, classes)
+    probabilities = run.scout(scouts)
     rows, labels = choose_samples(probabilities, samples, share)
-    shown = make_probes(x, labels, rows, probes=probes, size=size, bounds=bounds, seed=seed)
-    responses = run.probe(shown, norm, tick)
+    shown = make_probes(
+        x, labels, rows, probes=probes, size=size, bounds=bounds, seed=settings.seed
+    )
+    responses = run.probe(shown, norm)
     reach = SHRINK * epsilon / size
     names = tuple(responses)
     held = list(responses.values())
     responses.clear()
-    score, spread, alike, alike_spread = _reduce(held, labels, reach, resamples, seed)
+    score, spread, alike, alike_spread = _reduce(held, labels, reach, resamples, settings.seed)
     return Predicted(
         names=names,
         score=score,
@@ -171,26 +167,14 @@ def predict(
         rows=rows,
         failures=tuple(run.failures.values()),
         notes=run.notes(names),
-        settings={
-            "epsilon": epsilon,
-            "norm": norm,
-            "bounds": repr(bounds),
-            "samples": len(rows),
-            "probes": probes,
-            "size": size,
-            "share": share,
-            "scouts": min(scouts, len(models)),
-            "resamples": resamples,
-            "seed": seed,
-        },
     )
 
 
 class _Run:
     """What is known of the models so far."""
 
-    def __init__(self, models: Models, x: Tensor, batch_size: int, classes: int | None) -> None:
-        self.models, self.x, self.batch_size, self.classes = models, x, batch_size, classes
+    def __init__(self, models: Models, x: Tensor, settings: Settings, classes: int | None) -> None:
+        self.models, self.x, self.settings, self.classes = models, x, settings, classes
         self.kinds: dict[str, Kind] = {}
         self.failures: dict[str, Failure] = {}
 
@@ -201,7 +185,7 @@ class _Run:
         try:
             with opened(name, self.models[name]) as model:
                 answers = Answers(name, model, self.classes, self.kinds.get(name))
-                scores = answers(x, self.batch_size)
+                scores = answers(x, self.settings.batch_size)
             check_constant(name, scores)
         except ClassCountError:
             raise
@@ -213,7 +197,7 @@ class _Run:
             self.kinds[name] = answers.kind
         return scores
 
-    def scout(self, count: int, tick: Tick) -> Tensor:
+    def scout(self, count: int) -> Tensor:
         """Mean class probabilities (N, K) of a few models on all samples."""
         every = list(self.models)
         places = (
@@ -228,7 +212,7 @@ class _Run:
             scores = self.ask(every[place], self.x)
             if scores is not None:
                 seen[every[place]] = scores
-            tick("scouts", number + 1, len(places))
+            self.settings.progress("Scouting", number + 1, len(places))
         if not seen:
             check_left(0, self.failures)
         check_label_order(
@@ -236,7 +220,7 @@ class _Run:
         )
         return torch.stack([scores.softmax(1) for scores in seen.values()]).mean(0)
 
-    def probe(self, shown: Probes, norm: NormName, tick: Tick) -> dict[str, Response]:
+    def probe(self, shown: Probes, norm: NormName) -> dict[str, Response]:
         """Every model's response; models come one at a time."""
         clean = self.x[shown.rows.to(self.x.device)]
         every = torch.cat([clean, shown.x])
@@ -245,7 +229,7 @@ class _Run:
             scores = self.ask(name, every) if name not in self.failures else None
             if scores is not None:
                 responses[name] = respond(scores[: len(clean)], scores[len(clean) :], shown, norm)
-            tick("probes", number + 1, len(self.models))
+            self.settings.progress("Probing", number + 1, len(self.models))
         check_left(len(responses), self.failures)
         return responses
 

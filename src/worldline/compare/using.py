@@ -1,6 +1,4 @@
-"""What to do with a prediction: a stand-in for a black box, and an ensemble that does not fall
-together.
-"""
+"""What to do with a prediction: a stand-in for a black box, a team that does not fall at once."""
 
 from __future__ import annotations
 
@@ -31,15 +29,15 @@ class Surrogate:
 
     Attributes:
         name: of the candidate.
-        share: predicted share of the target's own (white-box) loss that an attack on the candidate
-            brings: 1 would be as good as attacking the target itself, 0 no better than nothing. Its
-                order is tested, its value is a guide.
+        share: score over the target's own (white-box) score: 1 would be as good as attacking the
+            target itself, 0 no better than nothing; None where its own is not positive. It orders
+            stand-ins; it is no rate.
         score, interval: of the prediction itself.
         similarity: displacement entanglement with the target, in [−1, 1].
     """
 
     name: str
-    share: float
+    share: float | None
     score: float
     interval: tuple[float, float]
     similarity: float
@@ -50,12 +48,12 @@ class Ensemble:
     """Models that share little.
 
     Attributes:
-        names: the members, in the order of the prediction.
+        models: the members, in the order of the prediction.
         shared: mean similarity of two members; lower is more diverse.
         exhaustive: whether every choice was tried; otherwise greedy with exchanges.
     """
 
-    names: tuple[str, ...]
+    models: tuple[str, ...]
     shared: float
     exhaustive: bool
 
@@ -82,7 +80,8 @@ def surrogate(
     >>> import torch, worldline as wl
     >>> _ = torch.manual_seed(0)
     >>> a, b = torch.nn.Linear(8, 3), torch.nn.Linear(8, 3)
-    >>> [found.name for found in wl.compare.surrogate(a, {"other": b, "same": a}, torch.rand(40, 8))]
+    >>> found = wl.compare.surrogate(a, {"other": b, "same": a}, torch.rand(40, 8))
+    >>> [it.name for it in found]
     ['same', 'other']
     """
     if "target" in candidates:
@@ -121,7 +120,7 @@ def rank_surrogates(predicted: Predicted, target: str) -> tuple[Surrogate, ...]:
         if row != place:
             score = float(predicted.score[row, place])
             low, high = predicted.interval[row, place].tolist()
-            share = score / own if own > 0 else float("nan")
+            share = score / own if own > 0 else None
             found.append(
                 Surrogate(name, share, score, (low, high), float(predicted.similarity[row, place]))
             )
@@ -152,7 +151,7 @@ def diverse(predicted: Predicted, size: int, *, among: Sequence[str] | None = No
     >>> _ = torch.manual_seed(0)
     >>> a, b = torch.nn.Linear(8, 3), torch.nn.Linear(8, 3)
     >>> found = wl.compare.predict({"a": a, "again": a, "b": b}, torch.rand(40, 8))
-    >>> "b" in wl.compare.diverse(found, 2).names
+    >>> "b" in wl.compare.diverse(found, 2).models
     True
     """
     pool = [

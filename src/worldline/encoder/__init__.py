@@ -3,10 +3,10 @@
 from worldline.encoder import experiments
 from worldline.encoder.chsh import bell_test, expected_bell_value
 from worldline.encoder.controls import rank_one, sign_kept_large_width, sign_kept_probability
-from worldline.encoder.encoder import Encoder
 from worldline.encoder.fitted import FittedEncoder
 from worldline.encoder.joint import encode_together
 from worldline.encoder.laws import one_step, one_step_moments, rapidity_walk
+from worldline.encoder.machine import Encoder
 from worldline.encoder.path import Composed, Path, spacetime_path
 from worldline.encoder.rates import (
     lyapunov_spectrum,

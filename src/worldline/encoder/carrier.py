@@ -1,5 +1,4 @@
-"""Putting a message on a codeword, and taking it off with another: grey by addition, binary by sign
-bits.
+"""Putting a message on a codeword, and taking it off with another: by addition, or by sign bits.
 
 Neither is secure: :mod:`worldline.encoder.reconcile` says who else can read it.
 """
@@ -123,7 +122,7 @@ def _check(message: Tensor, codeword: Tensor, strength: float = 1.0) -> None:
         raise ShapeError(
             "Message and codeword must have one shape (k,), k the encoder's width; got "
             f"{tuple(message.shape)} and {tuple(codeword.shape)}. Flatten an image; choose width "
-            f"to fit it."
+            "to fit it."
         )
     if not strength > 0:
         raise UsageError(f"strength must be positive; got {strength}.")

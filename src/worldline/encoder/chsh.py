@@ -7,9 +7,10 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worldline.encoder.checking import check_count
 from worldline.encoder.layer import draw_rows
 from worldline.encoder.seeds import make_generator
-from worldline.encoder.selection import Selection, check_count
+from worldline.encoder.selection import Selection
 from worldline.errors import UsageError
 from worldline.geometry.bell import CLASSICAL_BOUND
 
@@ -45,8 +46,7 @@ def expected_bell_value(selection: Selection) -> float:
 
     Returns:
         S in [2, 4). 2: no selection (n = k), the classical bound. Above it: **post-selection** (the
-            detection
-        loophole), not non-locality.
+        detection loophole), not non-locality.
 
     Raises:
         UsageError: rule ``most_negative``, whose fitted side reads one sign only.
@@ -69,8 +69,7 @@ def bell_test(
     seed: int = 0,
     generator: torch.Generator | None = None,
 ) -> BellTest:
-    """Measure the CHSH value of encoder layers: fit at 0° or 90°, read by sign there and at 45° and
-    135°.
+    """Measure the CHSH value of layers fitted at 0° or 90° and read by sign there, at 45° and 135°.
 
     S = E(0°,45°) − E(0°,135°) + E(90°,45°) + E(90°,135°), every E a mean over the k kept neurons.
 
@@ -108,10 +107,8 @@ def bell_test(
             selection.draw(trials, generator=generator),
             generator=generator,
         )
-        own, other = (
-            (weights @ setting).sign(),
-            (weights @ read.T).sign(),
-        )  # (trials, k), (trials, k, 2)
+        own = (weights @ setting).sign()  # (trials, k)
+        other = (weights @ read.T).sign()  # (trials, k, 2)
         rows.append((own[..., None] * other).mean(-2))
     correlations = torch.stack(rows, dim=-2)  # (trials, 2, 2)
     pattern = fitted.new_tensor([[1, -1], [1, 1]])

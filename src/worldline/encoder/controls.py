@@ -20,11 +20,12 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from worldline.encoder.checking import check_count
 from worldline.encoder.laws import check_rapidity, chi_lengths
 from worldline.encoder.rates import reading_second_moment
 from worldline.encoder.reading import reading_length
 from worldline.encoder.seeds import make_generator
-from worldline.encoder.selection import Selection, check_count
+from worldline.encoder.selection import Selection
 from worldline.errors import ShapeError, UsageError
 
 __all__ = ["Estimate", "RankOne", "rank_one", "sign_kept_large_width", "sign_kept_probability"]
@@ -32,9 +33,7 @@ __all__ = ["Estimate", "RankOne", "rank_one", "sign_kept_large_width", "sign_kep
 
 @dataclass(frozen=True)
 class Estimate:
-    """A value for each of N pairs, (N,), and its standard error, (N,): zero where nothing was
-    sampled.
-    """
+    """A value for each of N pairs, (N,), and its standard error, zero where nothing was sampled."""
 
     value: Tensor
     standard_error: Tensor
@@ -89,8 +88,7 @@ def sign_kept_probability(
         UsageError: depth < 1, samples < 2. ShapeError, BoundsError: not a (N,) without NaN.
 
     Cost: O(samples · L · k + samples · N); for depth 1 about 10⁵ evaluations of a normal
-        distribution per
-    pair.
+    distribution per pair.
 
     >>> import torch
     >>> from worldline.encoder import Selection, sign_kept_probability

@@ -3,32 +3,30 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from worldline.encoder.checking import came, check_finite
 from worldline.encoder.layer import apply_rows, draw_noise, set_readings
 from worldline.encoder.path import Composed, Path, log_length, unit
-from worldline.errors import BoundsError, LayerError, ShapeError
+from worldline.encoder.selection import Selection
+from worldline.errors import LayerError, ShapeError
 from worldline.geometry.pair import rapidity
-
-if TYPE_CHECKING:
-    from worldline.encoder.encoder import Encoder
 
 __all__ = ["FittedEncoder"]
 
 
 class FittedEncoder:
-    """An encoder fitted to a feature (or to P): its weights, the path of its feature, and what it
-    does to others.
+    """An encoder fitted to one feature, or to P: its weights, its path, and what it does to others.
 
     Shapes below are for one feature; with P features every tensor has P as its first axis after the
     layer.
 
     Attributes:
-        encoder: the setting.
+        selection: of every layer, to be given to the laws.
+        depth: L.
         path: :class:`Path` of the fitted feature itself, layers 0 … L.
         readings: per layer, (k,) float64, what the kept neurons read of the unit feature before
             them.
@@ -36,15 +34,17 @@ class FittedEncoder:
 
     def __init__(
         self,
-        encoder: Encoder,
+        selection: Selection,
         *,
         path: Path,
         readings: Tensor,  # (L, P, k)
         generator: torch.Generator,
         weights: list[Tensor] | None,
+        memory: int,
         single: bool,
     ) -> None:
-        self.encoder = encoder
+        self.selection, self.depth = selection, len(readings)
+        self._memory = memory
         self._single = single
         self._batched = path
         self._state = generator.get_state()  # from which the weights across x are drawn
@@ -59,18 +59,15 @@ class FittedEncoder:
         self._readings = readings
 
     def weights(self) -> Iterator[Float[Tensor, "*P k Din"]]:
-        """W_1 … W_L in order; D_in is D for the first and k for the others. Layer l is x_l = W_l
-        x_{l−1}.
+        """W_1 … W_L in order, x_l = W_l x_{l−1}; D_in is D for the first and k for the others.
 
-        Every call gives the same weights. They are held if all fit in ``encoder.memory``, else
+        Every call gives the same weights. They are held if all fit in the memory allowed, else
         drawn again.
         """
         return map(self._out, self._weights())
 
     def compose(self) -> Composed:
-        """The product H = W_L … W_1 with its scale carried as a logarithm. Cost: L products (k,
-        k)(k, D).
-        """
+        """The product H = W_L … W_1, its scale carried as a logarithm: L products (k, k)(k, D)."""
         product: Tensor | None = None
         log_scale = torch.zeros(
             len(self._batched.directions[0]), dtype=torch.float64, device=self._device
@@ -107,16 +104,15 @@ class FittedEncoder:
         directions, lengths = [direction], [factors]
         rows = self._rows()
         for at, (x, y) in zip(range(1, max(held) + 1), self._known(), strict=False):
-            direction, *factors = unit(
-                apply_rows(next(rows), x, y, direction)
-            )  # holds no rows while it draws others
+            # no name for the rows: they are let go while others are drawn
+            direction, *factors = unit(apply_rows(next(rows), x, y, direction))
             lengths.append(factors)
             directions.append(direction if at in held else direction[:0])
         log_norms = log_length(
             *(torch.stack(parts) for parts in zip(*lengths, strict=True))
         ).cumsum(0)
         kept = tuple(self._out(directions[layer]) for layer in held)
-        return Path(held, kept, self._out(log_norms[list(held)], 1), self.encoder.normalise)
+        return Path(held, kept, self._out(log_norms[list(held)], 1), self.path.normalise)
 
     def rapidities(self, features: Float[Tensor, "... N D"]) -> Float[Tensor, "L1 ... N"]:
         """Rapidity of each feature from the fitted one, in nats, layer by layer.
@@ -155,13 +151,9 @@ class FittedEncoder:
         """For each layer rows (P, k, D) that are right across x̂."""
         if self._kept is not None:
             return iter(self._kept)
-        start = self._batched.directions[0]
-        numbers = (
-            len(start)
-            * self.encoder.width
-            * (start.shape[-1] + (self.encoder.depth - 1) * self.encoder.width)
-        )
-        if numbers * start.element_size() > self.encoder.memory:
+        start, width = self._batched.directions[0], self.selection.width
+        numbers = len(start) * width * (start.shape[-1] + (self.depth - 1) * width)
+        if numbers * start.element_size() > self._memory:
             return self._draw()
         self._kept = list(self._draw())
         return iter(self._kept)
@@ -170,13 +162,13 @@ class FittedEncoder:
         generator = torch.Generator(self._device)
         generator.set_state(self._state)
         for direction in self._batched.directions[:-1]:
-            yield draw_noise(direction, self.encoder.width, generator=generator)
+            yield draw_noise(direction, self.selection.width, generator=generator)
 
     def _out(self, value: Tensor, axis: int = 0) -> Tensor:
         return value.select(axis, 0) if self._single else value
 
     def _check_layers(self, layers: Sequence[int] | None) -> tuple[int, ...]:
-        depth = self.encoder.depth
+        depth = self.depth
         held = tuple(range(depth + 1)) if layers is None else tuple(sorted(set(layers)))
         if not held or held[0] < 0 or held[-1] > depth:
             raise LayerError(
@@ -206,24 +198,3 @@ class FittedEncoder:
             )
         check_finite("features", features)
         return features if features.ndim == 3 else features.expand(encoders, -1, -1)
-
-
-def check_finite(name: str, value: Tensor) -> None:
-    """Refuse NaN and infinities, and count them."""
-    if value.numel() == 0 or bool(
-        value.abs().amax().isfinite()
-    ):  # the largest of numbers with a NaN is NaN
-        return
-    bad = int((~torch.isfinite(value)).sum())
-    raise BoundsError(
-        f"{bad} of {value.numel()} values of {name} are NaN or infinite; all must be finite."
-    )
-
-
-def came(value: object) -> str:
-    """Shape, dtype and device, for a message."""
-    return (
-        f"{tuple(value.shape)} {value.dtype} on {value.device}"
-        if isinstance(value, Tensor)
-        else type(value).__name__
-    )

@@ -12,8 +12,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.encoder.encoder import Encoder
-from worldline.encoder.fitted import came, check_finite
+from worldline.encoder.checking import came, check_finite
+from worldline.encoder.machine import Encoder
 from worldline.encoder.path import Path, split_length
 from worldline.encoder.seeds import make_generator
 from worldline.errors import BoundsError, ShapeError, UsageError
@@ -28,8 +28,7 @@ def encode_together(
     seed: int = 0,
     generator: torch.Generator | None = None,
 ) -> Path:
-    """Paths of M features through an encoder fitted to the first of them, for P independent
-    encoders.
+    """Paths of M features through an encoder fitted to the first, for P independent encoders.
 
     W F = [±y, G] R with F = Q R: the same joint distribution as ``encoder.fit(features[:,
     0]).transform(features)``, far cheaper when M ≪ D, and without weights that could be applied to
@@ -91,8 +90,7 @@ def _check(encoder: Encoder, features: Tensor) -> None:
     if not floating or features.ndim != 3 or features.numel() == 0:
         raise ShapeError(
             "features must be a float32 or float64 tensor (P, M, D), the fitted feature first of "
-            "each M; "
-            f"got {came(features)}."
+            f"each M; got {came(features)}."
         )
     check_finite("features", features)
     zero = (features[:, 0] == 0).all(-1)

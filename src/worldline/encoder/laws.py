@@ -27,8 +27,9 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from worldline.encoder.checking import came, check_count
 from worldline.encoder.reading import reading_length
-from worldline.encoder.selection import Selection, check_count
+from worldline.encoder.selection import Selection
 from worldline.errors import BoundsError, ShapeError
 
 __all__ = ["OneStepMoments", "one_step", "one_step_moments", "rapidity_walk"]
@@ -50,8 +51,7 @@ class OneStepMoments:
 def one_step(
     rapidity: Float[Tensor, " N"], selection: Selection, *, generator: torch.Generator
 ) -> Float[Tensor, " N"]:
-    """Rapidity after one layer for each of N pairs, every pair with its own layer, drawn from the
-    exact law.
+    """Rapidity after one layer for each of N pairs, each with a layer of its own, by the exact law.
 
     sinh φ' = (|y| sinh φ + g)/χ_{k−1}.
 
@@ -67,13 +67,13 @@ def one_step(
         ShapeError: not a floating (N,). BoundsError: NaN.
 
     Cost: O(N k), whatever n and the feature width are. Source: arXiv:2309.15669 states the
-        convergence; the
-    law is ours.
+    convergence; the law is ours.
 
     >>> import torch
     >>> from worldline.encoder import Selection, one_step
     >>> g = torch.Generator().manual_seed(0)
-    >>> after = one_step(torch.full((4000,), 5.0), Selection(candidates=16384, width=256), generator=g)
+    >>> selection = Selection(candidates=16384, width=256)
+    >>> after = one_step(torch.full((4000,), 5.0), selection, generator=g)
     >>> round(float(after.mean()), 2)  # 5 and the rate 1.02
     6.02
     """
@@ -91,8 +91,7 @@ def one_step(
 def rapidity_walk(
     rapidity: Float[Tensor, " N"], selection: Selection, depth: int, *, generator: torch.Generator
 ) -> Float[Tensor, "L1 N"]:
-    """Rapidity of N pairs through L layers, drawn from the exact law without forming features or
-    weights.
+    """Rapidity of N pairs through L layers by the exact law, without forming features or weights.
 
     Args:
         rapidity: (N,) at the input, in nats.
@@ -126,7 +125,7 @@ def rapidity_walk(
 def one_step_moments(rapidity: Float[Tensor, " N"], selection: Selection) -> OneStepMoments:
     """Mean and second moment of sinh φ' after one layer.
 
-    E sinh φ' = sinh φ E|y| E[1/χ_{k−1}],  E sinh² φ' = (E|y|² sinh² φ + 1)/(k − 3).
+    E sinh φ' = sinh φ E|y| E[1/χ_{k−1}], E sinh² φ' = (E|y|² sinh² φ + 1)/(k − 3).
 
     Args:
         rapidity: (N,) φ in nats.
@@ -161,17 +160,13 @@ def one_step_moments(rapidity: Float[Tensor, " N"], selection: Selection) -> One
 def check_rapidity(rapidity: Tensor) -> Tensor:
     """(N,) float64 without NaN, or say what came."""
     if not isinstance(rapidity, Tensor) or not rapidity.is_floating_point() or rapidity.ndim != 1:
-        came = (
-            f"{tuple(rapidity.shape)} {rapidity.dtype}"
-            if isinstance(rapidity, Tensor)
-            else type(rapidity).__name__
+        raise ShapeError(
+            f"rapidity must be a floating tensor of shape (N,), in nats; got {came(rapidity)}."
         )
-        raise ShapeError(f"rapidity must be a floating tensor of shape (N,), in nats; got {came}.")
     if bool(rapidity.isnan().any()):
         raise BoundsError(
             f"rapidity is NaN for {int(rapidity.isnan().sum())} of {len(rapidity)} pairs. A pair "
-            f"with a zero "
-            "vector has no rapidity: drop it first (wl.pair_status says which)."
+            "with a zero vector has no rapidity: drop it first (wl.pair_status says which)."
         )
     return rapidity.double()
 

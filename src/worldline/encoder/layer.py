@@ -7,9 +7,8 @@ x̂ and an untouched Gaussian across it,
     W = y x̂ᵀ + G (1 − x̂x̂ᵀ) = G + (y − G x̂) x̂ᵀ,   G i.i.d. N(0, 1) of shape (k, D),
 
 where y comes from its order statistics (:mod:`worldline.encoder.selection`). The same distribution
-as drawing
-n rows, at the price of k. To apply the layer W is not needed: W f = G f⊥ + y (x̂·f) with f⊥ = f −
-x̂(x̂·f), one product with G.
+as drawing n rows, at the price of k. To apply the layer W is not needed: W f = G f⊥ + y (x̂·f) with
+f⊥ = f − x̂(x̂·f), one product with G.
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ __all__ = ["apply_rows", "draw_rows", "draw_rows_literally", "set_readings"]
 def draw_rows(
     direction: Float[Tensor, "P D"], readings: Float[Tensor, "P k"], *, generator: torch.Generator
 ) -> Float[Tensor, "P k D"]:
-    """Rows that read the given unit features as the given readings, Gaussian in every other
-    direction.
+    """Rows that read unit features as the given readings, Gaussian in every other direction.
 
     W = G + (y − G x̂) x̂ᵀ, so that W x̂ = y to rounding.
 
@@ -41,8 +39,7 @@ def draw_rows(
         (P, k, D), the weights of P independent layers, in the dtype of ``direction``.
 
     Cost: k·D normals, one product with x̂ and one rank-one update: O(k D), and no other memory than
-        the
-    result.
+    the result.
 
     >>> import torch
     >>> from worldline.encoder.layer import draw_rows
@@ -97,8 +94,7 @@ def apply_rows(
 def draw_rows_literally(
     direction: Float[Tensor, "P D"], selection: Selection, *, generator: torch.Generator
 ) -> tuple[Float[Tensor, "P k"], Float[Tensor, "P k D"]]:
-    """Readings and rows by the paper's own recipe: draw all n rows, read x̂, keep k. The oracle of
-    the exact scheme.
+    """Readings and rows by the paper's own recipe, all n rows drawn: the exact scheme's oracle.
 
     Args:
         direction: (P, D) unit features x̂, float32 or float64.
@@ -114,7 +110,8 @@ def draw_rows_literally(
     >>> from worldline.encoder import Selection
     >>> from worldline.encoder.layer import draw_rows_literally
     >>> selection = Selection(candidates=50, width=2, rule="most_negative")
-    >>> y, rows = draw_rows_literally(torch.eye(3)[:1], selection, generator=torch.Generator().manual_seed(0))
+    >>> generator = torch.Generator().manual_seed(0)
+    >>> y, rows = draw_rows_literally(torch.eye(3)[:1], selection, generator=generator)
     >>> bool((y < -1).all()), torch.equal(rows[:, :, 0], y)
     (True, True)
     """

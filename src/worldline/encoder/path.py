@@ -1,6 +1,4 @@
-"""Where features are after each layer: unit directions and logarithms of lengths, safe at any
-depth.
-"""
+"""Where features are after each layer: unit directions and ln lengths, safe at any depth."""
 
 from __future__ import annotations
 
@@ -47,8 +45,7 @@ class Path:
     normalise: bool
 
     def features(self, layer: int) -> Tensor:
-        """Features (…, D_l) after a layer: unit vectors, or with their lengths if the encoder does
-        not normalise.
+        """Features (…, D_l) after a layer: unit vectors, or with their lengths as the encoder does.
 
         Raises:
             LayerError: the layer is not held.
@@ -67,16 +64,14 @@ class Path:
         values = torch.where(log_norm.isneginf()[..., None], torch.zeros_like(values), values)
         if not bool(torch.isfinite(values).all()):
             raise BoundsError(
-                f"Features of layer {layer} have lengths up to e^{float(log_norm.max()):.0f}, "
-                f"more than "
-                f"{direction.dtype} holds. Use directions and log_norms, or normalise=True."
+                f"Features of layer {layer} have lengths up to e^{float(log_norm.max()):.0f}, more "
+                f"than {direction.dtype} holds. Use directions and log_norms, or normalise=True."
             )
         return values
 
 
 def spacetime_path(path: Path, *, speed: float) -> Float[Tensor, "L1 ... D1"]:
-    """The paper's spacetime path: each direction with its layer number as a time coordinate,
-    normalised.
+    """The paper's spacetime path: directions, the layer number as a time coordinate, normalised.
 
     [ℓ·c ; x̂_ℓ] / |[ℓ·c ; x̂_ℓ]| for the layers of one width.
 

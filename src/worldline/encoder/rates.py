@@ -1,5 +1,4 @@
-"""How fast the encoder merges pairs: the rapidity rate and the Lyapunov spectrum, exact and for
-large width.
+"""How fast the encoder merges pairs: rapidity rate and Lyapunov spectrum, exact and for large k.
 
 Derivation. In the frames of :mod:`worldline.encoder.laws` every layer is the triangle [[|y|, gᵀ],
 [0, G']], so the Lyapunov exponents of the product are E ln|y| and those of products of Gaussian (k
@@ -43,10 +42,9 @@ class RapidityGain:
 
 
 def rapidity_gain(selection: Selection) -> RapidityGain:
-    """Mean and variance of the nats that one layer adds near the light cone, exactly for every n
-    and k.
+    """Mean and variance of the nats that a layer adds near the light cone, exact for all n and k.
 
-    mean r = E ln|y| − ½[ln 2 + ψ((k−1)/2)],  variance = Var ln|y| + ¼ ψ₁((k−1)/2).
+    mean r = E ln|y| − ½[ln 2 + ψ((k−1)/2)], variance = Var ln|y| + ¼ ψ₁((k−1)/2).
 
     Args:
         selection: n, k and the rule.
@@ -80,12 +78,10 @@ def rapidity_rate(selection: Selection) -> float:
 
     Returns:
         r. Positive: every pair ends parallel or anti-parallel, γ ~ e^{rL}. Negative
-            (``most_negative`` with
-        more than about half of them kept): near pairs part. ∞: width 1.
+        (``most_negative`` with more than about half of them kept): near pairs part. ∞: width 1.
 
     Source: the mean of the one-step law (:mod:`worldline.encoder.laws`); for ``none`` Newman,
-        Commun. Math.
-    Phys. 103:121 (1986).
+    Commun. Math. Phys. 103:121 (1986).
 
     >>> from worldline.encoder import Selection, rapidity_rate
     >>> round(rapidity_rate(Selection(candidates=10, width=2)), 3)

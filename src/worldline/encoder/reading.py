@@ -1,8 +1,7 @@
 """The law of |y|, the length of the k selected readings, by quadrature and not by simulation.
 
 Derivation. Given the tail probability t of the (k+1)-th reading, t ~ Beta(k+1, n−k), the k kept
-ones are
-i.i.d.: normals conditioned to lie beyond z = Φ⁻¹(t/2) (rule ``largest``; Φ⁻¹(t) for
+ones are i.i.d.: normals conditioned to lie beyond z = Φ⁻¹(t/2) (rule ``largest``; Φ⁻¹(t) for
 ``most_negative``). So the Laplace transform of S = |y|² is an average over one variable of a closed
 form,
 
@@ -66,19 +65,16 @@ class ReadingLength:
         if self._chi:
             return torch.exp(-k / 2 * torch.log1p(2 * s))
         root = torch.sqrt(1 + 2 * s)[:, None]
-        tail = torch.special.log_ndtr(self._z * root) - torch.special.log_ndtr(
-            self._z
-        )  # (N, nodes)
+        log_tail = torch.special.log_ndtr
+        tail = log_tail(self._z * root) - log_tail(self._z)  # (N, nodes)
         return torch.exp(k * (tail - root.log())) @ self._weight
 
     @cached_property
     def mean(self) -> float:
         """E |y|, also where |y| is chi-distributed."""
         u, difference, step = self._frullani
-        lowest = (
-            -18.5 if self.selection.width < 16 else -15
-        )  # further out e^{−u/2} amplifies rounding
-        used = u > lowest
+        # further out e^{−u/2} amplifies rounding
+        used = u > (-18.5 if self.selection.width < 16 else -15)
         shift = (difference * torch.exp(-u / 2))[used].sum() * step / (2 * math.sqrt(math.pi))
         return math.sqrt(self.mean_square) * (1 + float(shift))
 
@@ -132,9 +128,7 @@ def reading_length(selection: Selection) -> ReadingLength:
 
 
 def _threshold(selection: Selection) -> tuple[Tensor, Tensor]:
-    """Normal quantile z of the (k+1)-th tail probability at nodes in its log-odds, and their
-    weights.
-    """
+    """Quantile z of the (k+1)-th tail probability at nodes in its log-odds, and their weights."""
     k, n = selection.width, selection.candidates
     spread = math.sqrt(1 / (k + 1) + 1 / (n - k))
     mode = math.log((k + 1) / (n - k))

@@ -1,5 +1,4 @@
-"""Information reconciliation: a message carried on one encoded feature and taken off with the
-other.
+"""Information reconciliation: a message put on one encoded feature and taken off with another.
 
 The sender holds u, the encoded fitted feature; the receiver holds v, another feature encoded by the
 same public weights, which has become ±u. Grey: y = α u + m, recovered as y − α v. Binary: bits XOR
@@ -19,8 +18,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from worldline.encoder.carrier import carry_bits, carry_grey, recover_bits, recover_grey
-from worldline.encoder.encoder import Encoder
 from worldline.encoder.joint import encode_together
+from worldline.encoder.machine import Encoder
 from worldline.encoder.seeds import make_generator
 from worldline.errors import ShapeError
 
@@ -58,8 +57,7 @@ def reconcile_grey(
     strength: float = 100.0,
     seed: int = 0,
 ) -> Reconciliation:
-    """Carry a grey message from a sender to a receiver whose features differ, and let an
-    eavesdropper listen.
+    """Carry a grey message between features that differ, and let an eavesdropper listen.
 
     Args:
         encoder: fitted to the sender's feature; its width is the length of the message.
@@ -114,10 +112,8 @@ def reconcile_bits(
     Returns:
         :class:`Reconciliation`; errors are shares of wrong bits, (1 − E(θ))/2 on average, θ the
         angle between the features before the last layer and E
-        :func:`worldline.geometry.bell.sign_correlation` at the share
-        k/n: fewer than θ/π, since the last layer keeps readings far from zero. A wrong key has half
-            of the bits
-        wrong.
+        :func:`worldline.geometry.bell.sign_correlation` at the share k/n: fewer than θ/π, since the
+        last layer keeps readings far from zero. A wrong key has half of the bits wrong.
 
     Raises:
         ShapeError, BoundsError: as :func:`reconcile_grey`.
@@ -127,7 +123,8 @@ def reconcile_bits(
     >>> import torch
     >>> from worldline.encoder import Encoder, reconcile_bits
     >>> a, b = torch.randn(2, 64, generator=torch.Generator().manual_seed(0))
-    >>> told = reconcile_bits(Encoder(candidates=600, width=64, depth=20), a, b, torch.arange(64) % 3 == 0)
+    >>> encoder = Encoder(candidates=600, width=64, depth=20)
+    >>> told = reconcile_bits(encoder, a, b, torch.arange(64) % 3 == 0)
     >>> told.received_error, told.overheard_error
     (0.0, 0.0)
     """

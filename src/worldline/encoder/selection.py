@@ -3,9 +3,9 @@
 Derivation. A candidate row r ~ N(0, I) reads the unit vector x̂ as y = r·x̂ ~ N(0, 1), so the n
 readings are i.i.d. standard normals whatever x is, and selection is an order statistic of them. The
 tail probabilities p of the readings are i.i.d. uniform, and the k smallest of n uniforms are drawn
-without the other n − k (Rényi,
-*On the theory of order statistics*, 1953): −ln(1 − p_(i)) = Σ_{j<i} e_j / (n − j) with e_j i.i.d.
-exponential. In float64, with p = −expm1(−Σ), this holds for n = 10¹² as for n = 10.
+without the other n − k (Rényi, *On the theory of order statistics*, 1953): −ln(1 − p_(i)) = Σ_{j<i}
+e_j / (n − j) with e_j i.i.d. exponential. In float64, with p = −expm1(−Σ), this holds for n = 10¹²
+as for n = 10.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from worldline.encoder.checking import check_count
 from worldline.errors import UsageError
 
 __all__ = ["RULES", "Rule", "Selection"]
@@ -36,9 +37,8 @@ class Selection:
         width: k ≥ 1, neurons kept.
         rule: ``largest`` keeps the k largest |y| (the paper); ``most_negative`` the k smallest
             signed y (the paper's label flip: every kept neuron reads the feature as negative when k
-            ≪ n); ``none``
-            keeps k neurons without looking (the control: the same as n = k, up to the order of the
-                rows).
+            ≪ n); ``none`` keeps k neurons without looking (the control: the same as n = k, up to
+            the order of the rows).
 
     Raises:
         UsageError: n < k, k < 1, n > 2⁵³, not integers, or an unknown rule.
@@ -60,20 +60,17 @@ class Selection:
         if self.candidates < self.width:
             raise UsageError(
                 f"Cannot keep {self.width} of {self.candidates} neurons: candidates must be at "
-                f"least width. "
-                f"Pass candidates={self.width} or more, or a smaller width."
+                f"least width. Pass candidates={self.width} or more, or a smaller width."
             )
         if self.candidates > _MOST_CANDIDATES:
             raise UsageError(
-                f"candidates must be at most 2**53, where float64 still counts; got "
+                "candidates must be at most 2**53, where float64 still counts; got "
                 f"{self.candidates}."
             )
 
     @property
     def share(self) -> float:
-        """k/n in (0, 1], the share of neurons kept: 1 is no selection, as with the rule
-        ``none``.
-        """
+        """k/n in (0, 1], the share of neurons kept: 1 is no selection, as the rule ``none``."""
         return 1.0 if self.rule == "none" else self.width / self.candidates
 
     def draw(self, count: int, *, generator: torch.Generator) -> Float[Tensor, "P k"]:
@@ -85,16 +82,15 @@ class Selection:
 
         Returns:
             (P, k) float64. ``largest``: by decreasing |y|, random signs; ``most_negative``:
-            increasing;
-            ``none``: i.i.d. normal, unordered. At most 8.3 or so even for one neuron of 2⁵³, beyond
-                10.3 once in
-            10⁸ draws.
+            increasing; ``none``: i.i.d. normal, unordered. At most 8.3 or so even for one neuron of
+            2⁵³, beyond 10.3 once in 10⁸ draws.
 
         Cost: O(P k), whatever n is.
 
         >>> import torch
         >>> from worldline.encoder import Selection
-        >>> y = Selection(candidates=10**12, width=3).draw(1, generator=torch.Generator().manual_seed(0))
+        >>> generator = torch.Generator().manual_seed(0)
+        >>> y = Selection(candidates=10**12, width=3).draw(1, generator=generator)
         >>> bool((y.abs() > 6.5).all())  # the three largest of a million million
         True
         """
@@ -103,12 +99,10 @@ class Selection:
             return torch.randn(shape, dtype=torch.float64, device=device, generator=generator)
         n = self.candidates
         left = torch.arange(n, n - self.width, -1, dtype=torch.float64, device=device)  # n − j
-        spacing = torch.empty(shape, dtype=torch.float64, device=device).exponential_(
-            generator=generator
-        )
-        depth = (
-            spacing.div_(left).cumsum(-1).clamp_min_(1e-300)
-        )  # −ln(1 − p); a spacing may round to zero
+        spacing = torch.empty(shape, dtype=torch.float64, device=device)
+        spacing.exponential_(generator=generator)
+        # −ln(1 − p); a spacing may round to zero
+        depth = spacing.div_(left).cumsum(-1).clamp_min_(1e-300)
         tail = torch.expm1(-depth).neg_()
         if self.rule == "largest":
             signs = torch.randint(
@@ -116,15 +110,6 @@ class Selection:
             )
             largest: Tensor = torch.special.ndtri(tail.mul_(0.5)).mul_(signs.mul_(2).sub_(1))
             return largest
-        upper = -torch.special.ndtri(
-            torch.exp(-depth)
-        )  # the same number, exact where tail is near one
+        # the same number, exact where the tail is near one
+        upper = -torch.special.ndtri(torch.exp(-depth))
         return torch.where(depth < math.log(2), torch.special.ndtri(tail), upper)
-
-
-def check_count(name: str, value: object) -> None:
-    """Refuse anything but an integer of at least one."""
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise UsageError(f"{name} must be an integer, such as 10**12; got {value!r}.")
-    if value < 1:
-        raise UsageError(f"{name} must be at least 1; got {value}.")

@@ -1,6 +1,6 @@
 """What happens inside one model: twins by layer, merged strangers, and their controls."""
 
-from worldline.explain.approximate import ApproximatePairs, approximate_pairs
+from worldline.explain.approximate import approximate_pairs, load_faiss
 from worldline.explain.boosts import boost, excess_boost
 from worldline.explain.complexity_result import (
     ByKind,
@@ -10,7 +10,7 @@ from worldline.explain.complexity_result import (
     SpectrumSummary,
 )
 from worldline.explain.complexity_story import STRANGERS, complexity
-from worldline.explain.distant import distant
+from worldline.explain.distant_story import distant
 from worldline.explain.fragility_probe import (
     FEWEST_TO_AIM,
     NOT_A_BOUND,
@@ -25,7 +25,14 @@ from worldline.explain.measures import Dimension, LinearLayer, Measure, Spectrum
 from worldline.explain.search import TopPairs, count_pairs, top_pairs
 from worldline.explain.sides import SwapLayer
 from worldline.explain.sieve import Pairs
-from worldline.explain.strangers import ClassMap, Counts, DistantPairs, DistantStory, UntrainedNull
+from worldline.explain.strangers import (
+    ClassMap,
+    Counts,
+    DistantPair,
+    DistantStory,
+    SeenLayer,
+    UntrainedNull,
+)
 from worldline.explain.twin_story import FEW, LayerStory, ProperDepths, Rapidities, TwinStory, twins
 from worldline.explain.untrained import untrained
 
@@ -34,14 +41,13 @@ __all__ = [
     "FEWEST_TO_AIM",
     "NOT_A_BOUND",
     "STRANGERS",
-    "ApproximatePairs",
     "ByKind",
     "Calibration",
     "ClassMap",
     "Complexity",
     "Counts",
     "Dimension",
-    "DistantPairs",
+    "DistantPair",
     "DistantStory",
     "Fragility",
     "LayerComplexity",
@@ -54,6 +60,7 @@ __all__ = [
     "ProperDepths",
     "Rapidities",
     "SampleFragility",
+    "SeenLayer",
     "Spectrum",
     "SpectrumSummary",
     "SwapLayer",
@@ -69,6 +76,7 @@ __all__ = [
     "excess_boost",
     "fragility",
     "jacobian_spectrum",
+    "load_faiss",
     "top_pairs",
     "twins",
     "untrained",

@@ -1,11 +1,8 @@
-"""Approximate search by FAISS: nearest neighbours of every sample and of its mirror image, with the
-recall it reached.
-"""
+"""Approximate search by FAISS: nearest neighbours of every sample and of its mirror image."""
 
 from __future__ import annotations
 
 import importlib
-from dataclasses import dataclass
 from typing import Any, Literal
 
 import torch
@@ -13,33 +10,15 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from worldline.errors import UsageError
-from worldline.explain.search import check_search
-from worldline.explain.sieve import Pairs, best_of
-from worldline.explain.view import View, centered, distances
+from worldline.explain.search import TopPairs, check_search, count_pairs
+from worldline.explain.sieve import Conditions, Judge, Pairs, best_of
+from worldline.explain.view import View, centered
 from worldline.geometry import Frame, rapidity
 
-__all__ = ["ApproximatePairs", "approximate_pairs"]
+__all__ = ["approximate_pairs", "load_faiss"]
 
 RECALL_ROWS = 512
-
-
-@dataclass(frozen=True)
-class ApproximatePairs:
-    """What FAISS found.
-
-    Attributes:
-        merged, opposed: as of the exact search, with exact φ; a pair may be missing.
-        recall: share of the exact nearest neighbours, of both signs, that FAISS returned for 512
-            random samples.
-        rows: samples behind the recall.
-        index: which FAISS index.
-    """
-
-    merged: Pairs
-    opposed: Pairs
-    recall: float
-    rows: int
-    index: str
+Index = Literal["flat", "ivf", "hnsw"]
 
 
 def approximate_pairs(
@@ -52,15 +31,15 @@ def approximate_pairs(
     least_distance: float = 0.0,
     groups: Int[Tensor, " N"] | None = None,
     neighbours: int = 64,
-    index: Literal["flat", "ivf", "hnsw"] = "hnsw",
+    index: Index = "hnsw",
     seed: int = 0,
-) -> ApproximatePairs:
+) -> TopPairs:
     """The most merged and the most opposed pairs among each sample's nearest neighbours, by FAISS.
 
     Every sample asks for ``neighbours`` of its unit vector and of its negative; pairs that fail a
     condition are dropped, and φ of the rest is computed again exactly. A pair is missed where the
-    index misses it, or where more than ``neighbours``
-    pairs that fail the conditions stand before it: with conditions even ``flat`` is approximate.
+    index misses it, or where more than ``neighbours`` pairs that fail the conditions stand before
+    it: with conditions even ``flat`` is approximate.
 
     Args:
         features, k, frame, labels, inputs, least_distance, groups: as of
@@ -71,8 +50,8 @@ def approximate_pairs(
         seed: of the samples behind the recall.
 
     Returns:
-        :class:`ApproximatePairs`, with the recall of the neighbours. How many of the exact top k
-        were found is known only by the exact search.
+        :class:`worldline.explain.TopPairs`, with the recall of the neighbours. How many of the
+        exact top k were found is known only by the exact search.
 
     Raises:
         UsageError: FAISS is not installed. The errors of the exact search.
@@ -84,37 +63,38 @@ def approximate_pairs(
     >>> wl.explain.approximate_pairs(features, 10).recall > 0.5
     True
     """
-    faiss = _faiss()
+    faiss = load_faiss()
     check_search(features, k, labels, inputs, groups, 1)
     view = View(features, frame or centered(features))
-    units = torch.cat(
-        [
-            view.units(start, min(start + 8192, len(features)))
-            for start in range(0, len(features), 8192)
-        ]
-    )
+    size = len(features)
+    starts = range(0, size, 8192)
+    units = torch.cat([view.units(start, min(start + 8192, size)) for start in starts])
     built = _build(faiss, index, units)
-    width = min(neighbours + 1, len(units))
+    width = min(neighbours + 1, size)
     nearest = {
         sign: torch.from_numpy(built.search((sign * units).numpy(), width)[1]) for sign in (1, -1)
     }
-    sides = [
-        _best(view, nearest[sign], sign, k, labels, inputs, least_distance, groups)
-        for sign in (1, -1)
-    ]
+    judge = Judge(view, Conditions(labels, inputs, groups, least_distance), 1)
+    merged, opposed = (_best(judge, table, sign, k) for sign, table in nearest.items())
     generator = torch.Generator().manual_seed(seed)
-    rows = torch.randperm(len(units), generator=generator)[:RECALL_ROWS]
-    return ApproximatePairs(sides[0], sides[1], _recall(units, nearest, rows), len(rows), index)
+    rows = torch.randperm(size, generator=generator)[:RECALL_ROWS]
+    recall = _recall(units, nearest, rows)
+    return TopPairs(merged, opposed, count_pairs(size, labels), view.undirected(), recall)
 
 
-def _faiss() -> Any:
+def load_faiss() -> Any:
+    """FAISS, an extra; UsageError where it is not installed.
+
+    >>> from worldline.explain import load_faiss
+    >>> load_faiss().__name__
+    'faiss'
+    """
     try:
         return importlib.import_module("faiss")
     except ImportError as error:
         raise UsageError(
             "Approximate search needs FAISS, which is not installed: pip install "
-            "'worldline[faiss]'. The exact search, "
-            "wl.explain.top_pairs, needs nothing more."
+            "'worldline[faiss]'. The exact search, wl.explain.top_pairs, needs nothing more."
         ) from error
 
 
@@ -136,47 +116,27 @@ def _build(faiss: Any, kind: str, units: Tensor) -> Any:
     return built
 
 
-def _best(
-    view: View,
-    nearest: Tensor,
-    sign: int,
-    k: int,
-    labels: Tensor | None,
-    inputs: Tensor | None,
-    least: float,
-    groups: Tensor | None,
-) -> Pairs:
-    other = nearest.flatten()
-    own = torch.arange(len(nearest)).repeat_interleave(nearest.shape[1])
+def _best(judge: Judge, nearest: Tensor, sign: int, k: int) -> Pairs:
+    """The k best of one sign among the neighbours (N, neighbours) that meet the conditions."""
+    size, other = len(nearest), nearest.flatten()
+    own = torch.arange(size).repeat_interleave(nearest.shape[1])
     keep = (other >= 0) & (other != own)
-    codes = (torch.minimum(own, other) * len(nearest) + torch.maximum(own, other))[keep].unique()
-    first, second = torch.div(codes, len(nearest), rounding_mode="floor"), codes % len(nearest)
-    lost = view.undirected()
-    keep = ~(lost[first] | lost[second])
-    for numbers in (labels, groups):
-        if numbers is not None:
-            keep &= numbers[first] != numbers[second]
+    codes = (torch.minimum(own, other) * size + torch.maximum(own, other))[keep].unique()
+    first, second = torch.div(codes, size, rounding_mode="floor"), codes % size
+    keep = judge.allows(first, second)
     first, second = first[keep], second[keep]
-    apart = None
-    if inputs is not None:
-        apart = distances(inputs, first, second)
-        far = (apart >= least) & (apart > 0)
-        first, second, apart = first[far], second[far], apart[far]
+    keep, apart = judge.far(first, second)
+    first, second, apart = first[keep], second[keep], None if apart is None else apart[keep]
     parts = [
-        rapidity(view.exact(a), view.exact(b))
+        rapidity(judge.view.exact(a), judge.view.exact(b))
         for a, b in zip(first.split(65536), second.split(65536), strict=True)
     ]
     value = torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64)
-    keep = sign * value > 0
-    return best_of(
-        (Pairs(first[keep], second[keep], value[keep], None if apart is None else apart[keep]),), k
-    )
+    return best_of((Pairs(first, second, value, apart),), k, sign)
 
 
 def _recall(units: Tensor, nearest: dict[int, Tensor], rows: Tensor) -> float:
-    """Of the exact neighbours of these rows, the share that was returned; neighbours as near as the
-    last one count.
-    """
+    """Share of the exact neighbours of these rows that was returned; as near as the last counts."""
     scores = units[rows] @ units.T
     hits, wanted = 0, 0
     for sign, table in nearest.items():

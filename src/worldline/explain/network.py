@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from worldline.errors import ModelError, ShapeError
-from worldline.geometry import Frame, FrameName
+from worldline.geometry import Frame
+from worldline.settings import Settings
 from worldline.trace import Layer, Model, fit_frames, logits_in, trace_pairs, tracing
 
 __all__ = ["Network", "Reader"]
-
-Tick = Callable[[str, int, int], None]
 
 
 @dataclass(frozen=True)
@@ -26,7 +24,7 @@ class Network:
         features: (N, D); the reader's store, so only until the next network is read.
         frames: of all layers.
         frame: of the searched layer.
-        predictions: (N,).
+        predictions: (N,); −1 where the output is NaN.
         dead, constant: features that are zero, or another constant, for all samples.
     """
 
@@ -41,97 +39,86 @@ class Network:
 
 @dataclass(frozen=True)
 class Reader:
-    """How networks of one shape are read: inputs, layers, the searched one, the frame and where
-    features are kept.
+    """How networks of one shape are read.
+
+    Attributes:
+        x: the inputs, and ``rows`` what each is called.
+        reference: that frames are fitted on.
+        layers, index: all layers, and which of them is searched.
+        store: (N, D) where its features are kept.
+        settings: frame, batch size, progress.
     """
 
     x: Tensor
+    rows: Tensor
     reference: Tensor
     layers: tuple[Layer, ...]
     index: int
-    frame: FrameName
     store: Tensor
-    batch_size: int
-    tick: Tick
+    settings: Settings
 
-    @classmethod
-    def of(
-        cls,
-        x: Tensor,
-        reference: Tensor,
-        layers: tuple[Layer, ...],
-        index: int,
-        frame: FrameName,
-        store: Tensor | None,
-        batch_size: int,
-        tick: Tick,
-    ) -> Reader:
-        """With a store of the right shape."""
-        shape = len(x), layers[index].width
-        if store is None:
-            store = torch.empty(shape)
-        if tuple(store.shape) != shape or not store.is_floating_point():
+    def __post_init__(self) -> None:
+        """Refuse a store of another shape."""
+        shape = len(self.x), self.layers[self.index].width
+        if tuple(self.store.shape) != shape or not self.store.is_floating_point():
             raise ShapeError(
-                f"The store must be a floating tensor {shape} for layer {layers[index].name!r}; "
-                f"got {tuple(store.shape)} {store.dtype}."
+                f"The store must be a floating tensor {shape} for layer "
+                f"{self.layers[self.index].name!r}; got {tuple(self.store.shape)} "
+                f"{self.store.dtype}."
             )
-        return cls(x, reference, layers, index, frame, store, batch_size, tick)
 
     def read(self, model: Model, stage: str) -> Network:
         """Fit the frames, then fill the store."""
+        size, progress = len(self.x), self.settings.progress
         frames = fit_frames(
             model,
             self.reference,
             self.layers,
-            self.frame,
-            batch_size=self.batch_size,
-            progress=lambda part, *at: self.tick(f"{stage}, {part}", *at),
+            self.settings.frame,
+            batch_size=self.settings.batch_size,
+            progress=lambda part, *at: progress(f"{stage}, {part}", *at),
         )
-        predictions = torch.empty(len(self.x), dtype=torch.long)
+        predictions = torch.empty(size, dtype=torch.long)
         low = torch.full((self.store.shape[1],), torch.inf)
         high = -low
-        bad: list[int] = []
+        finite = torch.ones(size, dtype=torch.bool)
         with tracing(model, self.layers[self.index : self.index + 1]) as run:
-            for start in range(0, len(self.x), self.batch_size):
-                rows = slice(start, min(start + self.batch_size, len(self.x)))
+            for start in range(0, size, self.settings.batch_size):
+                rows = slice(start, min(start + self.settings.batch_size, size))
 
                 def keep(_position: int, features: Tensor, rows: slice = rows) -> None:
                     self.store[rows] = features
                     seen = features.float().cpu()
                     torch.minimum(low, seen.amin(0), out=low)
                     torch.maximum(high, seen.amax(0), out=high)
-                    bad.extend(
-                        (rows.start + (~seen.isfinite().all(1)).nonzero().flatten()).tolist()
-                    )
+                    finite[rows] = seen.isfinite().all(1)
 
-                predictions[rows] = (
-                    logits_in(run(self.x[rows], keep), rows.stop - rows.start).argmax(-1).cpu()
-                )
-                self.tick(f"{stage}, features", rows.stop, len(self.x))
-        name = self.layers[self.index].name
-        if bad:
-            raise ModelError(
-                f"Layer {name!r} returned NaN or infinity for {len(bad)} of {len(self.x)} "
-                f"samples, first sample {bad[0]}. Look for "
-                "overflow or a division by zero before it, or leave those samples out."
-            )
+                logits = logits_in(run(self.x[rows], keep), rows.stop - rows.start).cpu()
+                undefined = logits.isnan().any(-1)
+                predictions[rows] = logits.argmax(-1).masked_fill(undefined, -1)
+                progress(f"{stage}, features", rows.stop, size)
+        self._check(low, high, finite)
         still = low == high
-        if bool(still.all()):
-            raise ModelError(
-                f"Layer {name!r} returned the same {len(low)} features for all {len(self.x)} "
-                f"samples: no two can be told apart there, "
-                "and no pair has a direction. Search an earlier layer."
-            )
         dead = int((still & (low == 0)).sum())
-        return Network(
-            model,
-            self.store,
-            frames,
-            frames[self.index],
-            predictions,
-            dead,
-            int(still.sum()) - dead,
-        )
+        constant = int(still.sum()) - dead
+        frame = frames[self.index]
+        return Network(model, self.store, frames, frame, predictions, dead, constant)
+
+    def _check(self, low: Tensor, high: Tensor, finite: Tensor) -> None:
+        """Refuse a layer at which no search is possible."""
+        name, size = self.layers[self.index].name, len(self.x)
+        if not bool(finite.all()):
+            raise ModelError(
+                f"Layer {name!r} returned NaN or infinity for {int((~finite).sum())} of {size} "
+                f"samples, first sample {int(self.rows[~finite][0])}. Look for overflow or a "
+                f"division by zero before it, or leave those samples out."
+            )
+        if bool((low == high).all()):
+            raise ModelError(
+                f"Layer {name!r} returned the same {len(low)} features for all {size} samples: no "
+                f"two can be told apart there, and no pair has a direction. Search an earlier "
+                f"layer."
+            )
 
     def lines(self, network: Network, first: Tensor, second: Tensor, stage: str) -> Tensor:
         """(P, L) rapidities of these pairs through the network."""
@@ -142,6 +129,6 @@ class Reader:
             second,
             network.frames,
             self.layers,
-            batch_size=self.batch_size,
-            progress=lambda _part, *at: self.tick(stage, *at),
+            batch_size=self.settings.batch_size,
+            progress=lambda _part, *at: self.settings.progress(stage, *at),
         )

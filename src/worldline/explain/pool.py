@@ -50,9 +50,7 @@ class Pool:
         return cls(first[order], second[order], apart[order])
 
     def beyond(self, quantile: float) -> Pool:
-        """The same pairs, with the distance that this share of them does not reach as the least
-        one.
-        """
+        """The same pairs; the least distance is the one that this share of them does not reach."""
         return replace(self, least=float(self.distance.quantile(quantile)) if quantile > 0 else 0.0)
 
     def far(self) -> Tensor:
@@ -76,8 +74,9 @@ class Pool:
             )
 
     def matched_p(self, value: Tensor, distance: Tensor, pool_value: Tensor, sign: int) -> Tensor:
-        """Share of the nearest pairs in input distance, of those far enough, that are at least as
-        entangled, plus the pair itself.
+        """(Q,) share of random pairs about as far apart at the input that are as entangled.
+
+        The pair itself counts, so it is never 0.
         """
         far = self.far() & ~pool_value.isnan()
         known, theirs = self.distance[far], sign * pool_value[far]

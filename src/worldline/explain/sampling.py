@@ -13,16 +13,15 @@ __all__ = ["class_pairs", "groups_of", "random_pairs"]
 def random_pairs(
     samples: int, labels: Tensor | None, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Pairs drawn uniformly (with labels: of different labels); every such pair, once, where there
-    are at most ``count``.
+    """Pairs drawn uniformly, with labels: of different ones.
+
+    Every such pair, once, where there are at most ``count``.
     """
     if samples * (samples - 1) // 2 <= count:
         first, second = torch.triu_indices(samples, samples, 1)
-        keep = (
-            torch.ones(len(first), dtype=torch.bool)
-            if labels is None
-            else labels[first] != labels[second]
-        )
+        if labels is None:
+            return first, second
+        keep = labels[first] != labels[second]
         return first[keep], second[keep]
     if labels is None:
         first = torch.randint(samples, (count,), generator=generator)
@@ -44,8 +43,10 @@ def random_pairs(
 def class_pairs(
     labels: Tensor, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """For every two classes a ≤ b up to ``count`` pairs: first, second, and the number a·K + b of
-    their cell, by class order.
+    """Up to ``count`` pairs of every two classes a ≤ b.
+
+    Returns:
+        first, second, and the number a·K + b of their cell, in the order of the classes.
     """
     classes = labels.unique()
     members = [(labels == label).nonzero().flatten() for label in classes]
@@ -62,9 +63,7 @@ def class_pairs(
 def _cell(
     rows: int, columns: int, same: bool, count: int, generator: torch.Generator
 ) -> tuple[Tensor, Tensor]:
-    """Places of up to ``count`` pairs in one cell: without repetition where the cell is small, else
-    drawn independently.
-    """
+    """Places of up to ``count`` pairs in one cell: drawn without repetition where it is small."""
     if rows * columns > 100 * count:
         i = torch.randint(rows, (count,), generator=generator)
         j = torch.randint(columns - same, (count,), generator=generator)

@@ -1,6 +1,4 @@
-"""From tiles of correlations to the best pairs: the conditions, the running k best of each sign,
-and their exact order.
-"""
+"""From tiles of correlations to the best pairs: conditions, the running k best, exact order."""
 
 from __future__ import annotations
 
@@ -13,7 +11,7 @@ from torch import Tensor
 from worldline.explain.view import AT_ONCE, View, distances
 from worldline.geometry import rapidity
 
-__all__ = ["Judge", "Pairs", "Sieve", "best_of"]
+__all__ = ["Conditions", "Judge", "Pairs", "Sieve", "best_of"]
 
 
 @dataclass(frozen=True)
@@ -36,30 +34,35 @@ class Pairs:
         return len(self.first)
 
 
-class Judge:
-    """The conditions on a pair; pairs are given by their places in the view's order."""
+@dataclass(frozen=True)
+class Conditions:
+    """On a pair; what is None asks for nothing.
 
-    def __init__(
-        self,
-        view: View,
-        labels: Tensor | None,
-        inputs: Tensor | None,
-        groups: Tensor | None,
-        least_distance: float,
-        block: int,
-    ) -> None:
-        self.view, self.inputs, self.least, self.block = view, inputs, least_distance, block
+    Attributes:
+        labels, groups: (N,) they must differ.
+        inputs: (N, E) they must be at least ``least_distance`` apart there, and not identical.
+    """
+
+    labels: Tensor | None
+    inputs: Tensor | None
+    groups: Tensor | None
+    least_distance: float
+
+
+class Judge:
+    """Whether pairs meet the conditions; they are given by their places in the view's order."""
+
+    def __init__(self, view: View, conditions: Conditions, block: int) -> None:
+        self.view, self.block = view, block
+        self.inputs, self.least = conditions.inputs, conditions.least_distance
+        labels, groups = conditions.labels, conditions.groups
         self.labels = None if labels is None else labels[view.order]
         self.groups = None if groups is None else groups[view.order]
         self.edges: list[int] = []
         if self.labels is not None:
-            self.edges = [
-                0,
-                *self.labels.unique_consecutive(return_counts=True)[1].cumsum(0).tolist(),
-            ]
-            self.classes = torch.repeat_interleave(
-                torch.arange(len(self.edges) - 1), torch.tensor(self.edges).diff()
-            )
+            sizes = self.labels.unique_consecutive(return_counts=True)[1]
+            self.edges = [0, *sizes.cumsum(0).tolist()]
+            self.classes = torch.repeat_interleave(torch.arange(len(sizes)), sizes)
 
     def one_class(self, top: int, height: int, start: int, width: int) -> bool:
         """Whether a tile holds pairs of one class only."""
@@ -68,9 +71,7 @@ class Judge:
         )
 
     def clear(self, scores: Tensor, top: int, start: int) -> None:
-        """Set to zero, in a tile of the upper triangle, what lies below the diagonal and pairs of
-        one class.
-        """
+        """Set to zero what lies below the diagonal, and pairs of one class, in a tile."""
         height = len(scores)
         if top == start:
             scores.triu_(1)
@@ -78,9 +79,8 @@ class Judge:
             return
         for label in range(int(self.classes[start]), int(self.classes[top + height - 1]) + 1):
             low, high = self.edges[label], self.edges[label + 1]
-            scores[
-                max(low - top, 0) : max(high - top, 0), max(low - start, 0) : max(high - start, 0)
-            ] = 0
+            rows = slice(max(low - top, 0), max(high - top, 0))
+            scores[rows, max(low - start, 0) : max(high - start, 0)] = 0
 
     def allows(self, i: Tensor, j: Tensor) -> Tensor:
         """Everything that needs no distance."""
@@ -91,9 +91,7 @@ class Judge:
         return good
 
     def surely(self, i: Tensor, j: Tensor, top: int, start: int) -> tuple[Tensor, Tensor]:
-        """For many pairs of one tile, by one product: which are surely far enough, and which may
-        be.
-        """
+        """Which pairs of one tile are surely far enough, and which may be: by one product."""
         if self.inputs is None:
             return torch.ones_like(i, dtype=torch.bool), torch.ones_like(i, dtype=torch.bool)
         rows, columns = (
@@ -114,9 +112,7 @@ class Judge:
 
 
 class Sieve:
-    """From a tile of correlations to the pairs that can be among the best of their sign, both signs
-    at once.
-    """
+    """From a tile of correlations to the pairs that can be among the best of their sign."""
 
     def __init__(self, view: View, judge: Judge, k: int) -> None:
         self.judge, self.many = judge, 4 * k + 4096
@@ -125,10 +121,8 @@ class Sieve:
     def take(self, scores: Tensor, top: int, start: int) -> None:
         """Look at a tile of the upper triangle whose corner is at (top, start)."""
         width = scores.shape[1]
-        if (
-            scores.numel() > self.many > 0 >= min(self.up.cutoff, self.down.cutoff)
-        ):  # nothing is known: look at a corner first
-            corner = max(width - 256, 0)
+        if scores.numel() > self.many > 0 >= min(self.up.cutoff, self.down.cutoff):
+            corner = max(width - 256, 0)  # nothing is known: look at a corner first
             self._hits(scores[:256, corner:], top, start + corner)
         i, j, value = self._hits(scores, top, start)
         if len(i) == 0:
@@ -141,9 +135,7 @@ class Sieve:
             )
 
     def _hits(self, scores: Tensor, top: int, start: int) -> tuple[Tensor, Tensor, Tensor]:
-        """Places and correlations of the pairs that may be among the best, as far as no distance is
-        needed.
-        """
+        """Places and correlations of pairs that may be among the best; no distance is asked yet."""
         high, low = self.up.cutoff, -self.down.cutoff
         rows = ((scores.amax(1) >= high) | (scores.amin(1) <= low)).nonzero().flatten()
         part = scores if len(rows) == len(scores) else scores[rows]
@@ -152,22 +144,21 @@ class Sieve:
         keep = self.judge.allows(i, j)
         if len(i) > self.many:
             sure, maybe = self.judge.surely(i, j, top, start)
-            keep &= self.up.possible(value, keep & sure, maybe) | self.down.possible(
-                -value, keep & sure, maybe
-            )
+            sure &= keep
+            up = self.up.possible(value, sure, maybe)
+            keep &= up | self.down.possible(-value, sure, maybe)
         return i[keep], j[keep], value[keep]
 
 
 class _Best:
-    """The running k best of one sign: ``found`` exactly, and ``waiting`` by their float32
-    correlation, good to ``slack``.
+    """The running k best of one sign.
+
+    They are ``found`` exactly, or ``waiting`` by their float32 correlation, good to ``slack``.
     """
 
     def __init__(self, view: View, judge: Judge, k: int, sign: int) -> None:
         self.view, self.judge, self.k, self.sign = view, judge, k, sign
-        exact = (
-            torch.get_float32_matmul_precision() == "highest"
-        )  # else the products may be in bfloat16 or TF32
+        exact = torch.get_float32_matmul_precision() == "highest"  # else bfloat16 or TF32
         self.slack = (view.width + 8) * 2**-24 + (0.0 if exact else 2**-7)
         self.cutoff = -self.slack
         none = torch.empty(0, dtype=torch.long, device=view.order.device)
@@ -176,9 +167,7 @@ class _Best:
         self.waiting = Pairs(none, none, none.float(), apart)
 
     def possible(self, value: Tensor, sure: Tensor, maybe: Tensor) -> Tensor:
-        """Which of these can be among the k best, if the ``sure`` ones meet the conditions and all
-        but ``maybe`` do not.
-        """
+        """Which can be among the k best, if ``sure`` ones are allowed and only ``maybe`` may be."""
         certain = value[sure]
         if len(certain) < self.k:
             return maybe
@@ -187,28 +176,13 @@ class _Best:
         return maybe & (value >= lowest)
 
     def wait(self, i: Tensor, j: Tensor, value: Tensor, apart: Tensor | None) -> None:
-        if len(self.found) == self.k and bool(
-            self.found.rapidity[-1].isinf()
-        ):  # only an earlier pair can still come in
-            a, b = self.view.order[i], self.view.order[j]
+        new = Pairs(i, j, value, apart)
+        if len(self.found) == self.k and bool(self.found.rapidity[-1].isinf()):
+            a, b = self.view.order[i], self.view.order[j]  # only an earlier pair can still come in
             low, high, last = torch.minimum(a, b), torch.maximum(a, b), self.found
-            keep = (low < last.first[-1]) | ((low == last.first[-1]) & (high < last.second[-1]))
-            i, j, value, apart = (
-                i[keep],
-                j[keep],
-                value[keep],
-                None if apart is None else apart[keep],
-            )
-        old = self.waiting
-        distance = (
-            None if apart is None or old.distance is None else torch.cat((old.distance, apart))
-        )
-        now = Pairs(
-            torch.cat((old.first, i)),
-            torch.cat((old.second, j)),
-            torch.cat((old.rapidity, value)),
-            distance,
-        )
+            earlier = (low < last.first[-1]) | ((low == last.first[-1]) & (high < last.second[-1]))
+            new = _rows(new, earlier)
+        now = _joined((self.waiting, new))
         if len(now) > self.k + max(self.k // 4, 256):
             every = torch.ones(len(now), dtype=torch.bool, device=i.device)
             now = _rows(now, self.possible(now.rapidity, every, every))
@@ -224,11 +198,8 @@ class _Best:
             self.waiting = _rows(self.waiting, slice(step, None))
             i, j = self.view.order[now.first], self.view.order[now.second]
             value = rapidity(self.view.exact(i), self.view.exact(j))
-            new = _rows(
-                Pairs(torch.minimum(i, j), torch.maximum(i, j), value, now.distance),
-                self.sign * value > 0,
-            )
-            self.found = best_of((found, new), self.k)
+            new = Pairs(torch.minimum(i, j), torch.maximum(i, j), value, now.distance)
+            self.found = best_of((found, new), self.k, self.sign)
         if len(self.found) == self.k:
             self.cutoff = max(self.cutoff, float(self.found.rapidity[-1].abs().tanh()) - self.slack)
 
@@ -243,13 +214,21 @@ def _rows(pairs: Pairs, keep: Tensor | slice) -> Pairs:
     return Pairs(pairs.first[keep], pairs.second[keep], pairs.rapidity[keep], distance)
 
 
-def best_of(parts: tuple[Pairs, ...], k: int) -> Pairs:
-    """The k pairs of largest |φ|, ties by index."""
-    first, second, value = (
-        torch.cat([getattr(part, name) for part in parts])
-        for name in ("first", "second", "rapidity")
-    )
+def _joined(parts: tuple[Pairs, ...]) -> Pairs:
     known = [part.distance for part in parts if part.distance is not None]
-    keys = second.cpu().numpy(), first.cpu().numpy(), -value.abs().cpu().numpy()
-    order = torch.from_numpy(np.lexsort(keys)[:k]).to(first.device)
-    return _rows(Pairs(first, second, value, torch.cat(known) if known else None), order)
+    return Pairs(
+        torch.cat([part.first for part in parts]),
+        torch.cat([part.second for part in parts]),
+        torch.cat([part.rapidity for part in parts]),
+        torch.cat(known) if known else None,
+    )
+
+
+def best_of(parts: tuple[Pairs, ...], k: int, sign: int = 0) -> Pairs:
+    """The k pairs of largest |φ|, of one sign or of either, ties by index."""
+    every = _joined(parts)
+    if sign:
+        every = _rows(every, sign * every.rapidity > 0)
+    keys = (every.second, every.first, -every.rapidity.abs())
+    order = torch.from_numpy(np.lexsort([key.cpu().numpy() for key in keys])[:k])
+    return _rows(every, order.to(every.first.device))

@@ -27,18 +27,13 @@ class View:
     """
 
     def __init__(self, features: Tensor, frame: Frame, labels: Tensor | None = None) -> None:
-        self.features, self.frame, self.width = (
-            features,
-            frame.like(features[:0].double()),
-            features.shape[1],
-        )
-        size = len(features)
+        self.features, self.frame = features, frame.like(features[:0].double())
+        size, self.width = features.shape
         self.in_order = labels is None or bool((labels[1:] >= labels[:-1]).all())
         everyone = torch.arange(size, device=features.device)
         self.order = everyone if labels is None or self.in_order else labels.argsort(stable=True)
-        self.lengths = torch.full(
-            (size,), torch.nan, dtype=torch.float64, device=features.device
-        )  # NaN: not seen yet
+        unseen = torch.full((size,), torch.nan, dtype=torch.float64)
+        self.lengths = unseen.to(features.device)  # NaN: not seen yet
         self.directed = torch.ones(size, dtype=torch.bool, device=features.device)
 
     def undirected(self) -> Tensor:
@@ -64,9 +59,8 @@ class View:
             self._refuse()
         faint = length == 0
         if self.frame.origin is not None:
-            faint = length <= 8 * torch.finfo(self.features.dtype).eps * torch.linalg.vector_norm(
-                self.frame.origin
-            )
+            far = torch.linalg.vector_norm(self.frame.origin)
+            faint = length <= 8 * torch.finfo(self.features.dtype).eps * far
         self.directed[places] = ~faint
         self.lengths[places] = length.masked_fill(faint, 1.0)
 
@@ -75,11 +69,11 @@ class View:
         rows = [
             int(i) for i, row in enumerate(self.features) if not bool(torch.isfinite(row).all())
         ]
+        where = f"first sample {rows[0]}" if rows else "as seen from the frame"
         raise BoundsError(
             f"Features must be finite; {len(rows)} of {len(self.features)} samples hold NaN or "
-            f"infinity"
-            + (f", first sample {rows[0]}" if rows else ", as seen from the frame")
-            + ". Look for overflow or a division by zero in the model, or leave those samples out."
+            f"infinity, {where}. Look for overflow or a division by zero in the model, or leave "
+            f"those samples out."
         )
 
     def _rows(self, start: int, stop: int) -> Tensor:
@@ -89,15 +83,15 @@ class View:
         return rows if self.frame.origin is None else rows.sub_(self.frame.origin)
 
     def exact(self, samples: Tensor) -> Tensor:
-        """Features of these samples from the frame, in float64; the same bits whichever samples are
-        asked for together.
+        """Features of these samples from the frame, in float64.
+
+        They are the same bits whichever samples are asked for together.
         """
         rows = self.features[samples].double()
         if self.frame.map is None:
             return self.frame(rows)
-        padded = torch.nn.functional.pad(
-            rows, (0, 0, 0, -len(rows) % ROWS)
-        )  # one shape of product, one order of sums
+        padded = torch.nn.functional.pad(rows, (0, 0, 0, -len(rows) % ROWS))
+        # one shape of product has one order of sums
         return torch.cat([self.frame(part) for part in padded.split(ROWS)])[: len(rows)]
 
 
@@ -111,13 +105,9 @@ def centered(features: Tensor) -> Frame:
 
 def distances(inputs: Tensor, first: Tensor, second: Tensor) -> Tensor:
     """Euclidean distance (P,) float64 between rows of inputs (N, …), a block of pairs at a time."""
+    step = max(1, AT_ONCE // inputs[0].numel())
     parts = [
-        torch.linalg.vector_norm(
-            inputs[a].double().flatten(1) - inputs[b].double().flatten(1), dim=1
-        )
-        for a, b in zip(
-            *(rows.split(max(1, AT_ONCE // inputs[0].numel())) for rows in (first, second)),
-            strict=True,
-        )
+        torch.linalg.vector_norm((inputs[a].double() - inputs[b].double()).flatten(1), dim=1)
+        for a, b in zip(first.split(step), second.split(step), strict=True)
     ]
     return torch.cat(parts) if parts else torch.empty(0, dtype=torch.float64, device=inputs.device)

@@ -8,17 +8,16 @@ streams by in batches. ReLU features are non-negative, so raw cosines are biased
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, get_args
+from typing import get_args
 
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
 from worldline.errors import ShapeError, UsageError
+from worldline.settings import FrameName
 
 __all__ = ["Frame", "FrameName", "Moments", "check_frame_name"]
-
-FrameName = Literal["raw", "centered", "whitened"]
 
 
 @dataclass(frozen=True)
@@ -51,8 +50,8 @@ class Moments:
     """Count, mean and (for whitening) scatter of features that stream by, in float64.
 
     ``update`` and ``merge`` use the pairwise formula of Chan, Golub and LeVeque (1983), so any
-    order and any sharding
-    give the same answer to rounding. Memory: D numbers, and D² more with ``scatter``.
+    order and any sharding give the same answer to rounding. Memory: D numbers, and D² more with
+    ``scatter``.
 
     >>> import torch
     >>> from worldline.geometry import Moments
@@ -110,10 +109,9 @@ class Moments:
         """The frame of this name, fitted on what streamed by.
 
         ``raw``: o = 0, M = 1. ``centered``: o = mean. ``whitened``: o = mean, M = Σ*^(−1/2) with
-            the covariance
-        shrunk towards its mean variance by the oracle approximating shrinkage of Chen, Wiesel,
-        Eldar and Hero (2010), so that M exists for any sample count; a constant feature set gets M
-        = 1.
+        the covariance shrunk towards its mean variance by the oracle approximating shrinkage of
+        Chen, Wiesel, Eldar and Hero (2010), so that M exists for any sample count; a constant
+        feature set gets M = 1.
         """
         check_frame_name(name)
         if name == "raw":

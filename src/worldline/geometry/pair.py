@@ -28,6 +28,7 @@ __all__ = [
     "correlation",
     "entanglement",
     "length_contraction",
+    "log_lorentz_factor",
     "lorentz_factor",
     "pair_status",
     "proper_depth",
@@ -89,11 +90,10 @@ def rapidity(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Tensor, 
         ShapeError: not two floating tensors of one shape (N, D).
 
     Accuracy: relative 1e-10 in float64 for angles from 1e-6 to π − 1e-6. For twins that are closer,
-        pass the
-    displacement itself to :func:`rapidity_of_displacement`. Cost: four passes.
+    pass the displacement itself to :func:`rapidity_of_displacement`. Cost: four passes.
 
     Source: Fisher 1915; Bond and Richardson, Psychometrika 69:291 (2004), for the hyperbolic
-        reading.
+    reading.
 
     >>> import torch, worldline as wl
     >>> wl.rapidity(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0]]))  # artanh 0.6
@@ -129,8 +129,7 @@ def lorentz_factor(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Te
 
 
 def entanglement(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
-    """Computational entanglement of each pair, in nats: the Gaussian mutual information of two
-    random readings.
+    """Computational entanglement of each pair in nats: what one random reading tells of the other.
 
     E = ln γ = −½ ln(1−ρ²) = ln cosh φ. A neuron with weights w ~ N(0, I) reads w·a and w·b; E is
     exactly the information that one reading carries about the other.
@@ -146,16 +145,14 @@ def entanglement(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Tens
         ShapeError: not two floating tensors of one shape (N, D).
 
     Cost: four passes. Not the "entanglement" of the soft nearest neighbour loss (Frosst, Papernot
-        and Hinton
-    2019), which measures how class manifolds mix at a layer.
+    and Hinton 2019), which measures how class manifolds mix at a layer.
 
     >>> import torch, worldline as wl
     >>> wl.entanglement(torch.tensor([[1.0, 0.0]]), torch.tensor([[3.0, 4.0]]))  # ln 1.25
     tensor([0.2231])
     """
     plus, minus = _half_chords(a, b)
-    speed = (plus.log() - minus.log()).abs()
-    return _finish("entanglement", speed + torch.log1p(torch.expm1(-2 * speed) / 2), a)
+    return _finish("entanglement", log_lorentz_factor(plus.log() - minus.log()), a)
 
 
 def angle(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Tensor, " N"]:
@@ -175,7 +172,7 @@ def angle(a: Float[Tensor, "N D"], b: Float[Tensor, "N D"]) -> Float[Tensor, " N
         ShapeError: not two floating tensors of one shape (N, D).
 
     Cost: four passes. Source: Kahan, *How futile are mindless assessments of roundoff* (2006),
-        section 12.
+    section 12.
 
     >>> import torch, worldline as wl
     >>> wl.angle(torch.tensor([[1.0, 0.0]]), torch.tensor([[0.0, 2.0]]))
@@ -206,12 +203,11 @@ def rapidity_of_displacement(
         ShapeError: not two floating tensors of one shape (N, D).
 
     Accuracy: relative 1e-10 in float64 down to |d|/|a| = 1e-300, as long as d is not parallel to a
-        to within
-    1e-6. Cost: six passes.
+    to within 1e-6. Cost: six passes.
 
     >>> import torch, worldline as wl
-    >>> a = torch.tensor([[1.0, 0.0]], dtype=torch.float64)
-    >>> wl.rapidity_of_displacement(a, torch.tensor([[0.0, 2e-300]], dtype=torch.float64))  # ln(1e300)
+    >>> a, d = torch.tensor([[[1.0, 0.0]], [[0.0, 2e-300]]], dtype=torch.float64)
+    >>> wl.rapidity_of_displacement(a, d)  # ln 1e300
     tensor([690.7755], dtype=torch.float64)
     """
     _check_pair(a, d)
@@ -221,9 +217,8 @@ def rapidity_of_displacement(
     across = shape - along[:, None] * unit
     across = across - (unit * across).sum(-1, keepdim=True) * unit  # twice is enough
     log_s = _split(across)[1].log() + size.log()
-    ratio = (
-        size / length
-    )  # may underflow to zero: then b = a to the last digit, and only log_s matters
+    # the ratio may underflow to zero: then b = a to the last digit, and only log_s matters
+    ratio = size / length
     c = 1 + along * ratio
     s = (log_s - length.log()).exp()
     value = torch.copysign(torch.log(torch.hypot(c, s) + c.abs()) - (log_s - length.log()), c)
@@ -231,6 +226,26 @@ def rapidity_of_displacement(
     value = torch.where(stays, torch.full_like(value, math.inf), value)
     vanishes = (a + d == 0).all(-1)  # b = 0 has no direction
     return _finish("rapidity_of_displacement", value.masked_fill(vanishes, math.nan), a)
+
+
+def log_lorentz_factor(rapidity: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
+    """Entanglement of a pair whose rapidity is known, in nats: ln γ = ln cosh φ.
+
+    |φ| + log1p(e^−2|φ|) − ln 2, which neither overflows nor loses digits near φ = 0.
+
+    Args:
+        rapidity: φ in nats, any shape and floating dtype, as :func:`rapidity` gives it.
+
+    Returns:
+        The same shape, in [0, ∞] nats. 0: orthogonal; ∞ at φ = ±∞. NaN where φ is undefined.
+
+    >>> import torch
+    >>> from worldline.geometry import log_lorentz_factor
+    >>> log_lorentz_factor(torch.tensor([0.0, -1000.0])).round(decimals=2)  # 1000 − ln 2
+    tensor([  0.0000, 999.3100])
+    """
+    speed = rapidity.abs()
+    return speed + torch.log1p(torch.expm1(-2 * speed) / 2)
 
 
 def length_contraction(rapidity: Float[Tensor, "*S"]) -> Float[Tensor, "*S"]:
@@ -330,9 +345,7 @@ def _half_chords(a: Tensor, b: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _split(v: Tensor) -> tuple[Tensor, Tensor]:
-    """Direction (N, D) and length (N,), scaled by the largest entry so that no square over- or
-    underflows.
-    """
+    """Direction (N, D) and length (N,), scaled so that no square over- or underflows."""
     scale = v.detach().abs().amax(-1, keepdim=True)
     safe = torch.where(scale > 0, scale, torch.ones_like(scale))
     scaled = v / safe
@@ -349,8 +362,8 @@ def _check_pair(a: Tensor, b: Tensor) -> None:
         if not isinstance(tensor, Tensor) or not tensor.is_floating_point() or tensor.ndim != 2:
             raise ShapeError(
                 f"The {name} argument must be a floating tensor of shape (N, D); got "
-                f"{_describe(tensor)}. "
-                "Flatten features with x.flatten(1) and convert integers with x.float()."
+                f"{_describe(tensor)}. Flatten features with x.flatten(1) and convert integers "
+                "with x.float()."
             )
     if a.shape != b.shape or a.dtype != b.dtype or a.device != b.device:
         raise ShapeError(
@@ -375,8 +388,8 @@ def _finish(name: str, value: Tensor, like: Tensor) -> Tensor:
         shown = ", ".join(map(str, rows[:5])) + (", …" if len(rows) > 5 else "")
         warnings.warn(
             f"{name}: {len(rows)} of {len(value)} pairs have a vector without a direction (rows "
-            f"{shown}); their "
-            "value is NaN. wl.pair_status(a, b) says which vector is zero or not finite.",
+            f"{shown}); their value is NaN. wl.pair_status(a, b) says which vector is zero or not "
+            "finite.",
             UndefinedPairWarning,
             stacklevel=3,
         )

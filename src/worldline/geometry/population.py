@@ -1,5 +1,4 @@
-"""Two feature matrices on the same samples: canonical correlations, their information and its null,
-and CKA.
+"""Two feature matrices on the same samples: canonical correlations, their information, and CKA.
 
 Rows are samples, so N is the sample count and the widths are P and Q. Everything is invariant to an
 offset, a rotation and a common scale of either side; canonical correlations also to any invertible
@@ -100,7 +99,7 @@ def canonical_correlations(
         ShapeError: not two matrices on the same samples.
 
     Cost: whitening each once, one (P, N) × (N, Q) product, one SVD. Source: Hotelling, Biometrika
-        28:321 (1936).
+    28:321 (1936).
 
     >>> import torch
     >>> from worldline.geometry.population import canonical_correlations
@@ -141,8 +140,7 @@ def entanglement_spectrum(
 
 
 def gaussian_information(correlations: Float[Tensor, " R"]) -> float:
-    """Mutual information of two jointly Gaussian vectors with these canonical correlations, in
-    nats.
+    """Mutual information, in nats, of two Gaussian vectors with these canonical correlations.
 
     Σ_i ln cosh φ_i = −½ Σ_i ln(1 − ρ_i²).
 
@@ -161,8 +159,7 @@ def gaussian_information(correlations: Float[Tensor, " R"]) -> float:
 
 
 def independent_information(samples: int, p: int, q: int) -> float:
-    """Expected information that independent Gaussian data show by chance: the exact null of the
-    unshrunk statistic.
+    """Information that independent Gaussian data show by chance, unshrunk: the exact null.
 
     ½ Σ_{i=1…p} [ψ((n−i)/2) − ψ((n−q−i)/2)], n the sample count, ψ the digamma function. One degree
     of freedom goes to the mean; Wilks' Λ = Π(1 − ρ_i²) is then a product of independent
@@ -187,9 +184,9 @@ def independent_information(samples: int, p: int, q: int) -> float:
     """
     if min(p, q) < 1 or samples <= p + q:
         raise UsageError(
-            f"The information of independent data is finite only for more samples than features: "
-            f"{samples} samples, "
-            f"widths {p} and {q}. Use more samples, or shrink=True with permutation_null."
+            "The information of independent data is finite only for more samples than features: "
+            f"{samples} samples, widths {p} and {q}. Use more samples, or shrink=True with "
+            "permutation_null."
         )
     i = torch.arange(1, p + 1, dtype=torch.float64)
     return float(
@@ -223,8 +220,7 @@ def permutation_null(
     shrink: bool = True,
     generator: torch.Generator | None = None,
 ) -> PermutationNull:
-    """Information against a null that needs no distribution: the samples of one side in a random
-    order.
+    """Information against a null without a distribution: the samples of one side in random order.
 
     Args:
         a, b, shrink: as :func:`canonical_correlations`.
@@ -238,7 +234,7 @@ def permutation_null(
         ShapeError: not two matrices on the same samples. UsageError: no shuffle.
 
     Cost: whitening once (it does not depend on the order), then one product and one SVD for each
-        shuffle.
+    shuffle.
 
     >>> import torch
     >>> from worldline.geometry.population import permutation_null
@@ -284,8 +280,7 @@ def cka(a: Float[Tensor, "N P"], b: Float[Tensor, "N Q"], *, unbiased: bool = Tr
         ShapeError: not two matrices on the same samples; fewer than 4 samples.
 
     Cost: two (N, N) Gram matrices; for many samples or layers, :class:`CKA` streams. Source:
-        Kornblith et al.,
-    arXiv:1905.00414; Song et al., JMLR 13:1393 (2012).
+    Kornblith et al., arXiv:1905.00414; Song et al., JMLR 13:1393 (2012).
 
     >>> import torch
     >>> from worldline.geometry.population import cka
@@ -308,11 +303,9 @@ class CKA:
     arXiv:2010.15327).
 
     Ready means: with K̃ the Gram matrix without its diagonal and s = K̃1/(b−2), the off-diagonal
-        matrix
-    K° = K̃ − s1ᵀ − 1sᵀ + 1ᵀs/(b−1) is the U-centred one (Székely and Rizzo 2014), and HSIC = ⟨K°,
-    L°⟩/(b(b−3)). The batch's mean
-    feature is removed first: it changes nothing in exact arithmetic, and in float32 takes the error
-        from 1e-2 to 1e-6.
+    matrix K° = K̃ − s1ᵀ − 1sᵀ + 1ᵀs/(b−1) is the U-centred one (Székely and Rizzo 2014), and HSIC =
+    ⟨K°, L°⟩/(b(b−3)). The batch's mean feature is removed first: it changes nothing in exact
+    arithmetic, and in float32 takes the error from 1e-2 to 1e-6.
 
     Memory: L Gram matrices b × b. Batches under 4 samples are refused when unbiased.
 
@@ -331,9 +324,7 @@ class CKA:
         self.total: Tensor | None = None
 
     def update(self, layers: Sequence[Tensor]) -> None:
-        """Take in one batch: L tensors (b, …) on the same samples; wider than (b, D) is
-        flattened.
-        """
+        """Take in one batch: L tensors (b, …) on the same samples; wider ones are flattened."""
         samples = {len(layer) for layer in layers}
         if len(samples) != 1:
             raise ShapeError(
@@ -348,9 +339,7 @@ class CKA:
         self.add(ready)
 
     def gram(self, layer: Tensor) -> Tensor:
-        """One layer's batch (b, …) made ready, (b²): for layers that do not come at the same
-        time.
-        """
+        """One layer's batch (b, …) made ready, (b²): for layers that do not come together."""
         size = len(layer)
         if self.unbiased and size < 4:
             raise ShapeError(f"Unbiased CKA needs at least 4 samples in a batch; got {size}.")
@@ -397,9 +386,8 @@ def _check_features(features: Tensor) -> None:
         or features.shape[1] == 0
     ):
         raise ShapeError(
-            f"Features must be a floating tensor (N, D) with at least two samples; got "
-            f"{tuple(features.shape)} "
-            f"{features.dtype}. Flatten with x.flatten(1)."
+            "Features must be a floating tensor (N, D) with at least two samples; got "
+            f"{tuple(features.shape)} {features.dtype}. Flatten with x.flatten(1)."
         )
     if not bool(torch.isfinite(features).all()):
         rows = (~torch.isfinite(features).all(1)).nonzero().flatten().tolist()

@@ -15,11 +15,7 @@ from worldline.errors import DataError, ShapeError
 
 __all__ = ["load_picture"]
 
-GREY = {
-    "1": 1.0,
-    "L": 255.0,
-    "I;16": 65535.0,
-}  # the modes of pictures without colour, and their white
+GREY = {"1": 1.0, "L": 255.0, "I;16": 65535.0}  # modes without colour, and their white
 
 
 def load_picture(path: Path) -> Float[Tensor, "H W"]:
@@ -44,14 +40,12 @@ def load_picture(path: Path) -> Float[Tensor, "H W"]:
             if image.mode not in GREY:
                 raise ShapeError(
                     f"{path.name} is not grey: its mode is {image.mode}. Convert it, for instance "
-                    f"with Pillow: "
-                    f"Image.open({path.name!r}).convert('L')."
+                    f"with Pillow: Image.open({path.name!r}).convert('L')."
                 )
             if max(image.size) > LARGEST_SIDE:
                 raise ShapeError(
                     f"{path.name} is {image.size[0]}×{image.size[1]} pixels, one neuron each; at "
-                    f"most "
-                    f"{LARGEST_SIDE}×{LARGEST_SIDE} are allowed. Make it smaller."
+                    f"most {LARGEST_SIDE}×{LARGEST_SIDE} are allowed. Make it smaller."
                 )
             return torch.from_numpy(np.asarray(image) / GREY[image.mode])
     except FileNotFoundError as error:

@@ -17,6 +17,7 @@ __all__ = [
     "count",
     "estimate",
     "interval",
+    "norm_sign",
     "number",
     "p_value",
     "share",
@@ -97,6 +98,16 @@ def count(value: int, what: str, many: str | None = None) -> str:
     ('1 sample', '2,000 samples', '2 classes')
     """
     return f"{value:,} {what if value == 1 else many or what + 's'}"
+
+
+def norm_sign(norm: str) -> str:
+    """A norm as it is written in mathematics.
+
+    >>> from worldline.report.numbers import norm_sign
+    >>> norm_sign("linf"), norm_sign("l2")
+    ('L∞', 'L2')
+    """
+    return {"linf": "L∞"}.get(norm, norm.upper())
 
 
 def p_value(value: float | None) -> str:

@@ -6,10 +6,11 @@ from collections.abc import Sequence
 
 from markupsafe import Markup
 
+from worldline.attacks import named_norm
 from worldline.checks import Curve
 from worldline.commands.base import Result
 from worldline.commands.doctor.record import Diagnosis
-from worldline.commands.doctor.words import ABOUT, NORMS, views, words
+from worldline.commands.doctor.words import ABOUT, views, words
 from worldline.report.figures import Level, Lines, Series
 from worldline.report.page import Attached, fill_template, render_page
 
@@ -25,7 +26,7 @@ def page(results: Sequence[Result[Diagnosis]], attached: Sequence[Attached]) -> 
         scripts=(),
         record=record,
         words=words(record),
-        norm=NORMS[record.norm],
+        norm=named_norm(record.norm).sign,
         prefix="",
         **_context(results[0]),
     )

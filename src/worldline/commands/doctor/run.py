@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib.util import find_spec
 
@@ -42,6 +43,8 @@ CHECKS = "checks.parquet"
 CURVE_SAMPLES, CURVE_STEPS = 256, 20
 SELFTEST_SAMPLES = 48
 SQUARE_QUERIES = 5000
+PICTURES = 4
+"""Dimensions of inputs (N, C, H, W), which AutoAttack needs."""
 
 
 @dataclass(frozen=True)
@@ -50,17 +53,26 @@ class Given:
 
     Attributes:
         opened: device, data and model.
-        x, y, said: (N, …), (N,), (N,) inputs whose output names a class, labels, and that class.
+        rows: of the inputs whose output names a class; the others hold NaN and are left out.
+        x, y, said: (N, …), (N,), (N,) of these rows: inputs, labels, and the classes named.
         attack: the named one, for as many classes as the model has.
-        undefined: inputs that were left out.
     """
 
     opened: Opened
+    rows: Tensor
     x: Tensor
     y: Tensor
     said: Tensor
     attack: Attack
-    undefined: int
+
+    @property
+    def undefined(self) -> int:
+        """How many inputs are left out."""
+        return len(self.opened.x) - len(self.x)
+
+    def whole(self, twins: Tensor) -> Tensor:
+        """Twins of all inputs: those left out stay as they are, for the checks to count."""
+        return self.opened.x.index_copy(0, self.rows, twins)
 
 
 def prepare(config: DoctorConfig, progress: Progress) -> Given:
@@ -76,8 +88,7 @@ def prepare(config: DoctorConfig, progress: Progress) -> Given:
         )
     rows = known.to(opened.device)
     attack = make_attack(config, classes=output.shape[1])
-    left_out = len(said) - len(known)
-    return Given(opened, opened.x[rows], opened.y[rows], said[known], attack, left_out)
+    return Given(opened, rows, opened.x[rows], opened.y[rows], said[known], attack)
 
 
 def run(config: DoctorConfig, given: Given, folder: RunFolder, progress: Progress) -> Diagnosis:
@@ -85,7 +96,6 @@ def run(config: DoctorConfig, given: Given, folder: RunFolder, progress: Progres
     model, x, y = given.opened.model, given.x, given.y
     settings = config.settings(progress)
     progress("Examining the model", 0, 1)
-    # the inputs as they came: what is left out here is for these checks to say
     report = check_model(model, given.opened.x, given.opened.y, bounds=config.bounds)
     progress("Examining the model", 1, 1)
     twins, worst_case = _attack(given, config, progress)
@@ -102,10 +112,10 @@ def run(config: DoctorConfig, given: Given, folder: RunFolder, progress: Progres
     curve = accuracy_curve(model, x[few], y[few], attack=cheap, settings=settings)
     evaluation = check_evaluation(
         model,
-        x,
-        noise,
-        twins,
-        y,
+        given.opened.x,
+        given.whole(noise),
+        given.whole(twins),
+        given.opened.y,
         attack=given.attack,
         epsilon=config.epsilon,
         norm=config.norm,
@@ -148,7 +158,7 @@ def run(config: DoctorConfig, given: Given, folder: RunFolder, progress: Progres
         checks=checks,
         trustworthy=all(check.status != "warned" for check in checks),
         selftest=planted.summary if planted else None,
-        notes=_notes(given),
+        notes=tuple(_notes(given, config)),
         versions=versions(given.opened.device),
     )
 
@@ -159,14 +169,16 @@ def _accuracy(said: Tensor, y: Tensor) -> float | None:
     return float((said[known] == y[known]).double().mean()) if bool(known.any()) else None
 
 
-def _notes(given: Given) -> tuple[str, ...]:
-    if not given.undefined:
-        return ()
-    whole = given.undefined + len(given.x)
-    return (
-        f"{given.undefined:,} of {whole:,} samples were left out, as the model's output for them "
-        "holds NaN.",
-    )
+def _notes(given: Given, config: DoctorConfig) -> Iterator[str]:
+    if given.undefined:
+        yield (
+            f"{given.undefined:,} of {len(given.opened.x):,} samples were left out, as the model's "
+            "output for them holds NaN."
+        )
+    if config.thorough and given.x.ndim != PICTURES:
+        yield "AutoAttack was left out: it takes pictures (N, C, H, W) only."
+    elif config.thorough and not _has_autoattack():
+        yield "AutoAttack was left out: pip install 'worldline[autoattack]' adds it."
 
 
 def _attack(
@@ -175,7 +187,7 @@ def _attack(
     """Twins of the named attack, and what is left after it and after each further one."""
     attack, model, samples = given.attack, given.opened.model, len(given.x)
     named = list(attack.attacks) if isinstance(attack, WorstCase) else [attack]
-    more = _more(config) if config.thorough else []
+    more = _more(config, given.x) if config.thorough else []
     progress("Attacking", 0, 1 + len(more))
     found = WorstCase(named, config.batch_size)(model, given.x, given.y)
     left = [round(share * samples) for share in found.remaining]
@@ -195,20 +207,24 @@ def _attack(
     return found.x, tuple(rows)
 
 
-def _more(config: DoctorConfig) -> list[Attack]:
-    """Attacks that thoroughness adds; the authors' AutoAttack where it is installed."""
+def _more(config: DoctorConfig, x: Tensor) -> list[Attack]:
+    """Attacks that thoroughness adds; the authors' AutoAttack where it is there, on pictures."""
     epsilon, norm, bounds, seed = config.epsilon, config.norm, config.bounds, config.seed + 1
     more: list[Attack] = [
         APGD(epsilon=epsilon, norm=norm, bounds=bounds, seed=seed),
         APGD(epsilon=epsilon, norm=norm, bounds=bounds, seed=seed, loss="dlr"),
         Square(epsilon=epsilon, norm=norm, bounds=bounds, seed=seed, queries=SQUARE_QUERIES),
     ]
-    if find_spec("pyautoattack") is not None:
+    if _has_autoattack() and x.ndim == PICTURES:
         size = config.batch_size
         more.append(
             AutoAttack(epsilon=epsilon, norm=norm, bounds=bounds, seed=seed, batch_size=size)
         )
     return more
+
+
+def _has_autoattack() -> bool:
+    return find_spec("pyautoattack") is not None
 
 
 def _plant(given: Given, config: DoctorConfig, settings: Settings) -> Planted:

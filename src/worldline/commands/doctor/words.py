@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from worldline.attacks import named_norm
 from worldline.checks import Check, Curve
 from worldline.commands.base import Result
 from worldline.commands.doctor.record import Diagnosis
 from worldline.commands.doctor.tables import checks_table, curve_table, worst_table
-from worldline.report.numbers import count, estimate, share, significant
+from worldline.report.numbers import count, estimate, interval, share, significant
 from worldline.report.views import View, Words
-from worldline.statistics import Share
+from worldline.statistics import Share, apart
 
 __all__ = ["ABOUT", "curve_view", "views", "words"]
 
@@ -19,7 +20,6 @@ ABOUT = {
     "evaluation": "The evaluation",
     "attack": "The attack on planted adversarial examples",
 }
-NORMS = {"linf": "L∞", "l2": "L2"}
 
 
 def words(record: Diagnosis) -> Words:
@@ -60,21 +60,30 @@ def views(result: Result[Diagnosis]) -> dict[str, View]:
 
 
 def curve_view(curve: Curve) -> View:
-    """Accuracy by ε in words."""
-    first, last = curve.points[0], curve.points[-1]
-    ends = f"is {share(first.accuracy)} at ε = {significant(first.epsilon)}"
-    if len(curve.points) > 1:
-        ends = (
-            f"goes from {share(first.accuracy)} at ε = {significant(first.epsilon)} to "
-            f"{share(last.accuracy)} at ε = {significant(last.epsilon)}"
-        )
+    """Accuracy by ε in words; it falls or rises only where the intervals of its ends part."""
+    last = curve.points[-1]
+    reached = last.interval[0] <= curve.chance
     return View(
-        f"Accuracy by ε: {_end(curve)}",
-        f"Accuracy under {curve.attack} {ends}; under noise of the same size "
-        f"{share(last.noise_accuracy)} are left there; chance is {share(curve.chance)}.",
-        f"n = {count(curve.samples, 'sample')}; 95% Wilson intervals",
+        _course(curve),
+        f"At ε = {significant(last.epsilon)} the interval is {interval(last.interval, share)}. "
+        f"Chance is {share(curve.chance)}: it is {'reached' if reached else 'not reached'} within "
+        f"this range. Noise of that size leaves {share(last.noise_accuracy)}.",
+        f"n = {count(curve.samples, 'sample')}, {curve.attack}; 95% Wilson intervals",
         curve_table(curve),
     )
+
+
+def _course(curve: Curve) -> str:
+    first, last = curve.points[0], curve.points[-1]
+    values = (
+        f"{share(first.accuracy)} at ε = {significant(first.epsilon)} to {share(last.accuracy)} "
+        f"at ε = {significant(last.epsilon)}"
+    )
+    return {
+        1: f"Accuracy falls from {values}",
+        0: f"Accuracy does not fall beyond its intervals: {values}",
+        -1: f"Accuracy rises from {values}: that should not be",
+    }[apart(first.interval, last.interval)]
 
 
 def _headline(record: Diagnosis, warned: int) -> str:
@@ -88,7 +97,7 @@ def _headline(record: Diagnosis, warned: int) -> str:
 
 def _worst(record: Diagnosis) -> str:
     last = record.worst_case[-1]
-    ball = f"{NORMS[record.norm]}, ε = {record.epsilon_text}"
+    ball = f"{named_norm(record.norm).sign}, ε = {record.epsilon_text}"
     noise = ""
     if record.noise_accuracy is not None:
         noise = f" Noise of the same size leaves {share(record.noise_accuracy)}."
@@ -101,6 +110,8 @@ def _worst(record: Diagnosis) -> str:
 
 def _believable(record: Diagnosis, warned: Sequence[Check]) -> str:
     ran = sum(check.status != "not applicable" for check in record.checks)
+    if not ran:
+        return "No check applies: nothing speaks for that number, or against it."
     if not warned:
         return (
             f"None of {count(ran, 'check')} warns. That makes the number believable, and proves "
@@ -114,19 +125,12 @@ def _believable(record: Diagnosis, warned: Sequence[Check]) -> str:
 
 
 def _reach(curve: Curve) -> str:
+    """Where the curve ends, by the rule of the check ``unbounded``."""
     last = curve.points[-1]
+    where = "at chance or below" if last.accuracy <= curve.chance else "above chance"
     return (
-        f"Accuracy under attack by ε: at ε = {significant(last.epsilon)} it is "
-        f"{share(last.accuracy)}, {_end(curve)}."
-    )
-
-
-def _end(curve: Curve) -> str:
-    reached = curve.points[-1].accuracy <= curve.chance
-    return (
-        f"at chance ({share(curve.chance)}) or below"
-        if reached
-        else (f"above chance ({share(curve.chance)})")
+        f"Accuracy under {curve.attack} by ε: at ε = {significant(last.epsilon)} it is "
+        f"{share(last.accuracy)}, {where} ({share(curve.chance)})."
     )
 
 
@@ -136,8 +140,9 @@ def _attacks(record: Diagnosis) -> str:
 
 def _warn(checks: Sequence[Check]) -> str:
     warned = sum(check.status == "warned" for check in checks)
-    told = count(len(checks), "check")
-    return f"{warned} of {told} warn{'s' * (warned == 1)}" if warned else f"none of {told} warns"
+    if not warned:
+        return "no check warns"
+    return f"{warned} of {count(len(checks), 'check')} warn{'s' * (warned == 1)}"
 
 
 def _idle(checks: Sequence[Check]) -> str:

@@ -18,6 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from worldline.commands.base import Result
+from worldline.commands.complexity.offered import boost_waterfall, speed_limit_use
 from worldline.commands.doctor.offered import accuracy_curve
 from worldline.commands.explore.explored import SHOWN, STATES, TWINS, Explored, read_explored
 from worldline.commands.explore.record import Exploration
@@ -71,6 +72,11 @@ def figures(result: Result[Exploration]) -> dict[str, Figure]:
         "flow": class_flow(data),
         "curve": accuracy_curve(result.record.curve),
     }
+    measured = result.record.complexity
+    if measured is not None:
+        axes["waterfall"] = boost_waterfall(measured)
+        if measured.limits:
+            axes["limits"] = speed_limit_use(measured)
     return {name: figure_of(ax) for name, ax in axes.items()}
 
 

@@ -14,6 +14,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from worldline.commands.base import Result
+from worldline.commands.complexity.offered import model_markup
 from worldline.commands.doctor.offered import curve_lines
 from worldline.commands.explore.explored import SHOWN, TWINS, Bands, Explored, read_explored
 from worldline.commands.explore.record import TWINS as INPUTS
@@ -170,7 +171,11 @@ def page(results: Sequence[Result[Exploration]], attached: Sequence[Attached]) -
         models=models,
         side=side,
         attached=attached,
-        complexities=(),
+        complexities=[
+            (place, model_markup(measured, prefix=f"complexity{place}-", guide=True))
+            for place, it in enumerate(results)
+            if (measured := it.record.complexity) is not None
+        ],
         sections=SECTIONS,
         warned=any(check.status == "warned" for check in record.checks),
         guide=guide(),
@@ -303,7 +308,8 @@ def _values(row: Array) -> tuple[float | None, ...]:
 
 def _packed(numbers: Array, steps: int) -> Packed:
     """Sample by sample; ±∞ and what is undefined have codes of their own."""
-    found = np.clip(np.rint(np.nan_to_num(numbers) * steps), -LARGEST, LARGEST)
+    found = np.where(np.isfinite(numbers), numbers, 0.0) * steps
+    found = np.clip(np.rint(found), -LARGEST, LARGEST)
     found = np.where(np.isinf(numbers), np.sign(numbers) * INFINITE, found)
     found = np.where(np.isnan(numbers), UNDEFINED, found)
     return Packed(steps, base64.b64encode(found.astype("<i2").tobytes()).decode())

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from worldline.commands.base import Result
+from worldline.commands.complexity.offered import model_views
 from worldline.commands.doctor.offered import checks_table, curve_view
 from worldline.commands.explore import tables
 from worldline.commands.explore.explored import ClassRow, Explored, Flow, read_explored
@@ -40,11 +41,16 @@ CLASSES = (
 
 def views(result: Result[Exploration]) -> dict[str, View]:
     """Every view of one model by its name."""
-    return views_of(result, read_explored(result))
+    measured = result.record.complexity
+    complexity = {} if measured is None else model_views(measured)
+    return {
+        **views_of(result, read_explored(result)),
+        **{f"complexity {name}": view for name, view in complexity.items()},
+    }
 
 
 def views_of(result: Result[Exploration], data: Explored) -> dict[str, View]:
-    """The same, of numbers by sample that were read already."""
+    """Those of the page's own sections, of numbers by sample that were read already."""
     record = result.record
     return {
         "trust": _trust(record),
@@ -110,6 +116,8 @@ def _similarity(record: Exploration) -> View:
     start = first.rapidity.adversarial_clean
     values = f"φ = {number(attacked.median)} at {last.name}, against {number(noise.median)}"
     values += " for noise twins"
+    if attacked.interval is None or noise.interval is None:
+        return View(f"Too few twins to compare: {values}", _way(record), *rest)
     falls = apart(attacked.interval, start.interval) < 0
     title = {
         -1: f"Attacked twins end further from their originals than noise twins do: {values}",
@@ -189,7 +197,9 @@ def _driver(record: Exploration) -> View:
     ]
     sure = [found for found in known if found[2][0] > 0]
     if not known:
-        told = "No sample was fooled." if not record.fooled else "No layer has a damage to compare."
+        told = "No sample was fooled."
+        if record.fooled:
+            told = "No layer's damage has an interval: too few twins have both similarities."
         return View("No layer stands out", told, *rest)
     if not sure:
         return View(

@@ -7,7 +7,7 @@ from worldline.encoder.experiments.collapse import Collapse
 from worldline.encoder.experiments.flip import Flip
 from worldline.encoder.experiments.merging import Contraction, Dilation, Path3D, Spacetime
 from worldline.encoder.experiments.pairs import Pairs
-from worldline.encoder.experiments.record import CONTROLS, Control, Measurement, Outcome
+from worldline.encoder.experiments.record import Control, Controls, Finding, Measurement, Outcome
 
 EXPERIMENTS: dict[str, type[Experiment]] = {
     experiment.name: experiment
@@ -27,15 +27,16 @@ EXPERIMENTS: dict[str, type[Experiment]] = {
 """All of them by name, in the order in which a reader of the paper meets them."""
 
 __all__ = [
-    "CONTROLS",
     "EXPERIMENTS",
     "LARGEST_SIDE",
     "Bell",
     "Collapse",
     "Contraction",
     "Control",
+    "Controls",
     "Dilation",
     "Experiment",
+    "Finding",
     "Flip",
     "Image",
     "Measurement",

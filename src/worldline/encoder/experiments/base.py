@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
-from worldline.encoder.encoder import Encoder
+from worldline.encoder.checking import check_count
 from worldline.encoder.experiments.record import Outcome
-from worldline.encoder.selection import Rule, check_count
+from worldline.encoder.machine import Encoder
+from worldline.encoder.selection import Rule
 from worldline.errors import UsageError
 
-__all__ = ["Experiment", "Layered", "affordable"]
+__all__ = ["Experiment", "Layered", "affordable", "check_dimension"]
 
-MOST_NUMBERS = (
-    2**24
-)  # of float64 in the paths that are held at once: 128 MiB, and about thrice that at the peak
+# of float64 in the paths that are held at once: 128 MiB, and about thrice that at the peak
+MOST_NUMBERS = 2**24
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,7 +30,8 @@ class Experiment:
     claim: ClassVar[str]  # what the paper says, in our words
     law: ClassVar[str]  # what is exact
     shown: ClassVar[str]  # what its figure shows
-    needs: ClassVar[str] = ""  # what run() must be given: nothing, "embeddings" or "picture"
+    needs: ClassVar[Literal["", "embeddings", "picture"]] = ""  # what run() must be given
+    table: ClassVar[type]  # of the rows behind its figure
 
     seed: int = 0
 
@@ -38,7 +39,7 @@ class Experiment:
         """Measure."""
         raise NotImplementedError
 
-    def settings(self) -> dict[str, Any]:
+    def settings(self) -> dict[str, int | float]:
         """Every setting by name."""
         return asdict(self)
 
@@ -68,6 +69,7 @@ class Layered(Experiment):
         for name, value in self.settings().items():
             if isinstance(value, int) and name != "seed":
                 check_count(name, value)
+        check_dimension(self.settings().get("dimension", 2))
 
     @property
     def encoder(self) -> Encoder:
@@ -77,11 +79,19 @@ class Layered(Experiment):
         )
 
 
+def check_dimension(dimension: float) -> None:
+    """Refuse features of one number."""
+    if dimension == 1:
+        raise UsageError(
+            "With dimension 1 every pair is parallel before the first layer: nothing to measure. "
+            "Use dimension ≥ 2."
+        )
+
+
 def affordable(
     encoder: Encoder, wanted: int, *, inputs: int, features: int = 2, least: int = 2
 ) -> int:
-    """How many independent encoders, up to those wanted, have paths of so many features that fit in
-    memory.
+    """How many independent encoders, up to those wanted, have paths that fit in memory together.
 
     Raises:
         UsageError: not even the least number does.
@@ -90,8 +100,8 @@ def affordable(
     if each * least > 8 * MOST_NUMBERS:
         raise UsageError(
             f"Width {encoder.width}, depth {encoder.depth} and features of {inputs} numbers need "
-            f"{8 * each * least / 2**30:,.1f} GiB "
-            f"for {least} encoders; {MOST_NUMBERS * 64 / 2**30:.0f} GiB is allowed. Lower the "
-            f"width, the depth or the dimension."
+            f"{8 * each * least / 2**30:,.1f} GiB for {least} encoders; "
+            f"{MOST_NUMBERS * 64 / 2**30:.0f} GiB is allowed. Lower the width, the depth or the "
+            "dimension."
         )
     return max(least, min(wanted, MOST_NUMBERS // each))

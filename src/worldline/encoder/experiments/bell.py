@@ -5,26 +5,48 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from worldline.encoder.chsh import bell_test
 from worldline.encoder.experiments.base import Experiment
-from worldline.encoder.experiments.record import Control, Measurement, Outcome, verdict_on
+from worldline.encoder.experiments.record import (
+    Control,
+    Controls,
+    Finding,
+    Floats,
+    Integers,
+    Measurement,
+    Outcome,
+    verdict_on,
+)
 from worldline.encoder.experiments.walks import NOBODY_LISTENS
 from worldline.encoder.seeds import make_generator
 from worldline.encoder.selection import Selection
 from worldline.errors import UsageError
-from worldline.geometry.bell import CLASSICAL_BOUND, TSIRELSON_BOUND, chsh, sign_correlation
+from worldline.geometry.bell import CLASSICAL_BOUND, TSIRELSON_BOUND, chsh
 
 __all__ = ["Bell"]
 
-SHARES = (
-    2 - math.sqrt(2),
-    0.8,
-    0.3,
-    0.05,
-)  # the first is the headline: quantum mechanics' own number
+# shares of neurons kept; the first is the headline: quantum mechanics' own number
+SHARES = (2 - math.sqrt(2), 0.8, 0.3, 0.05)
+LEAST = 100
 ONE_LAYER = "Does not apply: one layer, whose readings are looked at one by one."
+
+
+@dataclass(frozen=True)
+class BellTable:
+    """CHSH value and mean products of signs, a row for each share of neurons kept."""
+
+    share: Floats
+    width: Integers
+    value: Floats
+    law: Floats
+    standard_error: Floats
+    correlation_0_45: Floats
+    correlation_0_135: Floats
+    correlation_90_45: Floats
+    correlation_90_135: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,22 +58,24 @@ class Bell(Experiment):
         trials: independent layers for each share and each of the two fitted settings.
 
     >>> from worldline.encoder.experiments import Bell
-    >>> outcome = Bell(trials=100).run()
-    >>> 2.7 < outcome.measurements[0].measured < 2.95, outcome.controls["no_selection"].evidence.predicted
-    (True, 2.0)
+    >>> finding = Bell(trials=100).run().finding
+    >>> 2.7 < finding.measurements[0].measured < 2.95
+    True
+    >>> finding.controls.no_selection.evidence.predicted
+    2.0
     """
 
     name = "bell"
+    table = BellTable
     title = "The Bell value"
     claim = "The correlations resemble quantum entanglement: they break Bell's inequality."
     law = (
         "Read by sign, selected on one side only, at 0°/90° against 45°/135°: S = 4 − 2(k + 1)/(n "
-        "+ 1), "
-        "which is 4 − 2k/n for many neurons."
+        "+ 1), which is 4 − 2k/n for many neurons."
     )
     shown = (
-        "Left: S by the share of neurons kept. Right: the correlation of the two sides' signs "
-        "by the angle between them."
+        "Left: S by the share of neurons kept. Right: the correlation of the two sides' signs by "
+        "the angle between them."
     )
 
     candidates: int = 1000
@@ -61,8 +85,12 @@ class Bell(Experiment):
         """Measure S at every share."""
         if self.candidates < 20:
             raise UsageError(
-                f"bell keeps a twentieth of the neurons: --candidates must be at least 20; got "
+                "bell keeps a twentieth of the neurons: --candidates must be at least 20; got "
                 f"{self.candidates}."
+            )
+        if self.trials < LEAST:
+            raise UsageError(
+                f"--trials must be at least {LEAST}, for a standard error; got {self.trials}."
             )
         generator = make_generator(self.seed)
         rows = []
@@ -76,62 +104,50 @@ class Bell(Experiment):
             for selection, test in rows
         ]
         measurements = tuple(found[:-1])
-        angles = torch.linspace(0, math.pi, 91, dtype=torch.float64)
-        return Outcome(
-            measurements,
-            controls={
-                "no_selection": Control(
-                    f"With all neurons kept S is {found[-1].measured:.3f}: the classical bound, "
-                    f"and nothing above it.",
+        finding = Finding(
+            measurements=measurements,
+            controls=Controls(
+                no_selection=Control(
+                    f"With all neurons kept S is {found[-1].measured:.3f} ± "
+                    f"{found[-1].standard_error:.1g}: the classical bound, 2, and nothing above.",
                     found[-1],
                 ),
-                "rank_one": Control(ONE_LAYER),
-                "sign_kept": Control(ONE_LAYER),
-                "eavesdropper": NOBODY_LISTENS,
-                "plain_cosines": _plain_cosines(),
-            },
+                rank_one=Control(ONE_LAYER),
+                sign_kept=Control(ONE_LAYER),
+                eavesdropper=NOBODY_LISTENS,
+                plain_cosines=_plain_cosines(),
+            ),
             verdict=verdict_on(
                 measurements,
                 "S exceeds 2, and even quantum mechanics' 2√2, for one reason: the neurons that "
-                "the other side reads with were chosen "
-                "after looking at this side's setting. That is post-selection (the detection "
-                "loophole); there is no non-locality.",
+                "the other side reads with were chosen after looking at this side's setting. That "
+                "is post-selection (the detection loophole); there is no non-locality.",
             ),
-            table={
-                "share": torch.tensor([selection.share for selection, _ in rows]),
-                "width": torch.tensor([selection.width for selection, _ in rows]),
-                "value": torch.tensor([test.value for _, test in rows]),
-                "law": torch.tensor([test.expected for _, test in rows]),
-                "standard_error": torch.tensor([test.standard_error for _, test in rows]),
-                **{
-                    f"correlation_{own}_{other}": torch.stack(
-                        [test.correlations[i, j] for _, test in rows]
-                    )
-                    for i, own in enumerate((0, 90))
-                    for j, other in enumerate((45, 135))
-                },
-            },
             replicas=self.trials,
-            curves={
-                "angle": tuple(angles.tolist()),
-                **{
-                    f"law_{share:.3g}": tuple(sign_correlation(angles, share).tolist())
-                    for share in (1.0, *SHARES)
-                },
-            },
         )
+        correlations = torch.stack([test.correlations for _, test in rows]).numpy()  # (S, 2, 2)
+        table = BellTable(
+            share=np.array([selection.share for selection, _ in rows]),
+            width=np.array([selection.width for selection, _ in rows]),
+            value=np.array([test.value for _, test in rows]),
+            law=np.array([test.expected for _, test in rows]),
+            standard_error=np.array([test.standard_error for _, test in rows]),
+            correlation_0_45=correlations[:, 0, 0],
+            correlation_0_135=correlations[:, 0, 1],
+            correlation_90_45=correlations[:, 1, 0],
+            correlation_90_135=correlations[:, 1, 1],
+        )
+        return Outcome(finding, table)
 
 
 def _plain_cosines() -> Control:
-    """The trap: inner products of unit vectors in place of signs, nothing encoded and nothing
-    selected.
-    """
+    """The trap: inner products of unit vectors in place of signs, with nothing encoded."""
     half = math.sqrt(0.5)
     value = float(chsh(torch.tensor([[half, -half], [half, half]], dtype=torch.float64)))
     evidence = Measurement("S of plain cosines", value, TSIRELSON_BOUND, 0.0)
     return Control(
-        f"Plain inner products of unit vectors at the same four settings give {value:.3f}, with "
-        f"no encoder at all (Tsirelson's "
-        f"theorem): a CHSH value of cosines above {CLASSICAL_BOUND:g} shows nothing.",
+        f"Plain inner products of unit vectors at the same four settings give {value:.3f}, with no "
+        f"encoder at all (Tsirelson's theorem): a CHSH value of cosines above {CLASSICAL_BOUND:g} "
+        "shows nothing.",
         evidence,
     )

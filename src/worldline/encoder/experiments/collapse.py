@@ -1,31 +1,34 @@
-"""Collapse: thousands of unseen vectors through one encoder end in one direction or its
-opposite.
-"""
+"""Collapse: thousands of unseen vectors through one encoder end on one line."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from worldline.encoder.encoder import Encoder
 from worldline.encoder.experiments.base import Layered, affordable
-from worldline.encoder.experiments.record import Outcome, mean_of, verdict_on
+from worldline.encoder.experiments.record import (
+    Finding,
+    Floats,
+    Integers,
+    Outcome,
+    mean_of,
+    verdict_on,
+)
 from worldline.encoder.experiments.walks import (
-    NOBODY_LISTENS,
+    controls_of,
     from_fitted,
     law_walk,
-    log_gamma,
     measure_rate,
-    no_selection,
-    rank,
-    sign_kept,
+    resolved,
+    send,
 )
-from worldline.encoder.joint import encode_together
+from worldline.encoder.machine import Encoder
 from worldline.encoder.seeds import make_generator
-from worldline.geometry.pair import rapidity
+from worldline.geometry.pair import angle, log_lorentz_factor
 
 __all__ = ["Collapse"]
 
@@ -33,10 +36,18 @@ ENCODERS, VECTORS_EACH = 64, 32
 RATE_PAIRS = 200
 
 
+@dataclass(frozen=True)
+class CollapseTable:
+    """A row for each depth and unseen vector: its angle from the fitted feature, in radians."""
+
+    depth: Integers
+    vector: Integers
+    angle: Floats
+
+
 @dataclass(frozen=True, kw_only=True)
 class Collapse(Layered):
-    """Angles of unseen vectors after five depths: published (n, k) = (16384, 256), depths 2, 4, 6,
-    8, 10, 5,000 vectors.
+    """Angles of 5,000 unseen vectors after five depths: published (n, k, L) = (16384, 256, 10).
 
     Attributes:
         dimension: D of the vectors.
@@ -44,16 +55,17 @@ class Collapse(Layered):
 
     >>> from worldline.encoder.experiments import Collapse
     >>> outcome = Collapse(candidates=640, width=10, dimension=10, vectors=100).run()
-    >>> outcome.table["depth"].unique().tolist()
+    >>> sorted(set(outcome.table.depth.tolist()))
     [0, 2, 4, 6, 8, 10]
     """
+
+    table = CollapseTable
 
     name = "collapse"
     title = "The collapse of unseen vectors"
     claim = (
         "An encoder fitted to one feature sends thousands of features that it never saw to the "
-        "same direction or to its opposite: "
-        "“zero loss” on unseen samples too."
+        "same direction or to its opposite: “zero loss” on unseen samples too."
     )
     law = (
         "Every unseen vector follows sinh φ′ = (|y| sinh φ + g)/χ, so by r nats per layer it "
@@ -77,51 +89,37 @@ class Collapse(Layered):
         generator = make_generator(self.seed)
         encoder = self.encoder
         encoders = affordable(encoder, ENCODERS, inputs=self.dimension, features=VECTORS_EACH + 1)
-        features = torch.randn(
-            encoders, VECTORS_EACH + 1, self.dimension, dtype=torch.float64, generator=generator
-        )
-        path = encode_together(encoder, features, generator=generator)
+        path = send(encoder, encoders, VECTORS_EACH + 1, self.dimension, generator)
         start, end = (from_fitted(path.directions[layer]) for layer in (0, -1))  # (P, M)
-        law = law_walk(encoder.selection, start.flatten(), self.depth, generator)[-1]
+        law = law_walk(encoder.selection, start.flatten(), self.depth, generator)
+        last = resolved(encoder.selection, self.depth, start=2.0)
         pairs = affordable(encoder, RATE_PAIRS, inputs=self.dimension)
         measurements = (
             mean_of(
-                f"mean ln γ of unseen vectors after layer {self.depth}",
-                log_gamma(end).mean(1),
-                log_gamma(law),
+                f"mean ln γ of unseen vectors after layer {last}",
+                log_lorentz_factor(from_fitted(path.directions[last])).mean(1),
+                log_lorentz_factor(law[last]),
                 "nats",
             ),
             measure_rate(encoder, pairs, self.dimension, generator),
         )
         angles = self._unseen(encoder, generator)
-        return Outcome(
-            measurements,
-            controls={
-                "no_selection": no_selection(encoder, pairs, self.dimension, generator),
-                "rank_one": rank(encoder, self.dimension, generator),
-                "sign_kept": sign_kept(start, end, encoder.selection, self.depth),
-                "eavesdropper": NOBODY_LISTENS,
-            },
-            verdict=verdict_on(
-                measurements,
-                f"After {self.depth} layers {_parallel(angles[-1]):.1%} of the {self.vectors:,} "
-                f"unseen vectors lie within 1° of the "
-                "fitted feature's line. Vectors of pure noise do so as well: the encoder answers "
-                "everything with the same line, so a "
-                "loss of zero on unseen samples is no generalisation.",
+        finding = Finding(
+            measurements=measurements,
+            controls=controls_of(
+                encoder, self.dimension, generator, pairs=pairs, ends=(start, end)
             ),
-            table={
-                "depth": torch.tensor(self.depths).repeat_interleave(self.vectors),
-                "vector": torch.arange(self.vectors).repeat(len(self.depths)),
-                "angle": angles.flatten(),
-            },
+            verdict=verdict_on(
+                measurements, _meaning(_parallel(angles[-1]), self.vectors, self.depth)
+            ),
             replicas=encoders,
         )
+        at, vector = (it.ravel() for it in np.indices(angles.shape))
+        table = CollapseTable(np.array(self.depths)[at], vector, angles.flatten().numpy())
+        return Outcome(finding, table)
 
     def _unseen(self, encoder: Encoder, generator: torch.Generator) -> Tensor:
-        """Angles (depths, N) in radians of unseen vectors from the fitted one, all through one
-        encoder.
-        """
+        """Angles (depths, N) in radians from the fitted vector, all through one encoder."""
         x = torch.randn(self.dimension, dtype=torch.float64, generator=generator)
         vectors = torch.randn(
             self.vectors, self.dimension, dtype=torch.float64, generator=generator
@@ -129,12 +127,25 @@ class Collapse(Layered):
         fitted = encoder.fit(x, generator=generator)
         path = fitted.transform(vectors, layers=self.depths)
         rows = [
-            rapidity(fitted.path.directions[layer].expand_as(others), others)
+            angle(fitted.path.directions[layer].expand_as(others), others)
             for layer, others in zip(self.depths, path.directions, strict=True)
         ]
-        return 2 * torch.atan(torch.exp(-torch.stack(rows)))
+        return torch.stack(rows)
 
 
-def _parallel(angles: Tensor) -> float:
-    """Share of angles within one degree of 0 or of π."""
-    return float((torch.minimum(angles, math.pi - angles) < math.radians(1)).double().mean())
+def _parallel(angles: Tensor) -> int:
+    """How many angles lie within one degree of 0 or of π."""
+    return int((torch.minimum(angles, math.pi - angles) < math.radians(1)).sum())
+
+
+def _meaning(parallel: int, vectors: int, depth: int) -> str:
+    found = (
+        f"After layer {depth}, {parallel:,} of the {vectors:,} unseen vectors lie within 1° of the "
+        "fitted feature's line."
+    )
+    if 2 * parallel < vectors:
+        return f"{found} So few layers have not collapsed them yet."
+    return (
+        f"{found} All of them are pure noise: the encoder answers everything with the same line, "
+        "so a loss of zero on unseen samples is no generalisation."
+    )

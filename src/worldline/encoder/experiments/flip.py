@@ -4,19 +4,21 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 
 from worldline.encoder.controls import sign_kept_probability
 from worldline.encoder.experiments.base import Layered, affordable
-from worldline.encoder.experiments.record import Outcome, mean_of, verdict_on
-from worldline.encoder.experiments.walks import (
-    NOBODY_LISTENS,
-    from_fitted,
-    no_selection,
-    rank,
-    sign_kept,
+from worldline.encoder.experiments.record import (
+    Finding,
+    FlipCurves,
+    Floats,
+    Integers,
+    Outcome,
+    mean_of,
+    verdict_on,
 )
-from worldline.encoder.joint import encode_together
+from worldline.encoder.experiments.walks import controls_of, from_fitted, send
 from worldline.encoder.reading import reading_length
 from worldline.encoder.seeds import make_generator
 
@@ -24,6 +26,18 @@ __all__ = ["Flip"]
 
 ENCODERS, VECTORS_EACH = 100, 40
 RATE_PAIRS = 500
+MERGED = 2.0  # nats
+
+
+@dataclass(frozen=True)
+class FlipTable:
+    """A row for each encoder and feature: rapidity before and after, label, the fitted's label."""
+
+    encoder: Integers
+    start_rapidity: Floats
+    end_rapidity: Floats
+    fitted_label: Floats
+    label: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -34,24 +48,26 @@ class Flip(Layered):
         dimension: D of the features.
 
     >>> from worldline.encoder.experiments import Flip
-    >>> bool((Flip().run().table["fitted_label"] < 0).all())
+    >>> bool((Flip().run().table.fitted_label < 0).all())
     True
     """
+
+    table = FlipTable
 
     name = "flip"
     title = "The label flip"
     claim = (
-        "Without a gradient and without a label, the encoder gives a feature the opposite "
-        "label, by keeping the most negative readings."
+        "Without a gradient and without a label, the encoder gives a feature the opposite label, "
+        "by keeping the most negative readings."
     )
     law = (
         "A kept reading has the mean −φ(τ)/q for many neurons, P(g < −τ) = q = k/n, so every "
-        "layer reads the fitted feature as "
-        "negative; another feature gets its label if its correlation with it keeps a positive sign."
+        "layer reads the fitted feature as negative; another feature gets its label if its "
+        "correlation with it keeps a positive sign."
     )
     shown = (
-        "Left: what the neurons read of the fitted feature. Right: how often another feature "
-        "gets its label, by their correlation."
+        "Left: what the neurons read of the fitted feature. Right: how often another feature gets "
+        "its label, by their correlation."
     )
     rule = "most_negative"
 
@@ -65,24 +81,16 @@ class Flip(Layered):
         generator = make_generator(self.seed)
         encoder = self.encoder
         encoders = affordable(encoder, ENCODERS, inputs=self.dimension, features=VECTORS_EACH + 1)
-        features = torch.randn(
-            encoders, VECTORS_EACH + 1, self.dimension, dtype=torch.float64, generator=generator
-        )
-        path = encode_together(encoder, features, generator=generator)
-        growth = (
-            path.log_norms[1:, :, 0].diff(dim=0, prepend=path.log_norms[:1, :, 0]).exp()
-        )  # |y|, (L, P)
-        readings = (
-            torch.stack([at[:, 0] for at in path.directions[1:]]) * growth[..., None]
-        )  # (L, P, k)
+        path = send(encoder, encoders, VECTORS_EACH + 1, self.dimension, generator)
+        length = path.log_norms[:, :, 0].diff(dim=0).exp()  # |y|, (L, P)
+        fitted = torch.stack([at[:, 0] for at in path.directions[1:]])
+        readings = fitted * length[..., None]  # (L, P, k)
         start, end = (from_fitted(path.directions[layer]) for layer in (0, -1))  # (P, M)
         labels = path.directions[-1].sum(-1).sign()  # (P, M + 1)
         same = (labels[:, 1:] == labels[:, :1]).double()
         towards = (start > 0).double()
         grid = start[start > 0].quantile(torch.linspace(0.005, 0.995, 100, dtype=start.dtype))
-        kept = float(
-            sign_kept_probability(grid, encoder.selection, self.depth, samples=1000).value.mean()
-        )
+        law = sign_kept_probability(grid, encoder.selection, self.depth, samples=1000).value
         density, edges = torch.histogram(readings.flatten(), bins=60, density=True)
         measurements = (
             mean_of(
@@ -96,46 +104,40 @@ class Flip(Layered):
             mean_of(
                 "features with ρ > 0 at the input that get its label",
                 (same * towards).sum(1) / towards.sum(1),
-                kept,
+                # only of features that have met the fitted one or its opposite
+                float(law.mean()) if float(end.abs().median()) > MERGED else None,
                 "share",
             ),
         )
-        return Outcome(
-            measurements,
-            controls={
-                "no_selection": no_selection(
-                    encoder,
-                    affordable(encoder, RATE_PAIRS, inputs=self.dimension),
-                    self.dimension,
-                    generator,
-                ),
-                "rank_one": rank(encoder, self.dimension, generator),
-                "sign_kept": sign_kept(start, end, encoder.selection, self.depth),
-                "eavesdropper": NOBODY_LISTENS,
-            },
-            verdict=verdict_on(
-                measurements,
-                "The label flips because the neurons were chosen after looking at the feature, to "
-                "read it as negative: the encoder is "
-                "told the label that it gives. Other features get it by one bit, the sign of "
-                "their correlation.",
+        pairs = affordable(encoder, RATE_PAIRS, inputs=self.dimension)
+        finding = Finding(
+            measurements=measurements,
+            controls=controls_of(
+                encoder, self.dimension, generator, pairs=pairs, ends=(start, end)
             ),
-            table={
-                "encoder": torch.arange(encoders).repeat_interleave(VECTORS_EACH),
-                "start_rapidity": start.flatten(),
-                "end_rapidity": end.flatten(),
-                "fitted_label": labels[:, :1].expand(-1, VECTORS_EACH).flatten(),
-                "label": labels[:, 1:].flatten(),
-            },
+            verdict=verdict_on(measurements, _meaning(int((labels[:, 0] < 0).sum()), encoders)),
             replicas=encoders,
-            curves={
-                "reading_edges": tuple(edges.tolist()),
-                "reading_density": tuple(density.tolist()),
-                "law_rapidity": tuple(grid.tolist()),
-                "law_kept": tuple(
-                    sign_kept_probability(
-                        grid, encoder.selection, self.depth, samples=1000
-                    ).value.tolist()
-                ),
-            },
+            curves=FlipCurves(*(tuple(it.tolist()) for it in (edges, density, grid, law))),
         )
+        table = FlipTable(
+            encoder=np.arange(encoders).repeat(VECTORS_EACH),
+            start_rapidity=start.flatten().numpy(),
+            end_rapidity=end.flatten().numpy(),
+            fitted_label=labels[:, 0].numpy().repeat(VECTORS_EACH),
+            label=labels[:, 1:].flatten().numpy(),
+        )
+        return Outcome(finding, table)
+
+
+def _meaning(negative: int, encoders: int) -> str:
+    if 10 * negative < 9 * encoders:
+        return (
+            f"With so little selection only {negative} of {encoders} fitted features come out "
+            "negative: the label flips by keeping what reads it as negative, and nearly all is "
+            "kept here."
+        )
+    return (
+        f"{negative} of {encoders} fitted features come out negative, because the neurons were "
+        "chosen after looking at the feature, to read it as negative: the encoder is told the "
+        "label that it gives. Other features get it by one bit, the sign of their correlation."
+    )

@@ -1,35 +1,37 @@
-"""Time dilation, length contraction, and the path on the sphere: pairs merge at a constant rate of
-rapidity.
-"""
+"""Dilation, contraction and the paths of a pair: pairs merge at a constant rate of rapidity."""
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from worldline.encoder.experiments.base import Layered, affordable
-from worldline.encoder.experiments.record import Control, Measurement, Outcome, mean_of, verdict_on
-from worldline.encoder.experiments.walks import (
-    NOBODY_LISTENS,
-    Merging,
-    log_gamma,
-    measure_merging,
-    no_selection,
-    rank,
-    resolvable,
-    sign_kept,
+from worldline.encoder.experiments.record import (
+    Control,
+    Finding,
+    Floats,
+    Integers,
+    Measurement,
+    MergeCurves,
+    Names,
+    Outcome,
+    mean_of,
+    verdict_on,
 )
+from worldline.encoder.experiments.walks import Merging, controls_of, measure_merging, resolvable
 from worldline.encoder.path import spacetime_path
 from worldline.encoder.seeds import make_generator
 from worldline.errors import UsageError
-from worldline.geometry import proper_depth
+from worldline.geometry import length_contraction, log_lorentz_factor, proper_depth
 
 __all__ = ["Contraction", "Dilation", "Path3D", "Spacetime"]
 
 REPLICAS = 2000
+FASTEST = 1e6  # c times the number of layers
 RATE = "r = E ln|y| − ½[ln 2 + ψ((k−1)/2)]"
 
 
@@ -49,29 +51,26 @@ class Merge(Layered):
         replicas = affordable(
             self.encoder, max(REPLICAS, self._least), inputs=self.dimension, least=self._least
         )
-        features = torch.randn(
-            replicas, 2, self.dimension, dtype=torch.float64, generator=generator
-        )
-        merging = measure_merging(self.encoder, features, generator)
+        merging = measure_merging(self.encoder, replicas, self.dimension, generator)
         measurements = (merging.rate, merging.information, *self._measure(merging))
-        start, end = merging.rapidity[0], merging.rapidity[-1]
-        return Outcome(
-            measurements,
-            controls={
-                "no_selection": no_selection(self.encoder, replicas, self.dimension, generator),
-                "rank_one": rank(self.encoder, self.dimension, generator),
-                "sign_kept": sign_kept(start, end, self.encoder.selection, self.depth),
-                "eavesdropper": NOBODY_LISTENS,
-                **self._more_controls(merging),
-            },
-            verdict=verdict_on(measurements, self._meaning()),
-            table=self._table(merging),
+        finding = Finding(
+            measurements=measurements,
+            controls=controls_of(
+                self.encoder,
+                self.dimension,
+                generator,
+                pairs=replicas,
+                ends=(merging.rapidity[0], merging.rapidity[-1]),
+                time_alone=self._time_alone(merging),
+            ),
+            verdict=verdict_on(measurements, self._meaning(merging)),
             replicas=replicas,
-            curves={
-                "log_gamma": _row(log_gamma(resolvable(merging.rapidity)).mean(1)),
-                "log_gamma_law": _row(log_gamma(merging.law).mean(1)),
-            },
+            curves=MergeCurves(
+                _row(log_lorentz_factor(resolvable(merging.rapidity)).mean(1)),
+                _row(log_lorentz_factor(merging.law).mean(1)),
+            ),
         )
+        return Outcome(finding, self._rows(merging))
 
     @property
     def _least(self) -> int:
@@ -80,19 +79,32 @@ class Merge(Layered):
     def _measure(self, merging: Merging) -> tuple[Measurement, ...]:
         raise NotImplementedError
 
-    def _meaning(self) -> str:
+    def _meaning(self, _merging: Merging) -> str:
         raise NotImplementedError
 
-    def _table(self, merging: Merging) -> dict[str, Tensor]:
+    def _rows(self, merging: Merging) -> object:
         raise NotImplementedError
 
-    def _more_controls(self, _merging: Merging) -> dict[str, Control]:
-        return {}
+    def _time_alone(self, _merging: Merging) -> Control | None:
+        return None
+
+
+@dataclass(frozen=True)
+class PairTable:
+    """A row for each layer and pair; squared distances are |â−b̂|²/4."""
+
+    layer: Integers
+    pair: Integers
+    rapidity: Floats
+    correlation: Floats
+    squared_distance: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
 class MergePairs(Merge):
     """Many pairs in one figure; ``pairs`` of them are shown, and up to 2,000 measured."""
+
+    table = PairTable
 
     pairs: int = 50
 
@@ -100,18 +112,13 @@ class MergePairs(Merge):
     def _least(self) -> int:
         return max(self.pairs, 30)
 
-    def _table(self, merging: Merging) -> dict[str, Tensor]:
+    def _rows(self, merging: Merging) -> PairTable:
         phi = merging.rapidity[:, : self.pairs]  # (L + 1, P)
-        layers, pairs = phi.shape
-        return {
-            "layer": torch.arange(layers).repeat_interleave(pairs),
-            "pair": torch.arange(pairs).repeat(layers),
-            "rapidity": phi.flatten(),
-            "correlation": phi.tanh().flatten(),
-            "squared_distance": torch.sigmoid(
-                -2 * phi
-            ).flatten(),  # |â − b̂|²/4 = (1 − ρ)/2, exact near both ends
-        }
+        layer, pair = np.indices(phi.shape)
+        # |â − b̂|²/4 = (1 − ρ)/2, exact near both ends
+        distance = torch.sigmoid(-2 * phi)
+        columns = (it.flatten().numpy() for it in (phi, phi.tanh(), distance))
+        return PairTable(layer.ravel(), pair.ravel(), *columns)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,21 +126,20 @@ class Dilation(MergePairs):
     """Cosines of pairs through the layers: published (n, k, L) = (10, 2, 20), 50 pairs.
 
     >>> from worldline.encoder.experiments import Dilation
-    >>> outcome = Dilation(pairs=5).run()
-    >>> outcome.measurements[0].agrees, sorted(outcome.controls)
-    (True, ['eavesdropper', 'no_selection', 'rank_one', 'sign_kept'])
+    >>> finding = Dilation(pairs=5).run().finding
+    >>> finding.measurements[0].agrees, [name for name, _ in finding.controls.named()]
+    (True, ['no selection', 'rank one', 'sign kept', 'eavesdropper'])
     """
 
     name = "dilation"
     title = "Time dilation"
     claim = (
         "Whatever their initial separation, pairs of features become perfectly correlated or "
-        "anti-correlated with depth, "
-        "as if time dilated."
+        "anti-correlated with depth, as if time dilated."
     )
     law = (
-        f"Rapidity φ = artanh ρ (Fisher's z) grows by {RATE} nats per layer, so γ = cosh φ "
-        f"grows exponentially."
+        f"Rapidity φ = artanh ρ (Fisher's z) grows by {RATE} nats per layer, so γ = cosh φ grows "
+        "exponentially."
     )
     shown = "Left: the cosine of each pair by layer. Right: the mean of ln γ, with the exact law."
 
@@ -141,12 +147,12 @@ class Dilation(MergePairs):
         depth, law = (proper_depth(phi, dim=0) for phi in (merging.rapidity, merging.law))
         return (mean_of("proper depth Σ sin θ over the layers", depth, law, "layers"),)
 
-    def _meaning(self) -> str:
+    def _meaning(self, merging: Merging) -> str:
+        apart = float(proper_depth(merging.rapidity, dim=0).mean())
         return (
-            f"Of {self.depth} layers a pair is told apart for a few only, and depth composes "
-            f"exactly like boosts along one line. "
-            "But the layers are random and so are the features: it says nothing about what a "
-            "network has learned."
+            f"Of {self.depth + 1} layers, the input counted, a pair is told apart for {apart:.2g}, "
+            "and depth composes exactly like boosts along one line. But the layers are random and "
+            "so are the features: it says nothing about what a network has learned."
         )
 
 
@@ -155,23 +161,23 @@ class Contraction(MergePairs):
     """Squared distances of pairs through the layers: published (100, 2, 50), 50 pairs.
 
     >>> from worldline.encoder.experiments import Contraction
-    >>> [it.unit for it in Contraction(pairs=5, depth=10).run().measurements]
+    >>> [it.unit for it in Contraction(pairs=5, depth=10).run().finding.measurements]
     ['nats', 'nats', 'share']
     """
 
     name = "contraction"
     title = "Length contraction"
     claim = (
-        "Distances between features contract with depth, regardless of how far apart the "
-        "features began."
+        "Distances between features contract with depth, regardless of how far apart the features "
+        "began."
     )
     law = (
         f"The separation sin θ = 1/γ contracts by e^−r per layer, {RATE}; the squared distance "
-        f"|â−b̂|²/4 goes to 0 or to 1."
+        "|â−b̂|²/4 goes to 0 or to 1."
     )
     shown = (
-        "Left: the squared distance |â−b̂|²/4 of each pair. Right: the mean of ln sin θ, with "
-        "the exact law."
+        "Left: the squared distance |â−b̂|²/4 of each pair. Right: the mean of ln sin θ, with the "
+        "exact law."
     )
 
     candidates: int = 100
@@ -181,12 +187,26 @@ class Contraction(MergePairs):
         together = (merging.rapidity[-1] > 0).double()
         return (mean_of("pairs that end together rather than opposite", together, 0.5, "share"),)
 
-    def _meaning(self) -> str:
+    def _meaning(self, merging: Merging) -> str:
+        apart = float(length_contraction(merging.law[-1]).median())
         return (
-            "Half of the pairs end together and half opposite: the distance goes to 0 or to its "
-            "largest value, and the separation "
-            "sin θ to 0 in both cases. Vectors in float64 stop at sin θ ≈ 1e-16; the law does not."
+            "With depth half of the pairs come together and half become opposite, so the distance "
+            "goes to 0 or to its largest value, and the separation sin θ to 0 in both cases: by "
+            f"the law its median after layer {self.depth} is {apart:.2g}. Vectors in float64 stop "
+            "at sin θ ≈ 1e-16; the law does not."
         )
+
+
+@dataclass(frozen=True)
+class PathTable:
+    """A row for each layer and feature of one pair, ``fitted`` or ``other``: where it is."""
+
+    layer: Integers
+    feature: Names
+    x: Floats
+    y: Floats
+    z: Floats
+    rapidity: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -194,20 +214,22 @@ class Path3D(Merge):
     """The path of a pair on the sphere: published (5, 3, 200).
 
     >>> from worldline.encoder.experiments import Path3D
-    >>> Path3D(depth=20).run().table["fitted_x"].shape
-    torch.Size([20])
+    >>> Path3D(depth=20).run().table.x.shape
+    (40,)
     """
+
+    table = PathTable
 
     name = "path3d"
     title = "The path in three dimensions"
     claim = "Two features that start apart soon follow one path, or mirrored ones."
     law = (
         f"The angle closes by {RATE} nats per layer; the direction itself jumps, successive "
-        f"directions being uncorrelated."
+        "directions being uncorrelated."
     )
     shown = (
-        "Left: the first 8 directions of the fitted feature and of the other one. Right: sin "
-        "of the angle between them."
+        "Left: the first 8 directions of the fitted feature and of the other one. Right: sin of "
+        "the angle between them."
     )
 
     candidates: int = 5
@@ -227,26 +249,31 @@ class Path3D(Merge):
         jumps = (own[1:] * own[:-1]).sum(-1).mean(0)
         return (mean_of("mean cosine of successive directions of the fitted feature", jumps, 0.0),)
 
-    def _meaning(self) -> str:
+    def _meaning(self, _merging: Merging) -> str:
         return (
-            "The other feature follows the fitted one, or its mirror image, within a few layers. "
-            "Neither moves along a line: every "
-            "layer throws both to a new place on the sphere, so the path is a sequence of points "
-            "and no trajectory."
+            "With depth the other feature follows the fitted one, or its mirror image. Neither "
+            "moves along a line: every layer throws both to a new place on the sphere, so the "
+            "path is a sequence of points and no trajectory."
         )
 
-    def _table(self, merging: Merging) -> dict[str, Tensor]:
+    def _rows(self, merging: Merging) -> PathTable:
         path = torch.stack([at[0] for at in merging.path.directions[1:]])  # (L, 2, 3)
-        columns = {
-            f"{who}_{axis}": path[:, row, at]
-            for row, who in enumerate(WHO)
-            for at, axis in enumerate("xyz")
-        }
-        return {
-            "layer": torch.arange(1, self.depth + 1),
-            **columns,
-            "rapidity": merging.rapidity[1:, 0],
-        }
+        layer, who = np.indices(path.shape[:2])
+        x, y, z = path.reshape(-1, 3).numpy().T
+        phi = merging.rapidity[1:, 0].numpy().repeat(2)
+        return PathTable(layer.ravel() + 1, WHO[who.ravel()], x, y, z, phi)
+
+
+@dataclass(frozen=True)
+class SpacetimeTable:
+    """A row for each layer, pair (ends ``together`` or ``opposite``) and feature: its point."""
+
+    layer: Integers
+    pair: Names
+    feature: Names
+    t: Floats
+    x: Floats
+    y: Floats
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -254,9 +281,11 @@ class Spacetime(Merge):
     """The spacetime path [ℓ·c ; x̂_ℓ], normalised, for a free constant c.
 
     >>> from worldline.encoder.experiments import Spacetime
-    >>> Spacetime(speed=0.5).run().measurements[-1].agrees
+    >>> Spacetime(speed=0.5).run().finding.measurements[-1].agrees
     True
     """
+
+    table = SpacetimeTable
 
     name = "spacetime"
     title = "The spacetime path"
@@ -265,12 +294,11 @@ class Spacetime(Merge):
     )
     law = (
         "The time coordinate is ℓc/√(1 + ℓ²c²) whatever the features are, and points of a pair "
-        "have the cosine "
-        "(ℓ²c² + ρ)/(ℓ²c² + 1): 1 at last even for ρ = −1."
+        "have the cosine (ℓ²c² + ρ)/(ℓ²c² + 1): 1 at last even for ρ = −1."
     )
     shown = (
-        "Left: a pair that ends together. Right: a pair that ends opposite. The vertical axis "
-        "is the time coordinate."
+        "Left: a pair that ends together. Right: a pair that ends opposite. The vertical axis is "
+        "the time coordinate."
     )
 
     depth: int = 20
@@ -280,8 +308,11 @@ class Spacetime(Merge):
         """Two coordinates and time make three."""
         super().__post_init__()
         _must_be(self.name, self.width, 2)
-        if not 0 < self.speed < math.inf:
-            raise UsageError(f"--speed (c) must be positive and finite; got {self.speed}.")
+        if not 0 < self.speed * self.depth <= FASTEST:
+            raise UsageError(
+                f"--speed (c) must be positive, and at most {FASTEST:g} over the depth: beyond it "
+                f"float64 puts every point on the time axis; got {self.speed}."
+            )
 
     def _measure(self, merging: Merging) -> tuple[Measurement, ...]:
         points = spacetime_path(merging.path, speed=self.speed)[-1]  # (P, 2, 3)
@@ -298,7 +329,7 @@ class Spacetime(Merge):
             ),
         )
 
-    def _more_controls(self, merging: Merging) -> dict[str, Control]:
+    def _time_alone(self, merging: Merging) -> Control:
         square = (self.depth * self.speed) ** 2
         stranger = torch.roll(merging.path.directions[-1][:, 1], 1, 0)
         cosine = (merging.path.directions[-1][:, 0] * stranger).sum(-1)
@@ -307,40 +338,31 @@ class Spacetime(Merge):
             (square + cosine) / (square + 1),
             square / (square + 1),
         )
-        return {
-            "time_alone": Control(
-                f"Features of different encoders, which have nothing to do with each other, have "
-                f"a spacetime cosine of "
-                f"{evidence.measured:.2f} after layer {self.depth}, by the time coordinate alone: "
-                f"with c = {self.speed:g} it is "
-                "the layer number that meets itself.",
-                evidence,
-            )
-        }
-
-    def _meaning(self) -> str:
-        return (
-            "The merging of the features is real (their rapidity grows as above); the convergence "
-            "of the drawn worldlines is mostly "
-            "the constant c, which is free: no law stands behind it, and it makes even opposite "
-            "features meet."
+        return Control(
+            "Features of different encoders, which have nothing to do with each other, have a "
+            f"spacetime cosine of {evidence.measured:.2f} after layer {self.depth}, by the time "
+            f"coordinate alone: with c = {self.speed:g} it is the layer number that meets itself.",
+            evidence,
         )
 
-    def _table(self, merging: Merging) -> dict[str, Tensor]:
-        points = spacetime_path(merging.path, speed=self.speed)  # (layers, P, 2, 3)
+    def _meaning(self, _merging: Merging) -> str:
+        return (
+            "The merging of the features is real (their rapidity grows as above); the convergence "
+            "of the drawn worldlines is mostly the constant c, which is free: no law stands "
+            "behind it, and it makes even opposite features meet."
+        )
+
+    def _rows(self, merging: Merging) -> SpacetimeTable:
         ends = merging.rapidity[-1]
-        chosen = (int(ends.argmax()), int(ends.argmin()))
-        layers = torch.tensor(merging.path.layers[-len(points) :])
-        columns = {
-            f"{kind}_{who}_{axis}": points[:, pair, row, at]
-            for kind, pair in zip(("together", "opposite"), chosen, strict=True)
-            for row, who in enumerate(WHO)
-            for at, axis in enumerate("txy")
-        }
-        return {"layer": layers, **columns}
+        chosen = [int(ends.argmax()), int(ends.argmin())]
+        points = spacetime_path(merging.path, speed=self.speed)[:, chosen]  # (layers, 2, 2, 3)
+        at, pair, who = (it.ravel() for it in np.indices(points.shape[:3]))
+        layers = np.array(merging.path.layers[-len(points) :])
+        t, x, y = points.reshape(-1, 3).numpy().T
+        return SpacetimeTable(layers[at], ENDS[pair], WHO[who], t, x, y)
 
 
-WHO = ("fitted", "other")
+WHO, ENDS = np.array(("fitted", "other")), np.array(("together", "opposite"))
 
 
 def _must_be(name: str, width: int, needed: int) -> None:

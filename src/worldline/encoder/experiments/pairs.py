@@ -5,23 +5,27 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass, replace
 
+import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.encoder.encoder import Encoder
+from worldline.encoder.checking import came, check_finite
 from worldline.encoder.experiments.base import Layered
-from worldline.encoder.experiments.record import Control, Measurement, Outcome, verdict_on
-from worldline.encoder.experiments.walks import (
-    NOBODY_LISTENS,
-    from_fitted,
-    no_selection,
-    rank,
-    sign_kept,
+from worldline.encoder.experiments.record import (
+    Control,
+    Finding,
+    Flags,
+    Floats,
+    Integers,
+    Measurement,
+    Outcome,
+    verdict_on,
 )
-from worldline.encoder.fitted import came, check_finite
+from worldline.encoder.experiments.walks import controls_of, from_fitted
 from worldline.encoder.joint import encode_together
 from worldline.encoder.laws import rapidity_walk
+from worldline.encoder.machine import Encoder
 from worldline.encoder.seeds import make_generator
 from worldline.errors import BoundsError, ShapeError
 
@@ -31,6 +35,20 @@ LEAST = 30
 RATE_PAIRS = 2000
 
 
+@dataclass(frozen=True)
+class PartnerTable:
+    """A row for each pair: rapidity and squared distances |â−b̂|²/4 and |â+b̂|²/4, twice."""
+
+    pair: Integers
+    matched: Flags
+    rapidity_before: Floats
+    rapidity_after: Floats
+    correlated_distance_before: Floats
+    anticorrelated_distance_before: Floats
+    correlated_distance_after: Floats
+    anticorrelated_distance_after: Floats
+
+
 @dataclass(frozen=True, kw_only=True)
 class Pairs(Layered):
     """Distances of matched and unmatched embeddings: published (n, k, L) = (20, 10, 1).
@@ -38,24 +56,25 @@ class Pairs(Layered):
     >>> import torch
     >>> from worldline.encoder.experiments import Pairs
     >>> a, noise, unmatched = torch.randn(3, 200, 64, generator=torch.Generator().manual_seed(0))
-    >>> outcome = Pairs().run(a, a + noise, unmatched)
-    >>> outcome.measurements[0].agrees
+    >>> Pairs().run(a, a + noise, unmatched).finding.measurements[0].agrees
     True
     """
+
+    table = PartnerTable
 
     name = "pairs"
     title = "Matched and unmatched embeddings"
     claim = (
-        "Seen through the encoder, pairs that belong together are recognised by correlation "
-        "or anti-correlation."
+        "Seen through the encoder, pairs that belong together are recognised by correlation or "
+        "anti-correlation."
     )
     law = (
         "Every layer moves every pair by sinh φ′ = (|y| sinh φ + g)/χ, whether the pair is "
         "matched or not."
     )
     shown = (
-        "Squared distances before (left) and after (right) the layer; above |â−b̂|²/4, below "
-        "the smaller of |â−b̂|²/4 and |â+b̂|²/4."
+        "Squared distances before (left) and after (right) the layer; above |â−b̂|²/4, below the "
+        "smaller of |â−b̂|²/4 and |â+b̂|²/4."
     )
     needs = "embeddings"
 
@@ -84,51 +103,40 @@ class Pairs(Layered):
         encoder, inputs, generator = self.encoder, triples.shape[-1], make_generator(self.seed)
         before = from_fitted(triples)  # (N, 2)
         after = from_fitted(encode_together(encoder, triples, generator=generator).directions[-1])
-        law = torch.stack(
-            [
-                rapidity_walk(phi, encoder.selection, self.depth, generator=generator)[-1]
-                for phi in before.T
-            ],
-            1,
+        walks = (
+            rapidity_walk(phi, encoder.selection, self.depth, generator=generator)
+            for phi in before.T
         )
+        law = torch.stack([walk[-1] for walk in walks], 1)
         plain = Encoder(candidates=self.width, width=self.width, depth=self.depth, rule="none")
         unselected = from_fitted(
             encode_together(plain, triples, generator=generator).directions[-1]
         )
         measurements = (*_means(after, law, self.depth), *_areas(after, law))
-        return Outcome(
-            measurements,
-            controls={
-                "no_selection": _without(
-                    no_selection(encoder, min(len(triples), RATE_PAIRS), inputs, generator),
-                    unselected,
-                ),
-                "rank_one": rank(encoder, inputs, generator),
-                "sign_kept": sign_kept(
-                    before.flatten(), after.flatten(), encoder.selection, self.depth
-                ),
-                "eavesdropper": NOBODY_LISTENS,
-            },
+        found = controls_of(
+            encoder,
+            inputs,
+            generator,
+            pairs=min(len(triples), RATE_PAIRS),
+            ends=(before.flatten(), after.flatten()),
+        )
+        finding = Finding(
+            measurements=measurements,
+            controls=replace(found, no_selection=_without(found.no_selection, unselected)),
             verdict=verdict_on(measurements, _meaning(before, after)),
-            table={
-                "pair": torch.arange(len(triples)).repeat(2),
-                "matched": torch.tensor([True, False]).repeat_interleave(len(triples)),
-                "rapidity_before": before.T.flatten(),
-                "rapidity_after": after.T.flatten(),
-                **{
-                    f"{kind}_distance_{when}": torch.sigmoid(sign * phi.T.flatten())
-                    for when, phi in (("before", before), ("after", after))
-                    for kind, sign in (("correlated", -2), ("anticorrelated", 2))
-                },
-            },
             replicas=len(triples),
         )
+        was, now = before.T.flatten(), after.T.flatten()
+        unmatched_too, pair = np.indices((2, len(triples)))
+        columns = (was, now, *(torch.sigmoid(s * phi) for phi in (was, now) for s in (-2, 2)))
+        table = PartnerTable(
+            pair.ravel(), unmatched_too.ravel() == 0, *(it.numpy() for it in columns)
+        )
+        return Outcome(finding, table)
 
 
 def _means(after: Tensor, law: Tensor, depth: int) -> tuple[Measurement, ...]:
-    """Mean rapidity of matched and of unmatched pairs; the law is drawn from the same starts, so
-    the error is that of pairs.
-    """
+    """Mean rapidity of matched and of unmatched pairs beside the law from the same starts."""
     found = []
     for column, kind in enumerate(("matched", "unmatched")):
         gap = (after - law)[:, column]
@@ -154,15 +162,12 @@ def _areas(after: Tensor, law: Tensor) -> tuple[Measurement, ...]:
 
 
 def _area(phi: Tensor, either: bool) -> tuple[float, float]:
-    """Area under the ROC curve of matched (column 0) over unmatched pairs by φ, or by |φ|, and its
-    standard error.
+    """Area under the ROC curve of matched (column 0) over unmatched pairs, and its standard error.
 
     The error is that of DeLong, DeLong and Clarke-Pearson, Biometrics 44:837 (1988).
     """
     matched, unmatched = (phi.abs() if either else phi).T.contiguous()
-    above = _share_below(
-        matched, unmatched
-    )  # for each matched pair, how many unmatched ones it beats
+    above = _share_below(matched, unmatched)  # of each matched pair: unmatched ones it beats
     below = 1 - _share_below(unmatched, matched)
     variance = float(above.var()) / len(above) + float(below.var()) / len(below)
     return float(above.mean()), math.sqrt(variance)
@@ -178,26 +183,23 @@ def _share_below(values: Tensor, among: Tensor) -> Tensor:
 def _without(control: Control, unselected: Tensor) -> Control:
     area, error = _area(unselected, True)
     told = (
-        f" Without selection the pairs are told apart with ROC area {area:.3f} ± {error:.3f}, "
-        f"by the smaller distance."
+        f" Without selection the pairs are told apart with ROC area {area:.3f} ± {error:.3f}, by "
+        "the smaller distance."
     )
     return replace(control, sentence=control.sentence + told)
 
 
 def _meaning(before: Tensor, after: Tensor) -> str:
-    (was, was_error), (now, now_error) = (
-        _area(before, False),
-        max(_area(after, False), _area(after, True)),
-    )
+    was, was_error = _area(before, False)
+    now, now_error = max(_area(after, False), _area(after, True))
     change = "gains" if now - was > 2 * math.hypot(was_error, now_error) else "does not gain"
     if was - now > 2 * math.hypot(was_error, now_error):
         change = "loses"
     return (
         f"Matched pairs are told from unmatched ones with ROC area {was:.3f} ± {was_error:.3f} "
-        f"before the encoder, by plain distance, "
-        f"and {now:.3f} ± {now_error:.3f} after it: recognition {change}. The layer draws all "
-        f"pairs to the light cone, matched or not, "
-        "and adds noise of its own."
+        f"before the encoder, by plain distance, and {now:.3f} ± {now_error:.3f} after it: "
+        f"recognition {change}. The layer draws all pairs to the light cone, matched or not, and "
+        "adds noise of its own."
     )
 
 
@@ -207,8 +209,7 @@ def _check(groups: tuple[Tensor, ...]) -> Tensor:
     if not fits or len({it.shape for it in groups}) > 1 or groups[0].shape[1] == 0:
         raise ShapeError(
             "Embeddings, matched and unmatched partners must be floating tensors (N, D) of one "
-            "shape, row by row; got "
-            f"{'; '.join(came(it) for it in groups)}."
+            f"shape, row by row; got {'; '.join(came(it) for it in groups)}."
         )
     if len(groups[0]) < LEAST:
         raise ShapeError(
@@ -220,6 +221,6 @@ def _check(groups: tuple[Tensor, ...]) -> Tensor:
     if bool(zero.any()):
         raise BoundsError(
             f"Row {int(zero.nonzero()[0])} holds a zero embedding, which has no direction. Leave "
-            f"it out."
+            "it out."
         )
     return triples

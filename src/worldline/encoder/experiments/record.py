@@ -1,24 +1,36 @@
-"""What an experiment found: measured beside predicted, its controls, and the table behind its
-figure.
-"""
+"""What an experiment found: measured beside predicted, its controls, and its figure's table."""
 
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 
+import numpy as np
+import numpy.typing as npt
 from torch import Tensor
 
-__all__ = ["CONTROLS", "Control", "Measurement", "Outcome", "mean_of", "verdict_on"]
+__all__ = [
+    "CarryCurves",
+    "Control",
+    "Controls",
+    "Finding",
+    "Flags",
+    "FlipCurves",
+    "Floats",
+    "Integers",
+    "Measurement",
+    "MergeCurves",
+    "Names",
+    "Outcome",
+    "mean_of",
+    "percent",
+    "verdict_on",
+]
 
-CONTROLS = {
-    "no_selection": "no selection",
-    "rank_one": "rank one",
-    "sign_kept": "sign kept",
-    "eavesdropper": "eavesdropper",
-}
-"""The controls that every demonstration owes its reader, by the key under which they are kept."""
-
+Floats = npt.NDArray[np.float64]
+Integers = npt.NDArray[np.int64]
+Flags = npt.NDArray[np.bool_]
+Names = npt.NDArray[np.str_]
 MOST_ERRORS = 4.0  # a page holds some forty figures: by chance, one in 400 pages has one beyond it
 _ROUNDING = 1e-6
 
@@ -28,42 +40,40 @@ class Measurement:
     """One number that was measured, beside the number that the law gives.
 
     Attributes:
-        name: what was measured, in words.
+        quantity: what was measured, in words.
         measured: in ``unit``.
         predicted: by the law, in ``unit``; None where no law is known.
         standard_error: of their difference, over independent encoders; 0 where nothing random is
             left.
         unit: nats, share, …; empty for a pure number.
+        deviation: (measured − predicted) in standard errors: 0 within rounding, ±∞ if exact numbers
+            differ, None without a law.
+        agrees: whether it lies within four standard errors of the law; True where there is no law.
     """
 
-    name: str
+    quantity: str
     measured: float
     predicted: float | None
     standard_error: float
     unit: str = ""
+    deviation: float | None = field(init=False)
+    agrees: bool = field(init=False)
 
-    @property
-    def deviation(self) -> float | None:
-        """(measured − predicted) in standard errors: 0 if both agree to rounding, ±∞ if exact ones
-        do not.
-        """
+    def __post_init__(self) -> None:
+        """What follows from the numbers."""
+        deviation = self._deviation()
+        object.__setattr__(self, "deviation", deviation)
+        object.__setattr__(self, "agrees", deviation is None or abs(deviation) <= MOST_ERRORS)
+
+    def _deviation(self) -> float | None:
         if self.predicted is None:
             return None
         difference = self.measured - self.predicted
         if abs(difference) <= _ROUNDING * max(1.0, abs(self.predicted)):
             return 0.0
-        return (
-            difference / self.standard_error
-            if self.standard_error > 0
-            else math.copysign(math.inf, difference)
-        )
-
-    @property
-    def agrees(self) -> bool:
-        """Whether it lies within four standard errors of the law, or there is no law to disagree
-        with.
-        """
-        return self.deviation is None or abs(self.deviation) <= MOST_ERRORS
+        if self.standard_error > 0:
+            return difference / self.standard_error
+        return math.copysign(math.inf, difference)
 
 
 @dataclass(frozen=True)
@@ -74,31 +84,89 @@ class Control:
     evidence: Measurement | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class Controls:
+    """The four controls that every demonstration owes its reader, and those that one needs more."""
+
+    no_selection: Control
+    rank_one: Control
+    sign_kept: Control
+    eavesdropper: Control
+    plain_cosines: Control | None = None
+    time_alone: Control | None = None
+
+    def named(self) -> tuple[tuple[str, Control], ...]:
+        """Those that are there, each with its name in words."""
+        return tuple(
+            (it.name.replace("_", " "), found)
+            for it in fields(self)
+            if (found := getattr(self, it.name)) is not None
+        )
+
+
 @dataclass(frozen=True)
-class Outcome:
-    """Everything that an experiment found.
+class MergeCurves:
+    """Mean ln γ by layer, measured and by the law, in nats."""
+
+    log_gamma: tuple[float, ...]
+    log_gamma_law: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class CarryCurves:
+    """Mean |φ| of the readers' codewords from the sender's by layer, and by the law, in nats."""
+
+    rapidity: tuple[float, ...]
+    rapidity_law: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class FlipCurves:
+    """A histogram of kept readings, and how often the label follows the sign, by the law."""
+
+    reading_edges: tuple[float, ...]
+    reading_density: tuple[float, ...]
+    law_rapidity: tuple[float, ...]
+    law_kept: tuple[float, ...]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Finding:
+    """All that an experiment found but its table.
 
     Attributes:
         measurements: the first is the headline.
-        controls: by the keys of :data:`CONTROLS`, all four of them, and others that the experiment
-            needs.
+        controls: what each of them shows.
         verdict: what follows, in words.
-        table: columns of one length.
         replicas: independent encoders behind the headline.
         curves: short rows for the figure that are no column of the table.
+        agrees: whether every measurement does.
     """
 
     measurements: tuple[Measurement, ...]
-    controls: dict[str, Control]
+    controls: Controls
     verdict: str
-    table: dict[str, Tensor]
     replicas: int
-    curves: dict[str, tuple[float, ...]] = field(default_factory=dict)
+    curves: MergeCurves | CarryCurves | FlipCurves | None = None
+    agrees: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        """What follows from the measurements."""
+        object.__setattr__(self, "agrees", all(it.agrees for it in self.measurements))
 
 
-def mean_of(name: str, values: Tensor, law: Tensor | float | None, unit: str = "") -> Measurement:
-    """The mean of independent values beside its law: a number, or the mean of independent draws
-    from it.
+@dataclass(frozen=True)
+class Outcome:
+    """What an experiment found, and the table behind its figure: arrays of one length."""
+
+    finding: Finding
+    table: object
+
+
+def mean_of(
+    quantity: str, values: Tensor, law: Tensor | float | None, unit: str = ""
+) -> Measurement:
+    """The mean of independent values beside its law: a number, or the mean of draws from it.
 
     >>> import torch
     >>> from worldline.encoder.experiments.record import mean_of
@@ -109,7 +177,19 @@ def mean_of(name: str, values: Tensor, law: Tensor | float | None, unit: str = "
     if isinstance(law, Tensor):
         variance += float(law.double().var()) / len(law)
         law = float(law.double().mean())
-    return Measurement(name, float(values.double().mean()), law, math.sqrt(variance), unit)
+    return Measurement(quantity, float(values.double().mean()), law, math.sqrt(variance), unit)
+
+
+def percent(share: float) -> str:
+    """A share for a sentence; what is not all or nothing never reads as if it were.
+
+    >>> from worldline.encoder.experiments.record import percent
+    >>> percent(0.5), percent(1.0), percent(0.9999), percent(0.0001)
+    ('50%', '100%', 'more than 99%', 'less than 1%')
+    """
+    if 0 < share < 0.01:
+        return "less than 1%"
+    return "more than 99%" if 0.99 < share < 1 else f"{share:.0%}"
 
 
 def verdict_on(measurements: tuple[Measurement, ...], meaning: str) -> str:
@@ -122,5 +202,5 @@ def verdict_on(measurements: tuple[Measurement, ...], meaning: str) -> str:
     apart = [it for it in measurements if not it.agrees]
     if not apart:
         return f"Measured as the law says. {meaning}"
-    which = "; ".join(f"{it.name}: {it.measured:.4g}, law {it.predicted:.4g}" for it in apart)
+    which = "; ".join(f"{it.quantity}: {it.measured:.4g}, law {it.predicted:.4g}" for it in apart)
     return f"Not as the law says ({which}). {meaning}"

@@ -1,6 +1,4 @@
-"""Pairs through independent encoders, beside the exact law of their walk; the controls that all
-experiments share.
-"""
+"""Pairs through encoders beside the exact law of their walk; the controls of all experiments."""
 
 from __future__ import annotations
 
@@ -11,31 +9,31 @@ import torch
 from torch import Tensor
 
 from worldline.encoder.controls import rank_one, sign_kept_large_width, sign_kept_probability
-from worldline.encoder.encoder import Encoder
-from worldline.encoder.experiments.record import Control, Measurement, mean_of
+from worldline.encoder.experiments.record import Control, Controls, Measurement, mean_of, percent
 from worldline.encoder.joint import encode_together
 from worldline.encoder.laws import rapidity_walk
+from worldline.encoder.machine import Encoder
 from worldline.encoder.path import Path
 from worldline.encoder.rates import rapidity_gain, rapidity_rate
 from worldline.encoder.selection import Selection
-from worldline.geometry.pair import rapidity
+from worldline.geometry.pair import log_lorentz_factor, rapidity
 
 __all__ = [
     "NOBODY_LISTENS",
     "Merging",
+    "controls_of",
+    "from_fitted",
     "law_walk",
-    "log_gamma",
     "measure_merging",
     "measure_rate",
-    "no_selection",
-    "rank",
-    "sign_kept",
+    "resolvable",
+    "resolved",
+    "send",
 ]
 
 CONE = 7.0  # nats: sinh φ = e^φ/2 to 1e-6, so the pair is near the light cone
-RESOLVED = (
-    26.0  # nats: float64 vectors stop at 36, and one pair in e^10 runs ten nats ahead where k is 2
-)
+# nats: float64 vectors stop at 36, and one pair in e^10 runs ten nats ahead where k is 2
+RESOLVED = 26.0
 LAW_NUMBERS = 2_000_000  # normals spent on drawing from a law
 WIDE = 512  # from here on the large-width law of the sign is good to a percent
 COMPOSE_OPERATIONS = 6e8
@@ -51,36 +49,41 @@ class Merging:
         path: the features, fitted one first.
         rapidity: (L + 1, P) of the second feature from the fitted one.
         law: (L + 1, W) drawn from the exact walk, from the same starts.
-        last: the last layer at which float64 still resolves every pair.
         rate: nats per layer, of as many pairs that start near the light cone.
-        information: mean ln γ after layer ``last``.
+        information: mean ln γ after the last layer at which float64 still resolves every pair.
     """
 
     path: Path
     rapidity: Tensor
     law: Tensor
-    last: int
     rate: Measurement
     information: Measurement
 
 
-def measure_merging(encoder: Encoder, features: Tensor, generator: torch.Generator) -> Merging:
-    """Send features (P, M ≥ 2, D) through P encoders and compare the first two with the law."""
-    path = encode_together(encoder, features, generator=generator)
-    phi = torch.stack([from_fitted(at[:, :2])[:, 0] for at in path.directions])  # (L + 1, P)
+def send(
+    encoder: Encoder, copies: int, features: int, inputs: int, generator: torch.Generator
+) -> Path:
+    """Unrelated Gaussian features, the fitted one first, through as many independent encoders."""
+    drawn = torch.randn(copies, features, inputs, dtype=torch.float64, generator=generator)
+    return encode_together(encoder, drawn, generator=generator)
+
+
+def measure_merging(
+    encoder: Encoder, pairs: int, inputs: int, generator: torch.Generator
+) -> Merging:
+    """Send pairs of unrelated features through encoders and compare them with the law."""
+    path = send(encoder, pairs, 2, inputs, generator)
+    phi = torch.stack([from_fitted(at)[:, 0] for at in path.directions])  # (L + 1, P)
     law = law_walk(encoder.selection, phi[0], encoder.depth, generator)
     last = resolved(encoder.selection, encoder.depth, start=2.0)
     reached = mean_of(
-        f"mean ln γ after layer {last}", log_gamma(phi[last]), log_gamma(law[last]), "nats"
+        f"mean ln γ after layer {last}",
+        log_lorentz_factor(phi[last]),
+        log_lorentz_factor(law[last]),
+        "nats",
     )
-    return Merging(
-        path,
-        phi,
-        law,
-        last,
-        measure_rate(encoder, len(features), features.shape[-1], generator),
-        reached,
-    )
+    rate = measure_rate(encoder, pairs, inputs, generator)
+    return Merging(path, phi, law, rate, reached)
 
 
 def measure_rate(
@@ -120,57 +123,85 @@ def from_fitted(directions: Tensor) -> Tensor:
 
 
 def resolvable(phi: Tensor) -> Tensor:
-    """|φ| up to what vectors in float64 can show; beyond it rounding makes pairs parallel, which
-    has φ = ∞.
-    """
+    """|φ| up to what float64 vectors can show: beyond it rounding makes pairs parallel, φ = ∞."""
     return phi.abs().clamp_max(53 * math.log(2))
 
 
-def log_gamma(phi: Tensor) -> Tensor:
-    """Entanglement ln cosh φ, without overflow."""
-    return phi.abs() + torch.nn.functional.softplus(-2 * phi.abs()) - math.log(2)
+def controls_of(
+    encoder: Encoder,
+    inputs: int,
+    generator: torch.Generator,
+    *,
+    pairs: int,
+    ends: tuple[Tensor, Tensor],
+    eavesdropper: Control = NOBODY_LISTENS,
+    time_alone: Control | None = None,
+) -> Controls:
+    """The controls of an experiment.
+
+    Args:
+        encoder: of the experiment.
+        inputs: width of its features.
+        generator: of what the controls draw.
+        pairs: through plain layers.
+        ends: rapidities before the first layer and after the last, (P,) or (P, M) of P encoders.
+        eavesdropper, time_alone: what the experiment found itself.
+    """
+    return Controls(
+        no_selection=_no_selection(encoder, pairs, inputs, generator),
+        rank_one=rank(encoder, inputs, generator),
+        sign_kept=_sign_kept(*ends, encoder.selection, encoder.depth),
+        eavesdropper=eavesdropper,
+        time_alone=time_alone,
+    )
 
 
-def no_selection(encoder: Encoder, pairs: int, inputs: int, generator: torch.Generator) -> Control:
+def _no_selection(encoder: Encoder, pairs: int, inputs: int, generator: torch.Generator) -> Control:
     """As many pairs through plain Gaussian layers, k of k kept."""
     plain = replace(encoder, candidates=encoder.width, rule="none")
     evidence = measure_rate(plain, pairs, inputs, generator)
     exact = rapidity_rate(plain.selection)
-    part = exact / rapidity_rate(encoder.selection)
-    how = (
-        f"that is {part:.0%} of the rate with selection, so the figure needs selection only in part"
-        if part > 0.1
-        else f"that is {part:.1%} of the rate with selection, which does nearly all of the work "
-        f"here"
-    )
     return Control(
         f"Plain Gaussian layers (k = n) merge pairs too, by ½[ψ(k/2) − ψ((k−1)/2)] = {exact:.3g} "
-        f"nats per layer "
-        f"(measured {evidence.measured:.3g} ± {evidence.standard_error:.1g}): {how}.",
+        f"nats per layer (measured {evidence.measured:.3g} ± {evidence.standard_error:.1g}): "
+        f"{part_of_rate(exact, rapidity_rate(encoder.selection))}.",
         evidence,
     )
 
 
-def resolved(selection: Selection, depth: int, *, start: float) -> int:
-    """The last layer at which float64 still resolves all of some thousand pairs that start at so
-    many nats.
+def part_of_rate(plain: float, selected: float) -> str:
+    """What selection adds to a rate that plain layers have by themselves, in words.
+
+    >>> from worldline.encoder.experiments.walks import part_of_rate
+    >>> part_of_rate(0.7, 1.4)
+    'that is 50% of the rate with selection, so the figure needs selection only in part'
     """
-    gain = rapidity_gain(selection)
-    layers = range(1, depth + 1)
-    return max(
-        (
-            at
-            for at in layers
-            if start + gain.mean * at + 4 * math.sqrt(gain.variance * at) < RESOLVED
-        ),
-        default=1,
+    if selected <= 0:
+        return f"with this selection pairs do not merge but part, by {-selected:.3g} nats per layer"
+    part = plain / selected
+    if part >= 1:
+        return f"with this selection it is {selected:.3g}, so the merging is no work of selection"
+    if part > 0.1:
+        return (
+            f"that is {percent(part)} of the rate with selection, so the figure needs selection "
+            "only in part"
+        )
+    return (
+        f"that is {percent(part)} of the rate with selection, which does nearly all of the work "
+        "here"
     )
 
 
+def resolved(selection: Selection, depth: int, *, start: float) -> int:
+    """The last layer at which float64 still resolves some thousand pairs that start so high."""
+    gain = rapidity_gain(selection)
+    layers = range(1, depth + 1)
+    highest = ((at, start + gain.mean * at + 4 * math.sqrt(gain.variance * at)) for at in layers)
+    return max((at for at, phi in highest if phi < RESOLVED), default=1)
+
+
 def rank(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
-    """How much of the product of all layers is its largest singular direction, over some
-    independent encoders.
-    """
+    """How near to rank one the product of all layers is, over some independent encoders."""
     operations = encoder.depth * encoder.width**2 * max(encoder.width, inputs)
     copies = int(min(64, COMPOSE_OPERATIONS // operations))
     if copies == 0:
@@ -178,50 +209,33 @@ def rank(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
     x = torch.randn(copies, inputs, dtype=torch.float64, generator=generator)
     share = rank_one(encoder.fit(x, generator=generator).compose().matrix).share
     spread = float(share.std()) / math.sqrt(copies) if copies > 1 else 0.0
-    evidence = Measurement(
-        "σ₁²/Σσ² of the composed layers", float(share.mean()), None, spread, "share"
-    )
-    return Control(
-        _rank_words(
-            evidence.measured,
-            f"In the product of all {encoder.depth} layers σ₁²/Σσ² is"
-            if encoder.depth > 1
-            else "In one layer σ₁²/Σσ² is",
-        ),
-        evidence,
-    )
+    name = "σ₁²/Σσ² of the composed layers"
+    evidence = Measurement(name, float(share.mean()), None, spread, "share")
+    several = f"the product of all {encoder.depth} layers"
+    what = f"In {several if encoder.depth > 1 else 'one layer'} σ₁²/Σσ² is"
+    return Control(_rank_words(evidence.measured, what), evidence)
 
 
 def _rank_by_strangers(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
-    """Rank one without its matrix: features that the encoder was not fitted to become parallel to
-    each other.
-    """
-    features = torch.randn(4, 3, inputs, dtype=torch.float64, generator=generator)
-    end = encode_together(encoder, features, generator=generator).directions[-1]
+    """Rank one without its matrix: features that the encoder was not fitted to become parallel."""
+    end = send(encoder, 4, 3, inputs, generator).directions[-1]
     parallel = rapidity(end[:, 1], end[:, 2]).tanh().square()
     evidence = mean_of("ρ² of two features that the encoder was not fitted to", parallel, None)
-    return Control(
-        _rank_words(
-            evidence.measured,
-            "Two unrelated features, neither of them fitted, leave with a squared correlation of",
-        ),
-        evidence,
-    )
+    what = "Two unrelated features, neither of them fitted, leave with a squared correlation of"
+    return Control(_rank_words(evidence.measured, what), evidence)
 
 
 def _rank_words(share: float, what: str) -> str:
     if share > 0.99:
         return (
-            f"{what} {share:.4f}: whatever goes in comes out as ±u₁, and one bit of it is "
-            f"left, the sign of ⟨v₁, x′⟩."
+            f"{what} {share:.4f}: whatever goes in comes out as ±u₁, and one bit of it is left, "
+            "the sign of ⟨v₁, x′⟩."
         )
     return f"{what} {share:.2f}: not yet rank one, towards which it goes layer by layer."
 
 
-def sign_kept(start: Tensor, end: Tensor, selection: Selection, depth: int) -> Control:
-    """How often the sign of the correlation at the start is that at the end, for (P,) pairs, or (P,
-    M) of P encoders.
-    """
+def _sign_kept(start: Tensor, end: Tensor, selection: Selection, depth: int) -> Control:
+    """How often the sign of the correlation is kept, for (P,) pairs or (P, M) of P encoders."""
     kept = (start.sign() == end.sign()).double()
     grid = start.abs().flatten().quantile(torch.linspace(0.005, 0.995, 100, dtype=start.dtype))
     if selection.width >= WIDE and depth > 1:
@@ -235,8 +249,7 @@ def sign_kept(start: Tensor, end: Tensor, selection: Selection, depth: int) -> C
         error = math.sqrt(max(law * (1 - law), 1e-12) / len(kept))
         evidence = Measurement(SIGN_KEPT, float(kept.mean()), law, error, "share")
     return Control(
-        f"{evidence.measured:.0%} of the pairs end with the sign that they began with (law "
-        f"{law:.0%}): which side a feature "
-        "joins is what is left of it.",
+        f"{percent(evidence.measured)} of the pairs end with the sign that they began with (law "
+        f"{percent(law)}): which side a feature joins is what is left of it.",
         evidence,
     )

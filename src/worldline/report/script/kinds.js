@@ -145,7 +145,9 @@ const linesFigure = (host, it) => {
       });
     }
     svg.append(line(at(values), series.dashed ? `${role} dashed` : role));
-    if (!series.dashed) svg.append(marks(at(values), role, 4));
+    const every = Math.ceil(values.length / 40);  // markers that touch are no markers
+    const marked = at(values).filter((_, index) => index % every === 0);
+    if (!series.dashed) svg.append(marks(marked, role, 4));
   }
   for (const { value } of it.levels) {
     svg.append(stroke("line other dashed", [box.left, Y(value)], [box.right, Y(value)]));

@@ -1,0 +1,3 @@
+"""Which models share blind spots: predicted from forward passes, and measured if asked."""
+
+__all__: list[str] = []

@@ -1,0 +1,118 @@
+# ruff: noqa: RUF009  # units of fields
+"""What ``worldline compare`` finds: one frozen record, and a table of model pairs."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Literal
+
+from worldline.compare import Ensemble, Failure, Judgement, Surrogate
+from worldline.compare.models import Kind
+from worldline.runs.codec import unit
+from worldline.settings import Bounds, NormName
+
+__all__ = ["MATRICES", "Comparison", "Intervals", "Matrix", "PairRow"]
+
+Matrix = tuple[tuple[float | None, ...], ...]
+Intervals = tuple[tuple[tuple[float, float] | None, ...], ...]
+MATRICES = {
+    "similarity": "displacement entanglement (mean cosine of displacements)",
+    "predicted": "predicted score",
+    "measured": "measured rate",
+    "same_mistake": "same mistake as the source, beyond noise",
+    "noise_rate": "lost to noise of the same size",
+}
+"""Matrices of a comparison, by name: a row for each source, a column for each target."""
+
+
+@dataclass(frozen=True)
+class PairRow:
+    """One ordered pair of models; None where it is unknown or was not measured."""
+
+    source: str
+    target: str
+    predicted: float | None
+    predicted_interval: tuple[float, float] | None
+    similarity: float | None
+    similarity_interval: tuple[float, float] | None
+    measured: float | None = unit("share", default=None)
+    measured_interval: tuple[float, float] | None = unit("share", default=None)
+    noise_rate: float | None = unit("share", default=None)
+    same_mistake: float | None = unit("share", default=None)
+    fitted: float | None = unit("share", default=None)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Comparison:
+    """Several models: what they share, and what attacks carry over.
+
+    Matrices have a row for each source and a column for each target; None is unknown.
+
+    Attributes:
+        models, kinds: names, and what each answers: logits, probabilities or labels.
+        data, data_split, samples: what they were compared on.
+        bounds, epsilon, epsilon_text, norm, seed: of the attack that is predicted.
+        probed_samples, probes: what the prediction rests on.
+        predicted, predicted_interval: a score: its order within a column is meant, not its size.
+        similarity, similarity_interval: mean cosine of displacements.
+        order, tree: of the models, neighbours share most; (left, right, height) of each join.
+        surrogates: target → stand-ins, the best first.
+        ensembles: those that share least, by size.
+        attack, steps: of the measurement; None without one.
+        measured, measured_interval, noise_rate, same_mistake: rates beyond noise, and the noise's.
+        accuracy: of each model.
+        fitted: the line from score to rate, where there are pairs enough.
+        judge: None without a measurement, or with too few models.
+        failures: models that dropped out, and why.
+        notes: what a reader must know before believing it.
+        versions: what it was made with.
+        report: the page's file.
+    """
+
+    schema: Literal["worldline.compare/2"] = "worldline.compare/2"
+    models: tuple[str, ...]
+    kinds: tuple[Kind, ...]
+    data: str
+    data_split: str
+    samples: int
+    bounds: Bounds
+    epsilon: float
+    epsilon_text: str
+    norm: NormName
+    seed: int
+    probed_samples: int
+    probes: int
+    predicted: Matrix
+    predicted_interval: Intervals
+    similarity: Matrix
+    similarity_interval: Intervals
+    order: tuple[int, ...]
+    tree: tuple[tuple[int, int, float], ...]
+    surrogates: Mapping[str, tuple[Surrogate, ...]]
+    ensembles: tuple[Ensemble, ...]
+    attack: str | None
+    steps: int | None
+    measured: Matrix | None = unit("share")
+    measured_interval: Intervals | None = unit("share")
+    noise_rate: Matrix | None = unit("share")
+    same_mistake: Matrix | None = unit("share")
+    accuracy: tuple[float | None, ...] | None = unit("share")
+    fitted: Matrix | None = unit("share")
+    judge: Judgement | None
+    failures: tuple[Failure, ...]
+    notes: tuple[str, ...]
+    versions: Mapping[str, str]
+    report: str = "report.html"
+
+    @property
+    def ordered(self) -> tuple[str, ...]:
+        """Names in the order of the tree."""
+        return tuple(self.models[place] for place in self.order)
+
+    def matrix(self, name: str) -> Matrix | None:
+        """One of :data:`MATRICES`, its rows and columns in the order of the tree; None without."""
+        table: Matrix | None = getattr(self, name)
+        if table is None:
+            return None
+        return tuple(tuple(table[row][column] for column in self.order) for row in self.order)

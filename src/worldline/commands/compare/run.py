@@ -1,0 +1,252 @@
+"""The run behind ``worldline compare``: open models in turn, predict, measure if asked, judge."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from worldline import compare
+from worldline.attacks import Attack
+from worldline.commands.compare.config import CompareConfig
+from worldline.commands.compare.record import Comparison, Intervals, Matrix, PairRow
+from worldline.compare import Baselines, Judgement, Measured, Predicted, SourceResult
+from worldline.inputs import Data
+from worldline.loading import check_model_name
+from worldline.runs.codec import schema_of
+from worldline.runs.keys import content_key
+from worldline.runs.opening import make_attack, open_data, open_device, open_model, versions
+from worldline.runs.store import RunFolder
+from worldline.settings import Progress
+
+__all__ = ["RIVALS", "Given", "prepare", "run"]
+
+FEWEST_TO_JUDGE = 4
+ENSEMBLES = (2, 3, 4)
+RIVALS = ("gradient_cosine", "feature_cka", "logit_cka", "agreement")
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run works with; models are opened when their turn comes."""
+
+    data: Data
+    x: Tensor
+    y: Tensor
+    models: dict[str, compare.Loader]
+    attack: Attack
+
+
+def prepare(config: CompareConfig, progress: Progress) -> Given:
+    """Open and check the data, and the names of the models.
+
+    Raises:
+        UsageError, InputError: what was given cannot be used.
+    """
+    device = open_device(config.device)
+    for spec in config.models:
+        check_model_name(spec)
+    data = open_data(config)
+    x, y = data.x[: config.samples].to(device), data.y[: config.samples].to(device)
+    compare.check_samples(x, config.bounds)
+    opener = {it: partial(open_model, it, config, device, progress) for it in config.models}
+    models = {name: compare.Loader(load) for name, load in opener.items()}
+    return Given(data, x, y, models, make_attack(config))
+
+
+def run(config: CompareConfig, given: Given, folder: RunFolder, progress: Progress) -> Comparison:
+    """Predict which attacks carry over, measure it if asked, and keep what was found."""
+    settings = config.settings(progress)
+    predicted = compare.predict(
+        given.models,
+        given.x,
+        epsilon=config.epsilon,
+        norm=config.norm,
+        samples=config.probed_samples,
+        probes=config.probes,
+        settings=settings,
+    )
+    left = {name: given.models[name] for name in predicted.names}
+    measured = rivals = None
+    if config.measure:
+        measured = _measure(config, given, left, folder, progress)
+        rivals = compare.baselines(left, given.x, given.y, settings=settings)
+        kept = {"fooled": measured.fooled, "noise_fooled": measured.noise_fooled}
+        folder.write_tensors("samples.safetensors", {**kept, "right": measured.right})
+    record = _record(config, given, predicted, measured, rivals)
+    folder.remove("sources/*")
+    folder.write_rows("pairs.parquet", _pairs(record), schema=schema_of(Comparison))
+    return record
+
+
+def _measure(
+    config: CompareConfig,
+    given: Given,
+    models: dict[str, compare.Loader],
+    folder: RunFolder,
+    progress: Progress,
+) -> Measured:
+    """Attack every model; each finished one is a file, by the content that decided it."""
+    keys = {name: _content(name, loader.load()) for name, loader in models.items()}
+    own = content_key(config.to_toml(), given.x, given.y, *keys.values())
+    names = list(models)
+
+    def place(name: str) -> str:
+        return f"sources/{own}-{names.index(name):04d}.safetensors"
+
+    def keep(found: SourceResult) -> None:
+        targets = torch.tensor([names.index(target) for target in found.targets])
+        kept = {"targets": targets, "adversarial": found.adversarial, "noise": found.noise}
+        folder.write_tensors(place(found.source), kept)
+
+    done = {}
+    for name in names:
+        stored = folder.kept_tensors(place(name))
+        if stored is not None and {"targets", "adversarial", "noise"} <= set(stored):
+            targets = tuple(names[number] for number in stored["targets"].tolist())
+            done[name] = SourceResult(name, targets, stored["adversarial"], stored["noise"])
+    return compare.measure(
+        models,
+        given.x,
+        given.y,
+        given.attack,
+        done=done,
+        on_source=keep,
+        settings=config.settings(progress),
+    )
+
+
+def _content(name: str, model: object) -> str:
+    """What the model is: its structure and all that its state holds; a black box is its name."""
+    return content_key(name, model if isinstance(model, nn.Module) else type(model).__name__)
+
+
+def _record(
+    config: CompareConfig,
+    given: Given,
+    predicted: Predicted,
+    measured: Measured | None,
+    rivals: Baselines | None,
+) -> Comparison:
+    names = [it for it in predicted.names if measured is None or it in measured.names]
+    places = [predicted.names.index(name) for name in names]
+    score, alike = _pick(predicted.score, places), _pick(predicted.similarity, places)
+    tree = compare.cluster(alike)
+    rate = fitted = judge = None
+    if measured is not None:
+        measured = measured.only(names)
+        rate, fitted = measured.rate, _fitted(score, measured.rate)
+        judge = _judged(score, measured.rate, rivals, names)
+    failures = (*predicted.failures, *(measured.failures if measured else ()))
+    return Comparison(
+        models=tuple(names),
+        kinds=tuple(predicted.kinds[place] for place in places),
+        data=given.data.name,
+        data_split=given.data.split,
+        samples=len(given.x),
+        bounds=given.data.bounds,
+        epsilon=config.epsilon,
+        epsilon_text=config.eps,
+        norm=config.norm,
+        seed=config.seed,
+        probed_samples=len(predicted.rows),
+        probes=config.probes,
+        predicted=_matrix(score),
+        predicted_interval=_intervals(_pick(predicted.interval, places)),
+        similarity=_matrix(alike),
+        similarity_interval=_intervals(_pick(predicted.similarity_interval, places)),
+        order=tree.order,
+        tree=tree.merges,
+        surrogates={
+            name: tuple(it for it in compare.rank_surrogates(predicted, name) if it.name in names)
+            for name in names
+        },
+        ensembles=tuple(
+            compare.diverse(predicted, size, among=names) for size in ENSEMBLES if size < len(names)
+        ),
+        attack=config.attack if measured else None,
+        steps=config.steps if measured and config.attack == "pgd" else None,
+        measured=None if rate is None else _matrix(rate),
+        measured_interval=None if measured is None else _intervals(measured.interval),
+        noise_rate=None if measured is None else _matrix(measured.noise_rate),
+        same_mistake=None if measured is None else _matrix(measured.same_mistake),
+        accuracy=None if measured is None else _row(measured.accuracy),
+        fitted=None if fitted is None else _matrix(fitted),
+        judge=judge,
+        failures=tuple({it.model: it for it in failures}.values()),
+        notes=predicted.notes,
+        versions=versions(given.x.device),
+    )
+
+
+def _pairs(record: Comparison) -> list[PairRow]:
+    """One row for each ordered pair of models, the diagonal too."""
+    count = range(len(record.models))
+    at = ("measured", "measured_interval", "noise_rate", "same_mistake", "fitted")
+    return [
+        PairRow(
+            source=record.models[source],
+            target=record.models[target],
+            predicted=record.predicted[source][target],
+            predicted_interval=record.predicted_interval[source][target],
+            similarity=record.similarity[source][target],
+            similarity_interval=record.similarity_interval[source][target],
+            **{
+                name: table[source][target]
+                for name in at
+                if (table := getattr(record, name)) is not None
+            },
+        )
+        for source in count
+        for target in count
+    ]
+
+
+def _fitted(score: Tensor, rate: Tensor) -> Tensor:
+    """The line through (score, rate) of pairs off the diagonal; NaN where there is none."""
+    off = ~torch.eye(len(score), dtype=torch.bool) & rate.isfinite()
+    if int(off.sum()) < 2 or float(score[off].std()) == 0:
+        return torch.full_like(score, math.nan)
+    slope, offset = map(float, np.polyfit(score[off].numpy(), rate[off].numpy(), 1))
+    return slope * score + offset
+
+
+def _judged(
+    score: Tensor, rate: Tensor, rivals: Baselines | None, names: list[str]
+) -> Judgement | None:
+    """None with fewer than four models, or where a rate is unknown."""
+    off = ~torch.eye(len(names), dtype=torch.bool)
+    if len(names) < FEWEST_TO_JUDGE or not bool(rate[off].isfinite().all()):
+        return None
+    tables = {}
+    if rivals is not None and set(names) <= set(rivals.names):
+        places = [rivals.names.index(name) for name in names]
+        for key in RIVALS:
+            table: Tensor | None = getattr(rivals, key)
+            if table is not None and bool(_pick(table, places)[off].isfinite().all()):
+                tables[key] = _pick(table, places)
+    return compare.judge(score, rate, names=names, baselines=tables)
+
+
+def _pick(table: Tensor, places: list[int]) -> Tensor:
+    return table[places][:, places]
+
+
+def _row(values: Tensor) -> tuple[float | None, ...]:
+    return tuple(None if math.isnan(value) else value for value in values.tolist())
+
+
+def _matrix(table: Tensor) -> Matrix:
+    return tuple(map(_row, table))
+
+
+def _intervals(table: Tensor) -> Intervals:
+    """(M, M, 2) as pairs; None where an end is unknown."""
+    return tuple(
+        tuple(None if math.isnan(low + high) else (low, high) for low, high in row.tolist())
+        for row in table
+    )

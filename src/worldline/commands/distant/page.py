@@ -1,0 +1,205 @@
+"""The page of ``worldline distant``: pairs and their worldlines, classes, the made pair."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+
+from markupsafe import Markup
+from torch import Tensor
+
+from worldline.commands.base import Result
+from worldline.commands.distant.record import INPUTS, DistantPairs, MadePair
+from worldline.commands.distant.tables import class_name, class_names, fate
+from worldline.commands.distant.words import since_words, views, words
+from worldline.errors import RunError
+from worldline.explain import DistantPair
+from worldline.report.figures import Level, Lines, Series, Sparkline
+from worldline.report.heat import Heat, heat_cells, widest
+from worldline.report.images import picture
+from worldline.report.numbers import number, p_value, share, signed, significant
+from worldline.report.page import Attached, fill_template, render_page
+from worldline.runs.store import SUMMARY
+
+__all__ = ["attach", "page"]
+
+LARGEST = 6.0
+"""Nats at the edge of a small worldline, at most."""
+
+
+@dataclass(frozen=True)
+class Face:
+    """One sample of a pair."""
+
+    picture: str
+    name: str
+    label: str
+    prediction: str
+    right: bool
+
+
+@dataclass(frozen=True)
+class Card:
+    """One found pair, as it is shown."""
+
+    faces: tuple[Face, Face]
+    fate: str
+    words: str
+    line: Sparkline
+    line_words: str
+
+
+@dataclass(frozen=True)
+class Way:
+    """The pictures along the way of a made pair."""
+
+    pictures: tuple[tuple[str, int], ...]
+    stranger: str
+    figure: Lines
+    words: str
+
+
+@dataclass(frozen=True)
+class Gallery:
+    """The cards of one sign; ``name`` is that of its view."""
+
+    name: str
+    cards: tuple[Card, ...]
+
+
+def page(results: Sequence[Result[DistantPairs]], _attached: Sequence[Attached]) -> str:
+    """One run, as a page of its own."""
+    record = results[0].record
+    return render_page(
+        "distant/page.html.j2",
+        versions=record.versions,
+        words=words(record),
+        record=record,
+        sections=_sections(results[0], ""),
+    )
+
+
+def attach(result: Result[DistantPairs], prefix: str) -> Attached:
+    """Its sections, for another page."""
+    return Attached(words(result.record).headline, _sections(result, prefix))
+
+
+def _sections(result: Result[DistantPairs], prefix: str) -> Markup:
+    return Markup(fill_template("distant/sections.html.j2", prefix=prefix, **_context(result)))
+
+
+def _context(result: Result[DistantPairs]) -> dict[str, object]:
+    record, tensors = result.record, result.folder.read_tensors(INPUTS)
+    pairs = (*record.merged, *record.opposed)
+    _check(result, tensors, len(pairs))
+    reach = _reach(record)
+    shown = [[picture(it, record.bounds) for it in tensors[name]] for name in ("first", "second")]
+    cards = tuple(
+        _card(record, pair, faces, reach) for pair, *faces in zip(pairs, *shown, strict=True)
+    )
+    middle = len(record.merged)
+    cells = _cells(record)
+    return {
+        "record": record,
+        "views": views(result),
+        "galleries": (Gallery("merged", cards[:middle]), Gallery("opposed", cards[middle:])),
+        "way": None if record.made is None else _way(record, record.made, tensors),
+        "names": class_names(record),
+        "cells": cells,
+        "pairs_searched": f"{record.counts.pairs:,}",
+    }
+
+
+def _check(result: Result[DistantPairs], tensors: Mapping[str, Tensor], pairs: int) -> None:
+    """Refuse pictures that are not those of the record."""
+    made = result.record.made
+    needed = {"first": pairs, "second": pairs}
+    if made is not None:
+        needed |= {"path": len(made.shown_steps), "stranger": 1}
+    for name, count in needed.items():
+        it = tensors.get(name)
+        if it is None or it.ndim < 2 or len(it) != count or (count and it.numel() == 0):
+            raise RunError(
+                f"{INPUTS} in {result.folder.path} does not belong to its {SUMMARY}: {name!r} must "
+                f"hold {count} inputs. Make the run again."
+            )
+
+
+def _card(record: DistantPairs, pair: DistantPair, shown: list[str], reach: float) -> Card:
+    faces = tuple(
+        Face(
+            picture=shown[it],
+            name=f"sample {pair.samples[it]}",
+            label=class_name(record, pair.labels[it]),
+            prediction=class_name(record, pair.predictions[it]),
+            right=pair.labels[it] == pair.predictions[it],
+        )
+        for it in (0, 1)
+    )
+    since = ""
+    if pair.meets is not None:
+        since = f" {since_words(record, pair)} beyond 99% of pairs as far apart."
+    null = f", against untrained networks {p_value(pair.family_p)}" if pair.family_p else ""
+    return Card(
+        faces=(faces[0], faces[1]),
+        fate=fate(pair),
+        words=(
+            f"φ = {signed(pair.rapidity)}.{since} At the input {significant(pair.input_distance)} "
+            f"apart, further than {share(pair.input_quantile)} of such pairs; p at that distance "
+            f"{p_value(pair.matched_p)}{null}."
+        ),
+        line=Sparkline(
+            line=pair.worldline,
+            low=record.far[0],
+            high=record.far[2],
+            reach=reach,
+            null=pair.untrained_worldline or (),
+        ),
+        line_words=f"rapidity by layer: {', '.join(map(signed, pair.worldline))}",
+    )
+
+
+def _reach(record: DistantPairs) -> float:
+    """The scale of all small worldlines."""
+    rows: Iterable[tuple[float | None, ...]] = (
+        *record.far,
+        *(pair.worldline for pair in (*record.merged, *record.opposed)),
+    )
+    sizes = [abs(value) for row in rows for value in row if value is not None]
+    return min(LARGEST, max([*sizes, 0.5]))
+
+
+def _way(record: DistantPairs, made: MadePair, tensors: Mapping[str, Tensor]) -> Way:
+    path, stranger = tensors["path"], tensors["stranger"]
+    low, middle, _ = made.same_class_distance
+    before, after, other = (class_name(record, it) for it in made.predictions)
+    shown = [picture(it, record.bounds) for it in path]
+    return Way(
+        pictures=tuple(zip(shown, made.shown_steps, strict=True)),
+        stranger=picture(stranger[0], record.bounds),
+        figure=Lines(
+            x=tuple(float(step) for step in range(len(made.path_distance))),
+            series=(Series("distance to what is aimed at", "adversarial", made.path_distance),),
+            levels=(
+                Level("two samples of one class, median", middle),
+                Level("nearest tenth of them: success is below", low),
+            ),
+            label="step",
+        ),
+        words=(
+            f"Predictions: the sample {before}, moved {after}, the one to meet {other}. It moved "
+            f"by {significant(made.change)} and is {number(made.nearest_data)} from the nearest "
+            f"data (usual: {number(made.usual_nearest)})."
+        ),
+    )
+
+
+def _cells(record: DistantPairs) -> list[Heat]:
+    """The class map of each layer."""
+    if record.classes is None:
+        return []
+    tables = [
+        [[cell[layer.index] for cell in row] for row in record.classes.median]
+        for layer in record.layers
+    ]
+    return [heat_cells(table, widest(tables, 0.1), diverging=True) for table in tables]

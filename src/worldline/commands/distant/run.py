@@ -1,0 +1,256 @@
+"""The run behind ``worldline distant``: search, make a pair if asked, keep."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from worldline import explain
+from worldline.attacks import Collided, entangle
+from worldline.commands.distant.config import DistantConfig
+from worldline.commands.distant.record import (
+    INPUTS,
+    ClassColumns,
+    DistantPairs,
+    MadePair,
+    PairColumns,
+    WorldlineColumns,
+)
+from worldline.errors import UsageError
+from worldline.explain import ClassMap, DistantPair, DistantStory
+from worldline.inputs import Data
+from worldline.runs.opening import Opened, open_one, versions
+from worldline.runs.store import RunFolder
+from worldline.settings import Progress
+from worldline.trace import one_layer
+
+__all__ = ["Given", "prepare", "run"]
+
+SHOWN_STEPS = 9
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run works with: ``make`` holds places in x."""
+
+    opened: Opened
+    layer: str
+    make: tuple[int, int] | None
+
+
+def prepare(config: DistantConfig, progress: Progress) -> Given:
+    """Open and check all that the configuration names, before any folder is made.
+
+    Raises:
+        UsageError, InputError: what was given cannot be used.
+    """
+    if config.search == "approximate":
+        explain.load_faiss()
+    opened = open_one(config, progress)
+    make = None
+    if config.make is not None:
+        first, second = (_place(opened.data, row, len(opened.x)) for row in config.make)
+        make = first, second
+    return Given(opened, one_layer(opened.model, opened.x, config.layer or None).name, make)
+
+
+def _place(data: Data, row: int, samples: int) -> int:
+    """Where in x the sample of a row is; only the first ones are used."""
+    place = data.place(row)
+    if place >= samples:
+        raise UsageError(
+            f"Row {row} is beyond the first {samples:,} samples, which end at row "
+            f"{int(data.rows[samples - 1])}; give more --samples."
+        )
+    return place
+
+
+def run(config: DistantConfig, given: Given, folder: RunFolder, progress: Progress) -> DistantPairs:
+    """Search the model, make a pair if asked, and keep what was found."""
+    opened, settings = given.opened, config.settings(progress)
+    rows = opened.data.rows[: len(opened.x)]
+    story = explain.distant(
+        opened.model,
+        opened.x,
+        opened.y,
+        layer=given.layer,
+        k=config.pairs,
+        input_quantile=config.input_quantile,
+        search=config.search,
+        reference=opened.reference[0],
+        rows=rows,
+        nulls=config.nulls,
+        settings=settings,
+    )
+    tensors = _inputs(story, opened)
+    made = None
+    if given.make is not None:
+        one, other = (slice(place, place + 1) for place in given.make)
+        moved = entangle(
+            opened.model,
+            opened.x[one],
+            opened.x[other],
+            given.layer,
+            reference=opened.reference,
+            epsilon=config.epsilon,
+            sign=-1 if config.opposite else 1,
+            norm=config.norm,
+            steps=config.steps,
+            keep_path=True,
+            settings=settings,
+        )
+        made = _made(config, moved, opened, given.make)
+        assert moved.path is not None
+        shown = moved.path[list(made.shown_steps), 0]
+        tensors |= {"made": moved.x, "stranger": opened.x[other], "path": shown}
+    folder.write_tensors(INPUTS, tensors)
+    folder.write_columns("pairs.parquet", _pairs(story))
+    folder.write_columns("worldlines.parquet", _worldlines(story))
+    if story.classes is not None:
+        folder.write_columns("classes.parquet", _classes(story.classes))
+    return _record(config, opened.data, story, made, versions(opened.device))
+
+
+def _record(
+    config: DistantConfig,
+    data: Data,
+    story: DistantStory,
+    made: MadePair | None,
+    made_with: dict[str, str],
+) -> DistantPairs:
+    halved: tuple[str, ...] = ()
+    if data.reference_rows is not None:
+        halved = (
+            f"No reference came with the data: {data.split}. Samples are called by their rows in "
+            f"what was given.",
+        )
+    found = {**vars(story), "notes": (*halved, *story.notes)}
+    return DistantPairs(
+        model=config.model,
+        data=data.name,
+        data_split=data.split,
+        bounds=data.bounds,
+        class_names=data.class_names,
+        seed=config.seed,
+        made=made,
+        versions=made_with,
+        **found,
+    )
+
+
+def _inputs(story: DistantStory, opened: Opened) -> dict[str, Tensor]:
+    """Both inputs of every found pair, in the order of the table."""
+    pairs = [pair.samples for pair in (*story.merged, *story.opposed)]
+    first, second = ([opened.data.place(pair[it]) for pair in pairs] for it in (0, 1))
+    return {"first": opened.x[first], "second": opened.x[second]}
+
+
+def _made(
+    config: DistantConfig, moved: Collided, opened: Opened, make: tuple[int, int]
+) -> MadePair:
+    assert config.make is not None
+    before, after, stranger = (
+        _class(it) for it in (moved.prediction_before, moved.prediction, moved.stranger_prediction)
+    )
+    last, parts = int(moved.best_step[0]), range(SHOWN_STEPS)
+    low, middle, high = (float(moved.scale.same_class.quantile(q)) for q in (0.1, 0.5, 0.9))
+    return MadePair(
+        samples=config.make,
+        labels=(int(opened.y[make[0]]), int(opened.y[make[1]])),
+        sign=moved.sign,
+        epsilon=config.epsilon,
+        epsilon_text=config.eps or None,
+        norm=config.norm,
+        success=bool(moved.success[0]),
+        rapidity_before=_known(float(moved.rapidity_before[0])),
+        rapidity=_known(float(moved.rapidity[0])),
+        distance_before=float(moved.distance_before[0]),
+        distance=float(moved.distance[0]),
+        same_class_closer=float(moved.same_class_closer[0]),
+        random_closer=float(moved.random_closer[0]),
+        input_distance=float(moved.input_distance[0]),
+        input_closer=float(moved.input_closer[0]),
+        change=float(moved.change[0]),
+        nearest_data=float(moved.nearest_data[0]),
+        usual_nearest=moved.usual_nearest,
+        predictions=(before, after, stranger),
+        best_step=last,
+        path_rapidity=tuple(map(_known, moved.path_rapidity[:, 0].tolist())),
+        path_distance=tuple(moved.path_distance[:, 0].tolist()),
+        same_class_distance=(low, middle, high),
+        shown_steps=tuple(sorted({round(last * part / (SHOWN_STEPS - 1)) for part in parts})),
+    )
+
+
+def _class(prediction: Tensor) -> int | None:
+    return int(prediction[0]) if int(prediction[0]) >= 0 else None
+
+
+def _known(value: float) -> float | None:
+    return None if math.isnan(value) else value
+
+
+def _pairs(story: DistantStory) -> PairColumns:
+    pairs = (*story.merged, *story.opposed)
+    return PairColumns(
+        sign=_whole([1] * len(story.merged) + [-1] * len(story.opposed)),
+        first=_whole(pair.samples[0] for pair in pairs),
+        second=_whole(pair.samples[1] for pair in pairs),
+        rapidity=_array(pair.rapidity for pair in pairs),
+        meets=_whole(pair.meets for pair in pairs),
+        input_distance=_array(pair.input_distance for pair in pairs),
+        input_quantile=_array(pair.input_quantile for pair in pairs),
+        matched_p=_array(pair.matched_p for pair in pairs),
+        family_p=_array(pair.family_p for pair in pairs),
+        untrained_rank=_array(pair.untrained_rank for pair in pairs),
+        first_label=_whole(pair.labels[0] for pair in pairs),
+        first_prediction=_whole(pair.predictions[0] for pair in pairs),
+        second_label=_whole(pair.labels[1] for pair in pairs),
+        second_prediction=_whole(pair.predictions[1] for pair in pairs),
+    )
+
+
+def _worldlines(story: DistantStory) -> WorldlineColumns:
+    pairs, layers = (*story.merged, *story.opposed), len(story.layers)
+
+    def untrained(pair: DistantPair) -> Iterable[float | None]:
+        return pair.untrained_worldline or (None,) * layers
+
+    return WorldlineColumns(
+        pair=np.arange(len(pairs)).repeat(layers),
+        layer=np.tile(np.arange(layers), len(pairs)),
+        rapidity=_array(value for pair in pairs for value in pair.worldline),
+        untrained_rapidity=_array(value for pair in pairs for value in untrained(pair)),
+    )
+
+
+def _classes(classes: ClassMap) -> ClassColumns:
+    labels, layers = _whole(classes.labels), len(classes.median[0][0])
+
+    def column(table: Iterable[Iterable[Iterable[float | None]]]) -> np.ndarray:
+        return _array(value for row in table for cell in row for value in cell)
+
+    return ClassColumns(
+        first=labels.repeat(len(labels) * layers),
+        second=np.tile(labels.repeat(layers), len(labels)),
+        layer=np.tile(np.arange(layers), len(labels) ** 2),
+        count=_whole(count for row in classes.count for count in row).repeat(layers),
+        mean=column(classes.mean),
+        median=column(classes.median),
+        q10=column(classes.q10),
+        q90=column(classes.q90),
+    )
+
+
+def _whole(values: Iterable[int | None]) -> np.ndarray:
+    """Whole numbers; −1 for none."""
+    return np.array([-1 if value is None else value for value in values], dtype=np.int64)
+
+
+def _array(values: Iterable[float | None]) -> np.ndarray:
+    """Numbers; NaN for none."""
+    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)

@@ -1,0 +1,162 @@
+"""The run: experiments of the encoder, each kept when it is done."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import cast
+
+import torch
+from torch import Tensor
+
+from worldline import zoo
+from worldline.commands.encode.config import ALL, FILES, EncodeConfig, Name
+from worldline.commands.encode.record import EncoderReport, ExperimentReport
+from worldline.encoder.experiments import EXPERIMENTS, Experiment
+from worldline.errors import RunError, UsageError
+from worldline.loading import load_embeddings, load_picture
+from worldline.runs.codec import schema_of
+from worldline.runs.keys import content_key
+from worldline.runs.opening import versions
+from worldline.runs.store import RunFolder
+from worldline.settings import Progress
+
+__all__ = ["Task", "prepare", "run"]
+
+INPUTS = {"embeddings": "data", "picture": "image", "": ""}
+
+
+@dataclass(frozen=True)
+class Task:
+    """An experiment, what it is given, and in words what that is."""
+
+    experiment: Experiment
+    given: tuple[Tensor, ...]
+    origin: str
+
+
+def prepare(config: EncodeConfig, progress: Progress) -> tuple[Task, ...]:
+    """The experiments with their inputs, their settings checked.
+
+    Raises:
+        UsageError: a setting that the experiment does not have or cannot have. InputError: a
+            picture or embeddings that cannot be used.
+    """
+    return tuple(
+        Task(experiment, *_given(experiment, config, progress))
+        for experiment in _experiments(config)
+    )
+
+
+def run(
+    config: EncodeConfig, given: tuple[Task, ...], folder: RunFolder, progress: Progress
+) -> EncoderReport:
+    """Run what is not done yet, and tell of all."""
+    reports = []
+    for number, task in enumerate(given):
+        progress("Running experiments", number, len(given))
+        reports.append(_done(task, folder) or _do(task, config, folder))
+    progress("Running experiments", len(given), len(given))
+    agreeing = sum(it.finding.agrees for it in reports)
+    only = reports[0].finding if config.name != ALL else None
+    verdict = f"{agreeing} of {len(reports)} experiments as the exact law says."
+    return EncoderReport(
+        experiment=config.name,
+        headline=only.measurements[0] if only else None,
+        agrees=agreeing == len(reports),
+        verdict=only.verdict if only else verdict,
+        experiments=tuple(reports),
+        versions=versions(torch.device("cpu")),
+    )
+
+
+def _experiments(config: EncodeConfig) -> tuple[Experiment, ...]:
+    kinds = list(EXPERIMENTS.values()) if config.name == ALL else [EXPERIMENTS[config.name]]
+    known = {"seed"}
+    if config.name != ALL:
+        known |= {it.name for it in fields(kinds[0])} | {INPUTS[kinds[0].needs]} - {""}
+    named = {*config.chosen, *(it for it in FILES if getattr(config, it))}
+    if unknown := sorted(named - known):
+        raise UsageError(
+            f"{config.name} has no {', '.join(map(_flag, unknown))}; it has "
+            f"{', '.join(map(_flag, sorted(known)))}."
+        )
+    return tuple(kind(seed=config.seed, **config.chosen) for kind in kinds)
+
+
+def _given(
+    experiment: Experiment, config: EncodeConfig, progress: Progress
+) -> tuple[tuple[Tensor, ...], str]:
+    """What an experiment needs to be given, and what it is."""
+    if experiment.needs == "picture":
+        if not config.image:
+            return (zoo.picture(),), "the embedded photograph"
+        return (load_picture(Path(config.image)),), Path(config.image).name
+    if experiment.needs == "embeddings":
+        if config.data:
+            found = load_embeddings(Path(config.data), seed=config.seed)
+        else:
+            found = zoo.embeddings(seed=config.seed, progress=progress)
+        return (found.embeddings, found.matched, found.unmatched), found.origin
+    return (), "Gaussian features"
+
+
+def _done(task: Task, folder: RunFolder) -> ExperimentReport | None:
+    """What an earlier start found of the very same experiment, if its table is there too."""
+    kept = f"{task.experiment.name}.json"
+    if not folder.holds(kept):
+        return None
+    try:
+        report = folder.read_record(ExperimentReport, kept)
+        folder.read_columns(task.experiment.table, report.table)
+    except RunError:  # damaged: it is made again
+        return None
+    return report if report.key == _key(task) else None
+
+
+def _do(task: Task, config: EncodeConfig, folder: RunFolder) -> ExperimentReport:
+    it = task.experiment
+    with _one_thread():
+        outcome = it.run(*task.given)
+    files = {name: getattr(config, name) for name in FILES if getattr(config, name)}
+    told = " ".join(
+        f"{_flag(key)} {shlex.quote(str(value))}"
+        for key, value in {**it.settings(), **files}.items()
+    )
+    report = ExperimentReport(
+        experiment=cast(Name, it.name),  # of which a test holds that both lists are one
+        title=it.title,
+        claim=it.claim,
+        law=it.law,
+        shown=it.shown,
+        command=f"worldline encode {it.name} {told}",
+        settings=it.settings(),
+        input=task.origin,
+        finding=outcome.finding,
+        key=_key(task),
+    )
+    folder.write_table(report.table, vars(outcome.table), schema=schema_of(EncoderReport))
+    folder.write_record(report, f"{it.name}.json")
+    return report
+
+
+def _key(task: Task) -> str:
+    return content_key(task.experiment, *task.given)
+
+
+def _flag(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
+
+
+@contextmanager
+def _one_thread() -> Iterator[None]:
+    """Thousands of small tensors: one thread is faster than several that wait for each other."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(threads)
