@@ -32,7 +32,8 @@ def words(record: ComplexityReport) -> Words:
     ranking = [ranking_words(record)] if len(record.models) > 1 else []
     if record.epsilon_text is not None:
         ranking.append(attack_words(record))
-    notes = dict.fromkeys(note for it in record.models for note in it.notes)
+    own = (note for it in record.models for note in it.notes)
+    notes = dict.fromkeys((*record.notes, *own))
     sentences = model_sentences(record.ranked[0])
     return Words(headline(record), (*ranking, *sentences, NOT_A_BOUND), tuple(notes))
 
