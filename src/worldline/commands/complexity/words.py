@@ -81,9 +81,12 @@ def attack_words(record: ComplexityReport) -> str:
         f"{it.model} {estimate(it.adversarial_accuracy)}, clean {estimate(it.clean_accuracy)}"
         for it in record.ranked
     )
+    steps = f"-{record.steps}" if record.steps else ""
+    attack = record.attack or ""
+    name = attack if ":" in attack else f"{attack.upper()}{steps}"
     return (
-        f"Right under {record.attack} ({norm}, ε = {record.epsilon_text}), an upper bound on what "
-        f"any attack leaves: {told}."
+        f"Right under {name} ({norm}, ε = {record.epsilon_text}), an upper bound on what any "
+        f"attack leaves: {told}."
     )
 
 
@@ -109,25 +112,23 @@ def limit_words(it: ModelComplexity) -> str:
     """How much of their speed limits noise twins use."""
     if not it.limits:
         return ""
-    total = count(len(it.limits), "linear layer")
     finite = [limit for limit in it.limits if 0 < limit.limit < math.inf]
     if not finite:
-        return (
-            f"None of its {total} has a speed limit: each loses a direction of its input or moves "
-            "no pair."
-        )
+        why = "each loses a direction of its input, or moves no pair"
+        return f"No linear layer of its {len(it.limits)} has a speed limit: {why}."
     used = [
         (limit.name, limit.share["noise"])
         for limit in finite
         if limit.share["noise"].median is not None
     ]
     if not used:
-        return f"No noise twin spans a plane at any of its {total}."
+        return "No noise twin spans a plane at any linear layer."
     name, most, rivals = _foremost(used)
     limit = next(limit for limit in finite if limit.name == name)
     bound = "" if limit.status == "measured" else " at most"
+    have = "has" if len(finite) == 1 else "have"
     return (
-        f"Of its {total} {len(finite)} {'has' if len(finite) == 1 else 'have'} a speed limit. "
+        f"{len(finite)} of its {count(len(it.limits), 'linear layer')} {have} a speed limit. "
         f"Noise twins use most of it at {name}:{bound} {share(most.median)} of "
         f"{number(limit.limit)} nats (median){_beside(rivals)}."
     )

@@ -200,10 +200,11 @@ def _largest_eigenvalue(used: Sequence[tuple[Tensor, Tensor]], steps: int, seed:
         products = torch.autograd.grad(
             gradient, weights, cotangents, retain_graph=True, materialize_grads=True
         )
-        return np.asarray(torch.cat([it.flatten() for it in products]).cpu())
+        return np.asarray(torch.cat([it.flatten() for it in products]).to(dtype).cpu())
 
-    start = torch.randn(sum(sizes), 1, generator=torch.Generator().manual_seed(seed))
-    begin = np.asarray(start.to(weights[0].dtype))
+    dtype = torch.promote_types(weights[0].dtype, torch.float32)  # numpy knows no bfloat16
+    generator = torch.Generator().manual_seed(seed)
+    begin = np.asarray(torch.randn(sum(sizes), 1, generator=generator).to(dtype))
     hessian = LinearOperator((len(begin), len(begin)), matvec=product, dtype=begin.dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is not settled is good to a per cent
