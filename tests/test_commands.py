@@ -110,7 +110,7 @@ def test_options_of_one_meaning_have_one_name_and_one_sentence() -> None:
     said: dict[str, set[tuple[str, str]]] = {}
     for name in COMMANDS:
         for it in options_of(config_of(name)):
-            said.setdefault(it.name, set()).add((str(it.hint), it.option.metavar))
+            said.setdefault(it.name, set()).add((str(it.plain), it.option.metavar))
     differing = {name: kinds for name, kinds in said.items() if len(kinds) > 1}
     assert not differing
 

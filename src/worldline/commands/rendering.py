@@ -11,7 +11,7 @@ from worldline.commands import COMMANDS, load
 from worldline.commands.base import Command, Result
 from worldline.errors import RunError, UsageError
 from worldline.files import shorten
-from worldline.report.formats import FORMATS, json_document, markdown, picture_files
+from worldline.report.formats import FORMATS, json_document, markdown, pictures
 from worldline.report.views import Words
 from worldline.runs.codec import to_json
 from worldline.runs.store import SUMMARY, RunFolder
@@ -120,7 +120,7 @@ def write_formats(folder: RunFolder, formats: Sequence[str], *, beside: Runs = (
         if name == "html":
             written.append(write_report(folder, beside=beside))
         elif name in ("png", "svg"):
-            drawn = picture_files(command.figures(result), name).items()
+            drawn = pictures(command.figures(result), name)
             written += [folder.write_bytes(f"figures/{it}", data) for it, data in drawn]
         elif name == "md":
             text = markdown(whole, views)

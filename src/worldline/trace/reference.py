@@ -115,7 +115,11 @@ def trace_reference(
 
 
 def check_whitening(layers: Sequence[Layer]) -> None:
-    """Refuse layers that are too wide to whiten."""
+    """Refuse layers that are too wide to whiten.
+
+    >>> from worldline.trace import Layer, check_whitening
+    >>> check_whitening([])
+    """
     for layer in layers:
         if layer.width > WIDEST_WHITENING:
             raise ShapeError(
