@@ -1,5 +1,6 @@
-"""Claim: the exact search of pairs, both signs with conditions and a running top 1,000, costs at
-most 1.25 of its products alone.
+"""Claim: the exact search of pairs costs at most 1.25 of its products alone.
+
+Both signs, conditions, and a running top 1,000 are included.
 
 Speed: 20,000 × 256 beside the products of the upper triangle (the floor), those of the whole
 square, FAISS (flat, two searches, top 10 a row, no conditions) and scikit-learn (cosine, one sign,
@@ -29,6 +30,7 @@ from torch import Tensor, nn
 import measure
 import worldline as wl
 from worldline.explain import top_pairs
+from worldline.runs.features import feature_store
 
 CLAIM = (
     "exact search, both signs, conditions and top 1,000 over 20,000 × 256: at most 1.25 of "
@@ -125,11 +127,9 @@ def anonymous() -> float:
 
 
 def one_search(samples: int, width: int, k: int, path: str) -> None:
-    """Fill a mapped store, search it, and print seconds and how much anonymous memory the search
-    took beyond what was there.
-    """
+    """Fill a mapped store, search it, and print seconds and the anonymous memory that it took."""
     torch.set_num_threads(1)
-    store = wl.runs.feature_store(Path(path), samples, width)
+    store = feature_store(Path(path), samples, width)
     generator = torch.Generator().manual_seed(0)
     centers = 0.7 * torch.randn(10, width, generator=generator)
     labels = torch.arange(samples) % 10
@@ -138,17 +138,17 @@ def one_search(samples: int, width: int, k: int, path: str) -> None:
         store[rows] = (
             torch.randn(rows.stop - start, width, generator=generator) + centers[labels[rows]]
         ).relu_()
-    before, peak = anonymous(), [0.0]
+    before, peak = anonymous(), 0.0
+
+    def progress(_stage: str, _done: int, _total: int, /) -> None:
+        nonlocal peak
+        peak = max(peak, anonymous() - before)
+
     clock = time.perf_counter()
-    found = top_pairs(
-        store,
-        k,
-        labels=labels,
-        tick=lambda *_: peak.__setitem__(0, max(peak[0], anonymous() - before)),
-    )
+    found = top_pairs(store, k, labels=labels, progress=progress)
     result = {
         "seconds": time.perf_counter() - clock,
-        "mebibytes": peak[0],
+        "mebibytes": peak,
         "best": float(found.merged.rapidity[0]),
     }
     print(json.dumps(result))
@@ -175,7 +175,6 @@ def memory(sizes: tuple[tuple[int, int], ...]) -> dict[str, Any]:
 
 
 # --- science
-# ---------------------------------------------------------------------------------------------------------
 
 
 def interval(values: list[float]) -> dict[str, float]:
@@ -213,9 +212,7 @@ def searched_layers(model: nn.Module, x: Tensor) -> list[str]:
 
 
 def beyond_nulls(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
-    """By model kind and layer: pairs beyond the best of five untrained networks, of all far pairs
-    of different labels.
-    """
+    """By model kind and layer: far pairs of different labels beyond five untrained networks."""
     data = wl.zoo.digits()
     x, y = data.x, data.y
     flat = x.flatten(1)
@@ -272,8 +269,9 @@ def beyond_nulls(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
 
 
 def smallest_epsilon(model: nn.Module, x: Tensor, y: Tensor, levels: int = 7) -> Tensor:
-    """(N,) L∞ ε of the smallest successful PGD, by bisection in [0, 0.5]; samples with the same ε
-    are attacked together.
+    """(N,) L∞ ε of the smallest successful PGD, by bisection in [0, 0.5].
+
+    Samples with the same ε are attacked together.
     """
     low, high = torch.zeros(len(x)), torch.full((len(x),), 0.5)
     for _ in range(levels):
@@ -314,9 +312,7 @@ def stranger_scores(model: nn.Module, x: Tensor, y: Tensor) -> dict[str, Tensor]
 
 
 def fragility(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
-    """Spearman of each score with −(smallest ε), over samples that are right, by kind, over
-    seeds.
-    """
+    """Spearman of each score with −(smallest ε), by kind and seed, over samples that are right."""
     data = wl.zoo.digits()
     x, y = data.x[:300], data.y[:300]
     found: dict[str, dict[str, list[float]]] = {}
@@ -338,9 +334,10 @@ def fragility(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
 
 
 def carried_over(models: dict[tuple[str, int], nn.Module]) -> dict[str, Any]:
-    """Collisions made at one seed and looked at in the next. Controls: the noise twin of the same
-    change, and the point of the straight line from input to stranger that is as far from the
-    stranger as the collision is.
+    """Collisions made at one seed and looked at in the next.
+
+    Controls: the noise twin of the same change, and the point of the straight line from input to
+    stranger that is as far from the stranger as the collision is.
     """
     data = wl.zoo.digits()
     reference = (data.reference_x, data.reference_y)

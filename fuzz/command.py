@@ -1,5 +1,4 @@
-"""Fuzz the command line: random argument vectors must end in a documented exit code, with a
-sentence and no traceback.
+"""Fuzz the command line: random arguments must end in a documented exit code and a sentence.
 
     python fuzz/command.py --seconds 600 --seed 0
 
@@ -148,9 +147,7 @@ def make_files(folder: Path) -> None:
 
 
 def arguments(dice: random.Random) -> list[str]:
-    """A random argument vector, mostly of options that exist; models are small and attacks
-    short.
-    """
+    """Random arguments, mostly of options that exist; models are small and attacks short."""
     name = dice.choice(
         [
             "doctor",

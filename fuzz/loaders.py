@@ -1,5 +1,4 @@
-"""Spoil valid files at random, and see whether a loader does anything but load them or refuse them
-in a sentence.
+"""Spoil valid files at random: a loader must load them or refuse them in a sentence.
 
     python fuzz/loaders.py --seconds 600 [--seed 0] [--only npz,onnx] [--finds FOLDER]
 
@@ -178,9 +177,7 @@ def seeds() -> dict[str, list[bytes]]:
 
 
 def spoil(content: bytes, chance: random.Random) -> bytes:
-    """One to six changes: bits, numbers, words, cuts, repeats; in a zip half of the time inside one
-    member.
-    """
+    """One to six changes: bits, numbers, words, cuts, repeats; in a zip often inside one member."""
     if content[:2] == b"PK" and chance.random() < 0.5:
         return _spoil_member(content, chance)
     it = bytearray(content)
@@ -376,8 +373,8 @@ def fuzz(options: argparse.Namespace, folder: Path) -> int:
     for (name, told), count in sorted(counts.items()):
         print(f"{name:12} {told:8} {count:8,}")
     print(
-        f"{sum(counts.values()):,} files in {time.monotonic() - start:.0f} s, seed "
-        f"{options.seed}: {len(kept)} kinds of finds"
+        f"{sum(counts.values()):,} files in {time.monotonic() - start:.0f} s, seed {options.seed}: "
+        f"{len(kept)} kinds of finds"
     )
     return len(kept)
 

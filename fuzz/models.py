@@ -1,5 +1,4 @@
-"""Fuzz ``check_model``: hostile models of every kind must become checks that warn, never an
-exception.
+"""Fuzz ``check_model``: hostile models must become checks that warn, never an exception.
 
     python fuzz/models.py --seconds 600 --seed 0
 

@@ -300,10 +300,8 @@ def test_copies_dead_and_constant_features_are_counted(planted) -> None:
     story = wl.explain.distant(model, x, y, layer="hidden", k=3, nulls=0)
     counts = story.counts
     assert (counts.copies, counts.copies_disagree) == (3, 2)
-    assert (counts.dead, counts.constant) == (
-        1,
-        0,
-    )  # the merged samples are zero in the first, and not 4 in the second
+    # the merged samples are zero in the first, and not 4 in the second
+    assert (counts.dead, counts.constant) == (1, 0)
     plain = torch.arange(90)[(torch.arange(90) != 4) & (torch.arange(90) != 8)]
     story = wl.explain.distant(
         model, x[plain], y[plain], layer="hidden", k=3, nulls=0, input_quantile=0.0
@@ -314,7 +312,7 @@ def test_copies_dead_and_constant_features_are_counted(planted) -> None:
         for it in story.notes
     )
     assert any(
-        "1 of the layer's 6 features are zero for all samples, 1 another constant" in it
+        "Of the layer's 6 features 1 are zero and 1 are another constant for all samples" in it
         for it in story.notes
     )
     assert min(pair.input_distance for pair in story.merged) > 0

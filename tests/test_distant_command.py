@@ -6,6 +6,7 @@ import dataclasses
 import importlib.util
 import json
 import math
+import shutil
 import sys
 import textwrap
 import tomllib
@@ -217,6 +218,26 @@ def test_the_record_and_its_tables_survive_their_files(found: Path, record: Dist
     assert classes.median.reshape(10, 10, -1)[3, 5].tolist() == list(record.classes.median[3][5])
 
 
+@pytest.mark.message
+def test_a_damaged_run_is_one_sentence(found: Path, tmp_path: Path, record: DistantPairs) -> None:
+    plain = json.loads((found / "summary.json").read_text())
+    copy = tmp_path / "copy"
+    shutil.copytree(found, copy)
+    for change, said in (
+        ({"layer_index": 9}, "a layer is named that is none of the"),
+        ({"same_class": [1.0]}, "not every row of numbers is of the"),
+        ({"classes": {**plain["classes"], "labels": [0, 1]}}, "not one of 2 classes"),
+        ({"made": {**plain["made"], "path_rapidity": [0.0]}}, "two lengths"),
+        ({"made": {**plain["made"], "shown_steps": [0]}}, "'path' must hold 1 inputs"),
+        ({"schema": "worldline.distant/1"}, "this version reads 'worldline.distant/2'"),
+    ):
+        (copy / "summary.json").write_text(json.dumps({**plain, **change}))
+        result = CliRunner().invoke(command_line, ["report", str(copy)])
+        assert result.exit_code == 3, result.output
+        assert said in result.stderr
+        assert len(result.stderr.splitlines()) == 1
+
+
 @pytest.mark.law
 def test_merged_is_said_of_one_prediction_alone(record: DistantPairs) -> None:
     """A pair that is predicted differently was brought together at the layer, and told apart."""
@@ -267,7 +288,11 @@ def test_words_of_the_empty_the_tiny_the_contrary_and_the_infinite(record: Dista
     assert "however far apart at the input" in words(tiny).findings[0]
     assert "None" not in " ".join(words(tiny).findings)
     ends = tuple(
-        dataclasses.replace(pair, rapidity=sign * math.inf, worldline=(None, sign * math.inf))
+        dataclasses.replace(
+            pair,
+            rapidity=sign * math.inf,
+            worldline=(None, *[sign * math.inf] * (len(record.layers) - 1)),
+        )
         for pair, sign in ((record.merged[0], 1), (record.opposed[0], -1))
     )
     infinite = dataclasses.replace(record, merged=ends[:1], opposed=ends[1:])
@@ -324,7 +349,7 @@ def test_views_have_tables_and_one_figure_is_for_papers(found: Path, record: Dis
     attached = command.attach(result, "with0-")
     assert 'id="with0-classes"' in attached.sections
     assert 'id="classes"' not in attached.sections
-    with pytest.raises(RunError, match=r"inputs.safetensors .* of another run"):
+    with pytest.raises(RunError, match=r"inputs.safetensors .* must hold 5 inputs"):
         page([dataclasses.replace(result, record=dataclasses.replace(record, opposed=()))], [])
 
 

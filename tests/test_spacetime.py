@@ -147,3 +147,24 @@ def test_shapes_are_refused_in_words() -> None:
         spacetime.minkowski_point(torch.eye(2))
     with pytest.raises(ShapeError, match="non-empty matrix"):
         spacetime.speed_limit(torch.ones(0, 3))
+
+
+@pytest.mark.law
+def test_shares_of_a_limit_and_what_has_none() -> None:
+    """THEORY 2: the share is of ln κ(W), the whole layer's; nothing where there is no limit."""
+    change = torch.tensor([-1.0, 0.5, math.nan])
+    for limit, expected in ((2.0, [0.5, 0.25]), (math.inf, [0.0, 0.0]), (0.0, [0.0, 0.0])):
+        shares = spacetime.limit_share(change, limit)
+        assert shares[:2].tolist() == expected
+        assert shares[2].isnan()
+
+
+@pytest.mark.law
+def test_a_smallest_singular_value_within_rounding_is_none() -> None:
+    """Weights are known to half an eps of their own dtype, so σ_min is to ½ eps √D σ_max."""
+    half = 0.5 * torch.finfo(torch.float32).eps
+    assert spacetime.condition_limit(1.0, half, 4, torch.float32) == math.inf
+    assert spacetime.condition_limit(1.0, half, 4, torch.float64) == pytest.approx(-math.log(half))
+    twice = torch.ones(3, 3)
+    twice[0, 0] += 1e-8  # lost in float32
+    assert spacetime.speed_limit(twice) == math.inf

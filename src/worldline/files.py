@@ -29,10 +29,7 @@ __all__ = [
     "size_text",
 ]
 
-LONGEST_TEXT = (
-    256 * 2**20
-)  # bytes of a text that is read whole: more is no configuration or summary
-
+LONGEST_TEXT = 256 * 2**20  # bytes of a text that is read whole: a longer one is something else
 DIRECTORY_LIMIT = 16 * 2**20  # bytes of a zip's central directory: about 200,000 members
 LARGEST_RATIO = 100  # what real data reach when they are packed; deflate itself ends at 1,032
 BOMB_SIZE = 64 * 2**20  # below this, what is unpacked is harmless whatever its ratio
@@ -42,8 +39,7 @@ TAIL = 65_557  # bytes in which a zip's last record must begin: 22 and the longe
 def real_file(
     path: str | Path, kind: str, error: type[WorldlineError], *, inside: Path | None = None
 ) -> Path:
-    """The path, if it is a regular file that can be read: no folder, pipe or device, and no name
-    that no system takes.
+    """The path, if it is a regular file that can be read: no folder, pipe or device.
 
     Args:
         path: as the user wrote it.
@@ -178,8 +174,7 @@ def size_text(count: int) -> str:
 
 
 def available_memory() -> int:
-    """Bytes that may be taken now: what the system says is available, at most what the process'
-    control group is allowed.
+    """Bytes that may be taken now: what is available, at most what the control group allows.
 
     >>> available_memory() > 0
     True
@@ -207,8 +202,7 @@ def available_memory() -> int:
 def check_zip(
     path: Path, kind: str, error: type[InputError], *, stored: bool = False
 ) -> list[zipfile.ZipInfo]:
-    """The members of a zip, if what it declares can be true and may be unpacked. Nothing is
-    unpacked.
+    """The members of a zip, if what it declares can be true; nothing is unpacked.
 
     Args:
         path: a regular file.

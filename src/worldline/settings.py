@@ -6,7 +6,7 @@ Nothing here needs torch, so that a command line can be read before it is loaded
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import Literal, Protocol, runtime_checkable
 
 __all__ = ["DEFAULT", "Bounds", "FrameName", "NormName", "Progress", "Settings", "Tokens", "silent"]
 
@@ -16,6 +16,7 @@ NormName = Literal["linf", "l2"]
 Tokens = Literal["flatten", "cls", "mean", "token"]
 
 
+@runtime_checkable
 class Progress(Protocol):
     """Is told how far a stage is: its name, what is done, of how much."""
 

@@ -98,7 +98,7 @@ def test_a_headline_says_what_its_interval_supports() -> None:
 @pytest.mark.parametrize(
     ("record", "sentences"),
     [
-        (diagnosis(), ("none of 2 checks warns", "2 checks, 1 of which does not apply")),
+        (diagnosis(), ("The evaluation: no check warns", "2 checks, 1 of which does not apply")),
         (diagnosis((10, 10)), ("Worst case over 1 attack: 100% of the samples are left",)),
         (diagnosis((0, 0, 0)), ("gets 0% of 10 samples", "0% in the worst case over 2 attacks")),
         (diagnosis((1, 0), samples=1), ("gets 100% of 1 sample of d right",)),

@@ -13,7 +13,15 @@ from torch import Tensor, nn
 
 import worldline as wl
 from worldline.attacks import FGSM, PGD
-from worldline.checks import Check, Curve, CurvePoint, SelfTest, accuracy_curve, check_evaluation
+from worldline.checks import (
+    Check,
+    Curve,
+    CurvePoint,
+    SelfTest,
+    accuracy_curve,
+    check_evaluation,
+    plant_and_attack,
+)
 from worldline.checks.planted import _verdict
 from worldline.errors import BoundsError, LabelError, ModelError, ShapeError, UsageError
 
@@ -304,17 +312,32 @@ def test_what_does_not_fit_together_is_refused_before_any_work() -> None:
         return Names(side)(z)
 
     for twin, labels, options, error, words in (
-        (x * torch.nan, y, {}, BoundsError, "must be finite; 12 samples"),
-        (x[:3], y, {}, ShapeError, r"adversarial twins must have the shape.*\(3, 1, 2, 2\)"),
+        (x * torch.nan, y, {}, BoundsError, "adversarial twins must be finite; 12 samples"),
+        (x[:3], y, {}, ShapeError, r"one adversarial twin:.*\(3, 1, 2, 2\) twins"),
+        (x, y, {"noise": x[:5]}, ShapeError, r"one noise twin:.*\(5, 1, 2, 2\) twins"),
         (x, y[:3], {}, LabelError, "12 samples, 3 labels"),
         (x, y, {"epsilon": math.nan}, UsageError, "epsilon must be a finite number"),
         (x, y, {"norm": "l1"}, UsageError, "Unknown norm 'l1'"),
-        (x, y, {"bounds": (1.0, 0.0)}, BoundsError, "low < high"),
+        (x, y, {"bounds": (1.0, 0.0)}, UsageError, "low < high"),
     ):
         attack = PGD(epsilon=0.1)
         with pytest.raises(error, match=words):
             look(model, twin, y=labels, attack=attack, **options)
     assert calls == []
+
+
+@pytest.mark.message
+@pytest.mark.parametrize("bad", [{"seed": -1}, {"batch_size": 0}, {"seed": 2**64}])
+def test_settings_are_refused_before_any_work(bad) -> None:
+    x, y = pictures()
+    settings, attack = wl.Settings(**bad), PGD(epsilon=0.1)
+    for work in (
+        lambda: check_evaluation(None, x, x, x, y, attack=attack, epsilon=0.1, settings=settings),
+        lambda: accuracy_curve(None, x, y, attack=attack, settings=settings),
+        lambda: plant_and_attack(None, x, attack=attack, epsilon=0.1, settings=settings),
+    ):
+        with pytest.raises(UsageError, match=r"seed must lie in 0|at least one input"):
+            work()
 
 
 @pytest.mark.law

@@ -1,6 +1,4 @@
-"""Data from outside: archives, folders of pictures, datasets; and what a few seconds of spoilt
-files do.
-"""
+"""Data from outside: archives, folders of pictures, datasets; and some seconds of spoilt files."""
 
 from __future__ import annotations
 

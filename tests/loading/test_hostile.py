@@ -1,6 +1,4 @@
-"""Files made to harm: none runs anything, none eats memory, and each gets a sentence that names
-it.
-"""
+"""Files made to harm: none runs or eats anything, and each gets a sentence that names it."""
 
 from __future__ import annotations
 
@@ -255,9 +253,7 @@ def script(folder: Path) -> str:
 
 
 def pt_declaring(count: int) -> Callable[[Path], str]:
-    """A state dict whose storage of three numbers is declared as more: torch would read beyond
-    it.
-    """
+    """A state dict that declares more numbers than its three: torch would read beyond them."""
 
     def make(folder: Path) -> str:
         path, content = whole_pt(folder), {}

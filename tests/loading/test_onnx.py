@@ -1,6 +1,4 @@
-"""ONNX graphs as modules: every operator against ONNX' own evaluator, whole networks, and the
-checks on load.
-"""
+"""ONNX graphs as modules: every operator against ONNX' own evaluator, and the checks on load."""
 
 from __future__ import annotations
 
@@ -78,12 +76,12 @@ def then(*chain: tuple[str, list[str], dict[str, Any]], weights: int = 0) -> lis
 
 ELEMENTWISE = (
     "Abs Ceil Celu Cos Elu Erf Exp Floor Gelu HardSigmoid HardSwish Identity LeakyRelu Log "
-    "LogSoftmax Mish Neg Reciprocal Relu Round Selu "
-    "Sigmoid Sign Sin Softmax Softplus Softsign Sqrt Tanh"
+    "LogSoftmax Mish Neg Reciprocal Relu Round Selu Sigmoid Sign Sin Softmax Softplus Softsign "
+    "Sqrt Tanh"
 )
 PLAIN = (
-    "GlobalAveragePool GlobalMaxPool Flatten Transpose ReduceMax ReduceMean ReduceMin "
-    "ReduceSum ReduceL2 Dropout"
+    "GlobalAveragePool GlobalMaxPool Flatten Transpose ReduceMax ReduceMean ReduceMin ReduceSum "
+    "ReduceL2 Dropout"
 )
 CASES: dict[str, tuple[list[Any], list[TensorProto]]] = {
     kind: (one(kind), []) for kind in f"{ELEMENTWISE} {PLAIN}".split()

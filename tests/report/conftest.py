@@ -4,73 +4,85 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-import worldline as wl
-from worldline.runs import (
-    CompareConfig,
-    ComplexityConfig,
-    DistantConfig,
-    DoctorConfig,
-    EncodeConfig,
-    ExploreConfig,
-    RunFolder,
-)
+from worldline import commands
+from worldline.checks import Curve, CurvePoint
+from worldline.commands.base import Result
+from worldline.commands.rendering import write_report
+from worldline.runs.store import RunFolder
 
-CURVE = {
-    "norm": "linf",
-    "attack": "PGD-20",
-    "samples": 200,
-    "chance": 0.113,
-    "points": [
-        {"epsilon": 0.0, "accuracy": 0.98, "interval": [0.95, 0.99], "noise_accuracy": 0.98},
-        {"epsilon": 0.1, "accuracy": 0.45, "interval": [0.38, 0.52], "noise_accuracy": 0.97},
-        {"epsilon": 0.3, "accuracy": 0.0, "interval": [0.0, 0.02], "noise_accuracy": 0.75},
-    ],
-}
+CURVE = Curve(
+    norm="linf",
+    attack="PGD-20",
+    samples=200,
+    chance=0.113,
+    points=(
+        CurvePoint(0.0, 0.98, (0.95, 0.99), 0.98),
+        CurvePoint(0.1, 0.45, (0.38, 0.52), 0.97),
+        CurvePoint(0.3, 0.0, (0.0, 0.02), 0.75),
+    ),
+)
 
 
 MEANS = """
 import torch, worldline as wl
 def build():
     data = wl.zoo.digits()
-    means = torch.stack([data.reference_x[data.reference_y == label].flatten(1).mean(0) for label in
-    range(10)]) logits = torch.nn.Linear(64, 10)
+    x, y = data.reference_x.flatten(1), data.reference_y
+    means = torch.stack([x[y == label].mean(0) for label in range(10)])
+    logits = torch.nn.Linear(64, 10)
     logits.weight.data, logits.bias.data = 4 * means, -2 * means.square().sum(1)
     return torch.nn.Sequential(torch.nn.Flatten(), logits)
 """
 
 
+def done(name: str, folder: Path, /, **settings: Any) -> Result[Any]:
+    """A run of a command."""
+    return commands.load(name)(commands.config_of(name)(**settings), folder)
+
+
 @pytest.fixture(scope="session")
-def explored(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def explored(tmp_path_factory: pytest.TempPathFactory) -> Result[Any]:
     """The default run, with its page."""
-    run = wl.runs.explore(ExploreConfig(), tmp_path_factory.mktemp("report") / "cnn")
-    wl.report.write_report(run)
+    run = done("explore", tmp_path_factory.mktemp("report") / "cnn")
+    write_report(run.folder)
     return run
 
 
 @pytest.fixture(scope="session")
-def other(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+def other(tmp_path_factory: pytest.TempPathFactory) -> Result[Any]:
     """Another model under the very same attack: the nearest class mean, which is less fragile and
     needs no training.
     """
     folder = tmp_path_factory.mktemp("report")
     (folder / "means.py").write_text(MEANS)
-    return wl.runs.explore(ExploreConfig(model=f"{folder / 'means.py'}:build"), folder / "other")
+    return done("explore", folder / "other", model=f"{folder / 'means.py'}:build")
 
 
 @pytest.fixture(scope="session")
-def searched(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    config = DistantConfig(samples=150, nulls=1, pairs=4, make=(3, 5), eps="0.3", steps=20)
-    return wl.runs.distant(config, tmp_path_factory.mktemp("report") / "distant")
+def unfooled(tmp_path_factory: pytest.TempPathFactory) -> Result[Any]:
+    """An attack too weak to fool anything."""
+    folder = tmp_path_factory.mktemp("report") / "unfooled"
+    return done("explore", folder, model="linear", eps="0.000001", samples=60, steps=2)
 
 
 @pytest.fixture(scope="session")
-def compared(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    config = CompareConfig(
+def searched(tmp_path_factory: pytest.TempPathFactory) -> Result[Any]:
+    folder = tmp_path_factory.mktemp("report") / "distant"
+    settings = {"samples": 150, "nulls": 1, "pairs": 4, "make": (3, 5), "eps": "0.3", "steps": 20}
+    return done("distant", folder, **settings)
+
+
+@pytest.fixture(scope="session")
+def compared(tmp_path_factory: pytest.TempPathFactory) -> Result[Any]:
+    return done(
+        "compare",
+        tmp_path_factory.mktemp("report") / "compare",
         models=("linear", "mlp", "cnn", "mlp@1"),
         measure=True,
         samples=60,
@@ -78,36 +90,33 @@ def compared(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
         probed_samples=20,
         probes=16,
     )
-    return wl.runs.compare(config, tmp_path_factory.mktemp("report") / "compare")
 
 
 @pytest.fixture(scope="session")
-def encoded(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    return wl.runs.encode(
-        EncodeConfig(name="dilation", settings={}), tmp_path_factory.mktemp("report") / "encode"
-    )
+def encoded(tmp_path_factory: pytest.TempPathFactory) -> Result[Any]:
+    return done("encode", tmp_path_factory.mktemp("report") / "encode", name="dilation")
 
 
 @pytest.fixture(scope="session")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    config = ComplexityConfig(models=("mlp", "linear"), samples=100)
-    return wl.runs.complexity(config, tmp_path_factory.mktemp("report") / "complexity")
+def measured(tmp_path_factory: pytest.TempPathFactory) -> Result[Any]:
+    folder = tmp_path_factory.mktemp("report") / "complexity"
+    return done("complexity", folder, models=("mlp", "linear"), samples=100)
 
 
 @pytest.fixture(scope="session")
-def examined(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
-    config = DoctorConfig(model="linear", samples=60, steps=10)
-    return wl.runs.doctor(config, tmp_path_factory.mktemp("report") / "doctor")
+def examined(tmp_path_factory: pytest.TempPathFactory) -> Result[Any]:
+    folder = tmp_path_factory.mktemp("report") / "doctor"
+    return done("doctor", folder, model="linear", samples=60, steps=10)
 
 
 @pytest.fixture
 def copy_of(tmp_path: Path) -> Any:
-    """A copy of a run whose summary a test may change."""
+    """A copy of a run whose record a test may change."""
 
-    def copied(run: RunFolder, name: str = "copy", **changes: Any) -> RunFolder:
-        shutil.copytree(run.path, tmp_path / name)
-        found = RunFolder(tmp_path / name)
-        found.write_json("summary.json", {**found.read_json("summary.json"), **changes})
+    def copied(run: Result[Any], name: str = "copy", **changes: Any) -> Result[Any]:
+        shutil.copytree(run.folder.path, tmp_path / name)
+        found = Result(replace(run.record, **changes), RunFolder(tmp_path / name))
+        found.folder.write_record(found.record)
         return found
 
     return copied

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageFilter
 
-import worldline as wl
+from worldline.commands.rendering import write_report
 
 AXE = next(Path(axe_core_python.__file__).parent.rglob("axe.min.js"))
 REFERENCES = Path(__file__).parent / "reference"
@@ -36,9 +36,9 @@ def test_axe_finds_nothing_serious_and_the_page_looks_as_it_did(
     kind: str, theme: str, visitor, request
 ) -> None:
     run = request.getfixturevalue(kind)
-    page = run.path / "report.html"
+    page = run.folder.path / "report.html"
     if not page.exists():
-        wl.report.write_report(run)
+        write_report(run.folder)
     dark = {"name": "prefers-color-scheme", "value": theme}
     visitor.browser.execute_cdp_cmd(
         "Emulation.setEmulatedMedia", {"media": "screen", "features": [dark]}
@@ -61,9 +61,9 @@ def test_axe_finds_nothing_serious_and_the_page_looks_as_it_did(
 @pytest.mark.parametrize("kind", KINDS)
 def test_nothing_is_wider_than_a_narrow_screen(kind: str, visitor, request) -> None:
     run = request.getfixturevalue(kind)
-    page = run.path / "report.html"
+    page = run.folder.path / "report.html"
     if not page.exists():
-        wl.report.write_report(run)
+        write_report(run.folder)
     resize(visitor, 360, 800)
     visitor.open(page)
     assert visitor.run("return document.documentElement.scrollWidth") <= 360
@@ -73,7 +73,7 @@ def test_nothing_is_wider_than_a_narrow_screen(kind: str, visitor, request) -> N
 
 @pytest.mark.end_to_end
 def test_the_button_changes_the_theme_of_page_and_figures(visitor, explored) -> None:
-    visitor.open(explored.path / "report.html")
+    visitor.open(explored.folder.path / "report.html")
     colours = (
         "return [document.body, document.querySelector('#figure-boosts .marks')]"
         ".map((it) => getComputedStyle(it)).map((it) => [it.backgroundColor, it.fill])"
@@ -94,8 +94,8 @@ def resize(visitor, width: int, height: int) -> None:
 
 def serious(visitor, options: str) -> list[Any]:
     visitor.run(AXE.read_text("utf-8"))
-    run = "const done = arguments[0]; axe.run(document, OPTIONS).then((it) => done(it.violations))".replace(
-        "OPTIONS", options
+    run = (
+        f"const done = arguments[0]; axe.run(document, {options}).then((it) => done(it.violations))"
     )
     found = visitor.browser.execute_async_script(run)
     return [

@@ -19,6 +19,9 @@ from PIL import Image
 
 import worldline as wl
 from worldline.cli import commands
+from worldline.commands.explore import figures as drawn
+from worldline.commands.explore.explored import Explored, read_explored
+from worldline.commands.rendering import render_report
 from worldline.report.images import picture, picture_array, sheet
 
 from .conftest import CURVE
@@ -32,7 +35,7 @@ def page_data(page: str) -> dict:
 def test_all_formats_say_the_same(explored, copy_of) -> None:
     run = copy_of(explored, curve=CURVE)
     result = CliRunner().invoke(
-        commands, ["report", str(run.path), "--format", "html,png,svg,md,json"]
+        commands, ["report", str(run.folder.path), "--format", "html,png,svg,md,json"]
     )
     assert result.exit_code == 0, result.output
     names = (
@@ -47,90 +50,130 @@ def test_all_formats_say_the_same(explored, copy_of) -> None:
         "spacetime",
         "waterfall",
     )
-    assert sorted(path.name for path in (run.path / "figures").iterdir()) == [
+    assert sorted(path.name for path in (run.folder.path / "figures").iterdir()) == [
         f"{name}.{end}" for name in names for end in ("png", "svg")
     ]
-    with Image.open(run.path / "figures" / "rapidity.png") as drawn:
+    with Image.open(run.folder.path / "figures" / "rapidity.png") as drawn:
         assert min(drawn.size) > 500
-    page = page_data((run.path / "report.html").read_text())
-    plain = json.loads((run.path / "report.json").read_text())
-    text = (run.path / "report.md").read_text()
+    page = page_data((run.folder.path / "report.html").read_text())
+    plain = json.loads((run.folder.path / "report.json").read_text())
+    text = (run.folder.path / "report.md").read_text()
     assert plain["title"] == page["headline"]
     assert plain["findings"] == page["findings"]
     shared = {
         name: view for name, view in plain["views"].items() if not name.startswith("complexity ")
     }
     assert shared == page["views"]
-    assert len(plain["views"]) - len(shared) == 4
+    assert len(plain["views"]) - len(shared) >= 4
+    assert plain["summary"]["schema"] == plain["run"] == "worldline.explore/2"
     for view in plain["views"].values():
         assert view["title"].replace("_", "\\_").replace("&", "&#38;") in text
     assert "| 0.1 | 45% | 38% to 52% | 97% |" in text
-    again = CliRunner().invoke(commands, ["report", str(run.path), "--format", "svg"])
+    again = CliRunner().invoke(commands, ["report", str(run.folder.path), "--format", "svg"])
     assert again.exit_code == 0
-    assert "<svg" in (run.path / "figures" / "map.svg").read_text()
+    assert "<svg" in (run.folder.path / "figures" / "map.svg").read_text()
 
 
 @pytest.mark.oracle
 def test_figures_have_the_numbers_of_the_page_and_of_the_summary(explored, copy_of) -> None:
     run = copy_of(explored, curve=CURVE)
-    page, summary = page_data(wl.report.render_report(run)), run.read_json("summary.json")
+    page, record = page_data(render_report(run.folder)), run.record
     layers = len(page["layers"])
 
     def lines(ax: Axes) -> dict[str, np.ndarray]:
         return {str(it.get_label()): np.asarray(it.get_ydata(), float) for it in ax.get_lines()}
 
-    drawn = lines(wl.plot.rapidity_by_layer(run))
+    shown = lines(drawn.rapidity_by_layer(run))
     pairs = {
-        "adversarial_clean": "adversarial – clean",
-        "noise_clean": "noise – clean",
-        "adversarial_wrong": "adversarial – wrong class",
+        "adversarial_clean": "attacked – original",
+        "noise_clean": "noise – original",
+        "adversarial_wrong": "attacked – wrong class",
     }
     for pair, label in pairs.items():
-        stored = [layer["rapidity"][pair]["median"] for layer in summary["layers"]]
-        np.testing.assert_allclose(drawn[label], stored, rtol=1e-12)
+        stored = [getattr(layer.rapidity, pair).median for layer in record.layers]
+        np.testing.assert_allclose(shown[label], stored, rtol=1e-12)
         np.testing.assert_allclose(
-            drawn[label], page["bands"][pair]["median"], atol=1e-5
+            shown[label], page["bands"][pair]["median"], atol=1e-5
         )  # the page has five decimals
         np.testing.assert_allclose(
-            drawn[f"{label}, untrained"], page["untrained"][pair]["median"], atol=1e-5
+            shown[f"{label}, untrained"], page["untrained"][pair]["median"], atol=1e-5
         )
-    boosts = np.asarray(wl.plot.excess_boost(run).containers[0].lines[0].get_ydata(), float)
+    boosts = np.asarray(drawn.excess_boost(run).containers[0].lines[0].get_ydata(), float)
     np.testing.assert_allclose(boosts, [it[0] for it in page["boosts"][1:]])
-    assert [-layer["excess_boost"]["median"] for layer in summary["layers"][1:]] == list(boosts)
+    assert [layer.excess_boost.median for layer in record.layers[1:]] == list(boosts)
+    assert boosts.max() > 0  # apart is positive, in the record, on the page and in print
+    sides = drawn.changed_sides(run).containers
+    for container, (key, share_of) in zip(
+        sides,
+        {
+            "wrong": "wrong_side",
+            "clean": "clean_wrong_side",
+            "moved": "moved_share",
+            "noise": "noise_wrong_side",
+        }.items(),
+        strict=True,
+    ):
+        stored = [getattr(layer, share_of) for layer in record.layers]
+        assert list(container.lines[0].get_ydata()) == [it.value for it in stored]
+        assert page["shares"][key] == [[it.value, *it.interval] for it in stored]
     steps = (
-        np.frombuffer(base64.b64decode(page["phi"]["adversarial_clean"]), "<i2").reshape(-1, layers)
-        / 2000
+        np.frombuffer(base64.b64decode(page["phi"]["adversarial_clean"]["content"]), "<i2").reshape(
+            -1, layers
+        )
+        / page["phi"]["adversarial_clean"]["steps"]
     )
-    points = wl.plot.sample_map(run, layer=2).get_lines()
+    points = drawn.sample_map(run, layer=2).get_lines()
     states = np.array(page["samples"]["state"])
     for state, line in enumerate(points[:3]):
         np.testing.assert_allclose(
             line.get_xdata(), steps[states == state, 2], atol=3e-4
         )  # steps of 0.0005 nats
-    bars = wl.plot.class_flow(run, layer=1).patches
+    packed = page["proper"]["noise_clean"]
+    proper = np.frombuffer(base64.b64decode(packed["content"]), "<i2").reshape(-1, layers)[:, -1]
+    stored = run.folder.read_table("samples.parquet")["proper_depth_noise_clean"].to_numpy()
+    np.testing.assert_allclose(proper / packed["steps"], stored, atol=3e-4)
+    bars = drawn.class_flow(run, layer=1).patches
     flows = page["flows"][:12]
     assert [bar.get_width() for bar in bars] == [it["count"] for it in flows] + [
         it["by"][1] for it in flows
     ]
-    curve = wl.plot.accuracy_curve(run).containers[0].lines[0].get_ydata()
-    np.testing.assert_allclose(
-        np.asarray(curve, float), [point["accuracy"] for point in CURVE["points"]]
-    )
-    accuracy = wl.plot.class_accuracy(run).containers[2].lines[0].get_ydata()
+    curve = drawn.figures(run)["curve"].axes[0].containers[0].lines[0].get_ydata()
+    np.testing.assert_allclose(np.asarray(curve, float), [point.accuracy for point in CURVE.points])
+    accuracy = drawn.class_accuracy(run).containers[2].lines[0].get_ydata()
     np.testing.assert_allclose(
         np.asarray(accuracy, float), [it["adversarial"][0] for it in page["classes"]]
     )
 
 
+@pytest.mark.law
+def test_figures_leave_gaps_where_nothing_is_finite(explored) -> None:
+    from dataclasses import replace
+
+    data: Explored = read_explored(explored)
+    table = data.rapidity["adversarial_clean"].copy()
+    table[:, 3], table[5, 1] = np.inf, np.nan
+    odd = replace(data, rapidity={**data.rapidity, "adversarial_clean": table})
+    assert np.isinf(odd.bands("adversarial_clean").median[3])
+    first = drawn.rapidity_by_layer(odd).get_lines()[0]
+    assert [bool(np.isnan(it)) for it in first.get_ydata()] == [False, False, False, True, False]
+    assert drawn.spacetime(odd, sample=5).get_title() == "sample 5"
+    line = odd.worldline(5, "adversarial_clean")
+    assert np.isnan(line.place[2:]).all()
+    assert np.isnan(line.proper[2:]).all()
+    assert np.isfinite(line.place[:2]).all()
+
+
 @pytest.mark.end_to_end
-@pytest.mark.parametrize("kind", ["searched", "compared", "encoded"])
+@pytest.mark.parametrize("kind", ["searched", "compared", "encoded", "measured", "examined"])
 def test_other_runs_have_formats_too(kind: str, request) -> None:
     run = request.getfixturevalue(kind)
-    result = CliRunner().invoke(commands, ["report", str(run.path), "--format", "md,json,png"])
+    result = CliRunner().invoke(
+        commands, ["report", str(run.folder.path), "--format", "md,json,png"]
+    )
     assert result.exit_code == 0, result.output
-    plain = json.loads((run.path / "report.json").read_text())
+    plain = json.loads((run.folder.path / "report.json").read_text())
     assert plain["views"]
-    assert list((run.path / "figures").glob("*.png"))
+    assert list((run.folder.path / "figures").glob("*.png"))
 
 
 @pytest.mark.message
@@ -140,27 +183,27 @@ def test_what_cannot_be_rendered_is_one_sentence(explored, searched, tmp_path) -
         assert "Traceback" not in result.output
         return result.exit_code, result.stderr
 
-    code, words = told(explored.path, "--format", "pdf")
+    code, words = told(explored.folder.path, "--format", "pdf")
     assert (code, "html, png, svg, md, json" in words, "got pdf" in words) == (2, True, True)
-    code, words = told(searched.path, "--with", explored.path)
-    assert (code, "only a page of explore takes other runs" in words) == (3, True)
-    code, words = told(explored.path, "--with", tmp_path)
-    assert (code, "not a finished run" in words) == (3, True)
-    code, words = told(explored.path, "--port", "80")
+    code, words = told(searched.folder.path, "--with", explored.folder.path)
+    assert (code, "is no run of explore: only its page takes other runs" in words) == (3, True)
+    code, words = told(explored.folder.path, "--with", tmp_path)
+    assert (code, "There is no summary.json of a run" in words) == (3, True)
+    code, words = told(explored.folder.path, "--port", "80")
     assert (code, "give --serve too" in words) == (2, True)
-    code, words = told(explored.path, "--serve", "--format", "md")
+    code, words = told(explored.folder.path, "--serve", "--format", "md")
     assert (code, "leave out --format md" in words) == (2, True)
-    code, words = told(explored.path, "--serve", "--port", "70000")
+    code, words = told(explored.folder.path, "--serve", "--port", "70000")
     assert (code, "--port 70000 cannot be used" in words) == (2, True)
     with pytest.raises(wl.errors.UsageError, match=r"no sample 600: this run has 600, from 0"):
-        wl.plot.spacetime(explored, sample=600)
-    with pytest.raises(wl.errors.RunError, match="is no run of explore"):
-        wl.plot.sample_map(searched)
+        drawn.spacetime(explored, sample=600)
+    with pytest.raises(wl.errors.UsageError, match=r"no layer 5: this run has 5, from 0"):
+        drawn.sample_map(explored, layer=5)
 
 
 @pytest.mark.end_to_end
 def test_a_served_page_is_for_this_machine_alone(explored) -> None:
-    page = (explored.path / "report.html").read_text()
+    page = (explored.folder.path / "report.html").read_text()
     with wl.report.serving(page) as address:
         assert address.startswith("http://127.0.0.1:")
         with urlopen(address) as answer:
@@ -189,7 +232,15 @@ def test_a_served_page_is_for_this_machine_alone(explored) -> None:
 
 @pytest.mark.end_to_end
 def test_serving_ends_with_an_interrupt(explored) -> None:
-    command = [sys.executable, "-u", "-m", "worldline", "report", str(explored.path), "--serve"]
+    command = [
+        sys.executable,
+        "-u",
+        "-m",
+        "worldline",
+        "report",
+        str(explored.folder.path),
+        "--serve",
+    ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:
         address = served.stdout.readline().split()[0]
         with urlopen(address) as answer:
@@ -230,7 +281,7 @@ def test_results_show_themselves_in_notebooks(explored, digits, mlp) -> None:
     )
     for result, words in (
         (story, "samples are fooled"),
-        (found, "3 merged, 3 opposed"),
+        (found, "3 brought together, 3 made opposites"),
         (predicted, "&lt;b&gt;"),
         (explored, "cnn"),
     ):

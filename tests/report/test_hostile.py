@@ -13,11 +13,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-import worldline as wl
+from worldline.commands.rendering import write_formats, write_report
 from worldline.plot.names import LONGEST_NAME, tidy_name
+from worldline.report.formats import markdown
 from worldline.report.page import as_json, fill_template
-from worldline.report.views import Table, View
-from worldline.runs import RunFolder
+from worldline.report.views import Table, View, Words
+from worldline.runs.store import RunFolder
 
 HOSTILE = [
     '</script><script>document.title="ran"</script>',
@@ -92,7 +93,7 @@ def test_any_words_are_rendered_as_text(words: list[str]) -> None:
 def test_hostile_names_are_shown_as_text_and_nothing_runs(
     visitor, explored, other, copy_of
 ) -> None:
-    summary = explored.read_json("summary.json")
+    summary = json.loads(explored.folder.read_text("summary.json"))
     layers = [
         {**layer, "name": name} for layer, name in zip(summary["layers"], HOSTILE[:5], strict=True)
     ]
@@ -108,10 +109,10 @@ def test_hostile_names_are_shown_as_text_and_nothing_runs(
     changes["checks"] = [
         {**check, "sentence": HOSTILE[2], "source": HOSTILE[5]} for check in summary["checks"]
     ]
-    (run.path / "summary.json").write_text(
+    (run.folder.path / "summary.json").write_text(
         json.dumps({**summary, **changes})
     )  # a lone surrogate as an escape
-    requested = visitor.open(wl.report.write_report(run, beside=(other,)))
+    requested = visitor.open(write_report(run.folder, beside=[other.folder]))
     check_harmless(visitor, requested)
     assert '</script><script>document.title="ran"</script>' in visitor.text("h1")
     for layer in range(5):
@@ -125,8 +126,8 @@ def test_hostile_names_are_shown_as_text_and_nothing_runs(
     visitor.run("for (const it of document.querySelectorAll('details')) it.open = true")
     check_harmless(visitor, [])
     for form in ("md", "json", "svg"):
-        assert wl.report.write_formats(run, [form])
-    text = (run.path / "report.md").read_text()
+        assert write_formats(run.folder, [form])
+    text = (run.folder.path / "report.md").read_text()
     assert "<script" not in text
     assert "<img" not in text
 
@@ -134,7 +135,7 @@ def test_hostile_names_are_shown_as_text_and_nothing_runs(
 @pytest.mark.end_to_end
 @pytest.mark.parametrize("kind", ["searched", "compared"])
 def test_hostile_names_on_the_other_pages(kind: str, visitor, request, tmp_path: Path) -> None:
-    run = request.getfixturevalue(kind)
+    run = request.getfixturevalue(kind).folder
     for place, name in enumerate(HOSTILE[:3] + HOSTILE[4:9:2]):
         copy = RunFolder(tmp_path / str(place))
         text = (run.path / "summary.json").read_text()
@@ -145,7 +146,7 @@ def test_hostile_names_on_the_other_pages(kind: str, visitor, request, tmp_path:
         copy.write_text("summary.json", text)
         if (run.path / "inputs.safetensors").exists():
             copy.write_bytes("inputs.safetensors", (run.path / "inputs.safetensors").read_bytes())
-        check_harmless(visitor, visitor.open(wl.report.write_report(copy)))
+        check_harmless(visitor, visitor.open(write_report(copy)))
 
 
 def check_harmless(visitor, requested: list[str]) -> None:

@@ -12,8 +12,9 @@ import pytest
 from selenium.webdriver.common.keys import Keys
 from selenium.webdriver.support.ui import Select, WebDriverWait
 
-import worldline as wl
-from worldline.runs import RunFolder
+from worldline.commands.base import Result
+from worldline.commands.explore.words import words
+from worldline.commands.rendering import render_report, write_report
 
 from .conftest import CURVE
 
@@ -21,8 +22,8 @@ FIGURES = ("leaving", "joining", "sides", "boosts", "spacetime", "map", "classes
 
 
 @pytest.fixture
-def page(explored: RunFolder) -> Path:
-    return explored.path / "report.html"
+def page(explored: Result) -> Path:
+    return explored.folder.path / "report.html"
 
 
 def choice(visitor) -> dict[str, str]:
@@ -76,9 +77,8 @@ def test_every_view_has_a_finding_a_sentence_its_basis_its_table_and_a_way_into_
     visitor, explored, page
 ) -> None:
     visitor.open(page)
-    summary = explored.read_json("summary.json")
     text = visitor.text("main")
-    for sentence in wl.runs.findings(summary):
+    for sentence in words(explored.record).findings:
         assert sentence in text
     for name in FIGURES:
         assert (
@@ -98,13 +98,14 @@ def test_every_view_has_a_finding_a_sentence_its_basis_its_table_and_a_way_into_
         target = section.find_element("css selector", "details.how a").get_attribute("hash")
         assert visitor.run("return Boolean(document.querySelector(arguments[0]))", target), target
         if section.find_elements("css selector", ".figure"):
-            assert len(section.find_elements("css selector", "details table")) == 1
+            tables = 4 if section.get_attribute("id") == "complexity" else 1
+            assert len(section.find_elements("css selector", "details table")) == tables
 
 
 @pytest.mark.end_to_end
 def test_a_choice_made_in_one_view_moves_all_and_back_undoes_it(visitor, explored, page) -> None:
     visitor.open(page)
-    layers = [layer["name"] for layer in explored.read_json("summary.json")["layers"]]
+    layers = [layer.name for layer in explored.record.layers]
     before = visitor.run("return document.getElementById('choose-layer').value")
     visitor.click_at("#figure-leaving svg.chart", 0.97, 0.4)  # the last layer
     last = len(layers) - 1
@@ -134,8 +135,8 @@ def test_a_choice_made_in_one_view_moves_all_and_back_undoes_it(visitor, explore
 @pytest.mark.end_to_end
 def test_the_worldlines_are_those_of_the_stored_pairs(visitor, explored, page) -> None:
     visitor.open(page)
-    pairs = explored.read_table("pairs.parquet")
-    layers = len(explored.read_json("summary.json")["layers"])
+    pairs = explored.folder.read_table("pairs.parquet")
+    layers = len(explored.record.layers)
     field = visitor.browser.find_element("id", "choose-sample")
     for sample in (3, 400):
         field.clear()
@@ -232,11 +233,9 @@ def test_pointing_at_a_sample_shows_its_pictures_and_clicking_chooses_it(
 def test_two_models_and_other_runs_share_one_page(
     visitor, explored, other, searched, compared, encoded
 ) -> None:
-    run = RunFolder(explored.path)
-    page = explored.path / "with.html"
-    page.write_text(
-        wl.report.render_report(run, beside=(other, searched, compared, encoded)), "utf-8"
-    )
+    page = explored.folder.path / "with.html"
+    beside = [run.folder for run in (other, searched, compared, encoded)]
+    page.write_text(render_report(explored.folder, beside=beside), "utf-8")
     visitor.open(page)
     assert visitor.browser.complaints() == []
     ids = visitor.run("return [...document.querySelectorAll('[id]')].map((it) => it.id)")
@@ -262,15 +261,12 @@ def test_two_models_and_other_runs_share_one_page(
 
 
 @pytest.mark.end_to_end
-def test_curve_and_complexity_are_there_where_the_run_has_them(visitor, explored, copy_of) -> None:
-    bare = copy_of(explored, "bare", curve=None, complexity=None)
-    visitor.open(wl.report.write_report(bare))
-    assert (
-        visitor.browser.find_elements("id", "curve")
-        == visitor.browser.find_elements("id", "complexity")
-        == []
-    )
-    visitor.open(wl.report.write_report(copy_of(explored, curve=CURVE), beside=(bare,)))
+def test_curve_and_complexity_follow_the_model(visitor, explored, copy_of) -> None:
+    bare = copy_of(explored, "bare", complexity=None)
+    visitor.open(write_report(bare.folder))
+    assert visitor.browser.find_elements("id", "complexity") == []
+    run = copy_of(explored, curve=CURVE)
+    visitor.open(write_report(run.folder, beside=[bare.folder]))
     assert (
         visitor.browser.find_element("id", "complexity")
         .find_element("tag name", "svg")
@@ -282,7 +278,6 @@ def test_curve_and_complexity_are_there_where_the_run_has_them(visitor, explored
         == 3
     )
     Select(visitor.browser.find_element("id", "choose-model")).select_by_index(1)
-    assert not visitor.browser.find_element("id", "curve").is_displayed()
     assert (
         not visitor.browser.find_element("id", "complexity")
         .find_element("tag name", "svg")
@@ -306,10 +301,75 @@ def test_print_opens_the_explanations_and_hides_the_controls(visitor, page: Path
 
 
 @pytest.mark.end_to_end
-def test_a_run_without_success_still_has_a_page(visitor, tmp_path: Path) -> None:
-    config = wl.runs.ExploreConfig(model="linear", eps="0.000001", samples=60, steps=2)
-    run = wl.runs.explore(config, tmp_path / "run")
-    visitor.open(wl.report.write_report(run))
+def test_a_run_without_success_still_has_a_page(visitor, unfooled) -> None:
+    visitor.open(write_report(unfooled.folder))
     assert visitor.browser.complaints() == []
     assert "was not fooled on any of 60 samples" in visitor.text("h1")
     assert "No sample was fooled" in visitor.text("main")
+    odd = re.search(
+        r".*(of 0 (?!of)|\bnan\b|None(?! of)|undefined|Infinity).*", visitor.text("main")
+    )
+    assert odd is None, odd[0]
+    assert visitor.text("#turn-title") == "No side is known"
+    assert "tipping layer\nnone" in visitor.text("#merits")
+
+
+@pytest.mark.end_to_end
+def test_the_read_out_has_the_numbers_of_the_chosen_sample(visitor, explored, page) -> None:
+    """It showed the population's medians whatever sample was chosen."""
+    visitor.open(page)
+    pairs, layers = explored.folder.read_table("pairs.parquet"), len(explored.record.layers)
+    field, said = visitor.browser.find_element("id", "choose-sample"), []
+    for sample in (3, 400):
+        field.clear()
+        field.send_keys(str(sample), Keys.ENTER)
+        layer = int(choice(visitor)["layer"])
+        said.append(visitor.text("#read-out").split(". ", 1)[1])
+        for name in ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wrong"):
+            own = float(pairs[name][sample * layers + layer].as_py())
+            shown = [float(it.replace("−", "-")) for it in re.findall(r"−?\d+\.\d\d", said[-1])]
+            assert min(abs(it - own) for it in shown) <= 0.006, (sample, name, said[-1])
+    assert said[0] != said[1]
+
+
+@pytest.mark.end_to_end
+def test_pairs_without_a_direction_are_shown_as_undefined(visitor, explored, copy_of) -> None:
+    run = copy_of(explored)
+    table, layers = run.folder.read_table("pairs.parquet"), len(run.record.layers)
+    columns = {name: table[name].to_numpy().copy() for name in table.column_names}
+    sample = int(np.flatnonzero(run.folder.read_table("samples.parquet")["fooled"].to_numpy())[0])
+    place = sample * layers + 2
+    columns["adversarial_clean"][place] = np.nan
+    columns["adversarial_true"][place] = np.nan
+    columns["noise_clean"][place] = -np.inf
+    run.folder.write_table("pairs.parquet", columns, schema="worldline.explore/2")
+    visitor.open(write_report(run.folder))
+    visitor.browser.execute_script(
+        "location.hash = `#model=0&sample=${arguments[0]}&layer=2`; location.reload()", sample
+    )
+    WebDriverWait(visitor.browser, 10).until(
+        lambda it: f"Sample {sample}," in it.find_element("id", "read-out").text
+    )
+    told = visitor.text("#read-out")
+    assert "φ = – to the original (its noise twin −∞)" in told
+    assert "its side is undefined" in told
+    assert "proper depth of –," in visitor.text("#sample-sentence")
+    visitor.run("document.querySelector('#table-sample').closest('details').open = true")
+    rows = visitor.run(
+        "return [...document.querySelectorAll('#table-sample tbody tr')]"
+        ".map((row) => [...row.cells].map((it) => it.textContent))"
+    )
+    assert [row[4] == "–" for row in rows] == [False, False, True, True, True]  # proper depth
+    assert rows[2][3] == "–"
+    assert rows[2][1] == "−1.000"
+    assert visitor.browser.complaints() == []
+
+
+@pytest.mark.end_to_end
+def test_no_layer_is_named_where_there_is_no_tipping_layer(visitor, explored, copy_of) -> None:
+    run = copy_of(explored, swap_layer=None)
+    visitor.open(write_report(run.folder))
+    names = [layer.name for layer in run.record.layers]
+    for title in (visitor.text("h1"), visitor.text("#turn-title")):
+        assert not any(name in title for name in names), title
+    assert "tipping layer\nnone" in visitor.text("#merits")

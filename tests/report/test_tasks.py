@@ -4,16 +4,16 @@ from __future__ import annotations
 
 import pytest
 
-import worldline as wl
-from worldline.plot import read_explored
-from worldline.runs import RunFolder
+from worldline.commands.base import Result
+from worldline.commands.explore.explored import read_explored
+from worldline.commands.rendering import render_report
 
 MOST = 3
 
 
 @pytest.fixture
-def page(visitor, explored: RunFolder):
-    visitor.open(explored.path / "report.html")
+def page(visitor, explored: Result):
+    visitor.open(explored.folder.path / "report.html")
     return visitor
 
 
@@ -42,9 +42,9 @@ def test_is_my_model_worse_on_class_3(page, explored) -> None:
 def test_which_layer_should_i_regularise(page, explored) -> None:
     page.click(".jump a[href='#layers']")
     boosts = [
-        (-layer["excess_boost"]["median"], layer["name"])
-        for layer in explored.read_json("summary.json")["layers"]
-        if layer["excess_boost"]
+        (layer.excess_boost.median, layer.name)
+        for layer in explored.record.layers
+        if layer.excess_boost
     ]
     assert page.text("#driver-title") == f"{max(boosts)[1]} drives the twins apart most"
     assert "regularising" in page.text("#driver .sentence")
@@ -53,21 +53,21 @@ def test_which_layer_should_i_regularise(page, explored) -> None:
 
 @pytest.mark.end_to_end
 def test_is_this_result_trustworthy(page, explored) -> None:
-    checks = explored.read_json("summary.json")["checks"]
+    checks = explored.record.checks
     assert f"checks that warn\n0 of {len(checks)}" in page.text("#merits")
     page.click(".jump a[href='#trust']")
     page.click("#trust details summary")
     table = page.text("#trust table")
     for check in checks:
-        assert check["sentence"] in table
-        assert check["source"] in table
+        assert check.sentence in table
+        assert check.source in table
     assert page.clicks == 2 <= MOST
 
 
 @pytest.mark.end_to_end
 def test_what_does_the_attack_change(page, explored) -> None:
     page.click(".jump a[href='#gallery']")
-    twins = explored.read_tensors("twins.safetensors")
+    twins = explored.folder.read_tensors("twins.safetensors")
     fooled = read_explored(explored).fooled
     changed = (
         ((twins["adversarial"] - twins["clean"])[fooled].flatten(1).abs() > 1e-7).sum(1).median()
@@ -84,13 +84,12 @@ def test_what_does_the_attack_change(page, explored) -> None:
 
 @pytest.mark.end_to_end
 def test_which_of_my_two_models_is_more_fragile_and_why(visitor, explored, other) -> None:
-    page = explored.path / "two.html"
-    page.write_text(wl.report.render_report(explored, beside=(other,)), "utf-8")
+    page = explored.folder.path / "two.html"
+    page.write_text(render_report(explored.folder, beside=[other.folder]), "utf-8")
     visitor.open(page)
     visitor.click(".jump a[href='#models']")
-    kept = {run: run.read_json("summary.json")["adversarial_accuracy"] for run in (explored, other)}
-    assert kept[explored] < kept[other]
+    assert explored.record.adversarial_accuracy < other.record.adversarial_accuracy
     assert visitor.text("#models-title").startswith("cnn is more fragile than ")
-    why = visitor.text("#models > p")
-    assert "What differs: In cnn the twins change sides" in why
+    why = visitor.text("#models > .sentence")
+    assert "What differs: In cnn the tipping layer is relu2" in why
     assert visitor.clicks == 1 <= MOST

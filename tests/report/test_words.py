@@ -1,11 +1,12 @@
-"""The page's words follow the numbers, and claim no difference that the intervals do not
-support.
+"""The page's words follow the numbers, and claim no difference that the intervals do not show.
+
+Every sentence is fed the usual, the empty, the tiny, the contrary and the infinite case.
 """
 
 from __future__ import annotations
 
-import copy
 import math
+import re
 from dataclasses import replace
 
 import numpy as np
@@ -13,28 +14,34 @@ import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-import worldline as wl
-from worldline.plot import read_explored
-from worldline.plot.classes import Proportion
-from worldline.plot.explored import Explored
-from worldline.report.explore.words import tell
-from worldline.report.views import View, share
-from worldline.runs import ExploreConfig
-from worldline.runs.explore_findings import findings
+from worldline.checks import Check, Curve, CurvePoint
+from worldline.commands.base import Result
+from worldline.commands.doctor.offered import curve_view
+from worldline.commands.explore import views as said
+from worldline.commands.explore.explored import Explored, read_explored
+from worldline.commands.explore.page import page
+from worldline.commands.rendering import render_report
+from worldline.explain import SwapLayer
+from worldline.statistics import Share, Summary, proportion
 
-CHANGE = View("title", "sentence", "n = 1 sample")
+from .conftest import done
+
 FINITE = st.floats(-5, 5, allow_nan=False)
+SIZES = FINITE | st.sampled_from([math.inf, -math.inf])
 SHARES = st.floats(0, 1)
+NONE = Summary(None, None, None, None, 0, 0, "no samples")
+NOBODY = Share(None, None, 0)
 
 
 @pytest.fixture(scope="module")
-def small(tmp_path_factory) -> Explored:
-    return read_explored(
-        wl.runs.explore(
-            ExploreConfig(model="mlp", samples=100, steps=5),
-            tmp_path_factory.mktemp("words") / "run",
-        )
-    )
+def small(tmp_path_factory) -> Result:
+    folder = tmp_path_factory.mktemp("words") / "run"
+    return done("explore", folder, model="mlp", samples=100, steps=5)
+
+
+@pytest.fixture(scope="module")
+def data(small: Result) -> Explored:
+    return read_explored(small)
 
 
 def ends(values: tuple[float, float, float]) -> tuple[float, float, float]:
@@ -42,143 +49,207 @@ def ends(values: tuple[float, float, float]) -> tuple[float, float, float]:
     return low, middle, high
 
 
-THREE = st.tuples(FINITE, FINITE, FINITE).map(ends)
+THREE = st.tuples(SIZES, SIZES, SIZES).map(ends)
 PARTS = st.tuples(SHARES, SHARES, SHARES).map(ends)
+MOVED = st.tuples(st.floats(-1, 1), st.floats(-1, 1), st.floats(-1, 1)).map(ends)
 
 
-def changed(data: Explored, **changes) -> Explored:
-    return replace(data, summary={**data.summary, **changes})
+def summary(three: tuple[float, float, float]) -> Summary:
+    low, middle, high = three
+    return Summary(middle, low, high, (low, high), 50, 0, "ok")
+
+
+def share(three: tuple[float, float, float], undefined: int = 0) -> Share:
+    return Share(three[1], (three[0], three[2]), 50, undefined)
+
+
+def with_layer(run: Result, place: int, **changes: object) -> Result:
+    layers = list(run.record.layers)
+    layers[place] = replace(layers[place], **changes)
+    return Result(replace(run.record, layers=tuple(layers)), run.folder)
 
 
 @pytest.mark.law
-@given(adversarial=THREE, noise=THREE)
-def test_twins_are_lost_only_where_the_intervals_part(small: Explored, adversarial, noise) -> None:
-    layers = copy.deepcopy(small.summary["layers"])
-    for name, (low, middle, high) in (("adversarial_clean", adversarial), ("noise_clean", noise)):
-        layers[-1]["rapidity"][name] |= {"median": middle, "interval": [low, high], "status": "ok"}
-    title = tell(changed(small, layers=layers), CHANGE)["layers"].title
-    assert ("lose their clean twins" in title) == (adversarial[2] < noise[0])
-    assert ("keep their clean twins" in title) == (adversarial[0] > noise[2])
-    assert f"{adversarial[1]:.2f}" in title
-    assert f"{noise[1]:.2f}" in title
+@given(start=THREE, adversarial=THREE, noise=THREE)
+def test_twins_are_lost_only_where_phi_falls_and_ends_below_noise(
+    small: Result, start, adversarial, noise
+) -> None:
+    """It was said, too, while φ rose."""
+    first, last = small.record.layers[0].rapidity, small.record.layers[-1].rapidity
+    changed = with_layer(small, 0, rapidity=replace(first, adversarial_clean=summary(start)))
+    own = replace(last, adversarial_clean=summary(adversarial), noise_clean=summary(noise))
+    title = said._similarity(with_layer(changed, -1, rapidity=own).record).title
+    falls, below = adversarial[2] < start[0], adversarial[2] < noise[0]
+    assert ("lose their originals" in title) == (falls and below)
+    assert ("end further from" in title) == (below and not falls)
+    assert ("stay closer to" in title) == (adversarial[0] > noise[2])
+    assert ("overlap" in title) == (adversarial[2] >= noise[0] and adversarial[0] <= noise[2])
+    assert ("−∞" in title) == (
+        -math.inf in (adversarial[1], noise[1]) or (falls and below and start[1] == -math.inf)
+    )
 
 
 @pytest.mark.law
 @given(values=st.lists(THREE, min_size=3, max_size=3))
-def test_a_layer_is_named_alone_only_where_its_interval_stands_apart(
-    small: Explored, values
-) -> None:
-    layers = copy.deepcopy(small.summary["layers"])
+def test_a_layer_is_named_alone_only_where_its_interval_stands_apart(small: Result, values) -> None:
     assume(len({middle for _, middle, _ in values}) == 3)
-    for layer, (low, middle, high) in zip(layers[1:], values, strict=True):
-        layer["excess_boost"] |= {"median": middle, "interval": [low, high], "status": "ok"}
-    data = changed(small, layers=layers)
-    title = tell(data, CHANGE)["driver"].title
-    best = min(values, key=lambda it: it[1])
-    name = layers[1 + values.index(best)]["name"]
-    others = [it for it in values if it is not best]
-    if best[2] >= 0:
+    run = small
+    for place, three in enumerate(values):
+        run = with_layer(run, place + 1, excess_boost=summary(three))
+    title = said._driver(run.record).title
+    sure = [three for three in values if three[0] > 0]
+    if not sure:
         assert title == "No layer drives the twins apart by more than noise does"
-        assert any("No layer drives" in sentence for sentence in findings(data.summary))
-    elif all(it[0] > best[2] for it in others):
+        return
+    best = max(sure, key=lambda it: it[1])
+    name = run.record.layers[1 + values.index(best)].name
+    if all(it[2] < best[0] for it in values if it is not best):
         assert title == f"{name} drives the twins apart most"
     else:
         assert title.startswith(f"{name}, ")
-        assert "drive the twins apart most" in title
-        assert any(
-            f"drive them apart most, {name} by" in sentence for sentence in findings(data.summary)
-        )
+        assert title.endswith(" drive the twins apart most")
 
 
 @pytest.mark.law
-@given(last=PARTS, exists=st.booleans())
-def test_most_twins_change_sides_only_where_the_interval_lies_above_a_half(
-    small: Explored, last, exists
+@given(moved=MOVED, named=st.booleans(), undefined=st.integers(0, 5))
+def test_a_layer_tips_only_where_the_record_says_so(
+    small: Result, moved, named: bool, undefined: int
 ) -> None:
-    layers = copy.deepcopy(small.summary["layers"])
-    low, middle, high = last
-    layers[-1] |= {
-        "swapped_share": middle,
-        "swapped": {"value": middle, "interval": [low, high], "count": 50},
-    }
-    swap = (
-        {"name": layers[-1]["name"], "index": len(layers) - 1, "interval": [1, 2]}
-        if exists
-        else None
-    )
-    view = tell(changed(small, layers=layers, swap_layer=swap), CHANGE)["turn"]
-    assert view.title.startswith("Most twins have") == (exists and low > 0.5)
-    assert view.title.startswith("Most twins do not") == (not exists and high < 0.5)
-    assert share(middle) in view.sentence
+    last = small.record.layers[-1]
+    swap = SwapLayer(last.name, last.index, (1, None)) if named else None
+    run = with_layer(small, -1, moved_share=share(moved, undefined))
+    view = said._turn(replace(run.record, swap_layer=swap))
+    assert (last.name in view.title) == named
+    assert view.title.startswith("The attack does not") == (not named and moved[2] < 0.5)
+    assert ("is open" in view.title) == (not named and moved[2] >= 0.5)
+    assert ("left out" in view.sentence) == (undefined > 0)
 
 
 @pytest.mark.law
 @given(first=PARTS, last=PARTS, chance=SHARES)
-def test_the_curve_falls_only_where_its_ends_part(small: Explored, first, last, chance) -> None:
-    points = [
-        {"epsilon": epsilon, "accuracy": it[1], "interval": [it[0], it[2]], "noise_accuracy": 0.9}
+def test_the_curve_falls_only_where_its_ends_part(first, last, chance) -> None:
+    points = tuple(
+        CurvePoint(epsilon, it[1], (it[0], it[2]), 0.9)
         for epsilon, it in ((0.0, first), (0.3, last))
-    ]
-    curve = {"norm": "linf", "attack": "PGD-20", "samples": 50, "chance": chance, "points": points}
-    view = tell(changed(small, curve=curve), CHANGE)["curve"]
-    assert view.title.startswith("Accuracy falls") == (first[0] > last[2])
-    assert view.title.startswith("Accuracy rises") == (first[2] < last[0])
-    assert ("it is reached" in view.sentence) == (last[0] <= chance)
+    )
+    view = curve_view(Curve("linf", "PGD-20", 50, chance, points))
+    falls, rises = first[0] > last[2], first[2] < last[0]
+    assert ("falls" in view.title and "not fall" not in view.title) == falls
+    assert ("rises" in view.title) == rises
 
 
 @pytest.mark.law
 @given(right=st.lists(st.integers(0, 40), min_size=2, max_size=5))
 def test_a_class_is_worse_only_where_its_interval_lies_below_the_others(
-    small: Explored, right
+    data: Explored, right
 ) -> None:
     labels = np.repeat(np.arange(len(right)), 40)
     hit = np.concatenate([np.arange(40) < hits for hits in right])
-    said = {twin: np.where(hit, labels, labels + 1) for twin in ("clean", "noise", "adversarial")}
-    data = replace(
-        small,
-        labels=labels,
-        said=said,
-        fooled=np.zeros(len(labels), bool),
-        swap=np.full(len(labels), -1),
-        rapidity={name: np.zeros((len(labels), len(small.layers))) for name in small.rapidity},
-    )
-    view = tell(data, CHANGE)["classes"]
+    said_by = {twin: np.where(hit, labels, labels + 1) for twin in data.said}
+    view = said._classes(replace(data, labels=labels, said=said_by))
     for place, hits in enumerate(right):
-        own, rest = Proportion(hits, 40), Proportion(sum(right) - hits, 40 * (len(right) - 1))
+        own = proportion(hits, 40).interval
+        rest = proportion(sum(right) - hits, 40 * (len(right) - 1)).interval
         verdict = view.table.rows[place][-2]
-        assert (verdict == "worse") == (own.interval[1] < rest.interval[0])
-        assert (verdict == "better") == (own.interval[0] > rest.interval[1])
+        assert (verdict == "worse") == (own[1] < rest[0])
+        assert (verdict == "better") == (own[0] > rest[1])
     assert ("is worse on class" in view.title) == any(row[-2] == "worse" for row in view.table.rows)
 
 
-@pytest.mark.oracle
-@given(count=st.integers(1, 2000), data=st.data())
-def test_wilsons_interval_solves_its_equation(count: int, data) -> None:
-    hits = data.draw(st.integers(0, count))
-    part = Proportion(hits, count)
-    for end in part.interval:
-        if 1e-9 < end < 1 - 1e-9:  # the ends of |p̂ − p| = z √(p(1 − p)/n)
-            assert math.isclose(
-                abs(part.value - end),
-                1.959964 * math.sqrt(end * (1 - end) / count),
-                rel_tol=1e-6,
-                abs_tol=1e-9,
-            )
-    assert part.interval[0] <= part.value + 1e-12
-    assert part.interval[1] >= part.value - 1e-12
+@pytest.mark.law
+def test_nothing_fooled_is_said_and_nothing_is_counted_of_nothing(unfooled) -> None:
+    found = said.views(unfooled)
+    for name in ("layers", "turn", "driver", "map", "flow"):
+        assert "No sample was fooled" in f"{found[name].title} {found[name].sentence}", name
+    for name, view in found.items():
+        words = f"{view.title} {view.sentence} {view.basis}"
+        assert not re.search(r"of 0 \w|nan|inf\b|None(?! of)", words), (name, words)
+        assert not re.search(r"(?<![\d.])1[\d.]*% of the twins", words), (name, words)
+
+
+@pytest.mark.law
+def test_one_fooled_sample_supports_no_comparison(small: Result) -> None:
+    one, alone = Summary(1.0, 1.0, 1.0, None, 1, 0, "ok"), Share(1.0, None, 1)
+    run = small
+    for place, layer in enumerate(small.record.layers):
+        rapidity = replace(layer.rapidity, adversarial_clean=one, noise_clean=one)
+        run = with_layer(run, place, rapidity=rapidity, moved_share=alone, excess_boost=one)
+    record = replace(run.record, fooled=1, swap_layer=None)
+    assert said._similarity(record).title.startswith("Too few twins to compare")
+    assert said._driver(record).title == "No layer stands out"
+    assert "is open" in said._turn(record).title
+
+
+@pytest.mark.law
+def test_undefined_sides_and_similarities_are_said(small: Result, data: Explored) -> None:
+    count = len(small.record.layers)
+    nothing = {name: np.full_like(table, np.nan) for name, table in data.rapidity.items()}
+    view = said._map(small.record, replace(data, rapidity=nothing))
+    assert [title for title, _ in view.by_layer] == [
+        f"At {layer.name}, no fooled twin has a similarity to strangers"
+        for layer in small.record.layers
+    ]
+    half = {name: table.copy() for name, table in data.rapidity.items()}
+    lost = np.flatnonzero(data.fooled)[:3]
+    half["adversarial_wrong"][lost, count - 1] = np.nan
+    _, sentence = said._map(small.record, replace(data, rapidity=half)).by_layer[-1]
+    assert "3 more are undefined" in sentence
+    last = small.record.layers[-1].rapidity
+    gone = with_layer(small, -1, moved_share=NOBODY, excess_boost=NONE, wrong_side=NOBODY)
+    gone = with_layer(gone, -1, rapidity=replace(last, adversarial_clean=NONE))
+    assert said._turn(replace(gone.record, swap_layer=None)).title == "No side is known"
+    assert "no fooled sample has a similarity" in said._similarity(gone.record).sentence
+    single = replace(gone.record, layers=gone.record.layers[-1:])
+    assert said._driver(single).title == "No layer stands out"
+
+
+@pytest.mark.law
+@pytest.mark.parametrize(
+    ("statuses", "title"),
+    [
+        ((), "It was not checked."),
+        (("not applicable",), "It was not checked."),
+        (("passed",), "None of 1 check warns."),
+        (("warned",), "1 of 1 check warns."),
+        (("warned", "passed"), "1 of 2 checks warns."),
+        (("warned", "warned", "passed"), "2 of 3 checks warn."),
+    ],
+)
+def test_trust_counts_what_was_checked(small: Result, statuses, title) -> None:
+    checks = tuple(
+        Check(f"check{place}", "evaluation", status, None, None, None, "It was.", "us")
+        for place, status in enumerate(statuses)
+    )
+    view = said._trust(replace(small.record, checks=checks))
+    assert view.title == f"Can this evaluation be trusted? {title}"
+
+
+@pytest.mark.law
+def test_infinite_and_lone_values_have_a_page(small: Result, data: Explored) -> None:
+    """A page is made of what only a few networks do: all of it infinite, or one class."""
+    endless = (math.inf, math.inf, math.inf)
+    run = with_layer(small, 1, excess_boost=summary(endless))
+    run = with_layer(run, 2, excess_boost=summary((-math.inf,) * 3))
+    assert "drives the twins apart most" in said._driver(run.record).title
+    assert "∞ nats" in said._driver(run.record).sentence
+    assert "−∞" in said._driver(run.record).table.rows[2][1]
+    assert page([run], [])
+    labels = np.zeros_like(data.labels)
+    alone = said._classes(replace(data, labels=labels))
+    assert alone.title == "There is one class only"
 
 
 @pytest.mark.law
 def test_what_was_not_attacked_alike_is_not_compared(explored, other, copy_of) -> None:
     changed_run = copy_of(other, epsilon=0.3, epsilon_text="0.3")
-    page = wl.report.render_report(explored, beside=(changed_run,))
-    assert "These models cannot be compared by these runs" in page
-    assert "epsilon differ" in page
-    assert "cnn is more fragile" not in page
+    shown = render_report(explored.folder, beside=[changed_run.folder])
+    assert "These models cannot be compared by these runs" in shown
+    assert "epsilon differ" in shown
+    assert "cnn is more fragile" not in shown
 
 
 @pytest.mark.law
 def test_models_whose_intervals_overlap_are_not_told_apart(explored, copy_of) -> None:
-    page = wl.report.render_report(explored, beside=(copy_of(explored),))
-    assert "cnn (cnn) and cnn (copy) are not told apart by their accuracy under attack" in page
-    assert "is more fragile than" not in page
+    shown = render_report(explored.folder, beside=[copy_of(explored).folder])
+    assert "cnn (cnn) and cnn (copy) are not told apart by their accuracy under attack" in shown
+    assert "is more fragile than" not in shown

@@ -131,4 +131,4 @@ def test_every_field_is_an_option_with_words(name: str) -> None:
     described = {it.name: it for it in options_of(kind)}
     for it in fields(kind):
         assert it.name in described, f"{kind.__name__}.{it.name} is no option"
-        assert described[it.name].option.help.endswith("."), it.name
+        assert described[it.name].option.help.endswith((".", "]")), it.name

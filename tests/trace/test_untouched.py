@@ -109,14 +109,14 @@ USES: dict[str, Use] = {
         careless, model, x, y
     ),
     "attacks.entangle": lambda model, x, y: wl.attacks.entangle(
-        model, x[:3], x[3:6], reference=(x, y), bounds=WIDE, steps=1
+        model, x[:3], x[3:6], reference=(x, y), settings=wl.Settings(bounds=WIDE), steps=1
     ),
     "attacks.invariance": lambda model, x, y: wl.attacks.invariance(
-        model, x[:3], reference=(x, y), bounds=WIDE, steps=1
+        model, x[:3], reference=(x, y), settings=wl.Settings(bounds=WIDE), steps=1
     ),
     "attacks.predict": lambda model, x, y: wl.attacks.predict(model, x),
     "attacks.separate": lambda model, x, y: wl.attacks.separate(
-        model, x[:3], reference=(x, y), epsilon=0.1, bounds=WIDE, steps=1
+        model, x[:3], reference=(x, y), epsilon=0.1, settings=wl.Settings(bounds=WIDE), steps=1
     ),
     "checks.accuracy_curve": lambda model, x, y: wl.checks.accuracy_curve(
         model, x, y, attack=PGD, epsilons=(0.0, 0.1)

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from worldline.attacks.norms import NormName, named_norm
 from worldline.errors import ModelError, ShapeError, UsageError
 from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.settings import Bounds
 from worldline.trace import Model, untouched
 
 __all__ = ["AutoAttack"]
@@ -52,7 +53,7 @@ class AutoAttack:
     epsilon: float
     norm: NormName = "linf"
     version: Literal["standard", "plus", "rand"] = "standard"
-    bounds: tuple[float, float] = (0.0, 1.0)
+    bounds: Bounds = (0.0, 1.0)
     seed: int = 0
     batch_size: int = 256
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,10 +12,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from worldline.attacks.losses import cross_entropy
-from worldline.attacks.norms import NormName, named_norm
+from worldline.attacks.norms import NormName, check_ball, named_norm
 from worldline.attacks.record import Attacked, Iterate, Record
-from worldline.errors import BoundsError, UsageError
+from worldline.errors import UsageError
 from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.settings import Bounds
 from worldline.trace import Model, untouched
 
 __all__ = ["Climb", "Descent", "Step"]
@@ -55,26 +55,19 @@ class Descent(ABC):
     restarts: int = 1
     targeted: bool = False
     keep: Literal["best", "last"] = "best"
-    bounds: tuple[float, float] = (0.0, 1.0)
+    bounds: Bounds = (0.0, 1.0)
     seed: int = 0
     callback: Callable[[Iterate], None] | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible options."""
-        named_norm(self.norm)
-        if not (math.isfinite(self.epsilon) and self.epsilon >= 0):
-            raise UsageError(
-                f"epsilon must be a finite number ≥ 0 in pixel units; got {self.epsilon}."
-            )
+        check_ball(self.epsilon, self.norm, self.bounds)
         if self.steps < 1 or self.restarts < 1:
             raise UsageError(
                 f"steps and restarts must be at least 1; got {self.steps} and {self.restarts}."
             )
         if self.keep not in ("best", "last"):
             raise UsageError(f"keep must be 'best' or 'last'; got {self.keep!r}.")
-        low, high = self.bounds
-        if not low < high:
-            raise BoundsError(f"bounds must be (low, high) with low < high; got {self.bounds}.")
 
     def __call__(
         self,

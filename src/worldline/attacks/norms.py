@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import get_args
@@ -9,10 +10,10 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from worldline.errors import UsageError
-from worldline.settings import NormName
+from worldline.errors import BoundsError, UsageError
+from worldline.settings import Bounds, NormName
 
-__all__ = ["L2", "NORMS", "Linf", "Norm", "NormName", "named_norm"]
+__all__ = ["L2", "NORMS", "Linf", "Norm", "NormName", "check_ball", "named_norm"]
 
 FAINT = 1e-12
 
@@ -43,7 +44,7 @@ class Norm(ABC):
 
     @abstractmethod
     def projector(
-        self, center: Tensor, epsilon: float, bounds: tuple[float, float]
+        self, center: Tensor, epsilon: float, bounds: Bounds
     ) -> Callable[[Tensor], Tensor]:
         """A function that moves x, in place, into the ball around the center and the bounds."""
 
@@ -65,7 +66,7 @@ class Linf(Norm):
         return gradient.sign()
 
     def projector(  # noqa: D102
-        self, center: Tensor, epsilon: float, bounds: tuple[float, float]
+        self, center: Tensor, epsilon: float, bounds: Bounds
     ) -> Callable[[Tensor], Tensor]:
         lowest, highest = (center - epsilon).clamp(*bounds), (center + epsilon).clamp(*bounds)
         return lambda x: x.clamp_(lowest, highest)
@@ -101,7 +102,7 @@ class L2(Norm):
         )
 
     def projector(  # noqa: D102
-        self, center: Tensor, epsilon: float, bounds: tuple[float, float]
+        self, center: Tensor, epsilon: float, bounds: Bounds
     ) -> Callable[[Tensor], Tensor]:
         def project(x: Tensor) -> Tensor:
             delta = x - center
@@ -123,6 +124,15 @@ class L2(Norm):
 
 
 NORMS: dict[str, Norm] = {norm.name: norm for norm in (Linf(), L2())}
+
+
+def check_ball(epsilon: float, norm: str, bounds: Bounds) -> None:
+    """Refuse a ball that no attack can keep to."""
+    named_norm(norm)
+    if not (math.isfinite(epsilon) and epsilon >= 0):
+        raise UsageError(f"epsilon must be a finite number ≥ 0 in pixel units; got {epsilon}.")
+    if not bounds[0] < bounds[1]:
+        raise BoundsError(f"bounds must be (low, high) with low < high; got {bounds}.")
 
 
 def named_norm(name: str) -> Norm:

@@ -11,6 +11,7 @@ from worldline.attacks.descent import Descent, Step
 from worldline.attacks.norms import NormName, named_norm
 from worldline.attacks.record import Iterate
 from worldline.errors import UsageError
+from worldline.settings import Bounds
 
 __all__ = ["FGSM", "PGD"]
 
@@ -94,7 +95,7 @@ class FGSM(PGD):
         epsilon: float,
         norm: NormName = "linf",
         targeted: bool = False,
-        bounds: tuple[float, float] = (0.0, 1.0),
+        bounds: Bounds = (0.0, 1.0),
         callback: Callable[[Iterate], None] | None = None,
     ) -> None:
         super().__init__(

@@ -11,10 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from worldline.attacks.asking import choices
-from worldline.attacks.norms import NormName, named_norm
+from worldline.attacks.norms import NormName, check_ball, named_norm
 from worldline.attacks.record import Attacked, by_sample
-from worldline.errors import BoundsError, UsageError
+from worldline.errors import UsageError
 from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.settings import Bounds
 from worldline.trace import Model, untouched
 
 __all__ = ["Square"]
@@ -60,22 +61,16 @@ class Square:
     norm: NormName = "linf"
     queries: int = 1000
     share: float = 0.8
-    bounds: tuple[float, float] = (0.0, 1.0)
+    bounds: Bounds = (0.0, 1.0)
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse impossible options."""
-        named_norm(self.norm)
-        if not (math.isfinite(self.epsilon) and self.epsilon >= 0):
-            raise UsageError(
-                f"epsilon must be a finite number ≥ 0 in pixel units; got {self.epsilon}."
-            )
+        check_ball(self.epsilon, self.norm, self.bounds)
         if self.queries < 1:
             raise UsageError(f"queries must be at least 1; got {self.queries}.")
         if not 0 < self.share <= 1:
             raise UsageError(f"share is a share of the pixels in (0, 1]; got {self.share}.")
-        if not self.bounds[0] < self.bounds[1]:
-            raise BoundsError(f"bounds must be (low, high) with low < high; got {self.bounds}.")
 
     def __call__(self, model: Model, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> Attacked:
         """Attack each input; ``y`` are the labels."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from worldline.attacks.apgd import APGD
 from worldline.attacks.norms import NormName
 from worldline.attacks.worst import WorstCase
+from worldline.settings import Bounds
 
 __all__ = ["strong_attack"]
 
@@ -17,7 +18,7 @@ def strong_attack(
     classes: int,
     norm: NormName = "linf",
     steps: int = 100,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    bounds: Bounds = (0.0, 1.0),
     seed: int = 0,
     batch_size: int = 256,
 ) -> WorstCase:

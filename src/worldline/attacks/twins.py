@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from worldline.errors import BoundsError, ModelError, ShapeError
+from worldline.settings import Bounds
 from worldline.trace import Model, untouched
 
 __all__ = ["Attack", "adversarial_twin", "noise_twin"]
@@ -79,7 +80,7 @@ def noise_twin(
     clean: Float[Tensor, "N ..."],
     adversarial: Float[Tensor, "N ..."],
     *,
-    bounds: tuple[float, float] = (0.0, 1.0),
+    bounds: Bounds = (0.0, 1.0),
     generator: torch.Generator,
 ) -> Float[Tensor, "N ..."]:
     """Control for the adversarial twin: noise of the same norm in every Lp.

@@ -74,14 +74,12 @@ class Look(NamedTuple):
 
 def at_most(value: float, threshold: float, good: str, bad: str, *, also: bool = True) -> Verdict:
     """Passes where the value is at most the threshold, and ``also`` holds."""
-    passed = value <= threshold and also
-    return Verdict(_status(passed), value, "at most", threshold, good if passed else bad)
+    return _verdict(value <= threshold and also, value, "at most", threshold, good, bad)
 
 
 def at_least(value: float, threshold: float, good: str, bad: str) -> Verdict:
     """Passes where the value is at least the threshold."""
-    passed = value >= threshold
-    return Verdict(_status(passed), value, "at least", threshold, good if passed else bad)
+    return _verdict(value >= threshold, value, "at least", threshold, good, bad)
 
 
 def fine(sentence: str) -> Verdict:
@@ -107,17 +105,7 @@ def attempt(about: About, look: Look) -> Check:
             f"{': ' + said if said else ''}. Call the model on these inputs by hand to see where."
         )
         found = Verdict("warned", None, None, None, sentence)
-    value = None if found.value is None or math.isnan(found.value) else found.value
-    return Check(
-        look.name,
-        about,
-        found.status,
-        value,
-        found.direction,
-        found.threshold,
-        found.sentence,
-        look.source,
-    )
+    return Check(look.name, about, *found, look.source)
 
 
 def examine(
@@ -147,5 +135,11 @@ def amount(value: float) -> str:
     return f"{value:.2g}" if value < math.inf else "∞"
 
 
-def _status(passed: bool) -> Status:
-    return "passed" if passed else "warned"
+def _verdict(
+    passed: bool, value: float, direction: Direction, threshold: float, good: str, bad: str
+) -> Verdict:
+    """What is not a number passes nowhere, and is no value."""
+    known = None if math.isnan(value) else value
+    if passed:
+        return Verdict("passed", known, direction, threshold, good)
+    return Verdict("warned", known, direction, threshold, bad)

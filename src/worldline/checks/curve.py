@@ -12,6 +12,7 @@ from torch import Tensor
 from worldline.attacks import Descent, NormName, adversarial_twin, choices, noise_twin, predict
 from worldline.checks.found import whole_range
 from worldline.errors import ModelError, UsageError
+from worldline.inputs import check_settings
 from worldline.settings import DEFAULT, Settings
 from worldline.statistics import wilson
 from worldline.trace import Model
@@ -98,6 +99,7 @@ def accuracy_curve(
     >>> curve.points[0].accuracy, curve.points[-1].accuracy <= curve.chance
     (1.0, True)
     """
+    check_settings(settings)
     if not isinstance(attack, Descent):
         raise UsageError(
             "A curve needs an attack whose ε can be set (PGD, APGD); got "

@@ -21,6 +21,7 @@ from worldline.checks.check import (
 )
 from worldline.checks.curve import Curve
 from worldline.checks.found import Found, Threat, found_by, whole_range
+from worldline.inputs import check_settings
 from worldline.settings import DEFAULT, Settings
 from worldline.trace import Model
 
@@ -92,6 +93,7 @@ def check_evaluation(
     >>> [check.name for check in checks if check.status != "not applicable"][:5]
     ['finite', 'epsilon', 'deterministic', 'logits', 'gradient']
     """
+    check_settings(settings)
     threat = Threat(epsilon, norm, settings.bounds)
     found = found_by(attack, model, clean, noise, adversarial, y, threat=threat, settings=settings)
     finite = Look("finite", OURS, lambda: _finite(found))

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from worldline.attacks import Attack, NormName, adversarial_twin, choices, named_norm, predict
-from worldline.errors import BoundsError, ShapeError, UsageError
+from worldline.attacks.norms import check_ball
 from worldline.inputs import check_inputs, check_labels
 from worldline.settings import Bounds, Settings
-from worldline.trace import Model
+from worldline.trace import Model, check_twins
 
 __all__ = ["Found", "Threat", "found_by", "whole_range"]
 
@@ -28,13 +28,7 @@ class Threat:
 
     def __post_init__(self) -> None:
         """Refuse what no attack can keep to."""
-        named_norm(self.norm)
-        if not (math.isfinite(self.epsilon) and self.epsilon >= 0):
-            raise UsageError(
-                f"epsilon must be a finite number ≥ 0 in pixel units; got {self.epsilon}."
-            )
-        if not self.bounds[0] < self.bounds[1]:
-            raise BoundsError(f"bounds must be (low, high) with low < high; got {self.bounds}.")
+        check_ball(self.epsilon, self.norm, self.bounds)
 
     @property
     def sign(self) -> str:
@@ -133,33 +127,16 @@ def found_by(
     settings: Settings,
 ) -> Found:
     """Ask the model about all three twins of each sample, once what was given fits together."""
-    twins = {"clean": clean, "noise": noise, "adversarial": adversarial}
-    for name, twin in twins.items():
-        check_inputs(twin, (-torch.inf, torch.inf))
-        if twin.shape != clean.shape:
-            raise ShapeError(
-                f"The {name} twins must have the shape of the clean inputs, {tuple(clean.shape)}; "
-                f"got {tuple(twin.shape)}."
-            )
+    check_inputs(clean, (-torch.inf, torch.inf))  # the check ball looks at the bounds
+    check_twins(clean, noise=noise, adversarial=adversarial)
     check_labels(y, len(clean))
-    said = [predict(model, twin, batch_size=settings.batch_size) for twin in twins.values()]
+    twins = clean, noise, adversarial
+    said = [predict(model, twin, batch_size=settings.batch_size) for twin in twins]
     check_labels(y, len(clean), classes=said[0].shape[1])
     nan = torch.stack([output.isnan().any(1) for output in said]).any(0)
     infinite = torch.stack([output.isinf().any(1) for output in said]).any(0) & ~nan
     keep = (~nan).nonzero().flatten() if bool(nan.any()) else slice(None)
     here = keep.to(clean.device) if isinstance(keep, Tensor) else keep
     right = [choices(output[keep]) == y.cpu()[keep] for output in said]
-    return Found(
-        model,
-        clean[here],
-        adversarial[here],
-        y[here],
-        right[0],
-        right[1],
-        right[2],
-        int(nan.sum()),
-        int(infinite.sum()),
-        attack,
-        threat,
-        settings,
-    )
+    asked = clean[here], adversarial[here], y[here], *right
+    return Found(model, *asked, int(nan.sum()), int(infinite.sum()), attack, threat, settings)

@@ -15,7 +15,7 @@ from worldline.checks.check import Check, Look, Verdict, at_least, attempt, seve
 from worldline.checks.found import Threat
 from worldline.checks.radius import slack
 from worldline.errors import UsageError
-from worldline.inputs import check_inputs
+from worldline.inputs import check_inputs, check_settings
 from worldline.settings import DEFAULT, Settings
 from worldline.trace import Layer, Model, one_layer, reading, untouched
 
@@ -130,6 +130,7 @@ def plant_and_attack(
         raise UsageError(
             f"samples, inner and trials must be at least 1; got {samples}, {inner}, {trials}."
         )
+    check_settings(settings)
     threat = Threat(epsilon, norm, settings.bounds)
     check_inputs(x, settings.bounds)
     x = x[:samples]

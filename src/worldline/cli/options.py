@@ -54,14 +54,16 @@ def _parameter(it: Described) -> click.Parameter:
         return click.Argument(
             [it.name], required=False, nargs=-1 if endless else 1, metavar=f"[{metavar}]"
         )
-    keywords: dict[str, Any] = {"help": _help(it), "metavar": it.option.metavar or _metavar(it)}
+    names = [it.flag, it.name]
     if it.plain is bool:
-        keywords = {"help": it.option.help, "is_flag": True, "default": None}
-    elif endless:
-        keywords["multiple"] = True
-    elif several:
-        keywords["nargs"] = len(get_args(it.plain))
-    return click.Option([it.flag, it.name], **keywords)
+        return click.Option(names, help=it.option.help, is_flag=True, default=None)
+    return click.Option(
+        names,
+        help=_help(it),
+        metavar=it.option.metavar or _metavar(it),
+        multiple=endless,
+        nargs=len(get_args(it.plain)) if several and not endless else 1,
+    )
 
 
 def _metavar(it: Described) -> str:

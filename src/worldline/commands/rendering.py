@@ -27,8 +27,9 @@ def read_run(folder: RunFolder) -> tuple[Command[Any, Any, Any], Result[Any]]:
     Raises:
         RunError: there is no finished run, it is damaged, or of another version.
     """
+    text = folder.read_text(SUMMARY)  # its own errors are sentences already
     try:
-        document = json.loads(folder.read_text(SUMMARY))
+        document = json.loads(text)
     except (ValueError, RecursionError) as error:
         raise RunError(f"{folder.path / SUMMARY} is not JSON. Make the run again.") from error
     schema = str(document.get("schema")) if isinstance(document, dict) else "none"

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from worldline.explain.measures import Dimension, Measure
 from worldline.settings import FrameName
 from worldline.statistics import Summary
+
+NATS = {"unit": "nats"}
 
 __all__ = ["ByKind", "Complexity", "LayerComplexity", "LimitUse", "SpectrumSummary"]
 
@@ -44,15 +46,15 @@ class LayerComplexity:
     name: str
     kind: str
     width: int
-    rapidity: ByKind
-    boost: ByKind
-    excess_boost: Summary | None
+    rapidity: ByKind = field(metadata=NATS)
+    boost: ByKind = field(metadata=NATS)
+    excess_boost: Summary | None = field(metadata=NATS)
     dimension: Dimension
-    untrained_rapidity: ByKind | None
-    untrained_boost: ByKind | None
+    untrained_rapidity: ByKind | None = field(metadata=NATS)
+    untrained_boost: ByKind | None = field(metadata=NATS)
     untrained_dimension: Dimension | None
-    predicted_rapidity: ByKind | None
-    untrained_raw_rapidity: ByKind | None
+    predicted_rapidity: ByKind | None = field(metadata=NATS)
+    untrained_raw_rapidity: ByKind | None = field(metadata=NATS)
 
 
 @dataclass(frozen=True)
@@ -76,14 +78,14 @@ class LimitUse:
     kind: str
     inputs: int
     outputs: int
-    limit: float
+    limit: float = field(metadata=NATS)
     status: str
-    change: ByKind
-    share: ByKind
-    plane_limit: ByKind
-    plane_share: ByKind
-    untrained_share: ByKind | None
-    untrained_plane_share: ByKind | None
+    change: ByKind = field(metadata=NATS)
+    share: ByKind = field(metadata={"unit": "share"})
+    plane_limit: ByKind = field(metadata=NATS)
+    plane_share: ByKind = field(metadata={"unit": "share"})
+    untrained_share: ByKind | None = field(metadata={"unit": "share"})
+    untrained_plane_share: ByKind | None = field(metadata={"unit": "share"})
 
 
 @dataclass(frozen=True)
@@ -102,7 +104,7 @@ class SpectrumSummary:
 
     layer: str
     singular_values: tuple[Summary, ...]
-    exponents: tuple[Summary, ...]
+    exponents: tuple[Summary, ...] = field(metadata={"unit": "nats a layer"})
     norm: Summary
     depth: int
     complete: bool
@@ -134,15 +136,15 @@ class Complexity:
 
     layers: tuple[LayerComplexity, ...]
     limits: tuple[LimitUse, ...]
-    total_boost: ByKind
-    untrained_total_boost: ByKind | None
-    proper_depth: ByKind
-    untrained_proper_depth: ByKind | None
+    total_boost: ByKind = field(metadata=NATS)
+    untrained_total_boost: ByKind | None = field(metadata=NATS)
+    proper_depth: ByKind = field(metadata={"unit": "layers"})
+    untrained_proper_depth: ByKind | None = field(metadata={"unit": "layers"})
     spectrum: SpectrumSummary
     untrained_spectrum: SpectrumSummary | None
     known: tuple[Measure, ...]
     frame: FrameName
-    sigma: float
+    sigma: float = field(metadata={"unit": "input"})
     noise: str
     samples: int
     undefined: int

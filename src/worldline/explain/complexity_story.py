@@ -39,7 +39,7 @@ from worldline.inputs import check_inputs, check_labels, logits_of
 from worldline.nullmodel import Prediction
 from worldline.nullmodel import predict as predict_untrained
 from worldline.settings import DEFAULT, Settings
-from worldline.statistics import Bootstrap, Summary
+from worldline.statistics import Bootstraps, Summary
 from worldline.trace import Layer, Model, choose_layers, find_layers, tracing, untouched
 from worldline.trace.opening import open_model
 
@@ -142,9 +142,8 @@ def complexity(
     undefined = len(x) - len(finite)
     if undefined:
         notes.append(f"{undefined} of {len(x)} samples are left out: a layer is not finite there.")
-        x, y, adversarial = (
-            it if it is None else it[finite.to(it.device)] for it in (x, y, adversarial)
-        )
+        x = x[finite.to(x.device)]
+        y, adversarial = (it if it is None else it[finite.to(it.device)] for it in (y, adversarial))
     generator = torch.Generator().manual_seed(settings.seed)
     noisy = (x + sigma * torch.randn(x.shape, generator=generator).to(x)).clamp(*settings.bounds)
     if attack is not None and adversarial is None:
@@ -264,27 +263,28 @@ def _predictions(fresh: nn.Module | None, given: Given) -> tuple[dict[str, Predi
 
 
 class _Summaries:
-    """One :class:`Bootstrap` for each number of values."""
+    """Distributions by kind, all numbers of one count of values drawn together."""
 
     def __init__(self, resamples: int, seed: int) -> None:
-        self.resamples, self.seed = resamples, seed
-        self.made: dict[int, Bootstrap] = {}
+        self.bootstraps = Bootstraps(resamples, seed)
 
     def of(self, values: Tensor) -> Summary:
         """Distribution of (S,) values, those that are NaN counted as undefined."""
-        if len(values) not in self.made:
-            self.made[len(values)] = Bootstrap(
-                len(values), resamples=self.resamples, seed=self.seed
-            )
-        return self.made[len(values)].summary(values.cpu())
+        return self.bootstraps.of(len(values)).summary(values.cpu())
+
+    def columns(self, values: Tensor) -> tuple[Summary, ...]:
+        """Of each column of (S, Q) values."""
+        return self.bootstraps.of(len(values)).summaries(values.cpu())
 
     def each(self, values: Mapping[str, Tensor]) -> ByKind:
-        """By kind."""
+        """By kind, of (S,) values."""
         return {kind: self.of(value) for kind, value in values.items()}
 
-    def column(self, values: Mapping[str, Tensor], place: int) -> ByKind:
-        """By kind, of one column of (S, L) values."""
-        return {kind: self.of(value[:, place]) for kind, value in values.items()}
+    def layers(self, values: Mapping[str, Tensor]) -> list[ByKind]:
+        """By kind, of each layer of (S, L) values."""
+        found = {kind: self.columns(value) for kind, value in values.items()}
+        several = zip(*found.values(), strict=True)
+        return [dict(zip(found, it, strict=True)) for it in several]
 
 
 def _layers(
@@ -295,28 +295,32 @@ def _layers(
     given: Given,
     summaries: _Summaries,
 ) -> tuple[LayerComplexity, ...]:
-    column = summaries.column
-    boosts, fresh = _boosts(trained), _boosts(drawn) if drawn else None
-    excess = None
-    if "adversarial" in trained.rapidity:
-        excess = excess_boost(trained.rapidity["adversarial"], trained.rapidity["matched_noise"])
+    count = len(given.layers)
+    none: list[ByKind | None] = [None] * count
+    excess: list[Summary | None] = [None] * count
+    if "adversarial" in trained.rapidity and count > 1:
+        both = trained.rapidity["adversarial"], trained.rapidity["matched_noise"]
+        excess = [None, *summaries.columns(excess_boost(*both))]
+    rapidity = summaries.layers(trained.rapidity)
+    boosts = [{}, *summaries.layers(_boosts(trained))]
+    fresh = summaries.layers(drawn.rapidity) if drawn else none
+    fresh_boosts = [{}, *summaries.layers(_boosts(drawn))] if drawn else none
+    raws = summaries.layers(raw) if raw else none
     return tuple(
         LayerComplexity(
             index=index,
             name=layer.name,
             kind=layer.kind,
             width=layer.width,
-            rapidity=column(trained.rapidity, index),
-            boost=column(boosts, index - 1) if index else {},
-            excess_boost=summaries.of(excess[:, index - 1])
-            if index and excess is not None
-            else None,
+            rapidity=rapidity[index],
+            boost=boosts[index],
+            excess_boost=excess[index],
             dimension=trained.dimensions[index],
-            untrained_rapidity=column(drawn.rapidity, index) if drawn else None,
-            untrained_boost=None if fresh is None else column(fresh, index - 1) if index else {},
+            untrained_rapidity=fresh[index],
+            untrained_boost=fresh_boosts[index],
             untrained_dimension=drawn.dimensions[index] if drawn else None,
             predicted_rapidity=_predicted(layer, predicted, summaries),
-            untrained_raw_rapidity=column(raw, index) if raw else None,
+            untrained_raw_rapidity=raws[index],
         )
         for index, layer in enumerate(given.layers)
     )
@@ -394,8 +398,8 @@ def _limit(measured: Measured, place: int) -> float:
 def _spectrum(found: Spectrum, summaries: _Summaries) -> SpectrumSummary:
     return SpectrumSummary(
         layer=found.layer.name,
-        singular_values=tuple(summaries.of(column) for column in found.singular_values.T),
-        exponents=tuple(summaries.of(column) for column in found.exponents.T),
+        singular_values=summaries.columns(found.singular_values),
+        exponents=summaries.columns(found.exponents),
         norm=summaries.of(found.norm),
         depth=found.depth,
         complete=found.complete,

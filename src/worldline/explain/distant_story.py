@@ -84,8 +84,8 @@ def distant(
         pool: random eligible pairs for quantiles and p-values.
         cell_pairs: random pairs behind each cell of the class map.
         store: (N, D) tensor to keep the features in, such as a memory-mapped one
-            (``wl.runs.feature_store``); it is working space and ends with the features of the last
-            network. Default: memory.
+            (``worldline.runs.features.feature_store``); it is working space and ends with the
+            features of the last network. Default: memory.
         block: of the exact search; it changes its speed and nothing else.
         settings: frame, batch size, progress, and the seed of random pairs and untrained weights;
             bounds are not used.

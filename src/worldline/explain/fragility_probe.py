@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Literal, get_args
 
 import numpy as np
@@ -78,12 +78,12 @@ class Fragility:
     """
 
     probe: Probe
-    sigma: float
+    sigma: float = field(metadata={"unit": "input"})
     changed: Share
-    rapidity: Summary
-    tail: float | None
+    rapidity: Summary = field(metadata={"unit": "nats"})
+    tail: float | None = field(metadata={"unit": "nats"})
     tail_interval: tuple[float, float] | None
-    radius_linf: Summary
+    radius_linf: Summary = field(metadata={"unit": "input"})
     most_fragile: tuple[int, ...]
     notes: tuple[str, ...]
 

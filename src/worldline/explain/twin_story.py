@@ -11,6 +11,7 @@ from torch import Tensor, nn
 
 from worldline.attacks import noise_twin
 from worldline.errors import ModelError, ShapeError
+from worldline.explain.boosts import excess_boost
 from worldline.explain.sides import (
     SwapLayer,
     moved,
@@ -479,8 +480,4 @@ class _Telling:
 
     def _excess_boosts(self) -> Tensor:
         """(S, L − 1) boost of the adversarial twin − boost of the noise twin; > 0 drives apart."""
-        adversarial, noise = (
-            value[:, :-1] - value[:, 1:]
-            for value in (self.trained.rapidity[name][self.fooled] for name in TO_CLEAN)
-        )
-        return adversarial - noise
+        return excess_boost(*(self.trained.rapidity[name][self.fooled] for name in TO_CLEAN))

@@ -1,6 +1,4 @@
-"""Arrays from an ``.npz``, without running anything that it may hold, or unpacking more than
-fits.
-"""
+"""Arrays from an ``.npz``: nothing in it is run, and no more is unpacked than fits."""
 
 from __future__ import annotations
 
@@ -24,8 +22,7 @@ def read_arrays(
     together: tuple[str, ...] = (),
     limit: int | None = None,
 ) -> dict[str, np.ndarray]:
-    """Arrays by name, read with ``allow_pickle=False``; every header is checked before anything is
-    unpacked.
+    """Arrays by name, read without pickles; every header is checked before anything is unpacked.
 
     A member's header (shape, dtype) must agree with the size that the archive declares for it,
     objects are refused by their dtype, and all wanted arrays together must fit in the limit,
@@ -63,8 +60,7 @@ def read_arrays(
     if missing := sorted(wanted - set(members)):
         raise DataError(
             f"{name} must hold the arrays {' and '.join(required)}; {', '.join(missing)} is "
-            f"missing (it holds "
-            f"{', '.join(held) or 'nothing'})."
+            f"missing (it holds {', '.join(held) or 'nothing'})."
         )
     try:
         with zipfile.ZipFile(path) as archive:
@@ -72,9 +68,8 @@ def read_arrays(
             if needed > limit:
                 raise DataError(
                     f"The arrays {', '.join(sorted(wanted))} in {name} need {size_text(needed)}, "
-                    f"more than the "
-                    f"{size_text(limit)} that may be "
-                    "used (half of the memory that is available). Save fewer samples."
+                    f"more than the {size_text(limit)} that may be used (half of the memory that "
+                    "is available). Save fewer samples."
                 )
             return {
                 key: _read(archive, members[key]) for key in (*required, *together) if key in wanted
@@ -84,7 +79,7 @@ def read_arrays(
     except Exception as error:
         raise DataError(
             f"{name} cannot be read as an .npz of plain arrays: {shorten(str(error))}. Save it "
-            f"again with numpy.savez."
+            "again with numpy.savez."
         ) from error
 
 
@@ -97,8 +92,8 @@ def _check_magic(path: Path) -> None:
         what = "a single array (.npy); save it with numpy.savez(path, x=x, y=y)"
     elif magic[:1] == b"\x80":
         what = (
-            "a pickle, which can run anything and is not opened; save it with "
-            "numpy.savez(path, x=x, y=y)"
+            "a pickle, which can run anything and is not opened; save it with numpy.savez(path, "
+            "x=x, y=y)"
         )
     else:
         what = f"empty or something else (it begins with {magic!r})"
@@ -115,24 +110,23 @@ def _declared(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, key:
     if dtype.hasobject:
         raise DataError(
             f"{name} cannot be read as an .npz of plain arrays: {key} holds Python objects "
-            f"({dtype}), which are a "
-            f"pickle and are not opened. "
-            f"Save it as numbers: {key}.astype('float32')."
+            f"({dtype}), which are a pickle and are not opened. Save it as numbers: "
+            f"{key}.astype('float32')."
         )
     if not all(
         isinstance(side, int) and not isinstance(side, bool) and side >= 0 for side in shape
     ):
         raise DataError(
             f"{what} declares the impossible shape {shorten(str(shape))}. The file is damaged, or "
-            f"was made to deceive."
+            "was made to deceive."
         )
     count = math.prod(shape)
     if count * dtype.itemsize + header != member.file_size:
         raise DataError(
             f"{what} declares shape {shorten(str(shape))} of {dtype}, "
             f"{shorten(f'{count * dtype.itemsize:,}', 60)} bytes, but "
-            f"{max(member.file_size - header, 0):,} are there. The file is damaged, or was made "
-            f"to deceive."
+            f"{max(member.file_size - header, 0):,} are there. The file is damaged, or was made to "
+            "deceive."
         )
     return count * (dtype.itemsize + 4)
 

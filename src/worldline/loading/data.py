@@ -1,6 +1,4 @@
-"""Data from a name: the embedded digits, the user's ``.npz``, a folder of pictures, or a factory of
-a Dataset.
-"""
+"""Data from a name: the digits, an ``.npz``, a folder of pictures, or a factory of a Dataset."""
 
 from __future__ import annotations
 
@@ -12,10 +10,10 @@ from torch import Tensor
 
 from worldline import zoo
 from worldline.errors import BoundsError, DataError, LabelError
+from worldline.files import shorten
 from worldline.inputs import Data, check_inputs, check_labels, set_apart
 from worldline.loading.archive import read_arrays
 from worldline.loading.datasets import read_dataset
-from worldline.files import shorten
 from worldline.loading.folders import read_folders, split_folders
 
 __all__ = ["load_data"]
@@ -35,10 +33,9 @@ def load_data(
 
             * ``digits``;
             * an ``.npz`` with ``x`` (N, …) numbers and ``y`` (N,) integer labels, and optionally
-              ``reference_x`` and ``reference_y``. No pickle
-              in it is opened; headers are checked first
-              (:func:`worldline.loading.archive.read_arrays`); integers become float32 in their own
-              units;
+              ``reference_x`` and ``reference_y``. No pickle in it is opened; headers are checked
+              first (:func:`worldline.loading.archive.read_arrays`); integers become float32 in
+              their own units;
             * a folder with a subfolder of pictures for each class
               (:func:`worldline.loading.folders.read_folders`), or with ``train`` and ``test`` (or
               ``val``) that are laid out so: then ``train`` is the reference;
@@ -72,7 +69,7 @@ def load_data(
         if bounds != data.bounds:
             raise BoundsError(
                 f"The digits lie in (0, 1); bounds ({low:g}, {high:g}) are not theirs. Leave "
-                f"--bounds out."
+                "--bounds out."
             )
         return data
     if folder:
@@ -84,9 +81,8 @@ def load_data(
         check_inputs(x, bounds)
         return _divided(spec, spec.rpartition(":")[2], x, y, bounds, class_names)
     raise DataError(
-        f"Data is 'digits' or an .npz file with arrays x and y, a folder of pictures, or "
-        f"file.py:factory of a "
-        f"Dataset; got {shorten(spec)!r}."
+        "Data is 'digits' or an .npz file with arrays x and y, a folder of pictures, or "
+        f"file.py:factory of a Dataset; got {shorten(spec)!r}."
     )
 
 
@@ -112,15 +108,13 @@ def _from_folder(
     if other.class_names != found.class_names or other.x.shape[1:] != found.x.shape[1:]:
         raise DataError(
             f"{samples.name} and {reference.name} in {name} must hold the same classes and "
-            f"pictures of one size; got "
-            f"{len(found.class_names)} classes of "
+            f"pictures of one size; got {len(found.class_names)} classes of "
             f"{tuple(found.x.shape[1:])} and {len(other.class_names)} of "
-            f"{tuple(other.x.shape[1:])}. Give "
-            f"--image-size, or make the folders alike."
+            f"{tuple(other.x.shape[1:])}. Give --image-size, or make the folders alike."
         )
     split = (
-        f"{samples.name} may be attacked ({len(found.x):,} samples); {reference.name} is "
-        f"reference ({len(other.x):,})"
+        f"{samples.name} may be attacked ({len(found.x):,} samples); {reference.name} is reference "
+        f"({len(other.x):,})"
     )
     x, reference_x = (it.x * (high - low) + low for it in (found, other))
     rows = torch.arange(len(x))
@@ -154,7 +148,7 @@ def _divided(
     if len(apart) == 0:
         raise DataError(
             f"{spec} has too few samples ({len(x)}) to set some apart as the reference; give "
-            f"reference_x and y."
+            "reference_x and y."
         )
     split = (
         f"every second sample of each class is reference ({len(apart):,}), the others may be "

@@ -20,15 +20,14 @@ def read_dataset(
 ) -> tuple[Tensor, Tensor, tuple[str, ...] | None]:
     """All samples of the dataset that a factory returns.
 
-    A factory named on the command line is code, and is run: importing its module and calling it can
-        do anything that you can.
+    A factory named on the command line is code, and is run: importing its module and calling it
+    can do anything that you can.
 
     Args:
-        spec: ``package.module:make`` or ``file.py:make``; called without arguments; a dataset under
-            that name is taken as it is. It has a length
-            and gives (x, y) for every number from 0: a ``Dataset``, a ``TensorDataset``, a list. x
-                is a tensor or array of one shape,
-            y a whole number.
+        spec: ``package.module:make`` or ``file.py:make``; called without arguments; a dataset
+            under that name is taken as it is. It has a length and gives (x, y) for every number
+            from 0: a ``Dataset``, a ``TensorDataset``, a list. x is a tensor or array of one
+            shape, y a whole number.
         limit: bytes that the samples may take as float32; default: half of the memory that is
             available.
 
@@ -56,14 +55,13 @@ def read_dataset(
         except Exception as error:
             raise DataError(
                 f"The factory {spec} raised {type(error).__name__}: {error}. It is called without "
-                f"arguments."
+                "arguments."
             ) from error
     if isinstance(data, dict) or not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         raise DataError(
             f"The factory {spec} must return a dataset of (x, y) with a length: a torch Dataset, "
-            f"TensorDataset or "
-            f"list; it returned {type(data).__name__}. "
-            "Make an IterableDataset a list first."
+            f"TensorDataset or list; it returned {type(data).__name__}. Make an IterableDataset a "
+            "list first."
         )
     try:
         count = len(data)
@@ -78,9 +76,8 @@ def read_dataset(
     if (needed := 4 * count * first.numel()) > limit:
         raise DataError(
             f"{count:,} samples of shape {tuple(first.shape)} in {spec} need {size_text(needed)} "
-            f"as float32, more "
-            f"than the {size_text(limit)} that may be used. "
-            "Return fewer, for instance torch.utils.data.Subset(data, range(1000))."
+            f"as float32, more than the {size_text(limit)} that may be used. Return fewer, for "
+            "instance torch.utils.data.Subset(data, range(1000))."
         )
     x, y = torch.empty(count, *first.shape), torch.empty(count, dtype=torch.int64)
     for place in range(count):
@@ -88,8 +85,7 @@ def read_dataset(
         if value.shape != first.shape:
             raise DataError(
                 f"Item {place} of {spec} has x of shape {tuple(value.shape)}, item 0 of "
-                f"{tuple(first.shape)}; one "
-                f"shape is needed. Resize in the dataset."
+                f"{tuple(first.shape)}; one shape is needed. Resize in the dataset."
             )
         x[place], y[place] = value, label
     names = getattr(data, "classes", None)
@@ -119,8 +115,7 @@ def _item(data: Any, place: int, spec: str) -> tuple[Tensor, int]:
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"x of item {place} of {spec} must be a tensor or an array of numbers; it is "
-            f"{_told(value)}. Convert "
-            f"pictures in the dataset (x / 255)."
+            f"{_told(value)}. Convert pictures in the dataset (x / 255)."
         ) from error
     if not numbers or x.ndim < 1:
         raise DataError(

@@ -15,8 +15,11 @@ __all__ = ["load_embeddings"]
 
 
 def load_embeddings(path: Path, *, seed: int = 0) -> PartnerEmbeddings:
-    """Embeddings ``a`` and their matched partners ``b``, (N, D) each; unmatched partners are rows
-    of b that belong to others.
+    """Embeddings ``a`` and their matched partners ``b``, (N, D) each.
+
+    Unmatched partners are rows of b that belong to others.
+
+    Unmatched partners are rows of b that belong to others.
 
     Args:
         path: an ``.npz`` with ``a`` and ``b``.

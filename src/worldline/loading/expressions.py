@@ -12,10 +12,9 @@ __all__ = ["check_expression"]
 LONGEST = 2_000
 ARITHMETIC = (
     "Symbol Integer Rational Float Add Mul Max Min Mod PythonMod FloorDiv CeilDiv CleanDiv "
-    "ModularIndexing Where Identity "
-    "ToFloat IntTrueDiv FloatTrueDiv CeilToInt FloorToInt TruncToInt RoundToInt TruncToFloat Eq "
-    "Ne Equality Unequality "
-    "StrictLessThan StrictGreaterThan LessThan GreaterThan And Or Not"
+    "ModularIndexing Where Identity ToFloat IntTrueDiv FloatTrueDiv CeilToInt FloorToInt "
+    "TruncToInt RoundToInt TruncToFloat Eq Ne Equality Unequality StrictLessThan StrictGreaterThan "
+    "LessThan GreaterThan And Or Not"
 )
 FUNCTIONS = frozenset(ARITHMETIC.split())
 FACTS = ("integer", "positive", "nonnegative", "real", "evaluate", "precision")
@@ -45,9 +44,8 @@ def check_expression(text: str, name: str) -> None:
     except (ValueError, SyntaxError, RecursionError, MemoryError) as error:
         raise ModelError(
             f"{name} holds the symbolic size {shorten(text, 100)!r}, which is more than "
-            f"arithmetic; sympy would "
-            f"evaluate it as Python, so it is not "
-            "opened. Export the model with a plain dynamic batch dimension."
+            "arithmetic; sympy would evaluate it as Python, so it is not opened. Export the model "
+            "with a plain dynamic batch dimension."
         ) from error
 
 

@@ -17,15 +17,8 @@ from worldline.files import available_memory, real_file, shorten, size_text
 
 __all__ = ["Pictures", "read_folders", "split_folders"]
 
-FORMATS = {
-    ".png": "PNG",
-    ".jpg": "JPEG",
-    ".jpeg": "JPEG",
-    ".bmp": "BMP",
-    ".gif": "GIF",
-    ".webp": "WEBP",
-}
-FORMATS |= {".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM"}
+FORMATS = {".png": "PNG", ".jpg": "JPEG", ".jpeg": "JPEG", ".bmp": "BMP", ".gif": "GIF"}
+FORMATS |= {".webp": "WEBP", ".tif": "TIFF", ".tiff": "TIFF", ".ppm": "PPM", ".pgm": "PPM"}
 GREY = ("1", "L")
 COLOURED = ("P", "RGB", "RGBA", "LA", "CMYK", "YCbCr", "PA", "RGBX")
 LARGEST_SIDE = 20_000  # pixels of one picture's side, before it is made smaller
@@ -48,8 +41,9 @@ class Pictures:
 
 
 def split_folders(folder: Path) -> tuple[Path, Path | None]:
-    """The folder of the samples and that of the reference: ``test`` (or ``val``) and ``train``, if
-    it holds just these two.
+    """The folder of the samples and that of the reference.
+
+    These are ``test`` (or ``val``) and ``train``, if the folder holds just these two.
 
     >>> import tempfile
     >>> with tempfile.TemporaryDirectory() as place:
@@ -67,8 +61,9 @@ def split_folders(folder: Path) -> tuple[Path, Path | None]:
 
 
 def read_folders(folder: Path, *, image_size: int = 0, limit: int | None = None) -> Pictures:
-    """Pictures by class from ``FOLDER/class_name/picture.png``: the first of each class, then the
-    second, in the order of names.
+    """Pictures by class from ``FOLDER/class_name/picture.png``.
+
+    The first of each class come first, then the second, in the order of names.
 
     Every picture's size is read from its header, and the sum compared with the limit, before one is
     decoded. Pixels come as float32 in [0, 1]; transparency is dropped, palettes and CMYK become
@@ -103,17 +98,15 @@ def read_folders(folder: Path, *, image_size: int = 0, limit: int | None = None)
     if len(classes) < 2:
         raise DataError(
             f"{shorten(str(folder))!r} holds {len(classes)} subfolders; one for each of at least "
-            f"two classes is "
-            f"expected, with pictures inside: FOLDER/cat/1.png."
+            "two classes is expected, with pictures inside: FOLDER/cat/1.png."
         )
     ranked = [
         (rank, place, file)
         for place, name in enumerate(classes)
         for rank, file in enumerate(_pictures(name, folder))
     ]
-    found = [
-        (place, file) for _, place, file in sorted(ranked)
-    ]  # one of each class in turn: the first N are of all classes
+    # one of each class in turn: the first N are of all classes
+    found = [(place, file) for _, place, file in sorted(ranked)]
     headers = [_header(file) for _, file in found]
     sizes = {size for size, _ in headers}
     if len(sizes) > 1 and not image_size:
@@ -121,16 +114,15 @@ def read_folders(folder: Path, *, image_size: int = 0, limit: int | None = None)
         raise ShapeError(
             f"The pictures in {shorten(str(folder))!r} have {len(sizes)} sizes "
             f"({told}{', …' if len(sizes) > 4 else ''}). Give --image-size N: it resizes and cuts "
-            f"out the centre."
+            "out the centre."
         )
     width, height = (image_size, image_size) if image_size else next(iter(sizes))
     channels = 1 if all(mode in GREY for _, mode in headers) else 3
     if (needed := 4 * len(found) * channels * width * height) > limit:
         raise DataError(
             f"{len(found):,} pictures of {width}×{height} need {size_text(needed)} as float32, "
-            f"more than the "
-            f"{size_text(limit)} that may be used. Give a "
-            "smaller --image-size, or fewer pictures."
+            f"more than the {size_text(limit)} that may be used. Give a smaller --image-size, or "
+            "fewer pictures."
         )
     x = torch.empty(len(found), channels, height, width)
     for row, (_, file) in enumerate(found):
@@ -152,9 +144,8 @@ def _subfolders(folder: Path) -> list[Path]:
     for entry in entries:
         if not entry.resolve().is_relative_to(folder.resolve()):
             raise DataError(
-                f"{shorten(entry.name, 60)!r} in {shorten(str(folder))!r} is a link that leads "
-                f"out of it (to "
-                f"{shorten(str(entry.resolve()))!r}). Copy the pictures into the folder."
+                f"{shorten(entry.name, 60)!r} in {shorten(str(folder))!r} is a link that leads out "
+                f"of it (to {shorten(str(entry.resolve()))!r}). Copy the pictures into the folder."
             )
     return entries
 
@@ -190,18 +181,17 @@ def _header(file: Path) -> tuple[tuple[int, int], str]:
     except Exception as error:
         raise DataError(
             f"{shown} cannot be read as a {file.suffix} picture: {_reason(error)}. Remove it, or "
-            f"save it again."
+            "save it again."
         ) from error
     if max(size) > LARGEST_SIDE or size[0] * size[1] > LARGEST_PICTURE or min(size) < 1:
         raise DataError(
             f"{shown} declares {size[0]:,}×{size[1]:,} pixels; at most {LARGEST_PICTURE:,} in all "
-            f"and "
-            f"{LARGEST_SIDE:,} a side are decoded. Make it smaller."
+            f"and {LARGEST_SIDE:,} a side are decoded. Make it smaller."
         )
     if mode not in GREY + COLOURED:
         raise DataError(
             f"{shown} has the mode {mode}, whose white is not known. Convert it to 8 bits a "
-            f"channel (mode L or RGB)."
+            "channel (mode L or RGB)."
         )
     return size, mode
 

@@ -1,5 +1,6 @@
-"""``hf:FOLDER``: image and text classifiers saved by Hugging Face transformers; needs the extra
-``[hf]``. Never downloads.
+"""``hf:FOLDER``: image and text classifiers saved by Hugging Face transformers.
+
+Needs the extra ``[hf]``; never downloads.
 """
 
 from __future__ import annotations
@@ -31,8 +32,7 @@ AGAIN = "Save it again with model.save_pretrained(folder)."
 
 
 class ImageClassifier(nn.Module):
-    """Pixels in the declared bounds to logits; the preprocessor's rescaling, mean and standard
-    deviation are inside.
+    """Pixels in the declared bounds to logits; the preprocessor's arithmetic is inside.
 
     Args:
         model: a transformers image classifier.
@@ -71,15 +71,15 @@ class ImageClassifier(nn.Module):
 
 
 class TextClassifier(nn.Module):
-    """Input embeddings to logits. Token ids are not continuous, so what is traced and attacked is
-    what the ids are looked up as.
+    """Input embeddings to logits.
+
+    Token ids are not continuous, so what is traced and attacked is what they are looked up as.
 
     The input is (N, T, D + 1): the D numbers of each token's embedding, and the attention mask,
-    written as the upper bound for a token and the
-    lower for padding. The mask is read by its side of the middle, without a gradient, so an L∞
-    attack with ε below half of the bounds' width leaves
-    it as it is. An adversarial embedding is in general the embedding of no text: it tells of the
-    model, not of an attack by words.
+    written as the upper bound for a token and the lower for padding. The mask is read by its side
+    of the middle, without a gradient, so an L∞ attack with ε below half of the bounds' width
+    leaves it as it is. An adversarial embedding is in general the embedding of no text: it tells
+    of the model, not of an attack by words.
 
     Attributes:
         bounds: lowest and highest entry of the embedding table, the range in which an embedding may
@@ -114,9 +114,8 @@ class TextClassifier(nn.Module):
             or token_ids.is_floating_point()
         ):
             raise ShapeError(
-                f"Token ids and attention mask must be integers (N, T) of one shape; got "
-                f"{tuple(token_ids.shape)} {token_ids.dtype} and "
-                f"{tuple(attention_mask.shape)}."
+                "Token ids and attention mask must be integers (N, T) of one shape; got "
+                f"{tuple(token_ids.shape)} {token_ids.dtype} and {tuple(attention_mask.shape)}."
             )
         if token_ids.numel() and not (
             int(token_ids.min()) >= 0 and int(token_ids.max()) < lookup.num_embeddings
@@ -143,9 +142,8 @@ def load_huggingface(
     """A classifier from a folder with ``config.json`` and ``model.safetensors``.
 
     The architecture is one of the installed transformers package: no code of the folder is run
-        (``trust_remote_code=False``), no pickle is
-    read, nothing is downloaded. The configuration's number of weights is compared with the file's
-    before any is made.
+    (``trust_remote_code=False``), no pickle is read, nothing is downloaded. The configuration's
+    number of weights is compared with the file's before any is made.
 
     Args:
         folder: as ``save_pretrained`` leaves it; for images ``preprocessor_config.json`` gives mean
@@ -164,9 +162,10 @@ def load_huggingface(
 
     >>> import tempfile
     >>> from transformers import BertConfig, BertForSequenceClassification
-    >>> sizes = dict(hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=8, vocab_size=20, num_labels=3)
+    >>> sizes = {"hidden_size": 8, "intermediate_size": 8, "vocab_size": 20, "num_labels": 3}
+    >>> config = BertConfig(**sizes, num_hidden_layers=1, num_attention_heads=2)
     >>> with tempfile.TemporaryDirectory() as place:
-    ...     BertForSequenceClassification(BertConfig(**sizes)).save_pretrained(place)
+    ...     BertForSequenceClassification(config).save_pretrained(place)
     ...     model = load_huggingface(Path(place))
     >>> x = model.embed(torch.tensor([[1, 2, 3]]), torch.tensor([[1, 1, 0]]))
     >>> x.shape, model(x).shape
@@ -180,7 +179,7 @@ def load_huggingface(
     if not found:
         raise ModelError(
             f"There is no folder {shown!r}. After hf: comes a local folder with config.json and "
-            f"model.safetensors; nothing is downloaded."
+            "model.safetensors; nothing is downloaded."
         )
     config = _document(folder, "config.json")
     _check_config(config, shown)
@@ -190,8 +189,7 @@ def load_huggingface(
     if not weights.exists() and others:
         raise ModelError(
             f"{shown} has no model.safetensors but {', '.join(others[:5])}: pickles can run "
-            f"anything and are not "
-            f"opened, and parts are not put together. {AGAIN}"
+            f"anything and are not opened, and parts are not put together. {AGAIN}"
         )
     size = check_safetensors(real_file(weights, "weights file", ModelError, inside=folder))
     try:
@@ -217,7 +215,7 @@ def load_huggingface(
     if kind is None:
         raise ModelError(
             f"{shown} holds {shorten(_architecture(config), 60) or 'no named architecture'}; a "
-            f"…ForImageClassification or …ForSequenceClassification is expected."
+            "…ForImageClassification or …ForSequenceClassification is expected."
         )
     try:
         with (
@@ -309,8 +307,8 @@ def _check_config(config: dict[str, Any], shown: str) -> None:
     for key, why in REFUSED.items():
         if config.get(key):
             raise ModelError(
-                f"The configuration in {shown} {why} ({key}); it is not opened. Bring the model "
-                f"as file.py:factory with safetensors."
+                f"The configuration in {shown} {why} ({key}); it is not opened. Bring the model as "
+                "file.py:factory with safetensors."
             )
     for key, value in config.items():
         numbers = value if isinstance(value, list) else [value]
@@ -325,9 +323,7 @@ def _check_config(config: dict[str, Any], shown: str) -> None:
 
 
 def _normalisation(folder: Path, model: nn.Module) -> tuple[tuple[float, ...], tuple[float, ...]]:
-    """Mean and standard deviation that the model's preprocessor takes from and divides pixels in
-    [0, 1] by.
-    """
+    """The preprocessor's mean and standard deviation, for pixels in [0, 1]."""
     channels = int(getattr(model.config, "num_channels", 3))
     if not (folder / "preprocessor_config.json").exists():
         return (0.0,) * channels, (1.0,) * channels
@@ -346,7 +342,6 @@ def _normalisation(folder: Path, model: nn.Module) -> tuple[tuple[float, ...], t
     ):
         raise ModelError(
             f"preprocessor_config.json in {shorten(str(folder))} has image_mean {mean}, image_std "
-            f"{std}; {channels} "
-            f"numbers each, no std of 0, are expected."
+            f"{std}; {channels} numbers each, no std of 0, are expected."
         )
     return tuple(it / scale for it in mean), tuple(it / scale for it in std)

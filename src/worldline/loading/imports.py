@@ -15,8 +15,7 @@ __all__ = ["import_object"]
 
 
 def import_object(spec: str, *, error: type[InputError] = ModelError) -> object:
-    """The object that ``package.module:name`` or ``path/file.py:name`` names. Importing runs that
-    module's code.
+    """The object that ``package.module:name`` or ``file.py:name`` names; its module's code is run.
 
     What is named so is code, and is run, with all that you may do.
 
@@ -68,8 +67,7 @@ def _from_package(name: str, failure: type[InputError]) -> ModuleType:
         except Exception as error:
             raise failure(
                 f"The module {name!r} cannot be imported: {type(error).__name__}: {error}. Run "
-                f"from the folder that holds it, "
-                "or install it."
+                "from the folder that holds it, or install it."
             ) from error
 
 

@@ -1,6 +1,4 @@
-"""Models from a name: the zoo, the user's factory with weights, or a file that holds a whole
-model.
-"""
+"""Models from a name: the zoo's, a factory with weights, or a file that holds a whole model."""
 
 from __future__ import annotations
 
@@ -13,8 +11,8 @@ from torch import nn
 
 from worldline import zoo
 from worldline.errors import ModelError
-from worldline.loading.exported import load_exported
 from worldline.files import shorten
+from worldline.loading.exported import load_exported
 from worldline.loading.huggingface import load_huggingface
 from worldline.loading.imports import import_object
 from worldline.loading.onnx_model import load_onnx
@@ -40,18 +38,17 @@ def load_model(
 
             * a name of the zoo: ``cnn``, or ``cnn@1`` for the one of another seed;
             * ``package.module:factory`` or ``file.py:factory`` (``file.py:factory@w.safetensors``
-              with weights). A factory is **code, and is run**,
-              without arguments, and returns an ``nn.Module``; a module instance under that name is
-              taken as it is;
+              with weights). A factory is **code, and is run**, without arguments, and returns an
+              ``nn.Module``; a module instance under that name is taken as it is;
             * ``model.pt2``, checked, written anew and tried in a child process first
-                (:func:`worldline.loading.exported.load_exported`);
+              (:func:`worldline.loading.exported.load_exported`);
             * ``model.onnx``, with the extra ``[onnx]``
-                (:func:`worldline.loading.onnx_model.load_onnx`);
+              (:func:`worldline.loading.onnx_model.load_onnx`);
             * ``hf:FOLDER``, an image or text classifier, with the extra ``[hf]``; text models take
               embeddings (:func:`worldline.loading.huggingface.load_huggingface`);
             * a whole module as ``torch.save(model)`` or TorchScript has written it (``.pt``,
-              ``.pth``, ``.pkl``), which **can run any code**
-              when it is opened, and is refused unless ``unsafe_pickle``.
+              ``.pth``, ``.pkl``), which **can run any code** when it is opened, and is refused
+              unless ``unsafe_pickle``.
         weights: a state dict as ``.safetensors``, or as ``.pt``/``.pth`` (read with
             ``weights_only=True``, which refuses anything but tensors and plain containers). For a
             factory.
@@ -123,8 +120,8 @@ def check_model_name(spec: str) -> tuple[str, str]:
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ModelError(
             f"There is no model {shorten(spec)!r}.{hint} The zoo has {', '.join(zoo.names())}; "
-            f"your own model is named as "
-            "'package.module:factory', 'file.py:factory', model.pt2, model.onnx or hf:FOLDER."
+            "your own model is named as 'package.module:factory', 'file.py:factory', model.pt2, "
+            "model.onnx or hf:FOLDER."
         )
     if seed and not seed.isdecimal():
         raise ModelError(f"After {name}@ comes a seed such as {name}@1; got {seed!r}.")
@@ -144,7 +141,7 @@ def _made_by(spec: str) -> nn.Module:
     except Exception as error:
         raise ModelError(
             f"The factory {spec} raised {type(error).__name__}: {error}. It is called without "
-            f"arguments."
+            "arguments."
         ) from error
     if not isinstance(model, nn.Module):
         raise ModelError(

@@ -1,5 +1,6 @@
-"""Whether a converted ONNX graph computes what the file says: logits and gradients against ONNX'
-own evaluator.
+"""Whether a converted ONNX graph computes what the file says.
+
+Its logits and gradients are compared with ONNX' own evaluator.
 """
 
 from __future__ import annotations
@@ -32,26 +33,26 @@ UNKNOWN = 32  # taken for a size that the file leaves open
 
 
 def check_graph(proto: Any, graph: nn.Module, name: str) -> None:
-    """Compare a converted graph with ``onnx.reference.ReferenceEvaluator`` on seeded inputs in [0,
-    1].
+    """Compare a converted graph with ``onnx.reference.ReferenceEvaluator`` on seeded inputs.
 
-    Logits: max |ours − reference| ≤ 1e-4 · max |reference|. Gradient g of a seeded mixture s of the
-        logits: s moves along g/|g| at the rate
-    |g|; the reference, asked for (s(x + h g/|g|) − s(x − h g/|g|)) / 2h, must agree to 5 % at one of three steps h (in float32 a
-    shorter step
-    drowns in rounding, a longer one crosses kinks). Where g = 0 there is no direction to ask for,
-    and only the logits are compared.
+    Logits: max |ours − reference| ≤ 1e-4 · max |reference|.
+
+    Gradient g of a seeded mixture s of the logits: s moves along g/|g| at the rate |g|. The
+    reference, asked for (s(x + h g/|g|) − s(x − h g/|g|)) / 2h, must agree to 5 % at one of three
+    steps h: in float32 a shorter step drowns in rounding, a longer one crosses kinks. Where g = 0
+    there is no direction to ask for, and only the logits are compared.
 
     Raises:
         ModelError: a disagreement, with both numbers, or a graph that does not run; says on which
             input shape.
 
     Cost: two passes of the module with two samples, one backward, and up to seven evaluations by
-        the reference.
+    the reference.
 
     >>> from onnx import TensorProto, helper
-    >>> sides = [helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", 3]) for name in ("x", "y")]
-    >>> graph = helper.make_graph([helper.make_node("Exp", ["x"], ["y"])], "e", [sides[0]], [sides[1]])
+    >>> sides = [helper.make_tensor_value_info(it, TensorProto.FLOAT, ["N", 3]) for it in "xy"]
+    >>> node = helper.make_node("Exp", ["x"], ["y"])
+    >>> graph = helper.make_graph([node], "e", sides[:1], sides[1:])
     >>> proto = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     >>> class Wrong(nn.Module):
     ...     shape = (None, 3)
@@ -82,12 +83,12 @@ def check_graph(proto: Any, graph: nn.Module, name: str) -> None:
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
             f"{name} does not run on inputs of shape {shape}: {shorten(reason[0], 300)}. Declare "
-            f"the input's sizes when exporting."
+            "the input's sizes when exporting."
         ) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != tuple(expected.shape):
         raise ModelError(
             f"{name} gives {tuple(getattr(logits, 'shape', ()))} here and {expected.shape} by "
-            f"ONNX' reference. Please report it."
+            "ONNX' reference. Please report it."
         )
     ours, scale = (
         logits.detach().double().numpy(),
@@ -97,10 +98,8 @@ def check_graph(proto: Any, graph: nn.Module, name: str) -> None:
     if not difference <= LOGITS_TOLERANCE * scale:
         raise ModelError(
             f"The logits of {name} differ from those of ONNX' reference by {difference:.3g} (at "
-            f"most "
-            f"{LOGITS_TOLERANCE * scale:.3g} is allowed, a "
-            f"share of {LOGITS_TOLERANCE:g} of their size {scale:.3g}). Please report it, with "
-            f"the operators of the graph."
+            f"most {LOGITS_TOLERANCE * scale:.3g} is allowed, a share of {LOGITS_TOLERANCE:g} of "
+            f"their size {scale:.3g}). Please report it, with the operators of the graph."
         )
     if logits.is_floating_point() and logits.requires_grad:
         _check_gradient(logits, x, reference, scale, name)
@@ -139,10 +138,8 @@ def _check_gradient(
                 return
     raise ModelError(
         f"The gradient of {name} along itself is {rate:.4g} by autograd; differences of ONNX' "
-        f"reference give "
-        f"{', '.join(f'{it:.4g}' for it in tried) or 'none'} "
-        f"(steps of {', '.join(f'{it:g}' for it in STEPS)} of the logits' size; "
-        f"{GRADIENT_TOLERANCE:.0%} apart is "
-        f"allowed). An attack would be misled, so "
-        "the model is refused. Please report it, with the operators of the graph."
+        f"reference give {', '.join(f'{it:.4g}' for it in tried) or 'none'} (steps of "
+        f"{', '.join(f'{it:g}' for it in STEPS)} of the logits' size; {GRADIENT_TOLERANCE:.0%} "
+        "apart is allowed). An attack would be misled, so the model is refused. Please report it, "
+        "with the operators of the graph."
     )

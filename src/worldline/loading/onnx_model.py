@@ -1,6 +1,4 @@
-"""``model.onnx`` as an ``nn.Module`` with one submodule for each node; needs the extra
-``[onnx]``.
-"""
+"""``model.onnx`` as an ``nn.Module``, a submodule for each node; needs the extra ``[onnx]``."""
 
 from __future__ import annotations
 
@@ -21,18 +19,8 @@ from worldline.loading.shapes import ExpectedShape
 
 __all__ = ["OnnxGraph", "load_onnx"]
 
-WIDTHS = {
-    1: 4,
-    2: 1,
-    3: 1,
-    5: 2,
-    6: 4,
-    7: 8,
-    9: 1,
-    10: 2,
-    11: 8,
-    16: 2,
-}  # bytes, by ONNX' number of a dtype
+WIDTHS = {1: 4, 2: 1, 3: 1, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 16: 2}
+"""Bytes of a number, by ONNX' number of its dtype."""
 TYPED = {1: "float_data", 7: "int64_data", 11: "double_data"}  # the others stand in int32_data
 LARGEST = 2**27  # numbers in one value, for each sample of a batch
 AGAIN = "Export the model again."
@@ -42,11 +30,9 @@ def load_onnx(path: Path) -> nn.Module:
     """The graph as a module with gradients, checked against ONNX' own evaluator on load.
 
     Nothing in an ONNX file is executed: it is a list of operators. Sizes of tensors are compared
-        with the bytes that are there before
-    anything is
-    made; external data must lie in the file's own folder; ``onnx.checker`` looks at the rest. Then
-    logits and gradients are compared with ``onnx.reference``
-    (:func:`worldline.loading.onnx_check.check_graph`).
+    with the bytes that are there before anything is made; external data must lie in the file's
+    own folder; ``onnx.checker`` looks at the rest. Then logits and gradients are compared with
+    ``onnx.reference`` (:func:`worldline.loading.onnx_check.check_graph`).
 
     Args:
         path: an ``.onnx`` with one float32 input, its batch first, and one output.
@@ -57,17 +43,21 @@ def load_onnx(path: Path) -> nn.Module:
             both numbers.
 
     Cost: two copies of the weights while it loads, and some evaluations by the reference, which is
-        slow: a second for a
-    ResNet-18 at 64×64, five at 224×224.
+    slow: a second for a ResNet-18 at 64×64, five at 224×224.
 
     >>> import tempfile
     >>> from onnx import TensorProto, helper, numpy_helper, save
-    >>> sides = {name: helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", side]) for name, side in (("x", 4), ("logits", 3))}
+    >>> x, logits = (
+    ...     helper.make_tensor_value_info(name, TensorProto.FLOAT, ["N", side])
+    ...     for name, side in (("x", 4), ("logits", 3))
+    ... )
     >>> weight = numpy_helper.from_array(np.eye(4, 3, dtype=np.float32), "weight")
-    >>> nodes = [helper.make_node("MatMul", ["x", "weight"], ["h"]), helper.make_node("Relu", ["h"], ["logits"])]
-    >>> graph = helper.make_graph(nodes, "tiny", [sides["x"]], [sides["logits"]], [weight])
+    >>> product = helper.make_node("MatMul", ["x", "weight"], ["h"])
+    >>> nodes = [product, helper.make_node("Relu", ["h"], ["logits"])]
+    >>> graph = helper.make_graph(nodes, "tiny", [x], [logits], [weight])
+    >>> opset = [helper.make_opsetid("", 17)]
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), f"{folder}/m.onnx")
+    ...     save(helper.make_model(graph, opset_imports=opset, ir_version=8), f"{folder}/m.onnx")
     ...     model = load_onnx(Path(folder) / "m.onnx")
     >>> [name for name, _ in model.named_children()], model(torch.ones(2, 4)).tolist()
     (['expected_shape', 'h', 'logits'], [[1.0, 1.0, 1.0], [1.0, 1.0, 1.0]])
@@ -86,7 +76,7 @@ def load_onnx(path: Path) -> nn.Module:
     if size > (limit := available_memory() // 4):
         raise ModelError(
             f"{name} has {size_text(size)}; {size_text(limit)} may be used, a quarter of the "
-            f"memory that is available."
+            "memory that is available."
         )
     try:
         proto = onnx.load(path, load_external_data=False)
@@ -103,7 +93,7 @@ def load_onnx(path: Path) -> nn.Module:
         graph = OnnxGraph(proto, name)
     except InputError:
         raise
-    except Exception as error:  # protobuf's, the checker's, and what hostile fields make of numpy: all mean the same to the user
+    except Exception as error:  # protobuf's, the checker's, numpy's: the user is told the same
         reason = str(error).strip().splitlines() or [type(error).__name__]
         raise ModelError(
             f"{name} cannot be read as an ONNX model: {shorten(reason[0], 300)}. {AGAIN}"
@@ -116,7 +106,7 @@ def _tensors(graph: Any) -> list[Any]:
     if graph.sparse_initializer:
         raise ModelError(
             f"The ONNX graph {shorten(graph.name, 60)!r} has sparse weights, which are not "
-            f"supported. Export dense ones."
+            "supported. Export dense ones."
         )
     return [
         *graph.initializer,
@@ -130,15 +120,13 @@ def _tensors(graph: Any) -> list[Any]:
 
 
 def _check_tensor(tensor: Any, path: Path) -> None:
-    """Refuse a tensor whose declared size is not there; take external data in, from beside the file
-    only.
-    """
+    """Refuse a tensor whose declared size is not there; external data may lie beside the file."""
     name, what = shorten(path.name), f"The tensor {shorten(tensor.name, 60)!r}"
     width, shape = WIDTHS.get(tensor.data_type), list(tensor.dims)
     if width is None:
         raise ModelError(
             f"{what} in {name} has the ONNX type {tensor.data_type}, which is not supported. "
-            f"Export it in float32."
+            "Export it in float32."
         )
     if any(side < 0 for side in shape):
         raise ModelError(
@@ -170,7 +158,7 @@ def _external(tensor: Any, path: Path, needed: int, what: str) -> bytes:
     ):
         raise ModelError(
             f"{what} is said to lie in {shorten(place, 60)!r}, outside the model's folder, which "
-            f"is not opened. Keep it beside the model."
+            "is not opened. Keep it beside the model."
         )
     file = real_file(path.parent / place, "file of external data", ModelError, inside=path.parent)
     start, size = (
@@ -180,8 +168,7 @@ def _external(tensor: Any, path: Path, needed: int, what: str) -> bytes:
     if start < 0 or size != needed or start + size > file.stat().st_size:
         raise ModelError(
             f"{what} needs {shorten(f'{needed:,}', 40)} bytes at {start:,} of "
-            f"{shorten(place, 60)!r}, which has "
-            f"{file.stat().st_size:,}. {AGAIN}"
+            f"{shorten(place, 60)!r}, which has {file.stat().st_size:,}. {AGAIN}"
         )
     with file.open("rb") as stream:
         stream.seek(start)
@@ -189,9 +176,7 @@ def _external(tensor: Any, path: Path, needed: int, what: str) -> bytes:
 
 
 class OnnxNode(nn.Module):
-    """One node: an operator with its attributes and its own weights; called with the values that
-    are computed.
-    """
+    """One node: an operator with its attributes and weights, called with what is computed."""
 
     def __init__(
         self,
@@ -225,7 +210,7 @@ class OnnxNode(nn.Module):
             ):
                 raise ModelError(
                     f"{self.label} would make {size:,} numbers for {samples} samples; {LARGEST:,} "
-                    f"a sample are allowed."
+                    "a sample are allowed."
                 )
             return OPERATORS[self.operator](self.attributes, *inputs)
         except Exception as error:
@@ -243,8 +228,7 @@ class OnnxNode(nn.Module):
 
 
 class OnnxGraph(nn.Module):
-    """An ONNX graph; its submodules are its nodes, named after them, in the order in which they
-    run.
+    """An ONNX graph; its submodules are its nodes, named after them, in the order they run.
 
     Args:
         proto: the checked model.
@@ -259,11 +243,10 @@ class OnnxGraph(nn.Module):
         inputs = [it for it in graph.input if it.name not in weights]
         if len(inputs) != 1 or len(graph.output) != 1 or inputs[0].type.tensor_type.elem_type != 1:
             raise ModelError(
-                f"{name} takes {', '.join(shorten(it.name, 40) for it in inputs) or 'nothing'} "
-                f"and gives "
-                f"{', '.join(shorten(it.name, 40) for it in graph.output)}; one "
-                "float32 tensor in and one of logits out are expected. Export a module that takes "
-                "and gives one tensor."
+                f"{name} takes {', '.join(shorten(it.name, 40) for it in inputs) or 'nothing'} and "
+                f"gives {', '.join(shorten(it.name, 40) for it in graph.output)}; one float32 "
+                "tensor in and one of logits out are expected. Export a module that takes and "
+                "gives one tensor."
             )
         self.input, self.output = inputs[0].name, graph.output[0].name
         sides = inputs[0].type.tensor_type.shape.dim
@@ -282,8 +265,8 @@ class OnnxGraph(nn.Module):
 
     def _add(self, node: Any, weights: dict[str, Tensor], opset: int, name: str) -> None:
         label = (
-            f"The node {shorten(node.name or node.output[0], 60)!r} "
-            f"({shorten(node.op_type, 40)}) of {name}"
+            f"The node {shorten(node.name or node.output[0], 60)!r} ({shorten(node.op_type, 40)}) "
+            f"of {name}"
         )
         subgraph = any(it.type in (5, 10) for it in node.attribute)
         if node.op_type not in OPERATORS or node.domain not in ("", "ai.onnx") or subgraph:
@@ -360,7 +343,7 @@ def _constant(node: Any) -> Tensor:
             )
     raise ModelError(
         f"The constant {shorten(node.output[0], 60)!r} of the ONNX graph is a text or sparse, "
-        f"which is not supported."
+        "which is not supported."
     )
 
 

@@ -1,5 +1,4 @@
-"""What each ONNX operator computes, in torch, with gradients: a table from its name to a function
-(attributes, inputs).
+"""What each ONNX operator computes, in torch, with gradients: name → function(attributes, inputs).
 
 Written from the operators' definitions in the ONNX specification, opsets 7 to 23. Inputs that a
 node leaves out are None.
@@ -428,8 +427,7 @@ ACTIVATIONS: dict[str, Callable[[Attributes], nn.Module]] = {
 
 
 def output_size(operator: str, at: Attributes, inputs: Sequence[Tensor | None]) -> int:  # noqa: PLR0911
-    """How many numbers an operator will put out, where that can be far more than it takes in; else
-    0.
+    """How many numbers an operator puts out, where that can be far more than it takes in; else 0.
 
     >>> output_size("MatMul", {}, (torch.zeros(1000, 1), torch.zeros(1, 1000)))
     1000000

@@ -1,6 +1,4 @@
-"""Whole modules as pickles or TorchScript: opened only on demand, as opening them can run
-anything.
-"""
+"""Whole modules as pickles or TorchScript: opening them can run anything, so only on demand."""
 
 from __future__ import annotations
 
@@ -17,9 +15,8 @@ __all__ = ["is_script", "load_pickled"]
 
 SAFER = (
     "The safe way, once, where the model is at home: "
-    "safetensors.torch.save_file(model.state_dict(), "
-    "'w.safetensors'); then --model file.py:factory "
-    "--weights w.safetensors, where factory() builds the untrained model."
+    "safetensors.torch.save_file(model.state_dict(), 'w.safetensors'); then --model "
+    "file.py:factory --weights w.safetensors, where factory() builds the untrained model."
 )
 
 
@@ -27,8 +24,7 @@ def load_pickled(path: Path, *, unsafe_pickle: bool = False) -> nn.Module:
     """A module from ``torch.save(model, path)``, a pickle, or TorchScript.
 
     Opening such a file runs what it says. It is opened only if ``unsafe_pickle``, without any
-    check: do that for files that you trust as you trust a
-    program. Its classes must be importable.
+    check: do that for files that you trust as you trust a program. Its classes must be importable.
 
     Args:
         path: ``.pt``, ``.pth``, ``.pkl`` or ``.pickle``.

@@ -1,6 +1,4 @@
-"""A child process in which a file is opened first: little memory, little time, no right to write,
-connect or start anything.
-"""
+"""A child process in which a file is opened first, with little memory, time and rights."""
 
 from __future__ import annotations
 
@@ -22,8 +20,7 @@ CHILD = Path(__file__).with_name("child.py")
 def tried_in_child(
     content: bytes, shape: list[int], name: str, *, seconds: float = SECONDS, spare: int = SPARE
 ) -> None:
-    """Open an exported program in a child process and run it once on zeros; return if that went
-    well.
+    """Open an exported program in a child process and run it once; return if that went well.
 
     The child (``child.py``) gets the bytes through a pipe. Its memory and processor time are
     limited by the system (on Linux and macOS), and an audit hook ends it when anything tries to
@@ -59,13 +56,13 @@ def tried_in_child(
     except subprocess.TimeoutExpired as error:
         raise ModelError(
             f"{name} took more than {seconds:g} seconds to open in a child process, and is not "
-            f"opened here."
+            "opened here."
         ) from error
     if done.returncode == 0 and done.stdout.endswith(b"opened"):
         return
     lines = done.stderr.decode("utf-8", "replace").strip().splitlines()
     reason = lines[-1] if lines else f"it ended with {done.returncode}"
     raise ModelError(
-        f"{name} was opened in a child process first, and failed there: {shorten(reason, 400)}. "
-        f"It is not opened here. Export it again."
+        f"{name} was opened in a child process first, and failed there: {shorten(reason, 400)}. It "
+        "is not opened here. Export it again."
     )

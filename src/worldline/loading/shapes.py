@@ -1,6 +1,4 @@
-"""A model from a file says which inputs it takes, before one of its operators stumbles over
-others.
-"""
+"""A model from a file says which inputs it takes, before an operator stumbles over others."""
 
 from __future__ import annotations
 
@@ -40,12 +38,10 @@ class ExpectedShape(nn.Module):
         if self.shape[:1] not in ((None,), came[:1]):
             raise ShapeError(
                 f"{self.what[0].upper()}{self.what[1:]} was made for batches of exactly "
-                f"{self.shape[0]}; {came[0]} "
-                f"inputs came. Export it with a "
-                "dynamic batch dimension: torch.export.export(model, (x,), dynamic_shapes=({0: "
-                "torch.export.Dim('batch')},)), or "
-                "torch.onnx.export(model, (x,), path, dynamo=True, dynamic_shapes=({0: "
-                "torch.export.Dim('batch')},))."
+                f"{self.shape[0]}; {came[0]} inputs came. Export it with a dynamic batch "
+                "dimension: torch.export.export(model, (x,), dynamic_shapes=({0: "
+                "torch.export.Dim('batch')},)), or torch.onnx.export(model, (x,), path, "
+                "dynamo=True, dynamic_shapes=({0: torch.export.Dim('batch')},))."
             )
         return x
 

@@ -25,31 +25,10 @@ __all__ = ["check_safetensors", "read_weights"]
 HEADER_LIMIT = 100_000_000  # bytes; safetensors' own
 PICKLE_LIMIT = 64 * 2**20  # bytes of the pickle that names a state dict's tensors
 AGAIN = "Save it again with safetensors.torch.save_file(model.state_dict(), path)."
-WIDTHS = {
-    "BOOL": 1,
-    "U8": 1,
-    "I8": 1,
-    "F8_E5M2": 1,
-    "F8_E4M3": 1,
-    "I16": 2,
-    "U16": 2,
-    "F16": 2,
-    "BF16": 2,
-}
-WIDTHS |= {"I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8}
-
-STORAGES = {
-    "Untyped": 1,
-    "Byte": 1,
-    "Char": 1,
-    "Bool": 1,
-    "Half": 2,
-    "BFloat16": 2,
-    "Short": 2,
-    "Float": 4,
-    "Int": 4,
-}
-STORAGES |= {"Double": 8, "Long": 8, "ComplexFloat": 8, "ComplexDouble": 16}
+WIDTHS = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "I16": 2, "U16": 2, "F16": 2}
+WIDTHS |= {"BF16": 2, "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8}
+STORAGES = {"Untyped": 1, "Byte": 1, "Char": 1, "Bool": 1, "Half": 2, "BFloat16": 2, "Short": 2}
+STORAGES |= {"Float": 4, "Int": 4, "Double": 8, "Long": 8, "ComplexFloat": 8, "ComplexDouble": 16}
 
 
 def read_weights(path: str | Path) -> dict[str, Tensor]:
@@ -104,8 +83,7 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
 
 
 def check_safetensors(path: Path) -> int:
-    """Refuse a safetensors file whose header does not agree with its size; gives the bytes of its
-    tensors.
+    """Refuse a safetensors file whose header does not fit its size; gives the bytes of its tensors.
 
     Raises:
         ModelError: says what the header declares and what is there.
@@ -124,8 +102,7 @@ def check_safetensors(path: Path) -> int:
         if not 2 <= length <= min(HEADER_LIMIT, size - 8):
             raise ModelError(
                 f"{name} is no whole safetensors file: its header is declared as "
-                f"{size_text(length)}, the file has "
-                f"{size_text(size)}. {AGAIN}"
+                f"{size_text(length)}, the file has {size_text(size)}. {AGAIN}"
             )
         text = file.read(length)
     try:
@@ -142,10 +119,9 @@ def check_safetensors(path: Path) -> int:
             ):
                 raise ModelError(
                     f"The tensor {shorten(key, 60)!r} in {name} is declared as "
-                    f"{shorten(str(sides), 60)} "
-                    f"{shorten(str(value['dtype']), 20)} at bytes "
-                    f"{shorten(str(low), 30)} to {shorten(str(high), 30)}, which the file does "
-                    f"not have. {AGAIN}"
+                    f"{shorten(str(sides), 60)} {shorten(str(value['dtype']), 20)} at bytes "
+                    f"{shorten(str(low), 30)} to {shorten(str(high), 30)}, which the file does not "
+                    f"have. {AGAIN}"
                 )
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
         if isinstance(error, ModelError):
@@ -157,25 +133,20 @@ def check_safetensors(path: Path) -> int:
 
 
 def _check_torch_file(path: Path) -> None:
-    """Refuse an archive of torch.save that declares storages it does not hold; the pickle in it is
-    read, not run.
-    """
+    """Refuse an archive of torch.save that declares storages it lacks; its pickle is not run."""
     name = shorten(path.name)
     with path.open("rb") as file:
         magic = file.read(2)
     if magic != b"PK":
         raise ModelError(
             f"{name} cannot be read as a {path.suffix} state dict: it is not the zip archive that "
-            f"torch.save has "
-            f"written since torch 1.6 (an older "
-            f"file is a bare pickle, which declares sizes that cannot be checked before it is "
-            f"opened). {AGAIN}"
+            "torch.save has written since torch 1.6 (an older file is a bare pickle, which "
+            f"declares sizes that cannot be checked before it is opened). {AGAIN}"
         )
     if is_script(path):
         raise ModelError(
             f"{name} is a TorchScript archive, a whole model with code, not a state dict. Give it "
-            f"as --model with "
-            f"--unsafe-pickle, or: {AGAIN}"
+            f"as --model with --unsafe-pickle, or: {AGAIN}"
         )
     members = {
         member.filename: member
@@ -205,14 +176,13 @@ def _check_torch_file(path: Path) -> None:
         there = member.file_size if member else 0
         if needed > there:
             raise ModelError(
-                f"{name} declares {needed:,} bytes for the storage {shorten(key, 40)!r}; "
-                f"{there:,} are there. {AGAIN}"
+                f"{name} declares {needed:,} bytes for the storage {shorten(key, 40)!r}; {there:,} "
+                f"are there. {AGAIN}"
             )
 
 
 def declared_storages(stated: bytes) -> dict[str, int]:
-    """Bytes by storage, as a pickle of torch.save declares them. Every name that it imports becomes
-    an inert object.
+    """Bytes by storage, as a pickle of torch.save declares them; what it imports becomes inert.
 
     >>> import torch
     >>> file = io.BytesIO()
@@ -231,9 +201,7 @@ def declared_storages(stated: bytes) -> dict[str, int]:
 
 
 class _Inert:
-    """Stands for anything that a pickle imports: can be called, built and filled, and does
-    nothing.
-    """
+    """Stands for anything that a pickle imports: can be called, built and filled; does nothing."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -251,8 +219,9 @@ class _Inert:
 
 
 class _Reader(pickle._Unpickler):
-    """Reads a pickle's structure: no import, no call of anything but :class:`_Inert`. In Python, as
-    C sizes its memo by the file.
+    """Reads a pickle's structure: imports and calls nothing but :class:`_Inert`.
+
+    In Python, as C sizes its memo by the file.
     """
 
     def __init__(self, file: io.BytesIO) -> None:

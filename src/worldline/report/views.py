@@ -95,8 +95,8 @@ def tabulate(columns: Sequence[Column[Row]], rows: Iterable[Row], *, title: str 
 
     >>> from worldline.report.views import Column, tabulate
     >>> from worldline.statistics import proportion
-    >>> columns = (Column("n", lambda it: it), Column("of 4", lambda it: proportion(it, 4), interval=True))
-    >>> tabulate(columns, [1, 4]).rows
+    >>> of_four = Column("of 4", lambda it: proportion(it, 4), interval=True)
+    >>> tabulate((Column("n", lambda it: it), of_four), [1, 4]).rows
     (('1', '25%', '5% to 70%'), ('4', '100%', '51% to 100%'))
     """
     heads = [part for it in columns for part in (it.title, *["95% interval"] * it.interval)]

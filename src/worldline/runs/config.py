@@ -284,6 +284,16 @@ class ModelsConfig(DataConfig):
                 f"{shorten(twice[0].split('@')[0])}@1."
             )
 
+    @property
+    def stem(self) -> str:
+        """By the data."""
+        return f"{self.command}-{_stem(self.data)}"
+
+
+def _stem(spec: str) -> str:
+    """What a folder calls a model or data: ``mine`` of ``nets/mine.py:build``."""
+    return Path(spec.removeprefix("hf:").split(":")[0]).stem or "run"
+
 
 def parse_number(text: str, name: str) -> float:
     """A finite number, or a fraction such as ``8/255``.

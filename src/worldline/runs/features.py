@@ -27,12 +27,13 @@ def feature_store(path: Path, samples: int, width: int) -> Tensor:
     Raises:
         RunError: the file cannot be made, or has another size.
 
-    >>> import tempfile, worldline as wl
+    >>> import tempfile
     >>> from pathlib import Path
+    >>> from worldline.runs.features import feature_store
     >>> with tempfile.TemporaryDirectory() as folder:
-    ...     store = wl.runs.feature_store(Path(folder) / "features.f32", 3, 2)
+    ...     store = feature_store(Path(folder) / "features.f32", 3, 2)
     ...     store[1] = 1.0
-    ...     wl.runs.feature_store(Path(folder) / "features.f32", 3, 2)[1]
+    ...     feature_store(Path(folder) / "features.f32", 3, 2)[1]
     tensor([1., 1.])
     """
     size = 4 * samples * width

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import platform
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -27,7 +26,6 @@ __all__ = [
     "open_model",
     "open_one",
     "prepare_inputs",
-    "stem_of",
     "versions",
 ]
 
@@ -138,17 +136,6 @@ def prepare_inputs(
     for labels in (y, reference_y):
         check_labels(labels, len(labels), classes=logits.shape[1])
     return x, y, (reference_x, reference_y)
-
-
-def stem_of(spec: str) -> str:
-    """What the folder of a run calls a model or data: the name of its file or folder, without
-    ending.
-
-    >>> from worldline.runs.setup import stem_of
-    >>> stem_of("cnn@1"), stem_of("nets/mine.py:build"), stem_of("hf:models/vit")
-    ('cnn@1', 'mine', 'vit')
-    """
-    return Path(spec.removeprefix("hf:").split(":")[0]).resolve().stem
 
 
 def versions(device: torch.device) -> dict[str, str]:

@@ -16,12 +16,13 @@ TRAIN = 1197
 
 @lru_cache(maxsize=1)
 def digits() -> Data:
-    """1,797 grey images 8×8 of handwritten digits (UCI; E. Alpaydin and C. Kaynak 1998), scaled to
-    [0, 1].
+    """1,797 grey images 8×8 of handwritten digits, scaled to [0, 1].
+
+    They are of UCI (E. Alpaydin and C. Kaynak 1998), as scikit-learn has them.
 
     The split is fixed: a permutation by NumPy's PCG64 with seed 0; its first 1,197 images are the
-        training set and
-    the reference for frames and class means, the other 600 are the test set that attacks see.
+    training set and the reference for frames and class means, the other 600 are the test set that
+    attacks see.
 
     >>> import worldline as wl
     >>> data = wl.zoo.digits()

@@ -1,6 +1,4 @@
-"""Embeddings of the digits with a partner of the same class and one of another, from a model of the
-zoo.
-"""
+"""Embeddings of the digits, each with a partner of its class and one of another."""
 
 from __future__ import annotations
 
@@ -19,8 +17,9 @@ __all__ = ["PartnerEmbeddings", "embeddings"]
 
 @dataclass(frozen=True)
 class PartnerEmbeddings:
-    """(N, D) embeddings, a partner of each that belongs to it and one that does not; ``origin``
-    says what they are.
+    """(N, D) embeddings, a partner of each that belongs to it and one that does not.
+
+    ``origin`` says what they are.
     """
 
     embeddings: Tensor
@@ -32,8 +31,7 @@ class PartnerEmbeddings:
 def embeddings(
     model: str = "cnn", *, seed: int = 0, progress: Progress = silent
 ) -> PartnerEmbeddings:
-    """Features of the test digits at the layer before the logits, seen from the mean of the
-    training digits.
+    """Features of the test digits before the logits, seen from the training digits' mean.
 
     Args:
         model: a name of the zoo.
@@ -59,5 +57,5 @@ def embeddings(
         features[matched],
         features[unmatched],
         f"{len(features)} test digits at {layer} of {model}, seen from the mean of the training "
-        f"digits; matched: another of its class",
+        "digits; matched: another of its class",
     )

@@ -12,8 +12,7 @@ __all__ = ["picture"]
 
 
 def picture(side: int = 50) -> Float[Tensor, "H W"]:
-    """A grey photograph: the middle of scikit-learn's sample image of a temple in China, scaled to
-    [0, 1].
+    """A grey photograph in [0, 1]: the middle of scikit-learn's picture of a temple in China.
 
     Args:
         side: pixels a side, from 1.

@@ -24,8 +24,7 @@ __all__ = ["MODELS", "cache_folder", "load", "names"]
 
 @dataclass(frozen=True)
 class Recipe:
-    """How a model of the zoo is trained: Adam with a cosine schedule, cross-entropy, no
-    augmentation.
+    """How a model of the zoo is trained: Adam, a cosine schedule, cross-entropy, no augmentation.
 
     ``epsilon`` > 0 trains on PGD twins (L∞, 7 steps of ε/4, random start; Madry et al. 2018).
     """
@@ -60,8 +59,9 @@ def names() -> tuple[str, ...]:
 
 
 def cache_folder() -> Path:
-    """Where trained models are kept: ``$WORLDLINE_CACHE``, else ``$XDG_CACHE_HOME/worldline``, else
-    ``~/.cache/worldline``.
+    """Where trained models are kept.
+
+    ``$WORLDLINE_CACHE``, else ``$XDG_CACHE_HOME/worldline``, else ``~/.cache/worldline``.
 
     >>> import worldline as wl
     >>> wl.zoo.cache_folder().is_absolute()

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, ClassVar, Self
 
 from worldline.errors import UsageError
@@ -62,8 +61,3 @@ class CompareConfig(AttackConfig, ModelsConfig):
             named = tuple(values.get("models", ()))
             values = {**values, "models": (*named, *(it for it in ZOO if it not in named))}
         return cls(**values)
-
-    @property
-    def stem(self) -> str:
-        """By the data."""
-        return f"compare-{Path(self.data.split(':')[0]).stem or 'run'}"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 from markupsafe import Markup
 
@@ -22,34 +21,41 @@ __all__ = ["attach", "page"]
 def page(results: Sequence[Result[Comparison]], _attached: Sequence[Attached]) -> str:
     """The page of one comparison; its pictures are all inside."""
     record = results[0].record
-    context = _context(record, "")
-    return render_page("compare/page.html.j2", versions=record.versions, **context)
+    return render_page(
+        "compare/page.html.j2",
+        versions=record.versions,
+        record=record,
+        words=words(record),
+        norm=norm_sign(record.norm),
+        sections=_sections(record, ""),
+    )
 
 
 def attach(result: Result[Comparison], prefix: str) -> Attached:
     """Its sections for another page."""
-    sections = fill_template("compare/sections.html.j2", **_context(result.record, prefix))
-    return Attached(words(result.record).headline, Markup(sections))
+    return Attached(words(result.record).headline, _sections(result.record, prefix))
 
 
-def _context(record: Comparison, prefix: str) -> dict[str, Any]:
-    return {
-        "record": record,
-        "words": words(record),
-        "prefix": prefix,
-        "norm": norm_sign(record.norm),
-        "names": record.ordered,
-        "labels": MATRICES,
-        "heats": _heats(record),
-        "tree": Tree(
-            leaves=record.ordered,
-            joins=record.tree,
-            order=record.order,
-            label="1 − mean cosine of displacements",
-        ),
-        "judged": tables.judged(record),
-        "stand_ins": tables.stand_ins(record),
-    }
+def _sections(record: Comparison, prefix: str) -> Markup:
+    tree = Tree(
+        leaves=record.ordered,
+        joins=record.tree,
+        order=record.order,
+        label="1 − mean cosine of displacements",
+    )
+    filled = fill_template(
+        "compare/sections.html.j2",
+        record=record,
+        words=words(record),
+        prefix=prefix,
+        names=record.ordered,
+        labels=MATRICES,
+        heats=_heats(record),
+        tree=tree,
+        judged=tables.judged(record),
+        stand_ins=tables.stand_ins(record),
+    )
+    return Markup(filled)
 
 
 def _heats(record: Comparison) -> dict[str, Heat]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from worldline.runs.config import AttackConfig, ModelsConfig, option, parse_number
@@ -45,8 +44,3 @@ class ComplexityConfig(AttackConfig, ModelsConfig):
     def noise_size(self) -> float:
         """σ as a number, in the units of the input."""
         return parse_number(self.sigma, "--sigma")
-
-    @property
-    def stem(self) -> str:
-        """The command and the data, by the name of its file."""
-        return f"complexity-{Path(self.data.split(':')[0]).stem or 'run'}"

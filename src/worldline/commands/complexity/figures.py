@@ -9,10 +9,10 @@ from worldline.commands.base import Result
 from worldline.commands.complexity.page import most_used
 from worldline.commands.complexity.record import ComplexityReport, ModelComplexity
 from worldline.errors import UsageError
+from worldline.explain import ByKind
 from worldline.plot.axes import figure_of, finite, new_axes, plain, short
 from worldline.plot.colours import LOOKS
 from worldline.report.numbers import significant
-from worldline.statistics import Summary
 
 __all__ = ["boost_waterfall", "figures", "fragility_ranking", "speed_limit_use"]
 
@@ -119,7 +119,7 @@ def fragility_ranking(record: ComplexityReport, *, ax: Axes | None = None) -> Ax
     return plain(ax)
 
 
-def _median(parts: dict[str, Summary] | None, kind: str) -> float:
+def _median(parts: ByKind | None, kind: str) -> float:
     return _number(parts[kind].median if parts else None)
 
 

@@ -19,16 +19,20 @@ from worldline.commands.complexity.words import (
     spectrum_words,
     words,
 )
-from worldline.explain import LimitUse
+from worldline.explain import ByKind, LimitUse
 from worldline.report.figures import Bar, Bars, Lines, Role, Series, Waterfall
 from worldline.report.numbers import count, share
 from worldline.report.page import Attached, fill_template, render_page
 from worldline.report.views import View
-from worldline.statistics import Summary
 
 __all__ = ["attach", "model_markup", "model_views", "most_used", "page", "views"]
 
 MOST_LAYERS = 20
+LOOKS: tuple[tuple[str, Role, str], ...] = (
+    ("noise", "noise", "noise twins"),
+    ("strangers", "wrong", "strangers"),
+)
+BY_LAYER = "median rapidity φ (nats) by layer"
 
 
 def page(results: Sequence[Result[ComplexityReport]], attached: Sequence[Attached]) -> str:
@@ -172,17 +176,18 @@ def _waterfall(it: ModelComplexity, kind: str) -> Waterfall | None:
         return None
     null = tuple((layer.untrained_rapidity or {}).get(kind) for layer in it.layers)
     drawn = tuple(None if level is None else level.median for level in null)
-    return Waterfall(tuple(layer.name for layer in it.layers), levels, drawn if any(null) else ())
+    return Waterfall(
+        tuple(layer.name for layer in it.layers), levels, drawn if any(null) else (), BY_LAYER
+    )
 
 
 def _limit_bars(it: ModelComplexity, *, whole: bool) -> Bars | None:
     """Share of the layer's limit, or of that of the pair's plane: noise twins above strangers."""
-    looks: tuple[tuple[Role, str], ...] = (("noise", "noise twins"), ("wrong", "strangers"))
     bars = []
     for limit in most_used(it):
         used = limit.share if whole else limit.plane_share
         fresh = (limit.untrained_share if whole else limit.untrained_plane_share) or {}
-        for kind, (role, _) in zip(("noise", "strangers"), looks, strict=True):
+        for kind, role, _ in LOOKS:
             found = used[kind]
             if found.median is None or (whole and limit.limit == float("inf")):
                 continue
@@ -198,7 +203,10 @@ def _limit_bars(it: ModelComplexity, *, whole: bool) -> Bars | None:
                 )
             )
     label = "of ln κ, the layer's limit" if whole else "of ln(σ₁/σ₂), the limit on the pair's plane"
-    return Bars(tuple(bars), 1.0, share=True, label=label, legend=looks) if bars else None
+    if not bars:
+        return None
+    looks = tuple((role, name) for _, role, name in LOOKS)
+    return Bars(tuple(bars), 1.0, share=True, label=label, legend=looks)
 
 
 def _prediction_lines(it: ModelComplexity) -> Lines | None:
@@ -207,18 +215,15 @@ def _prediction_lines(it: ModelComplexity) -> Lines | None:
     if not known:
         return None
 
-    def median(parts: dict[str, Summary] | None, kind: str) -> float | None:
+    def median(parts: ByKind | None, kind: str) -> float | None:
         return None if parts is None else parts[kind].median
 
     series = []
-    for kind, role, name in (
-        ("noise", "noise", "noise twins"),
-        ("strangers", "wrong", "strangers"),
-    ):
+    for kind, role, name in LOOKS:
         predicted = tuple(median(layer.predicted_rapidity, kind) for layer in known)
         drawn = tuple(median(layer.untrained_raw_rapidity, kind) for layer in known)
         series += [
             Series(f"{name}, predicted", role, predicted, dashed=True),
             Series(f"{name}, drawn", role, drawn),
         ]
-    return Lines(tuple(layer.name for layer in known), tuple(series), label="rapidity φ, nats")
+    return Lines(tuple(layer.name for layer in known), tuple(series), label=BY_LAYER)

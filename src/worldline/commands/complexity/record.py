@@ -9,7 +9,6 @@ import numpy as np
 import numpy.typing as npt
 
 from worldline.explain import Complexity, Fragility
-from worldline.runs.codec import unit
 from worldline.settings import Bounds, NormName
 from worldline.statistics import Share
 
@@ -53,7 +52,7 @@ class ComplexityReport:
     schema: Literal["worldline.complexity/2"] = "worldline.complexity/2"
     data: str
     data_split: str
-    bounds: Bounds = unit("input")
+    bounds: Bounds
     epsilon_text: str | None
     attack: str | None
     norm: NormName | None
@@ -84,5 +83,5 @@ class SampleColumns:
     model: npt.NDArray[np.str_]
     sample: npt.NDArray[np.int64]
     prediction: npt.NDArray[np.int64]
-    radius_linf: npt.NDArray[np.float64] = unit("input")
-    radius_l2: npt.NDArray[np.float64] = unit("input")
+    radius_linf: npt.NDArray[np.float64]
+    radius_l2: npt.NDArray[np.float64]

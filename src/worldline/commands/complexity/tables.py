@@ -8,7 +8,7 @@ from worldline.commands.complexity.record import ComplexityReport, ModelComplexi
 from worldline.explain import Dimension, LayerComplexity, LimitUse, Measure
 from worldline.report.numbers import NONE, interval, number, share, significant
 from worldline.report.views import Column, Table, tabulate
-from worldline.statistics import Summary
+from worldline.statistics import Share, Summary
 
 __all__ = ["KINDS", "known", "layers", "limits", "null", "ranking", "spectrum", "tables"]
 
@@ -18,9 +18,11 @@ KINDS = {
     "adversarial": "attacked",
     "matched_noise": "noise of its size",
 }
+Model = Column[ModelComplexity]
 Layer = Column[LayerComplexity]
 Limit = Column[LimitUse]
 Parts = Mapping[str, Summary] | None
+MODEL = Model("model", lambda it: it.model, words=True)
 LAYER = Layer("layer", lambda it: f"{it.index} {it.name}", words=True)
 WIDTH = Layer("width", lambda it: it.width)
 EXCESS = Layer("damage beyond noise, nats", lambda it: it.excess_boost, interval=True)
@@ -29,33 +31,43 @@ EXCESS = Layer("damage beyond noise, nats", lambda it: it.excess_boost, interval
 def tables(record: ComplexityReport) -> tuple[Table, ...]:
     """What the terminal shows: all models, and the layers of the first of the ranking."""
     first = record.ranked[0]
-    title = f"{first.model}: median rapidity φ and boost by layer, in nats"
     columns = (
         LAYER,
         WIDTH,
         *(column for kind in ("noise", "strangers") for column in _of_kind(kind)),
         Layer("dimension", lambda it: it.dimension.participation, form=_one_place),
     )
-    return ranking(record), tabulate(columns, first.layers, title=title)
+    known = (MODEL, *(_measured(it.name) for it in first.known))
+    return (
+        tabulate(_scores(record), record.ranked, title="Answers that noise changes"),
+        tabulate(known, record.ranked, title="The field's measures"),
+        tabulate(
+            columns,
+            first.layers,
+            title=f"{first.model}: median rapidity φ and boost by layer, in nats",
+        ),
+    )
 
 
 def ranking(record: ComplexityReport) -> Table:
     """Models by the share of answers that noise changes, beside the field's measures."""
-    columns = [
-        Column[ModelComplexity]("model", lambda it: it.model, words=True),
-        Column[ModelComplexity](
-            "answers that noise changes", lambda it: it.fragility.changed, interval=True
-        ),
-        Column[ModelComplexity](
-            "total boost of noise, nats", lambda it: it.total_boost.get("noise"), interval=True
-        ),
-        Column[ModelComplexity]("right, clean", lambda it: it.clean_accuracy),
-    ]
-    if any(it.adversarial_accuracy is not None for it in record.models):
-        columns.append(Column("right, attacked", lambda it: it.adversarial_accuracy, interval=True))
-    columns += [_measured(it.name) for it in record.models[0].known]
-    title = "Answers that noise changes (an estimate, not a bound), and the field's measures"
-    return tabulate(columns, record.ranked, title=title)
+    known = (_measured(it.name) for it in record.models[0].known)
+    return tabulate((*_scores(record), *known), record.ranked)
+
+
+def _scores(record: ComplexityReport) -> tuple[Model, ...]:
+    attacked = any(it.adversarial_accuracy is not None for it in record.models)
+    return (
+        MODEL,
+        Model("answers that noise changes", lambda it: it.fragility.changed, interval=True),
+        Model("total boost of noise, nats", lambda it: it.total_boost.get("noise"), interval=True),
+        Model("right, clean", lambda it: it.clean_accuracy),
+        *([Model("right, attacked", _attacked, interval=True)] if attacked else []),
+    )
+
+
+def _attacked(it: ModelComplexity) -> Share | None:
+    return it.adversarial_accuracy
 
 
 def layers(it: ModelComplexity) -> Table:
@@ -70,7 +82,7 @@ def layers(it: ModelComplexity) -> Table:
         Layer("TwoNN", lambda at: at.dimension.two_nn, form=_one_place),
         Layer(
             "participation untrained",
-            lambda at: at.untrained_dimension and at.untrained_dimension.participation,
+            lambda at: None if (it := at.untrained_dimension) is None else it.participation,
             form=_one_place,
         ),
         Layer("remark", lambda at: at.dimension.status),
@@ -135,7 +147,7 @@ def _of_kind(kind: str, *, whole: bool = False) -> tuple[Layer, ...]:
     return (
         Layer(f"φ {KINDS[kind]}", _part(kind, lambda at: at.rapidity)),
         Layer("boost", _part(kind, lambda at: at.boost), interval=whole),
-        Layer("untrained boost", _part(kind, lambda at: at.untrained_boost)),
+        Layer("untrained", _part(kind, lambda at: at.untrained_boost)),
     )
 
 
@@ -159,8 +171,8 @@ def _part(
     return lambda at: (read(at) or {}).get(kind)
 
 
-def _measured(name: str) -> Column[ModelComplexity]:
-    return Column(name, lambda it: _short({at.name: at.value for at in it.known}.get(name)))
+def _measured(name: str) -> Model:
+    return Model(name, lambda it: _short({at.name: at.value for at in it.known}.get(name)))
 
 
 def _definition(it: Measure) -> str:

@@ -3,23 +3,28 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from itertools import pairwise
 
 from worldline.commands.complexity.record import ComplexityReport, ModelComplexity
 from worldline.explain import NOT_A_BOUND
-from worldline.report.numbers import count, estimate, interval, number, share, significant
+from worldline.report.numbers import count, estimate, interval, number, share, signed, significant
 from worldline.report.views import Words
 from worldline.statistics import Share, Summary, apart
 
 __all__ = [
     "boost_words",
     "changed_words",
+    "headline",
     "limit_words",
     "model_sentences",
     "null_words",
+    "ranking_words",
     "spectrum_words",
     "words",
 ]
+
+MOST_RIVALS = 3
 
 
 def words(record: ComplexityReport) -> Words:
@@ -76,9 +81,12 @@ def attack_words(record: ComplexityReport) -> str:
         f"{it.model} {estimate(it.adversarial_accuracy)}, clean {estimate(it.clean_accuracy)}"
         for it in record.ranked
     )
+    steps = f"-{record.steps}" if record.steps else ""
+    attack = record.attack or ""
+    name = attack if ":" in attack else f"{attack.upper()}{steps}"
     return (
-        f"Right under {record.attack} ({norm}, ε = {record.epsilon_text}), an upper bound on what "
-        f"any attack leaves: {told}."
+        f"Right under {name} ({norm}, ε = {record.epsilon_text}), an upper bound on what any "
+        f"attack leaves: {told}."
     )
 
 
@@ -96,37 +104,33 @@ def boost_words(it: ModelComplexity) -> str:
     null = (it.untrained_total_boost or {}).get("noise")
     beside = "" if null is None or null.median is None else f"; untrained, {_way(null)}"
     twins = f"noise twins (σ = {significant(it.sigma)})"
-    if total.interval is not None and _sign(total) == 0:
-        whole = (
-            f"From {first} to {last} {twins} end about as near as they began: the change of "
-            f"{number(abs(total.median))} nats has an interval that holds 0 "
-            f"({interval(total.interval)}){beside}."
-        )
-    else:
-        whole = f"From {first} to {last} it drives {twins} {_way(total)}{beside}."
-    return f"{whole} {_driver(it)}".strip()
+    moved = f"From {first} to {last} it moves {twins} {_way(total)}{beside}."
+    return f"{moved} {_driver(it)}".strip()
 
 
 def limit_words(it: ModelComplexity) -> str:
     """How much of their speed limits noise twins use."""
     if not it.limits:
         return ""
-    total = count(len(it.limits), "linear layer")
     finite = [limit for limit in it.limits if 0 < limit.limit < math.inf]
     if not finite:
-        return (
-            f"None of its {total} has a speed limit: each loses a direction of its input or moves "
-            "no pair."
-        )
-    used = [limit for limit in finite if limit.share["noise"].median is not None]
+        why = "each loses a direction of its input, or moves no pair"
+        return f"No linear layer of its {len(it.limits)} has a speed limit: {why}."
+    used = [
+        (limit.name, limit.share["noise"])
+        for limit in finite
+        if limit.share["noise"].median is not None
+    ]
     if not used:
-        return f"No noise twin spans a plane at any of its {total}."
-    most = max(used, key=lambda limit: limit.share["noise"].median or 0.0)
-    bound = "" if most.status == "measured" else " at most"
+        return "No noise twin spans a plane at any linear layer."
+    name, most, rivals = _foremost(used)
+    limit = next(limit for limit in finite if limit.name == name)
+    bound = "" if limit.status == "measured" else " at most"
+    have = "has" if len(finite) == 1 else "have"
     return (
-        f"Of its {total} {len(finite)} {'has' if len(finite) == 1 else 'have'} a speed limit. "
-        f"Noise twins use most of it at {most.name}:{bound} {share(most.share['noise'].median)} of "
-        f"{number(most.limit)} nats (median)."
+        f"{len(finite)} of its {count(len(it.limits), 'linear layer')} {have} a speed limit. "
+        f"Noise twins use most of it at {name}:{bound} {share(most.median)} of "
+        f"{number(limit.limit)} nats (median){_beside(rivals)}."
     )
 
 
@@ -165,6 +169,7 @@ def _gap(one: ModelComplexity, other: ModelComplexity) -> bool:
 
 
 def changed_words(it: ModelComplexity) -> str:
+    """How many answers noise changes."""
     changed = it.fragility.changed
     if changed.value is None or changed.interval is None:
         return f"No output of {it.model} under noise is finite, so no answer can be compared."
@@ -180,18 +185,35 @@ def _left_out(it: Share) -> str:
 
 
 def _driver(it: ModelComplexity) -> str:
-    """The layer of the largest boost of noise twins, if that is surely apart."""
+    """The layer of the largest boost of noise twins, if that is surely apart, and its rivals."""
     known = [
-        (layer.boost["noise"], layer.name)
+        (layer.name, layer.boost["noise"])
         for layer in it.layers
         if "noise" in layer.boost and layer.boost["noise"].median is not None
     ]
     if not known:
         return ""
-    largest, name = max(known, key=lambda pair: pair[0].median or 0.0)
+    name, largest, rivals = _foremost(known)
     if _sign(largest) <= 0:
         return "No layer surely drives them apart."
-    return f"The largest median boost apart is that of {name}: {estimate(largest)} nats."
+    return f"{name} drives them apart most: {estimate(largest)} nats{_beside(rivals)}."
+
+
+def _foremost(known: Sequence[tuple[str, Summary]]) -> tuple[str, Summary, list[str]]:
+    """The name of the largest median, it, and the names that its interval does not tell from it."""
+    name, largest = max(known, key=lambda pair: pair[1].median or 0.0)
+    rivals = [
+        other for other, it in known if other != name and apart(largest.interval, it.interval) <= 0
+    ]
+    return name, largest, rivals
+
+
+def _beside(rivals: Sequence[str]) -> str:
+    if not rivals:
+        return ""
+    named = ", ".join(rivals[:MOST_RIVALS])
+    more = len(rivals) - MOST_RIVALS
+    return f", not told apart from {named}{f' and {more} more' if more > 0 else ''}"
 
 
 def _sign(it: Summary) -> int:
@@ -200,11 +222,18 @@ def _sign(it: Summary) -> int:
 
 
 def _way(it: Summary) -> str:
-    """How far and which way, with the interval in the same direction."""
+    """How far and which way, where the interval says which; it is written in the same direction."""
     if it.median is None:
         return "an unknown way"
-    side = 1.0 if it.median >= 0 else -1.0
-    ends = "" if it.interval is None else sorted(side * end for end in it.interval)
-    between = f" (95% interval {interval((ends[0], ends[1]))})" if ends else ""
+    if it.interval is None:
+        way = "apart" if it.median >= 0 else "together"
+        return f"{number(abs(it.median))} nats of rapidity {way}"
+    side = _sign(it)
+    if side == 0:
+        return (
+            f"{signed(it.median)} nats of rapidity (plus is apart), which its 95% interval "
+            f"{interval(it.interval, signed)} does not tell from 0"
+        )
+    low, high = sorted(side * end for end in it.interval)
     way = "apart" if side > 0 else "together"
-    return f"{number(abs(it.median))} nats of rapidity {way}{between}"
+    return f"{number(abs(it.median))} nats of rapidity {way} (95% interval {interval((low, high))})"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar, Literal
 
 from worldline.errors import UsageError
@@ -75,13 +74,3 @@ class DistantConfig(ModelConfig):
     def epsilon(self) -> float | None:
         """How far an input may move, in its own units; None for anywhere inside the bounds."""
         return parse_number(self.eps, "--eps") if self.eps else None
-
-    @property
-    def stem(self) -> str:
-        """The model and the data, by the names of their files."""
-        return f"distant-{_stem(self.model)}-{_stem(self.data)}"
-
-
-def _stem(spec: str) -> str:
-    """Without place and ending: ``mine`` of ``nets/mine.py:build``."""
-    return Path(spec.removeprefix("hf:").split(":")[0]).stem or "run"

@@ -19,6 +19,7 @@ from worldline.report.heat import Heat, heat_cells, widest
 from worldline.report.images import picture
 from worldline.report.numbers import number, p_value, share, signed, significant
 from worldline.report.page import Attached, fill_template, render_page
+from worldline.runs.store import SUMMARY
 
 __all__ = ["attach", "page"]
 
@@ -89,18 +90,12 @@ def _sections(result: Result[DistantPairs], prefix: str) -> Markup:
 
 def _context(result: Result[DistantPairs]) -> dict[str, object]:
     record, tensors = result.record, result.folder.read_tensors(INPUTS)
-    needed = {"first", "second"} | ({"path", "stranger"} if record.made else set())
-    if needed - set(tensors):
-        raise RunError(f"{INPUTS} in {result.folder.path} is damaged. Make the run again.")
-    reach = _reach(record)
-    both = [
-        tuple(picture(it, record.bounds) for it in tensors[name]) for name in ("first", "second")
-    ]
     pairs = (*record.merged, *record.opposed)
-    if {len(side) for side in both} != {len(pairs)}:
-        raise RunError(f"{INPUTS} in {result.folder.path} is of another run. Make the run again.")
+    _check(result, tensors, len(pairs))
+    reach = _reach(record)
+    shown = [[picture(it, record.bounds) for it in tensors[name]] for name in ("first", "second")]
     cards = tuple(
-        _card(record, pair, shown, reach) for pair, *shown in zip(pairs, *both, strict=True)
+        _card(record, pair, faces, reach) for pair, *faces in zip(pairs, *shown, strict=True)
     )
     middle = len(record.merged)
     cells = _cells(record)
@@ -113,6 +108,21 @@ def _context(result: Result[DistantPairs]) -> dict[str, object]:
         "cells": cells,
         "pairs_searched": f"{record.counts.pairs:,}",
     }
+
+
+def _check(result: Result[DistantPairs], tensors: Mapping[str, Tensor], pairs: int) -> None:
+    """Refuse pictures that are not those of the record."""
+    made = result.record.made
+    needed = {"first": pairs, "second": pairs}
+    if made is not None:
+        needed |= {"path": len(made.shown_steps), "stranger": 1}
+    for name, count in needed.items():
+        it = tensors.get(name)
+        if it is None or it.ndim < 2 or len(it) != count or (count and it.numel() == 0):
+            raise RunError(
+                f"{INPUTS} in {result.folder.path} does not belong to its {SUMMARY}: {name!r} must "
+                f"hold {count} inputs. Make the run again."
+            )
 
 
 def _card(record: DistantPairs, pair: DistantPair, shown: list[str], reach: float) -> Card:
@@ -165,7 +175,7 @@ def _way(record: DistantPairs, made: MadePair, tensors: Mapping[str, Tensor]) ->
     before, after, other = (class_name(record, it) for it in made.predictions)
     shown = [picture(it, record.bounds) for it in path]
     return Way(
-        pictures=tuple(zip(shown, made.shown_steps, strict=False)),
+        pictures=tuple(zip(shown, made.shown_steps, strict=True)),
         stranger=picture(stranger[0], record.bounds),
         figure=Lines(
             x=tuple(float(step) for step in range(len(made.path_distance))),

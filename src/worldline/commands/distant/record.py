@@ -108,6 +108,26 @@ class DistantPairs(DistantStory, _Searched):
     versions: dict[str, str]
     report: str = "report.html"
 
+    def __post_init__(self) -> None:
+        """Refuse parts that do not belong together, as those of a damaged file."""
+        pairs, size = (*self.merged, *self.opposed), len(self.layers)
+        rows = [*self.far, self.same_class, *(it.worldline for it in pairs)]
+        rows += [it.untrained_worldline for it in pairs if it.untrained_worldline is not None]
+        if self.classes is not None:
+            rows += [cell for row in self.classes.median for cell in row]
+        if any(len(row) != size for row in rows):
+            raise ValueError(f"not every row of numbers is of the {size} layers")
+        places = [self.layer_index, *(it.meets for it in pairs if it.meets is not None)]
+        if not all(0 <= place < size for place in places):
+            raise ValueError(f"a layer is named that is none of the {size}")
+        if self.classes is not None:
+            K = len(self.classes.labels)
+            square = [self.classes.median, self.classes.count]
+            if any([len(row) for row in table] != [K] * K for table in square):
+                raise ValueError(f"the class map is not one of {K} classes")
+        if self.made is not None and len(self.made.path_distance) != len(self.made.path_rapidity):
+            raise ValueError("the way of the made pair has two lengths")
+
 
 @dataclass(frozen=True, kw_only=True)
 class PairColumns:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from worldline.runs.config import AttackConfig, ModelConfig, option
@@ -39,13 +38,3 @@ class DoctorConfig(AttackConfig, ModelConfig):
     attack_selftest: bool = option(
         False, "Plant adversarial examples, and see whether the attack finds them."
     )
-
-    @property
-    def stem(self) -> str:
-        """The model and the data, by the names of their files."""
-        return f"doctor-{_stem(self.model)}-{_stem(self.data)}"
-
-
-def _stem(spec: str) -> str:
-    """Without place and ending: ``mine`` of ``nets/mine.py:build``."""
-    return Path(spec.removeprefix("hf:").split(":")[0]).stem or "run"

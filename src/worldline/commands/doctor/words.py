@@ -139,13 +139,10 @@ def _attacks(record: Diagnosis) -> str:
 
 
 def _warn(checks: Sequence[Check]) -> str:
-    if len(checks) == 1:
-        return {"passed": "passed", "warned": "it warns", "not applicable": "it does not apply"}[
-            checks[0].status
-        ]
     warned = sum(check.status == "warned" for check in checks)
-    told = count(len(checks), "check")
-    return f"{warned} of {told} warn{'s' * (warned == 1)}" if warned else f"none of {told} warns"
+    if not warned:
+        return "no check warns"
+    return f"{warned} of {count(len(checks), 'check')} warn{'s' * (warned == 1)}"
 
 
 def _idle(checks: Sequence[Check]) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import ClassVar
 
 from worldline.runs.config import AttackConfig, ModelConfig, option, parse_size
@@ -47,13 +46,3 @@ class ExploreConfig(AttackConfig, ModelConfig):
     def bytes_of_memory(self) -> int | None:
         """The memory in bytes; None for no limit."""
         return parse_size(self.memory, "--memory") if self.memory else None
-
-    @property
-    def stem(self) -> str:
-        """The model and the data, by the names of their files."""
-        return f"{_stem(self.model)}-{_stem(self.data)}"
-
-
-def _stem(spec: str) -> str:
-    """Without place and ending: ``mine`` of ``nets/mine.py:build``."""
-    return Path(spec.removeprefix("hf:").split(":")[0]).stem or "run"

@@ -308,7 +308,8 @@ def _values(row: Array) -> tuple[float | None, ...]:
 
 def _packed(numbers: Array, steps: int) -> Packed:
     """Sample by sample; ±∞ and what is undefined have codes of their own."""
-    found = np.clip(np.rint(np.nan_to_num(numbers) * steps), -LARGEST, LARGEST)
+    found = np.where(np.isfinite(numbers), numbers, 0.0) * steps
+    found = np.clip(np.rint(found), -LARGEST, LARGEST)
     found = np.where(np.isinf(numbers), np.sign(numbers) * INFINITE, found)
     found = np.where(np.isnan(numbers), UNDEFINED, found)
     return Packed(steps, base64.b64encode(found.astype("<i2").tobytes()).decode())

@@ -116,6 +116,8 @@ def _similarity(record: Exploration) -> View:
     start = first.rapidity.adversarial_clean
     values = f"φ = {number(attacked.median)} at {last.name}, against {number(noise.median)}"
     values += " for noise twins"
+    if attacked.interval is None or noise.interval is None:
+        return View(f"Too few twins to compare: {values}", _way(record), *rest)
     falls = apart(attacked.interval, start.interval) < 0
     title = {
         -1: f"Attacked twins end further from their originals than noise twins do: {values}",
@@ -195,7 +197,9 @@ def _driver(record: Exploration) -> View:
     ]
     sure = [found for found in known if found[2][0] > 0]
     if not known:
-        told = "No sample was fooled." if not record.fooled else "No layer has a damage to compare."
+        told = "No sample was fooled."
+        if record.fooled:
+            told = "No layer's damage has an interval: too few twins have both similarities."
         return View("No layer stands out", told, *rest)
     if not sure:
         return View(

@@ -137,13 +137,14 @@ def _absolute(model: nn.Module) -> tuple[dict[str, Tensor], set[str]]:
         if not isinstance(module, _BatchNorm) or module.running_mean is None:
             continue
         dot, mean = f"{name}." if name else "", module.running_mean
-        if module.bias is None or norm_scale(module) is None:
+        scale = norm_scale(module)
+        if module.bias is None or scale is None:
             values[f"{dot}running_mean"] = -mean.abs()
             offsets.add(f"{dot}running_mean")
         else:
-            signed = module.weight.detach() * mean * (module.running_var + module.eps).rsqrt()
+            shift = module.bias.detach() - module.weight.detach().sign() * scale * mean
             values[f"{dot}running_mean"] = torch.zeros_like(mean)
-            values[f"{dot}bias"] = (module.bias.detach() - signed).abs()
+            values[f"{dot}bias"] = shift.abs()
     return values, offsets
 
 
@@ -172,10 +173,12 @@ def sharpness(
                 labels = logits.detach().argmax(1) if y is None else y[:samples]
                 loss = nn.functional.cross_entropy(logits, labels)
                 gradient = torch.autograd.grad(loss, weights, create_graph=True, allow_unused=True)
-                moved = [it for it in zip(weights, gradient, strict=True) if _moves(it[1])]
-                value = (
-                    _largest_eigenvalue(*zip(*moved, strict=True), steps, seed) if moved else 0.0
-                )
+                used = [
+                    (weight, moved)
+                    for weight, moved in zip(weights, gradient, strict=True)
+                    if moved is not None and moved.requires_grad
+                ]
+                value = _largest_eigenvalue(used, steps, seed) if used else 0.0
         except ModelError as error:
             return None, str(error)
         except (RuntimeError, NotImplementedError) as error:
@@ -186,14 +189,10 @@ def sharpness(
     )
 
 
-def _moves(gradient: Tensor | None) -> bool:
-    return gradient is not None and gradient.requires_grad
-
-
-def _largest_eigenvalue(
-    weights: Sequence[Tensor], gradient: Sequence[Tensor], steps: int, seed: int
-) -> float:
-    sizes = [w.numel() for w in weights]
+def _largest_eigenvalue(used: Sequence[tuple[Tensor, Tensor]], steps: int, seed: int) -> float:
+    """Of the Hessian, from weights and the gradient in them."""
+    weights, gradient = [weight for weight, _ in used], [moved for _, moved in used]
+    sizes = [weight.numel() for weight in weights]
 
     def product(vector: Array) -> Array:
         parts = torch.as_tensor(vector).flatten().to(weights[0]).split(sizes)
@@ -201,10 +200,11 @@ def _largest_eigenvalue(
         products = torch.autograd.grad(
             gradient, weights, cotangents, retain_graph=True, materialize_grads=True
         )
-        return np.asarray(torch.cat([it.flatten() for it in products]).cpu())
+        return np.asarray(torch.cat([it.flatten() for it in products]).to(dtype).cpu())
 
-    start = torch.randn(sum(sizes), 1, generator=torch.Generator().manual_seed(seed))
-    begin = np.asarray(start.to(weights[0].dtype))
+    dtype = torch.promote_types(weights[0].dtype, torch.float32)  # numpy knows no bfloat16
+    generator = torch.Generator().manual_seed(seed)
+    begin = np.asarray(torch.randn(sum(sizes), 1, generator=generator).to(dtype))
     hessian = LinearOperator((len(begin), len(begin)), matvec=product, dtype=begin.dtype)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # what is not settled is good to a per cent

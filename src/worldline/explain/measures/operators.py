@@ -89,6 +89,9 @@ class Stretch:
     status: str
 
 
+NOT_FINITE = Stretch(math.inf, math.inf, "the layer is not finite, so it has no speed limit")
+
+
 def stretch(module: nn.Module, shape: tuple[int, ...], *, seed: int = 0) -> Stretch:
     """Spectral norm and speed limit of a linear layer on inputs of this shape (without the batch).
 
@@ -108,7 +111,10 @@ def stretch(module: nn.Module, shape: tuple[int, ...], *, seed: int = 0) -> Stre
         outputs = linear_part(module)(weight.new_zeros(1, *shape)).numel()
     if width > WIDEST or width * outputs > DENSE:
         return _stretch_of_large(module, shape, outputs, seed)
-    sigma = torch.linalg.svdvals(_written_out(module, shape, outputs))
+    matrix = _written_out(module, shape, outputs)
+    if not torch.isfinite(matrix).all():
+        return NOT_FINITE
+    sigma = torch.linalg.svdvals(matrix)
     smallest = float(sigma[-1]) if outputs >= width else 0.0
     limit = condition_limit(float(sigma[0]), smallest, width, weight.dtype)
     return Stretch(float(sigma[0]), limit, _status(limit))
@@ -156,6 +162,8 @@ def _stretch_of_large(
         return np.asarray(back.double().cpu().flatten())
 
     start = np.random.default_rng(seed).standard_normal(width)
+    if not np.isfinite(apply(start)).all():
+        return NOT_FINITE
     whole = LinearOperator((outputs, width), matvec=apply, rmatvec=adjoint, dtype=np.float64)
     # of the smaller of WᵀW and WWᵀ, whose starting vector has that length
     v0 = start[: min(outputs, width)]
