@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import json
 import os
+import warnings
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -25,7 +27,7 @@ from worldline.commands.encode.record import EncoderReport, ExperimentReport
 from worldline.commands.encode.tables import compared, evidence, tables
 from worldline.commands.encode.words import words
 from worldline.encoder.experiments import EXPERIMENTS, Control, Controls, Finding, Measurement
-from worldline.errors import RunError
+from worldline.errors import InputError, RunError
 from worldline.runs.codec import from_json, to_json
 from worldline.runs.store import RunFolder
 
@@ -41,9 +43,9 @@ def everything(tmp_path_factory) -> Path:
     out = tmp_path_factory.mktemp("encode") / "all"
     result = run("all", "--out", out, "--json")
     assert result.exit_code == 0, result.output
-    assert {**json.loads(result.stdout), "report": "report.html"} == json.loads(
-        (out / "summary.json").read_text()
-    )
+    told = json.loads(result.stdout)
+    assert told.pop("report") == str(out / "report.html")
+    assert told == json.loads((out / "summary.json").read_text())
     return out
 
 
@@ -270,7 +272,8 @@ BAD = [
     (["flip", "--candidates", "3"], 2, "keep 100 of 3"),
     (["dilation", "--width", "0"], 2, "at least 1"),
     (["dilation", "--depth", "0"], 2, "depth"),
-    (["dilation", "--candidates", "99999999999999999999"], 2, "2**53"),
+    (["dilation", "--candidates", str(2**60)], 2, "2**53"),
+    (["dilation", "--candidates", "99999999999999999999"], 2, "larger than any run could use"),
     (["pairs", "--data", "missing.npz"], 3, "no data file 'missing.npz'"),
     (["pairs", "--data", "width.npz"], 3, "(40, 3) and (40, 4)"),
     (["pairs", "--data", "count.npz"], 3, "(40, 3) and (39, 3)"),
@@ -373,20 +376,24 @@ def test_damaged_pictures_of_every_format_are_a_sentence(
     """Flipped bytes all over the head, a cut, and an end that lies: read, or refused in words."""
     monkeypatch.chdir(tmp_path)
     buffer, mode = io.BytesIO(), "1" if form == "XBM" else "L"
-    Image.new(mode, (9, 7), 1).save(buffer, form)
+    with warnings.catch_warnings():  # of formats that Pillow will drop
+        warnings.simplefilter("ignore", DeprecationWarning)
+        Image.new(mode, (9, 7), 1).save(buffer, form)
     whole = buffer.getvalue()
-    places = sorted({ODD[form], *range(0, min(len(whole), 120), 7)})
+    places = sorted({ODD[form], *range(0, min(len(whole), 200))})
     damaged = [
         *(whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :] for at in places),
         whole[: len(whole) // 2],
         whole[: len(whole) // 2] + b"\xff" * 5000,
     ]
-    for number, content in enumerate(damaged):
+    for content in damaged:
         Path("odd.bin").write_bytes(content)
-        result = run("image", "--image", "odd.bin", "--depth", "1", "--out", f"run{number}")
-        assert result.exit_code in (0, 2, 3), f"{form} {number}: {result.output[-500:]}"
-        assert "internal failure" not in result.output
-        assert "Traceback" not in result.output
+        with suppress(InputError):  # anything else is a failure
+            assert wl.loading.load_picture(Path("odd.bin")).shape
+    Path("odd.bin").write_bytes(whole[:5])
+    result = run("image", "--image", "odd.bin", "--out", "run")
+    assert result.exit_code == 3
+    assert "odd.bin cannot be read as a picture" in result.stderr
 
 
 @pytest.mark.message
@@ -462,7 +469,7 @@ def test_a_record_comes_back_from_json_with_its_infinities(report: EncoderReport
 @pytest.mark.message
 @pytest.mark.parametrize("name", NAMES)
 def test_a_table_of_something_else_is_a_sentence(name: str, everything: Path, tmp_path) -> None:
-    """A table without rows, one of another experiment, and text where numbers should be."""
+    """No rows, those of another experiment, text where numbers should be: drawn, or refused."""
     result = load("encode").read(RunFolder(everything))
     it = next(it for it in result.record.experiments if it.experiment == name)
     table = pq.read_table(everything / it.table)
@@ -473,7 +480,5 @@ def test_a_table_of_something_else_is_a_sentence(name: str, everything: Path, tm
     for damaged in (table.slice(0, 0), other, text):
         folder = RunFolder(tmp_path)
         pq.write_table(damaged, tmp_path / it.table)
-        try:
+        with suppress(RunError):
             figures(replace(result, record=alone, folder=folder))
-        except RunError as error:
-            assert "Make the run again." in str(error)
