@@ -7,6 +7,7 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
+from textwrap import fill
 from typing import TYPE_CHECKING
 
 import click
@@ -17,6 +18,8 @@ if TYPE_CHECKING:
     from worldline.report.views import Table
 
 __all__ = ["plain", "print_table", "progress_bars", "say"]
+
+NARROW = 8  # of a head above numbers, so that names keep their place
 
 
 def plain(text: str) -> str:
@@ -39,7 +42,11 @@ def _hidden(letter: str) -> bool:
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """A line on standard output, or on standard error; a reader that has gone ends it quietly."""
+    """A line on standard output, or on standard error.
+
+    Raises:
+        BrokenPipeError: the reader of standard output has gone, which ends the program quietly.
+    """
     stream = sys.stderr if error else sys.stdout
     try:
         click.echo(
@@ -51,7 +58,8 @@ def say(text: str, *, error: bool = False) -> None:
         stream.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        raise SystemExit(0) from None
+        if not error:
+            raise
 
 
 def print_table(table: Table) -> None:
@@ -68,8 +76,9 @@ def print_table(table: Table) -> None:
         padding=(0, 1, 0, 0),
     )
     for place, head in enumerate(table.columns):
-        justify = "left" if place < table.words else "right"
-        drawn.add_column(Text(plain(head)), justify=justify, overflow="fold")  # type: ignore[arg-type]
+        words = place < table.words
+        shown = plain(head) if words else fill(plain(head), NARROW, break_long_words=False)
+        drawn.add_column(Text(shown), justify="left" if words else "right", overflow="fold")
     for row in table.rows:
         drawn.add_row(*(Text(plain(cell)) for cell in row))
     try:
@@ -77,7 +86,7 @@ def print_table(table: Table) -> None:
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+        raise
 
 
 @contextmanager
