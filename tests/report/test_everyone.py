@@ -67,9 +67,8 @@ def test_nothing_is_wider_than_a_narrow_screen(kind: str, visitor, request) -> N
     resize(visitor, 360, 800)
     visitor.open(page)
     assert visitor.run("return document.documentElement.scrollWidth") <= 360
-    for chart in visitor.browser.find_elements(
-        "css selector", ":not([data-figure='sparkline']) > svg.chart"
-    ):
+    charts = ".figure:not([data-figure=sparkline]) svg.chart"
+    for chart in visitor.browser.find_elements("css selector", charts):
         assert 200 < chart.rect["width"] <= 345
 
 
