@@ -189,7 +189,7 @@ def both(score: Tensor) -> dict[str, Tensor]:
 def judged(
     values: Array, accuracy: Array, beyond: list[Array], shapes: list[str], draws: Array
 ) -> dict[str, Any]:
-    """Mean Spearman over attacks with its interval, partial, each, and without each architecture."""
+    """Mean Spearman over attacks with its interval, partial, each, and without an architecture."""
     if not np.isfinite(values).all():
         fits = int(np.isfinite(values).sum())
         return {"value": None, "status": f"defined for {fits} of {len(values)} models"}
