@@ -146,7 +146,7 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
 
     Args:
         source: a finished run of ``explore``, or a story.
-        sample: its row in what was given; default: a typical fooled one.
+        sample: which, by its row in what was given; default: a typical fooled one.
         ax: where to draw.
 
     Returns:
@@ -157,13 +157,13 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
         UsageError: there is no such sample.
     """
     data, ax = read_explored(source), new_axes(ax)
-    places = [data.typical()] if sample is None else np.flatnonzero(data.rows == sample).tolist()
-    if not places:
+    named = np.flatnonzero(data.samples == sample)
+    if sample is not None and not len(named):
         raise UsageError(
-            f"There is no sample {sample}: this run has {len(data.rows)}, from row "
-            f"{data.rows.min()} to {data.rows.max()} of what was given."
+            f"There is no sample {sample} in this run; its rows go from {data.samples[0]} to "
+            f"{data.samples[-1]}."
         )
-    chosen = places[0]
+    chosen = data.typical() if sample is None else int(named[0])
     depth = len(data.layers)
     for side in (-1, 1):
         edge = [0, side * depth]
@@ -184,7 +184,7 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
         xlabel="Σ ρ with the clean sample", xlim=(least - 0.3, depth + 0.3), ylim=(0, depth + 0.2)
     )
     ax.set_yticks(range(depth + 1), ["", *short(data.layer_names)])
-    ax.set_title(f"sample {data.rows[chosen]}")
+    ax.set_title(f"sample {data.samples[chosen]}")
     ax.legend(frameon=False)
     return plain(ax)
 

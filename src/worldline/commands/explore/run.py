@@ -23,7 +23,7 @@ from worldline.commands.explore.record import (
 from worldline.errors import InputError
 from worldline.explain import TwinStory
 from worldline.geometry import proper_depth
-from worldline.inputs import Data, logits_of
+from worldline.inputs import logits_of
 from worldline.runs.codec import schema_of
 from worldline.runs.keys import content_key
 from worldline.runs.opening import Opened, make_attack, open_one, versions
@@ -98,7 +98,7 @@ def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progre
     folder.write_tensors(TWINS, {"clean": x, "noise": noise, "adversarial": adversarial})
     folder.remove("shards/*")
     folder.write_rows("layers.parquet", record.layers, schema=schema_of(Exploration))
-    rows = opened.data.rows[: len(x)]
+    rows = opened.data.rows[: len(y)]
     folder.write_columns(SAMPLES, _samples(story, rows, y.cpu(), adversarial, x))
     folder.write_columns(PAIRS, _pairs(story, rows))
     return record
@@ -222,19 +222,9 @@ def _record(
         checks=checks,
         trustworthy=all(check.status != "warned" for check in checks),
         complexity=None if isinstance(measured, str) else measured,
-        notes=(*_halved(data), *story.notes, *([measured] if isinstance(measured, str) else [])),
+        notes=(*data.notes, *story.notes, *([measured] if isinstance(measured, str) else [])),
         class_names=tuple(data.class_names) if data.class_names else None,
         versions=versions(opened.device),
-    )
-
-
-def _halved(data: Data) -> tuple[str, ...]:
-    """That half of the data became the reference, where none came with it."""
-    if data.reference_rows is None:
-        return ()
-    return (
-        f"No reference came with the data: {data.split}. Samples are called by their rows in what "
-        "was given.",
     )
 
 
