@@ -114,7 +114,7 @@ class Explored:
         layers: what the record, or the story, tells of each.
         class_names: by label, or None.
         rapidity, untrained: comparison → (N, L); the second is empty without an untrained network.
-        samples: (N,) the row of each in what was given, which is its name everywhere.
+        samples: (N,) the row of each in what was given.
         labels: (N,); −1 where it is not known.
         said: clean, noise, adversarial → (N,) predicted class.
         wrong_side_from: (N,) the layer from which a sample is on the wrong side for good, −1:
