@@ -32,6 +32,7 @@ from worldline.trace import (
     Layer,
     Model,
     Plan,
+    Reference,
     TwinTrace,
     check_twins,
     hidden_because,
@@ -296,6 +297,8 @@ def twins(
             project_to=plan.project_to,
             settings=within,
         )
+        if network is model:
+            notes.extend(_left_out(means, chosen, len(reference[0])))
         return trace_twins(
             network,
             x,
@@ -359,6 +362,20 @@ def _notes_of(model: Model, plan: Plan, memory: int | None, chosen: Sequence[Lay
                 "Rapidities between twins are exact."
             )
     return notes
+
+
+def _left_out(means: Sequence[Reference], layers: Sequence[Layer], samples: int) -> list[str]:
+    """That reference samples with features of NaN count nowhere."""
+    most, name = max(
+        ((it.left_out, layer.name) for it, layer in zip(means, layers, strict=True)),
+        key=lambda pair: pair[0],
+    )
+    if not most:
+        return []
+    return [
+        f"{most:,} of {samples:,} reference samples have features of NaN or infinity (at layer "
+        f"{name}): they are left out of the class means there."
+    ]
 
 
 def _untrained(
