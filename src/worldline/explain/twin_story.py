@@ -20,7 +20,7 @@ from worldline.explain.sides import (
     swap_layer,
     wrong_side,
 )
-from worldline.explain.untrained import untrained
+from worldline.explain.untrained_network import untrained
 from worldline.geometry import FrameName, proper_depth
 from worldline.inputs import check_inputs, check_labels, check_settings, logits_of, set_apart
 from worldline.notebook import as_html

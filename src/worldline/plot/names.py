@@ -38,6 +38,10 @@ def tidy_name(name: str, longest: int = LONGEST_NAME) -> str:
 def tidy(document: Any, key: str = "") -> Any:
     """A document with all of its strings, keys too, fit to be shown; what stands under the key of a
     name is kept short.
+
+    >>> from worldline.plot.names import tidy
+    >>> tidy({"model": "a\\nb", "depth": 3})
+    {'model': 'a�b', 'depth': 3}
     """
     if isinstance(document, dict):
         return {tidy_name(str(name)): tidy(value, str(name)) for name, value in document.items()}
