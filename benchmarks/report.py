@@ -18,7 +18,7 @@ from typing import Any
 import numpy as np
 
 import measure
-from worldline import commands
+from worldline import commands, zoo
 from worldline.commands.rendering import write_report
 
 CLAIM = (
@@ -65,7 +65,7 @@ def many_digits(path: Path) -> None:
     """Digits in random order, each shifted by up to a pixel, with a little noise; a new sample each
     time.
     """
-    data, draw = wl.zoo.digits(), np.random.default_rng(0)
+    data, draw = zoo.digits(), np.random.default_rng(0)
     x, y = data.x.numpy(), data.y.numpy()
     rows = draw.integers(0, len(x), SAMPLES)
     shifts = draw.integers(-1, 2, (SAMPLES, 2))

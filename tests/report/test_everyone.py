@@ -107,7 +107,8 @@ def serious(visitor, options: str) -> list[Any]:
 
 
 def compare(name: str, visitor) -> None:
-    """Keep the screenshot, and compare its thumbnail with the stored one;
+    """Keep the screenshot, and compare its thumbnail with the stored one.
+
     WORLDLINE_NEW_REFERENCES=1 stores it instead.
     """
     shot = base64.b64decode(

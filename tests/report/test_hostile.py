@@ -1,6 +1,4 @@
-"""Names from outside are text, whatever they hold; nothing of them runs, and they do not break the
-page.
-"""
+"""Names from outside are text, whatever they hold: none runs, and none breaks the page."""
 
 from __future__ import annotations
 

@@ -169,7 +169,10 @@ def _noise(found: Found) -> Verdict:
     counts = f"Noise of the same size fools {noisy:,} of {several(right, 'sample')}"
     if not found.threat.largest(found.clean, found.adversarial):
         return at_least(
-            float(fooled - noisy), 1.0, "", "The attack moved no input: it is broken, or ε is 0."
+            float(fooled - noisy),
+            1.0,
+            "",
+            "The attack moved no input: it is broken, or ε is lost in rounding.",
         )
     if not fooled and not noisy:
         return skip(

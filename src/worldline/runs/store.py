@@ -98,13 +98,15 @@ class RunFolder:
         table = pa.table({key: value for key, value in columns.items() if key != "schema"})
         known = {**(table.schema.metadata or {}), b"worldline_schema": schema.encode()}
         with replacing(self.path / name, RunError) as temporary:
-            pq.write_table(table.replace_schema_metadata(known), temporary)
+            with temporary.open("wb") as stream:  # a name such as a:b would be read as a place
+                pq.write_table(table.replace_schema_metadata(known), stream)
 
     def read_table(self, name: str) -> pa.Table:
         """Read a Parquet table; RunError if it is not there or damaged."""
         path = real_file(self.path / name, f"{name} of a run", RunError)
         try:  # pyarrow's read_table would load its data sets: half a second
-            return pq.ParquetFile(path).read()
+            with path.open("rb") as stream:
+                return pq.ParquetFile(stream).read()
         except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
             raise _damaged(path, error) from error
 

@@ -114,7 +114,7 @@ class Explored:
         layers: what the record, or the story, tells of each.
         class_names: by label, or None.
         rapidity, untrained: comparison → (N, L); the second is empty without an untrained network.
-        samples: (N,) the row of each in what was given; in the story's inputs where it is one.
+        samples: (N,) the row of each in what was given.
         labels: (N,); −1 where it is not known.
         said: clean, noise, adversarial → (N,) predicted class.
         wrong_side_from: (N,) the layer from which a sample is on the wrong side for good, −1:
@@ -286,7 +286,7 @@ def _of_story(story: TwinStory) -> Explored:
         class_names=None,
         rapidity={name: it.numpy() for name, it in story.trace.rapidity.items()},
         untrained={} if null is None else {name: it.numpy() for name, it in null.rapidity.items()},
-        samples=np.arange(len(story.fooled)),
+        samples=story.rows.numpy(),
         labels=np.where(story.misclassified.numpy(), UNKNOWN, said["clean"]),
         said=said,
         wrong_side_from=story.wrong_side_from.numpy(),
