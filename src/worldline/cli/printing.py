@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plain", "print_table", "progress_bars", "say"]
 
+LONGEST_CELL = 28
+
 NARROW = 8  # of a head above numbers, so that names keep their place
 
 
@@ -75,12 +77,17 @@ def print_table(table: Table) -> None:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
+    cells = [[plain(cell) for cell in row] for row in table.rows]
     for place, head in enumerate(table.columns):
-        words = place < table.words
-        shown = plain(head) if words else fill(plain(head), NARROW, break_long_words=False)
-        drawn.add_column(Text(shown), justify="left" if words else "right", overflow="fold")
-    for row in table.rows:
-        drawn.add_row(*(Text(plain(cell)) for cell in row))
+        longest = max((len(row[place]) for row in cells), default=0)
+        drawn.add_column(  # heads give way, so that names and numbers stay in one piece
+            Text(plain(head)),
+            justify="left" if place < table.words else "right",
+            min_width=min(longest, LONGEST_CELL),
+            overflow="fold",
+        )
+    for row in cells:
+        drawn.add_row(*map(Text, row))
     try:
         Console(file=sys.stdout, highlight=False).print(drawn)
         sys.stdout.flush()
