@@ -20,11 +20,11 @@ from worldline.explain.sides import (
     swap_layer,
     wrong_side,
 )
-from worldline.explain.untrained import untrained
-from worldline.geometry import FrameName, proper_depth
+from worldline.explain.untrained_network import untrained
+from worldline.geometry import proper_depth
 from worldline.inputs import check_inputs, check_labels, check_settings, logits_of, set_apart
 from worldline.notebook import as_html
-from worldline.settings import DEFAULT, Progress, Settings, Tokens
+from worldline.settings import DEFAULT, FrameName, Progress, Settings, Tokens
 from worldline.statistics import Bootstraps, Share, Summary
 from worldline.trace import (
     COMPARISONS,
