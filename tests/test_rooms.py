@@ -157,13 +157,14 @@ def test_warnings_are_raised_at_public_doors_alone() -> None:
 @pytest.mark.law
 def test_no_name_shadows_the_module_it_lives_in() -> None:
     """``worldline.explain.twins`` cannot be a function and a module at once."""
-    for found in pkgutil.walk_packages(worldline.__path__, "worldline."):
-        if found.name.endswith("__main__"):
-            continue
-        module = importlib.import_module(found.name)
-        parent, _, leaf = found.name.rpartition(".")
-        named = vars(importlib.import_module(parent)).get(leaf, module)
-        assert named is module, f"{parent}.{leaf} is a {type(named).__name__} and a module"
+    found = [it.name for it in pkgutil.walk_packages(worldline.__path__, "worldline.")]
+    modules = {name: importlib.import_module(name) for name in found if "__main__" not in name}
+    shadowed = []
+    for name, module in modules.items():
+        parent, _, leaf = name.rpartition(".")
+        if vars(importlib.import_module(parent)).get(leaf, module) is not module:
+            shadowed.append(name)
+    assert not shadowed, f"{shadowed} are modules, and names of something else in their packages"
 
 
 @pytest.mark.law
@@ -228,6 +229,7 @@ def test_examples_run_with_shapes_and_types_enforced() -> None:
 
 @pytest.mark.law
 def test_every_public_function_has_an_example() -> None:
+    without = []
     for room in (
         "geometry",
         "encoder",
@@ -249,5 +251,6 @@ def test_every_public_function_has_an_example() -> None:
                 callable(thing)
                 and not isinstance(thing, type)
                 and thing.__module__.startswith("worldline")
-            ):
-                assert ">>>" in (thing.__doc__ or ""), f"{room}.{name} has no example"
+            ) and ">>>" not in (thing.__doc__ or ""):
+                without.append(f"{room}.{name}")
+    assert not without, f"{without} have no example"

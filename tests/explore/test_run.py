@@ -123,6 +123,11 @@ def test_a_resnet_with_batch_norm_is_explored(here: Path) -> None:
     pairs = folder.read_columns(PairColumns, PAIRS)
     samples = folder.read_columns(SampleColumns, SAMPLES)
     assert pairs.rapidity("adversarial_clean", layers).shape == (120, layers)
+    y = np.load(here / "bars.npz")["y"]  # a sample is called by its row in what was given
+    assert (samples.label == y[samples.sample]).all()
+    assert int(samples.sample.max()) > 200
+    assert (pairs.sample.reshape(120, layers)[:, 0] == samples.sample).all()
+    assert any("every second sample of each class" in it for it in record.notes)
     fooled = samples.fooled
     assert int(fooled.sum()) == record.fooled
     moved = pairs.rapidity("adversarial_wrong", layers) > pairs.rapidity("adversarial_true", layers)

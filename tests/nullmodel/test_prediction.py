@@ -10,7 +10,7 @@ from torch import nn
 
 import worldline as wl
 from worldline.errors import ModelError, ShapeError, UsageError
-from worldline.explain.untrained import untrained
+from worldline.explain.untrained_network import untrained
 from worldline.nullmodel import lyapunov_exponents, predict
 
 W = 512

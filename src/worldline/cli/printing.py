@@ -7,7 +7,6 @@ import sys
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager
-from textwrap import fill
 from typing import TYPE_CHECKING
 
 import click
@@ -20,8 +19,6 @@ if TYPE_CHECKING:
 __all__ = ["plain", "print_table", "progress_bars", "say"]
 
 LONGEST_CELL = 28
-
-NARROW = 8  # of a head above numbers, so that names keep their place
 
 
 def plain(text: str) -> str:

@@ -44,7 +44,11 @@ def check_models(models: Models, *, fewest: int = 2) -> None:
 
 
 def check_samples(x: Tensor, bounds: tuple[float, float], *, fewest: int = FEWEST) -> None:
-    """Refuse bad inputs, and too few of them."""
+    """Refuse bad inputs, and too few of them.
+
+    >>> import torch, worldline as wl
+    >>> wl.compare.check_samples(torch.rand(40, 8), (0.0, 1.0))
+    """
     check_inputs(x, bounds)
     if len(x) < fewest:
         raise ShapeError(

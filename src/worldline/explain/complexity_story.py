@@ -32,7 +32,7 @@ from worldline.explain.measures.measuring import (
     pair_rapidities,
 )
 from worldline.explain.sampling import random_pairs
-from worldline.explain.untrained import untrained
+from worldline.explain.untrained_network import untrained
 from worldline.geometry import check_frame_name, proper_depth
 from worldline.geometry.spacetime import limit_share
 from worldline.inputs import check_inputs, check_labels, logits_of

@@ -17,7 +17,7 @@ from worldline.attacks import PGD
 from worldline.errors import UsageError
 from worldline.settings import Progress, silent
 from worldline.zoo import networks
-from worldline.zoo.digits import digits
+from worldline.zoo.digit_data import digits
 
 __all__ = ["MODELS", "cache_folder", "load", "names"]
 

@@ -119,7 +119,7 @@ class SampleColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class PairColumns:
-    """One row for each sample and layer, sample by sample: φ of every comparison in nats.
+    """One row for each sample (by its row in what was given) and layer: every φ in nats.
 
     ±∞ is a value, NaN is none; the untrained columns are NaN throughout without such a network.
     """
