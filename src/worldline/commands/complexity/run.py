@@ -139,7 +139,7 @@ def measure(
         sigma=sigma,
         layers=layers or None,
         strangers=len(x) if brief else explain.STRANGERS,
-        sharpness=not brief,
+        thorough=not brief,
         differentiated=16 if brief else 64,
         settings=settings,
     )
