@@ -111,6 +111,16 @@ class Data:
     class_names: tuple[str, ...] | None = None
     reference_rows: Tensor | None = None
 
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said of it: that half of it became the reference."""
+        if self.reference_rows is None:
+            return ()
+        return (
+            f"No reference came with the data: {self.split}. Samples are called by their rows in "
+            f"what was given.",
+        )
+
     def place(self, row: int) -> int:
         """Where in ``x`` a row of what the user gave is.
 

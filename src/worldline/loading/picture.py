@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import io
 from pathlib import Path
+from warnings import catch_warnings, simplefilter
 
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 
 from worldline.encoder.experiments import LARGEST_SIDE
 from worldline.errors import DataError, ShapeError
+from worldline.files import read_bytes, reason_of, shorten
 
 __all__ = ["load_picture"]
+
+LARGEST_FILE = 16 * 2**20  # bytes: 256 × 256 pixels need less in any format
 
 GREY = {"1": 1.0, "L": 255.0, "I;16": 65535.0}  # modes without colour, and their white
 
@@ -35,20 +40,32 @@ def load_picture(path: Path) -> Float[Tensor, "H W"]:
     tensor([[1., 1., 1.],
             [1., 1., 1.]], dtype=torch.float64)
     """
+    content = read_bytes(path, "picture", DataError, limit=LARGEST_FILE)
+    name = shorten(Path(path).name)
+    Image.init()
+    # one of its formats hands the file to another program
+    formats = [it for it in Image.ID if it != "EPS"]
     try:
-        with Image.open(path) as image:
-            if image.mode not in GREY:
-                raise ShapeError(
-                    f"{path.name} is not grey: its mode is {image.mode}. Convert it, for instance "
-                    f"with Pillow: Image.open({path.name!r}).convert('L')."
-                )
-            if max(image.size) > LARGEST_SIDE:
-                raise ShapeError(
-                    f"{path.name} is {image.size[0]}×{image.size[1]} pixels, one neuron each; at "
-                    f"most {LARGEST_SIDE}×{LARGEST_SIDE} are allowed. Make it smaller."
-                )
+        with catch_warnings(), Image.open(io.BytesIO(content), formats=formats) as image:
+            simplefilter("ignore")
+            _check(image, name)
             return torch.from_numpy(np.asarray(image) / GREY[image.mode])
-    except FileNotFoundError as error:
-        raise DataError(f"There is no picture {str(path)!r}.") from error
-    except (UnidentifiedImageError, OSError, Image.DecompressionBombError) as error:
-        raise DataError(f"{path.name} cannot be read as a picture: {error}.") from error
+    except ShapeError:
+        raise
+    except Exception as error:  # whatever a format's reader makes of a damaged byte
+        raise DataError(
+            f"{name} cannot be read as a picture ({reason_of(error)}). Save it as PNG."
+        ) from error
+
+
+def _check(image: Image.Image, name: str) -> None:
+    if image.mode not in GREY:
+        raise ShapeError(
+            f"{name} is not grey: its mode is {image.mode}. Convert it, for instance with Pillow: "
+            f"Image.open({name!r}).convert('L')."
+        )
+    if max(image.size) > LARGEST_SIDE:
+        raise ShapeError(
+            f"{name} is {image.size[0]}×{image.size[1]} pixels, one neuron each; at most "
+            f"{LARGEST_SIDE}×{LARGEST_SIDE} are allowed. Make it smaller."
+        )

@@ -115,7 +115,11 @@ def trace_reference(
 
 
 def check_whitening(layers: Sequence[Layer]) -> None:
-    """Refuse layers that are too wide to whiten."""
+    """Refuse layers that are too wide to whiten, whose D×D matrix would not fit.
+
+    >>> import torch, worldline as wl
+    >>> wl.trace.check_whitening(wl.trace.find_layers(torch.nn.Linear(3, 2), torch.eye(3)))
+    """
     for layer in layers:
         if layer.width > WIDEST_WHITENING:
             raise ShapeError(

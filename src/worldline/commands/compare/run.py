@@ -192,7 +192,7 @@ def _record(
         fitted=None if fitted is None else _matrix(fitted),
         judge=judge,
         failures=tuple({it.model: it for it in failures}.values()),
-        notes=predicted.notes,
+        notes=(*given.data.notes, *predicted.notes),
         versions=versions(given.x.device),
     )
 

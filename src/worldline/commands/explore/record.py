@@ -89,7 +89,7 @@ class SampleColumns:
     """One row a sample.
 
     Attributes:
-        sample: its number among those that were attacked; ``label``: its class.
+        sample: its row in what was given; ``label``: its class.
         clean_prediction, noise_prediction, adversarial_prediction: what the model says.
         wrong_class: the class whose mean stands for the wrong side.
         fooled: right, and wrong under the attack.

@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -44,7 +44,7 @@ FEWEST_STEPS, MOST_STEPS, NUMBERS = 40, 400, 2**22
 LINEAR = (nn.Linear, _ConvNd)
 """Modules whose forward is x ↦ W x + b: linear (also on tokens) and every convolution."""
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating[Any]]
 Operator = Callable[[Tensor], Tensor]
 
 
