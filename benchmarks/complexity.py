@@ -1,5 +1,6 @@
-"""Claim: two forward passes a sample, without label, gradient or attack, rank models and samples by
-how robust they are.
+"""Claim: two forward passes a sample rank models and samples by how robust they are.
+
+Without label, gradient or attack.
 
 The 96 models of :mod:`transfer_models`, in their two halves of six architectures. Truth, from
 :mod:`complexity_attacks`: accuracy under PGD-20 and APGD-50 at three ε in L∞ and in L2; for samples
@@ -45,8 +46,9 @@ MODEL_SCORE, SAMPLE_SCORE = (
 
 
 def placed(values: Array, draws: Array) -> Array:
-    """(R, M) ranks of M models in each of R draws, in which models count as often as their weight
-    says; centred, times √weight.
+    """(R, M) ranks of M models in each of R draws, weighted by how often a model was drawn.
+
+    Centred, times √weight.
     """
     weights = draws.T
     place = ranks(np.repeat(values[:, None], len(draws), 1), weights)
@@ -56,8 +58,9 @@ def placed(values: Array, draws: Array) -> Array:
 
 
 def correlation(one: Array, two: Array, beyond: Array | None = None) -> Array:
-    """(R,) Spearman's correlation in each draw from :func:`placed` ranks; partial on others' ranks
-    (R, M, B) where any are given.
+    """(R,) Spearman's correlation in each draw from :func:`placed` ranks.
+
+    Partial on others' ranks (R, M, B) where any are given.
     """
     if beyond is not None:
         both = np.stack((one, two), 2)
@@ -85,9 +88,7 @@ def linearised(model: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
 
 
 class Scores:
-    """All scores of one model: larger should be more robust. ``models`` one number each,
-    ``samples`` (N,) each.
-    """
+    """All scores of one model, larger should be more robust: of the model, and (N,) of samples."""
 
     def __init__(self, model: nn.Module, x: Tensor, y: Tensor) -> None:
         noise, aimed = (wl.explain.fragility(model, x, probe=probe) for probe in ("noise", "aimed"))
@@ -188,9 +189,7 @@ def both(score: Tensor) -> dict[str, Tensor]:
 def judged(
     values: Array, accuracy: Array, beyond: list[Array], shapes: list[str], draws: Array
 ) -> dict[str, Any]:
-    """Mean Spearman over the attacks with its interval, its partial, each attack's, and without
-    each architecture.
-    """
+    """Mean Spearman over attacks with its interval, partial, each, and without an architecture."""
     if not np.isfinite(values).all():
         fits = int(np.isfinite(values).sum())
         return {"value": None, "status": f"defined for {fits} of {len(values)} models"}
@@ -277,9 +276,7 @@ def rank_samples(scores: dict[str, Scores], attacked: dict[str, truth.Attacked])
 def predicted_accuracy(
     scores: dict[str, Scores], attacked: dict[str, truth.Attacked]
 ) -> dict[str, Any]:
-    """Calibrated on all other architectures of the half: how far the predicted accuracy is off, and
-    how often its interval holds.
-    """
+    """How far accuracy predicted from other architectures is off; how often its interval holds."""
     found = {}
     for setting in truth.names():
         _, norm, epsilon = setting.split()
@@ -385,9 +382,7 @@ def robust(model: nn.Module) -> float:
 
 
 def hardening(make: Callable[[], nn.Module]) -> dict[str, Any]:
-    """Adversarial fine-tuning of one linear layer alone: the layer of largest excess boost against
-    a random one of the others.
-    """
+    """Fine-tuning one linear layer on attacked twins: that of largest excess boost, or another."""
     data = wl.zoo.digits()
     rows = []
     for seed in SEEDS:

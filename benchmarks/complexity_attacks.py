@@ -1,5 +1,6 @@
-"""What attacks find on the models of :mod:`transfer_models`: the truth that measures of complexity
-are judged by. Slow, so cached.
+"""What attacks find on the benchmark's models: the truth that measures of complexity are judged by.
+
+The models are those of :mod:`transfer_models`. Slow, so cached.
 
 Robust accuracy under PGD-20 and under APGD-50 (the loss CE, then DLR on the survivors; Croce and
 Hein 2020) at three ε in L∞ and in L2, and for each sample the smallest ε at which PGD-20 fools the
@@ -34,8 +35,9 @@ VERSION = 1
 
 @dataclass(frozen=True)
 class Attacked:
-    """Attack → share of right answers that is left; norm → (N,) smallest ε that fooled (0: wrong by
-    itself; LARGEST: never).
+    """Attack → share of right answers left; norm → (N,) smallest ε that fooled.
+
+    0: wrong by itself; LARGEST: never.
     """
 
     accuracy: dict[str, float]
@@ -53,9 +55,7 @@ def names() -> list[str]:
 
 
 def attacked(half: str, shape: str, training: str, seed: int) -> Attacked:
-    """All attacks on one model; kept in the zoo's cache folder under the hash of the settings and
-    of the models' code.
-    """
+    """All attacks on one model, kept in the zoo's cache under the hash of settings and code."""
     folder = wl.zoo.cache_folder() / "benchmark" / "complexity"
     path = folder / f"{shape}-{training}-{seed}-{fingerprint()}.safetensors"
     try:
@@ -115,9 +115,7 @@ def apgd(model: nn.Module, x: Tensor, y: Tensor, norm: Norm, epsilon: float) -> 
 
 
 def smallest_epsilon(model: nn.Module, x: Tensor, y: Tensor, norm: Norm) -> Tensor:
-    """(N,) by bisection; every sample has its own ε at a time, as the attack works on u in x + ε u,
-    |u| ≤ 1.
-    """
+    """(N,) by bisection, each sample with its own ε: the attack works on u in x + ε u, |u| ≤ 1."""
     low, high = torch.zeros(len(x)), torch.full((len(x),), LARGEST[norm])
     unit = wl.attacks.PGD(epsilon=1.0, norm=norm, random_start=False, bounds=(-1.0, 1.0))
     for _ in range(LEVELS):

@@ -1,5 +1,4 @@
-"""Claims: fragility costs two forward passes, the use of the speed limits three, and Lanczos is ten
-times a plain Jacobian.
+"""Claims: fragility costs two forward passes, the limits three, Lanczos a tenth of a Jacobian.
 
 Rivals: the bare forward passes themselves; ``torch.autograd.functional.jacobian`` of each sample,
 the plain way; and, harder to beat, the rows of all samples of the batch at once by
@@ -67,9 +66,7 @@ def bare(model: nn.Module, x: Tensor, times: int) -> Callable[[], None]:
 
 
 def plain_rows(model: nn.Module, x: Tensor, rows: int) -> Tensor:
-    """(N, rows, D) the first rows of the Jacobian at every sample, as one would write it,
-    parameters without gradients.
-    """
+    """(N, rows, D) the first rows of the Jacobian at every sample, as one would write it."""
     model.requires_grad_(False)
     point = x.clone().requires_grad_(True)
     out = model(point)

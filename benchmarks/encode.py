@@ -2,9 +2,8 @@
 number is its law's.
 
 The collapse is timed in a fresh process on one thread, as the command runs it, without imports and
-without its page; the command
-as a whole stands beside it, and the floor of any command: the interpreter that imports what a run
-needs and does nothing else.
+without its page; the command as a whole stands beside it, and the floor of any command: the
+interpreter that imports what a run needs and does nothing else.
 """
 
 from __future__ import annotations
@@ -23,6 +22,8 @@ CLAIM = (
     "collapse (5,000 unseen vectors, five depths) ≤ 3 s, encode all ≤ 60 s; measured as the "
     "exact law says"
 )
+FLOOR = "floor: imports of the command"
+NEEDED = "import worldline.commands.encode.command"
 COLLAPSE = """
 import time, torch
 from worldline.encoder.experiments import Collapse
@@ -38,7 +39,7 @@ def main() -> None:
     times: dict[str, list[float]] = {
         "collapse": [],
         "encode collapse": [],
-        "floor: import worldline.runs": [],
+        FLOOR: [],
         "encode all": [],
     }
     with tempfile.TemporaryDirectory() as folder:
@@ -55,17 +56,16 @@ def main() -> None:
                 [sys.executable, "-c", COLLAPSE], check=True, capture_output=True, text=True
             )
             times["collapse"].append(float(done.stdout))
-            times["floor: import worldline.runs"].append(
-                seconds([sys.executable, "-c", "import worldline.runs"], cache)
-            )
+            times[FLOOR].append(seconds([sys.executable, "-c", NEEDED], cache))
         summary = json.loads((here / "all0" / "summary.json").read_text("utf-8"))
     measured = [
-        {"experiment": document["experiment"], **row}
-        for document in summary["experiments"]
+        {"experiment": it["experiment"], **row}
+        for it in summary["experiments"]
         for row in (
-            *document["measurements"],
-            *(it for it in document["controls"].values() if it["applies"]),
+            *it["finding"]["measurements"],
+            *(found["evidence"] for found in it["finding"]["controls"].values() if found),
         )
+        if row
     ]
     measure.write(
         "encode",

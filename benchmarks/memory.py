@@ -57,7 +57,7 @@ def run(samples: int) -> dict[str, float]:
         layers,
         classes=CLASSES,
         project_to=plan.project_to,
-        batch_size=plan.batch_size,
+        settings=wl.Settings(batch_size=plan.batch_size),
     )
     trace_twins(model, clean, noise, adversarial, labels, means, layers, batch_size=plan.batch_size)
     return {

@@ -18,8 +18,8 @@ from typing import Any
 import numpy as np
 
 import measure
-import worldline as wl
-from worldline.runs import ExploreConfig
+from worldline import commands, zoo
+from worldline.commands.rendering import write_report
 
 CLAIM = (
     "default report ≤ 2.5 MB, first paint ≤ 1 s; 10,000 samples ≤ 10 MB, a click answered ≤ 0.1 s"
@@ -65,7 +65,7 @@ def many_digits(path: Path) -> None:
     """Digits in random order, each shifted by up to a pixel, with a little noise; a new sample each
     time.
     """
-    data, draw = wl.zoo.digits(), np.random.default_rng(0)
+    data, draw = zoo.digits(), np.random.default_rng(0)
     x, y = data.x.numpy(), data.y.numpy()
     rows = draw.integers(0, len(x), SAMPLES)
     shifts = draw.integers(-1, 2, (SAMPLES, 2))
@@ -118,9 +118,8 @@ def look_at(page: Path) -> dict[str, Any]:
         answers = {}
         for name, action in ACTIONS.items():
             script = TIMED.replace("ACTION", action)
-            times = [float(window.execute_async_script(script)) / 1000 for _ in range(ROUNDS + 1)][
-                1:
-            ]
+            every = [float(window.execute_async_script(script)) for _ in range(ROUNDS + 1)]
+            times = [milliseconds / 1000 for milliseconds in every[1:]]
             answers[name] = {
                 "seconds": statistics.median(times),
                 "low": min(times),
@@ -142,15 +141,14 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder:
         here = Path(folder)
         many_digits(here / "many.npz")
-        small = wl.runs.explore(ExploreConfig(), here / "default")
-        large = wl.runs.explore(
-            ExploreConfig(data=str(here / "many.npz"), samples=SAMPLES, steps=5, batch_size=1000),
-            here / "large",
-        )
+        explore, config = commands.load("explore"), commands.config_of("explore")
+        small = explore(config(), here / "default")
+        many = config(data=str(here / "many.npz"), samples=SAMPLES, steps=5, batch_size=1000)
+        large = explore(many, here / "large")
         result: dict[str, Any] = {}
         for name, run in (("default", small), ("10,000 samples", large)):
             start = time.perf_counter()
-            page = wl.report.write_report(run)
+            page = write_report(run.folder)
             result[name] = {"rendered_seconds": time.perf_counter() - start, **look_at(page)}
     for name, it in result.items():
         result[name] = {

@@ -78,7 +78,8 @@ def contestants(
     found = find_layers(model, clean)
 
     def traced(layers: tuple[Layer, ...]) -> None:
-        means = trace_reference(model, reference, labels, layers, classes=10, batch_size=batch)
+        settings = wl.Settings(batch_size=batch)
+        means = trace_reference(model, reference, labels, layers, classes=10, settings=settings)
         trace_twins(model, clean, noise, adversarial, labels, means, layers, batch_size=batch)
 
     every_leaf = tuple(

@@ -119,7 +119,10 @@ def test_explore_writes_what_it_says(finished: Path) -> None:
     assert set(document["swap_layer"]) == {"name", "index", "interval"}
     assert [layer["index"] for layer in document["layers"]] == [0, 1, 2, 3]
     for layer in document["layers"]:
-        assert {"index", "name", "width", "swapped_share", "rapidity"} <= set(layer)
+        assert {"index", "name", "kind", "width", "rapidity", "untrained_rapidity"} <= set(layer)
+        for side in ("wrong_side", "clean_wrong_side", "moved_share"):
+            low, high = layer[side]["interval"]
+            assert low <= layer[side]["value"] <= high
         for name in ("adversarial_clean", "noise_clean", "adversarial_true", "adversarial_wrong"):
             assert (
                 layer["rapidity"][name]["q10"]
@@ -144,7 +147,7 @@ def test_the_tables_agree_with_the_summary(finished: Path) -> None:
     samples = pq.read_table(finished / "samples.parquet")
     pairs = pq.read_table(finished / "pairs.parquet")
     layers = pq.read_table(finished / "layers.parquet").to_pylist()
-    assert samples.schema.metadata[b"worldline_schema"] == b"worldline.explore/1"
+    assert samples.schema.metadata[b"worldline_schema"] == b"worldline.explore/2"
     fooled = samples["fooled"].to_numpy()
     assert fooled.sum() == summary["fooled"]
     right = samples["clean_prediction"].to_numpy() == samples["label"].to_numpy()
@@ -181,15 +184,61 @@ def test_the_words_on_the_terminal(tmp_path: Path) -> None:
     result = run("explore", "--model", "mlp", "--out", tmp_path / "run")
     assert result.exit_code == 0
     for words in (
-        "Median rapidity φ by layer",
+        "median similarity (rapidity φ, nats)",
         "mlp gets 9",
         "upper bound on its robustness",
-        "change sides",
+        "The tipping layer (swap layer) is",
+        "none warns",
         "Report: ",
     ):
         assert words in result.stdout
     assert result.stderr == ""
     assert run("explore", *QUICK, "--out", tmp_path / "quiet", "--quiet").output == ""
+
+
+@pytest.mark.end_to_end
+def test_a_run_within_memory_says_what_it_did(tmp_path: Path) -> None:
+    out = tmp_path / "run"
+    options = ["--samples", "60", "--steps", "3", "--tokens", "mean", "--memory", "8MB", "--json"]
+    done = run("explore", "vit", *options, "--layers", "*", "--out", out)
+    assert done.exit_code == 0, done.output
+    summary = json.loads(done.stdout)
+    assert (summary["memory"], summary["tokens"]) == ("8MB", "mean")
+    assert summary["batch_size"] < 256
+    blocks = {layer["name"]: layer for layer in summary["layers"]}
+    assert blocks["blocks.0.1"]["tokens"] == "mean"
+    assert blocks["logits"]["tokens"] is None
+    assert any(f"batches of {summary['batch_size']} inputs" in note for note in summary["notes"])
+    again = run("explore", "--config", out / "config.toml", "--out", tmp_path / "again", "--json")
+    assert json.loads(again.stdout)["layers"] == summary["layers"]
+    bad = run("explore", "--memory", "lots")
+    assert bad.exit_code == 2
+    assert "--memory must be a size with its unit" in bad.stderr
+    bad = run("explore", "vit", "--memory", "20kB", "--out", tmp_path / "none")
+    assert bad.exit_code == 2
+    assert "20,000 bytes of memory are too few" in bad.stderr
+    assert not (tmp_path / "none").exists()
+
+
+@pytest.mark.end_to_end
+def test_an_epsilon_that_cannot_be_meant_is_warned_of(tmp_path: Path) -> None:
+    """Old: --eps 8 on data in [0, 1] passed all checks."""
+    for eps, words in (("8", "Did you mean 8/255?"), ("0.001", "less than one grey level")):
+        out = tmp_path / f"eps{eps}"
+        done = run("explore", *QUICK, "--eps", eps, "--out", out, "--strict")
+        assert done.exit_code == 4, done.output
+        assert words in " ".join(done.stderr.split())
+
+
+@pytest.mark.end_to_end
+def test_with_nothing_fooled_nothing_is_said_of_those_that_fool(tmp_path: Path) -> None:
+    """Old: "100.0% of the twins that fool no longer do"."""
+    done = run("explore", *QUICK, "--eps", "0.00001", "--out", tmp_path / "run")
+    assert done.exit_code == 0, done.output
+    assert "No sample was fooled, so there is no story to tell" in done.stdout
+    assert "100.0%" not in done.output.replace("100.0% of 80 samples", "")
+    assert "tipping layer" not in done.stdout
+    assert "fools 0 of 0" not in done.output
 
 
 @pytest.mark.end_to_end
@@ -283,22 +332,26 @@ BAD = [
     (["--data", "bytes.npz"], 3, "Input range [0, 255] is outside bounds (0, 1)"),
     (["--layers", "block*"], 3, "No layer matches 'block*'. The layers that ran, in order: input"),
     (["--bounds", "0"], 2, "--bounds must be 'low,high'"),
-    (["--bounds", "1,0"], 2, "low < high; got '1,0'"),
+    (["--bounds", "1,0"], 2, "low < high; got (1.0, 0.0)"),
     (["--bounds", "0,2"], 3, "bounds (0, 2) are not theirs"),
     (["--eps", "eight"], 2, "number or a fraction such as 8/255; got 'eight'"),
     (["--eps", "1/0"], 2, "number or a fraction"),
     (["--eps", "0"], 2, "--eps must be positive"),
-    (["--norm", "l3"], 2, "Unknown norm 'l3'"),
-    (["--frame", "polar"], 2, "Unknown frame 'polar'"),
+    (["--norm", "l3"], 2, "--norm must be one of linf, l2; got 'l3'"),
+    (["--frame", "polar"], 2, "--frame must be one of raw, centered, whitened; got 'polar'"),
     (["--attack", "cw"], 2, "--attack is pgd, fgsm"),
     (["--attack", "nets.py:constant"], 3, "not a callable"),
     (["--steps", "0"], 2, "--steps must be at least 1"),
     (["--device", "warp"], 2, "--device 'warp' cannot be used here"),
     (["--resume"], 2, "name that folder with --out"),
-    (["--config", "gone.toml"], 2, "cannot be read"),
+    (["--config", "gone.toml"], 2, "There is no configuration 'gone.toml'"),
     (["--config", "bad.toml"], 2, "Unknown keys in bad.toml: epsilonn"),
-    (["--config", "type.toml"], 2, "steps in type.toml must be a int; got 'many'"),
-    (["--steps", "many"], 2, "not a valid integer"),
+    (["--config", "type.toml"], 2, "--steps must be a whole number; got 'many'"),
+    (["--steps", "many"], 2, "--steps must be a whole number; got 'many'"),
+    (["--seed", "-1"], 2, "--seed must be at least 0; got -1"),
+    (["--seed", "99999999999999999999"], 2, "--seed is larger than any run could use"),
+    (["--config", "bounds.toml"], 2, "--bounds must be two numbers, low and high; got [0]"),
+    (["--data", "wide.npz", "--frame", "whitened"], 3, "on inputs of shape (2, 1, 9, 9)"),
     (["--no-such-option"], 2, "No such option"),
 ]
 
@@ -327,6 +380,7 @@ def bad_files(here: Path) -> Path:
     (here / "broken.pt").write_bytes(b"not a checkpoint")
     (here / "data.csv").write_text("1,2\n")
     (here / "bad.toml").write_text("[explore]\nepsilonn = 1\n")
+    (here / "bounds.toml").write_text("[explore]\nbounds = [0]\n")
     (here / "type.toml").write_text("[explore]\nsteps = 'many'\n")
     return here
 
@@ -371,7 +425,7 @@ def test_an_existing_folder_is_never_overwritten(tmp_path: Path) -> None:
 @pytest.mark.message
 def test_report_of_what_is_no_run(tmp_path: Path, finished: Path) -> None:
     result = run("report", tmp_path)
-    assert (result.exit_code, "not a finished run" in result.stderr) == (3, True)
+    assert (result.exit_code, "There is no summary.json" in result.stderr) == (3, True)
     before = (finished / "report.html").read_bytes()
     assert run("report", finished).stdout.strip() == str(finished / "report.html")
     rendered = (finished / "report.html").read_bytes()

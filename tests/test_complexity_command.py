@@ -195,7 +195,7 @@ def test_a_way_and_a_layer_are_named_only_where_their_intervals_stand(
     if best.interval[0] <= 0:
         assert "No layer surely drives them apart." in said
         return
-    assert "drives them apart most" in said
+    assert "driven apart most at" in said
     rivals = [it for it in parts if it is not best and it.interval[1] >= best.interval[0]]
     assert ("not told apart from" in said) == bool(rivals)
 
@@ -215,8 +215,10 @@ def test_sentences_of_nothing_of_infinity_and_of_one_layer(record: ComplexityRep
     assert words.boost_words(replace(one, layers=one.layers[:1])) == ""
     tiny = replace(proportion(1, 1), undefined=3)
     assert "3 left out" in words.changed_words(with_changed(one, tiny))
+    gone = Summary(None, None, None, None, 0, 50, "no samples")
+    assert "No noise twin has a rapidity" in words.boost_words(with_boosts(one, [gone] * 3, gone))
     bound = [replace(it, limit=math.inf) for it in one.limits]
-    assert "No linear layer of its 3" in words.limit_words(replace(one, limits=tuple(bound)))
+    assert "None of its 3 linear layers" in words.limit_words(replace(one, limits=tuple(bound)))
     assert words.limit_words(replace(one, limits=())) == ""
     assert "no linear" in model_views(replace(one, limits=()))["limits"].sentence
     early = [replace(it, status="ln κ is at least this") for it in one.limits]

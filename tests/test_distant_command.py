@@ -25,12 +25,7 @@ import worldline as wl
 from worldline.cli import commands as command_line
 from worldline.commands import load
 from worldline.commands.distant.page import page
-from worldline.commands.distant.record import (
-    ClassColumns,
-    DistantPairs,
-    PairColumns,
-    WorldlineColumns,
-)
+from worldline.commands.distant.record import DistantPairs
 from worldline.commands.distant.tables import fate, tables
 from worldline.commands.distant.words import made_words, views, words
 from worldline.commands.rendering import write_report
@@ -208,14 +203,15 @@ def test_hostile_names_are_text(browser, found: Path, tmp_path: Path, record) ->
 def test_the_record_and_its_tables_survive_their_files(found: Path, record: DistantPairs) -> None:
     assert from_json(DistantPairs, to_json(record), "here") == record
     assert next(iter(json.loads((found / "summary.json").read_text()))) == "schema"
-    folder = RunFolder(found)
-    pairs = folder.read_columns(PairColumns, "pairs.parquet")
-    assert pairs.sign.tolist() == [1] * 5 + [-1] * 5
-    lines = folder.read_columns(WorldlineColumns, "worldlines.parquet")
-    assert len(lines.rapidity) == 10 * len(record.layers)
-    classes = folder.read_columns(ClassColumns, "classes.parquet")
+    pairs, lines, classes = (
+        RunFolder(found).read_table(f"{name}.parquet").to_pydict()
+        for name in ("pairs", "worldlines", "classes")
+    )
+    assert pairs["sign"] == [1] * 5 + [-1] * 5
+    assert len(lines["untrained_rapidity"]) == 10 * len(record.layers)
     assert record.classes is not None
-    assert classes.median.reshape(10, 10, -1)[3, 5].tolist() == list(record.classes.median[3][5])
+    table = np.reshape(classes["median"], (10, 10, -1))
+    assert table[3, 5].tolist() == list(record.classes.median[3][5])
 
 
 @pytest.mark.message

@@ -256,6 +256,34 @@ class Poisoned(nn.Module):
 
 
 @pytest.mark.law
+@pytest.mark.parametrize("frame", ["raw", "centered", "whitened"])
+@pytest.mark.parametrize("project_to", [None, 2])
+def test_reference_samples_of_nan_are_left_out_of_means_and_frames(frame, project_to) -> None:
+    """Old: one such sample made every class mean of the layer NaN."""
+    torch.manual_seed(0)
+    model = Poisoned()
+    x, y = 0.4 * torch.rand(40, 4), torch.arange(40) % 2
+    layers = wl.trace.find_layers(model, x)
+    settings = wl.Settings(frame=frame, batch_size=16)
+    given = {"classes": 3, "project_to": project_to, "settings": settings}
+    clean = wl.trace.trace_reference(model, x, y, layers, **given)
+    bad = torch.full((3, 4), 0.9)
+    more, labels = torch.cat((x[:7], bad, x[7:])), torch.cat((y[:7], torch.zeros(3).long(), y[7:]))
+    found = wl.trace.trace_reference(model, more, labels, layers, **given)
+    assert [it.left_out for it in found] == [0, 3, 3][: len(layers)]
+    torch.testing.assert_close(found[-1].means, clean[-1].means, equal_nan=True)
+    assert found[-1].means[:2].isfinite().all()
+    assert found[-1].means[2].isnan().all()
+    none = wl.trace.trace_reference(model, bad, torch.tensor([0, 1, 1]), layers, **given)
+    assert none[-1].means.isnan().all()
+    frames = wl.trace.fit_frames(model, more, layers, frame)
+    if frame != "raw":
+        assert frames[-1].origin.isfinite().all()
+    story = wl.explain.twins(model, x, x, y, reference=(more, labels), null=False)
+    assert any("3 of 43 reference samples have features of NaN" in it for it in story.notes)
+
+
+@pytest.mark.law
 def test_outputs_of_nan_name_no_class_and_are_counted() -> None:
     torch.manual_seed(0)
     x, y = 0.4 * torch.rand(60, 4), torch.arange(60) % 2

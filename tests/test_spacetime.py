@@ -112,9 +112,7 @@ def test_layer_boost_bounds_the_change_of_rapidity(seed: int) -> None:
 
 @pytest.mark.law
 def test_signs_are_kept_by_the_limit() -> None:
-    """A layer that turns a correlated pair into an anti-correlated one uses the sum of both
-    rapidities.
-    """
+    """A layer that turns a correlated pair into an opposed one uses the sum of both rapidities."""
     weight = torch.diag(torch.tensor([1.0, 10.0], dtype=torch.float64))
     a = torch.tensor([[1.0, 0.3]], dtype=torch.float64)
     b = torch.tensor([[1.0, -0.3]], dtype=torch.float64)

@@ -41,11 +41,11 @@ def test_training_is_deterministic_cached_by_content_and_survives_a_broken_cache
     monkeypatch.setenv("WORLDLINE_CACHE", str(tmp_path))
     state = torch.get_rng_state()
     epochs: list[int] = []
-    first = wl.zoo.load("linear", tick=lambda done, _total: epochs.append(done))
+    first = wl.zoo.load("linear", progress=lambda _stage, done, _total: epochs.append(done))
     assert torch.equal(state, torch.get_rng_state())
     (stored,) = (tmp_path / "zoo").iterdir()
     assert epochs[-1] == wl.zoo.MODELS["linear"].epochs
-    cached = wl.zoo.load("linear", tick=lambda done, _total: epochs.append(-done))
+    cached = wl.zoo.load("linear", progress=lambda _stage, done, _total: epochs.append(-done))
     assert min(epochs) > 0
     stored.write_bytes(b"broken")
     again = wl.zoo.load("linear")

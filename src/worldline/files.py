@@ -159,7 +159,7 @@ def replacing(target: Path, error: type[WorldlineError]) -> Iterator[Path]:
         with temporary.open("rb") as file:
             os.fsync(file.fileno())
         temporary.replace(target)
-    except OSError as cause:
+    except (OSError, UnicodeError) as cause:
         shown = shorten(str(target))
         raise error(f"{shown!r} cannot be written: {reason_of(cause)}.") from cause
     finally:

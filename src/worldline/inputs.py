@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldline.errors import BoundsError, ShapeError, UsageError
 from worldline.geometry import check_frame_name
@@ -14,7 +14,15 @@ from worldline.trace.given import check_finite, check_labels
 from worldline.trace.opening import Model
 from worldline.trace.values import logits_in
 
-__all__ = ["Data", "check_inputs", "check_labels", "check_settings", "logits_of", "set_apart"]
+__all__ = [
+    "Data",
+    "check_inputs",
+    "check_labels",
+    "check_settings",
+    "in_dtype_of",
+    "logits_of",
+    "set_apart",
+]
 
 TOLERANCE = 1e-5
 """How far outside a value may lie, relative to the width of the bounds: rounding of a division."""
@@ -65,6 +73,18 @@ def logits_of(model: Model, x: Tensor) -> Tensor:
     return logits_in(model(x.clone()), len(x))
 
 
+def in_dtype_of(model: Model, x: Tensor) -> Tensor:
+    """Inputs in the dtype of the model's weights; as they are for a black box.
+
+    >>> import torch
+    >>> from worldline.inputs import in_dtype_of
+    >>> in_dtype_of(torch.nn.Linear(2, 2).double(), torch.rand(1, 2)).dtype
+    torch.float64
+    """
+    weights = model.parameters() if isinstance(model, nn.Module) else ()
+    return x.to(next((it.dtype for it in weights if it.is_floating_point()), x.dtype))
+
+
 @dataclass(frozen=True)
 class Data:
     """Samples to explain, and reference samples that no attack sees.
@@ -90,6 +110,16 @@ class Data:
     split: str
     class_names: tuple[str, ...] | None = None
     reference_rows: Tensor | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What must be said of it: that half of it became the reference."""
+        if self.reference_rows is None:
+            return ()
+        return (
+            f"No reference came with the data: {self.split}. Samples are called by their rows in "
+            f"what was given.",
+        )
 
     def place(self, row: int) -> int:
         """Where in ``x`` a row of what the user gave is.

@@ -152,6 +152,16 @@ def test_one_sample_is_one_sample() -> None:
 
 
 @pytest.mark.message
+def test_accuracy_that_chance_could_explain_is_not_called_worse_than_chance() -> None:
+    x, y = pictures()
+    half = look(Names(side), x + 0.05, y=torch.arange(N) // 6)["chance"]
+    assert "50.0% is no better than always naming the commonest class (50.0%" in half.sentence
+    most = look(Names(side), x + 0.05, y=torch.cat([1 - y[:3], y[3:]]))["chance"]
+    assert "75.0% is not surely better than always naming" in most.sentence
+    assert (half.status, most.status) == ("warned", "warned")
+
+
+@pytest.mark.message
 def test_infinite_and_undefined_outputs_are_counted_left_out_and_said() -> None:
     x, y = pictures()
     x[0] = 0.9

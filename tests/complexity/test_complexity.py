@@ -1,6 +1,4 @@
-"""The whole of :func:`wl.explain.complexity`: laws, planted truths, and what it says of models that
-lack something.
-"""
+"""The whole of complexity: laws, planted truths, and what it says of models that lack something."""
 
 from __future__ import annotations
 
@@ -28,9 +26,7 @@ def found(mlp: nn.Module, digits) -> wl.explain.Complexity:
 
 @pytest.mark.law
 def test_what_it_says_of_a_real_model(found: wl.explain.Complexity) -> None:
-    """The regularities of THEORY 5: adversarial twins are driven apart, noise of the same norm is
-    not, each beside its null.
-    """
+    """THEORY 5: adversarial twins are driven apart, noise of their norm is not, by its null."""
     assert [it.name for it in found.layers] == ["input", "relu1", "relu2", "logits"]
     assert [it.name for it in found.limits] == ["hidden1", "hidden2", "logits"]
     assert found.total_boost["adversarial"].median > 0 > found.total_boost["matched_noise"].median
@@ -65,9 +61,7 @@ def test_boosts_of_a_pair_add_up_to_its_total(mlp: nn.Module, digits) -> None:
 
 @pytest.mark.law
 def test_an_orthogonal_network_boosts_nothing_and_its_proper_depth_is_exact() -> None:
-    """Centred on the samples, θ stays what it is at the input: the boosts are 0 and the proper
-    depth is (layers) · sin θ.
-    """
+    """θ stays what it is at the input: boosts are 0 and the proper depth is (layers) · sin θ."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8), nn.Linear(8, 8))
     for layer in model:

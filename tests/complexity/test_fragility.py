@@ -81,9 +81,7 @@ def test_the_hardened_model_is_less_fragile(probe, digits) -> None:
 
 @pytest.mark.oracle
 def test_radii_of_a_linear_model_are_its_distances() -> None:
-    """Two classes and a hyperplane: the radius of the aimed probe is the distance along its step,
-    never under the true one.
-    """
+    """Two classes and a hyperplane: the aimed radius is the distance along its step, never less."""
     generator = torch.Generator().manual_seed(0)
     x = torch.rand(300, 6, generator=generator)
     normal = torch.tensor([3.0, -2.0, 1.0, 0.5, -1.0, 2.0])

@@ -131,9 +131,7 @@ def test_the_speed_limit_is_never_exceeded(seed: int, inputs: int, outputs: int)
 
 @pytest.mark.law
 def test_the_bias_is_gone_seen_from_the_means() -> None:
-    """φ_out of the layer's restriction is the rapidity of the layer's true outputs seen from their
-    mean.
-    """
+    """φ_out is the rapidity of the layer's true outputs, seen from their mean."""
     torch.manual_seed(0)
     model = nn.Linear(6, 4).double()
     model.bias.data.fill_(5.0)

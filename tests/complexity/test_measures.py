@@ -93,9 +93,7 @@ def test_path_norm_is_the_sum_over_all_paths() -> None:
 
 @pytest.mark.law
 def test_path_norm_folds_batch_normalisation() -> None:
-    """A network with batch normalisation and the same network with it multiplied into the weights
-    have one path norm.
-    """
+    """A network and the same with its normalisation multiplied into the weights have one norm."""
     torch.manual_seed(0)
     norm = nn.BatchNorm1d(5).double()
     norm.running_mean.normal_()
@@ -201,9 +199,7 @@ def test_two_nn_of_a_plane_in_many_dimensions() -> None:
 
 @pytest.mark.oracle
 def test_two_nn_against_its_formula() -> None:
-    """Least squares through the origin of −ln(1 − F) on ln μ, the largest tenth of μ left out
-    (Facco et al. 2017).
-    """
+    """Least squares through 0 of −ln(1 − F) on ln μ, the largest tenth left out (Facco 2017)."""
     cloud = torch.randn(
         80, 5, generator=torch.Generator().manual_seed(1), dtype=torch.float64
     ).numpy()

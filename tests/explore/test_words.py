@@ -203,7 +203,7 @@ def test_the_usual() -> None:
     told = said(USUAL)
     assert "is logits, layer 2 of 0 to 2 (95% interval layer 2)" in told
     assert "the attack has moved 88% (83% to 93%)" in told
-    assert "relu drives attacked twins and originals apart most: +0.80 nats" in told
+    assert "Layer relu drives attacked twins and originals apart most: +0.80 nats" in told
     assert "Of 1 check of the evaluation, none warns." in told
     assert words(USUAL).warnings == ()
 

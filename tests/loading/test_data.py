@@ -63,7 +63,7 @@ def test_a_sample_keeps_its_row_of_the_file(digits, tmp_path: Path) -> None:
     assert (whole.rows.tolist(), whole.reference_rows) == (list(range(40)), None)
     with pytest.raises(UsageError, match=r"Row 3 of halved.npz became reference.*such as 2"):
         halved.place(3)
-    with pytest.raises(UsageError, match="halved.npz has no row 40: .* go from 0 to 38"):
+    with pytest.raises(UsageError, match=r"halved.npz has no row 40: .* go from 0 to 38"):
         halved.place(40)
 
 

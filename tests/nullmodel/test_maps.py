@@ -116,9 +116,7 @@ def test_variance_and_gain_against_high_precision(name: str, q: float) -> None:
     ("sigma_w", "sigma_b", "q"), [(1.0, 0.0, 1.0), (2**0.5, 0.3, 0.5), (2.5, 0.1, 4.0)]
 )
 def test_maps_against_random_neurons(name: str, sigma_w: float, sigma_b: float, q: float) -> None:
-    """A layer of random neurons: pre-activations of its input are drawn, and averaged, 400,000 of
-    them.
-    """
+    """A layer of random neurons: 400,000 pre-activations of its input are drawn and averaged."""
     generator = torch.Generator().manual_seed(0)
     z = torch.randn(2, 400_000, dtype=torch.float64, generator=generator)
     phi = Activation(name)

@@ -10,7 +10,7 @@ from torch import nn
 
 import worldline as wl
 from worldline.errors import ModelError, ShapeError, UsageError
-from worldline.explain.untrained import untrained
+from worldline.explain.untrained_network import untrained
 from worldline.nullmodel import lyapunov_exponents, predict
 
 W = 512
@@ -141,9 +141,7 @@ def test_identical_inputs_stay_identical_and_no_weights_are_read() -> None:
 
 @pytest.mark.law
 def test_deep_linear_predictions_stand_still_where_finite_width_aligns() -> None:
-    """The limit of infinite width has rate 0; Newman's exponents say what width n adds: λ₁ − λ₂ ≈
-    1/(2n).
-    """
+    """Infinite width has rate 0; Newman's exponents say what width n adds: λ₁ − λ₂ ≈ 1/(2n)."""
     net = nn.Sequential(*[nn.Linear(16, 16, bias=False) for _ in range(4)])
     a, b = torch.eye(16)[:1], torch.eye(16)[:1] + 0.1 * torch.eye(16)[1:2]
     rapidity = predict(net, a, b).rapidity

@@ -56,9 +56,7 @@ def explored(tmp_path_factory: pytest.TempPathFactory) -> Result[Any]:
 
 @pytest.fixture(scope="session")
 def other(tmp_path_factory: pytest.TempPathFactory) -> Result[Any]:
-    """Another model under the very same attack: the nearest class mean, which is less fragile and
-    needs no training.
-    """
+    """The nearest class mean under the very same attack: less fragile, and needs no training."""
     folder = tmp_path_factory.mktemp("report")
     (folder / "means.py").write_text(MEANS)
     return done("explore", folder / "other", model=f"{folder / 'means.py'}:build")

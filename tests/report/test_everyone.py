@@ -67,7 +67,8 @@ def test_nothing_is_wider_than_a_narrow_screen(kind: str, visitor, request) -> N
     resize(visitor, 360, 800)
     visitor.open(page)
     assert visitor.run("return document.documentElement.scrollWidth") <= 360
-    for chart in visitor.browser.find_elements("css selector", "svg.chart"):
+    charts = ".figure:not([data-figure=sparkline]) svg.chart"
+    for chart in visitor.browser.find_elements("css selector", charts):
         assert 200 < chart.rect["width"] <= 345
 
 
@@ -106,7 +107,8 @@ def serious(visitor, options: str) -> list[Any]:
 
 
 def compare(name: str, visitor) -> None:
-    """Keep the screenshot, and compare its thumbnail with the stored one;
+    """Keep the screenshot, and compare its thumbnail with the stored one.
+
     WORLDLINE_NEW_REFERENCES=1 stores it instead.
     """
     shot = base64.b64decode(

@@ -195,7 +195,7 @@ def test_what_cannot_be_rendered_is_one_sentence(explored, searched, tmp_path) -
     assert (code, "leave out --format md" in words) == (2, True)
     code, words = told(explored.folder.path, "--serve", "--port", "70000")
     assert (code, "--port 70000 cannot be used" in words) == (2, True)
-    with pytest.raises(wl.errors.UsageError, match=r"no sample 600: this run has 600, from 0"):
+    with pytest.raises(wl.errors.UsageError, match=r"no sample 600 in this run.*0 to 599"):
         drawn.spacetime(explored, sample=600)
     with pytest.raises(wl.errors.UsageError, match=r"no layer 5: this run has 5, from 0"):
         drawn.sample_map(explored, layer=5)

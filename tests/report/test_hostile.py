@@ -1,6 +1,4 @@
-"""Names from outside are text, whatever they hold; nothing of them runs, and they do not break the
-page.
-"""
+"""Names from outside are text, whatever they hold: none runs, and none breaks the page."""
 
 from __future__ import annotations
 
@@ -15,9 +13,9 @@ from hypothesis import strategies as st
 
 from worldline.commands.rendering import write_formats, write_report
 from worldline.plot.names import LONGEST_NAME, tidy_name
-from worldline.report.formats import markdown
 from worldline.report.page import as_json, fill_template
 from worldline.report.views import Table, View, Words
+from worldline.runs.codec import from_json, to_json
 from worldline.runs.store import RunFolder
 
 HOSTILE = [
@@ -87,6 +85,12 @@ def test_any_words_are_rendered_as_text(words: list[str]) -> None:
     data = as_json(words)
     assert not set("<>&") & set(data)
     assert json.loads(data) == words
+
+
+@pytest.mark.law
+def test_half_a_character_of_a_name_is_written_and_read_as_a_question_mark() -> None:
+    """Names of files need not be UTF-8; writing one into a record was an internal failure."""
+    assert from_json(Words, to_json(Words("a\udcffb")), "here").headline == "a?b"
 
 
 @pytest.mark.end_to_end

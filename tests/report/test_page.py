@@ -1,6 +1,4 @@
-"""The page of an exploration in headless Chromium: one choice for all views, nothing leaves,
-nothing fails.
-"""
+"""The page of an exploration in Chromium: one choice for all, nothing leaves, nothing fails."""
 
 from __future__ import annotations
 

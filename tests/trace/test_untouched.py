@@ -27,6 +27,7 @@ from worldline.errors import ModelError, WorldlineError
 
 ROOMS = ("trace", "attacks", "checks", "explain", "compare")
 WIDE = (-99.0, 99.0)
+WIDELY = wl.Settings(bounds=WIDE)
 Use = Callable[[Any, Tensor, Tensor], object]
 
 
@@ -109,14 +110,14 @@ USES: dict[str, Use] = {
         careless, model, x, y
     ),
     "attacks.entangle": lambda model, x, y: wl.attacks.entangle(
-        model, x[:3], x[3:6], reference=(x, y), settings=wl.Settings(bounds=WIDE), steps=1
+        model, x[:3], x[3:6], reference=(x, y), settings=WIDELY, steps=1
     ),
     "attacks.invariance": lambda model, x, y: wl.attacks.invariance(
-        model, x[:3], reference=(x, y), settings=wl.Settings(bounds=WIDE), steps=1
+        model, x[:3], reference=(x, y), settings=WIDELY, steps=1
     ),
     "attacks.predict": lambda model, x, y: wl.attacks.predict(model, x),
     "attacks.separate": lambda model, x, y: wl.attacks.separate(
-        model, x[:3], reference=(x, y), epsilon=0.1, settings=wl.Settings(bounds=WIDE), steps=1
+        model, x[:3], reference=(x, y), epsilon=0.1, settings=WIDELY, steps=1
     ),
     "checks.accuracy_curve": lambda model, x, y: wl.checks.accuracy_curve(
         model, x, y, attack=PGD, epsilons=(0.0, 0.1)
@@ -129,7 +130,7 @@ USES: dict[str, Use] = {
         y,
         attack=PGD,
         epsilon=0.1,
-        settings=wl.Settings(bounds=WIDE),
+        settings=WIDELY,
         samples=6,
         thorough=True,
         reference=x,
@@ -138,45 +139,33 @@ USES: dict[str, Use] = {
     "checks.check_model": lambda model, x, y: wl.checks.check_model(model, x, y, bounds=WIDE),
     "checks.fit_standin": lambda model, x, y: wl.checks.fit_standin(model, x),
     "checks.plant_and_attack": lambda model, x, y: wl.checks.plant_and_attack(
-        model,
-        x,
-        attack=PGD,
-        epsilon=0.1,
-        samples=2,
-        inner=9,
-        trials=2,
-        settings=wl.Settings(bounds=WIDE),
+        model, x, attack=PGD, epsilon=0.1, samples=2, inner=9, trials=2, settings=WIDELY
     ),
     "explain.complexity": lambda model, x, y: wl.explain.complexity(
-        model, x, y=y, adversarial=x + 0.1, bounds=WIDE, strangers=10, resamples=5
+        model, x, y=y, adversarial=x + 0.1, settings=WIDELY, strangers=10, resamples=5
     ),
     "explain.distant": lambda model, x, y: wl.explain.distant(model, x, y, k=2, nulls=0, pool=50),
     "explain.fragility": lambda model, x, y: wl.explain.fragility(
-        model, x, probe="aimed", bounds=WIDE, resamples=5
+        model, x, probe="aimed", settings=WIDELY, resamples=5
     ),
     "explain.jacobian_spectrum": lambda model, x, y: wl.explain.jacobian_spectrum(model, x[:4]),
     "explain.twins": lambda model, x, y: wl.explain.twins(
-        model,
-        x,
-        x + 0.1,
-        y,
-        reference=(x, y),
-        settings=wl.Settings(bounds=WIDE),
-        resamples=5,
-        memory=10**9,
+        model, x, x + 0.1, y, reference=(x, y), settings=WIDELY, resamples=5, memory=10**9
     ),
     "explain.untrained": lambda model, x, y: (
         wl.explain.untrained(model) if isinstance(model, nn.Module) else None
     ),
-    "compare.baselines": lambda model, x, y: wl.compare.baselines(_two(model), x, y, bounds=WIDE),
+    "compare.baselines": lambda model, x, y: wl.compare.baselines(
+        _two(model), x, y, settings=WIDELY
+    ),
     "compare.measure": lambda model, x, y: wl.compare.measure(
-        _two(model), x, y, PGD, bounds=WIDE, resamples=5
+        _two(model), x, y, PGD, settings=WIDELY, resamples=5
     ),
     "compare.predict": lambda model, x, y: wl.compare.predict(
-        _two(model), x, bounds=WIDE, samples=2, probes=2, resamples=5
+        _two(model), x, settings=WIDELY, samples=2, probes=2, resamples=5
     ),
     "compare.surrogate": lambda model, x, y: wl.compare.surrogate(
-        model, _two(model), x, bounds=WIDE, samples=2, probes=2, resamples=5
+        model, _two(model), x, settings=WIDELY, samples=2, probes=2, resamples=5
     ),
 }
 

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldline.attacks.scale import Scale, measure_scale, nearest, share_below
-from worldline.attacks.walking import Walk, classes_of, wide
+from worldline.attacks.walking import Walk, classes_of, joined, wide
 from worldline.errors import UsageError
 from worldline.inputs import check_inputs, check_settings
 from worldline.settings import DEFAULT, NormName, Settings
@@ -24,8 +24,21 @@ PART = 0.04
 Read = Callable[[Tensor], tuple[Tensor, object]]
 
 
-@dataclass(frozen=True)
-class Invariant:
+@dataclass(frozen=True, kw_only=True)
+class _Moved:
+    """What the loop found for each input; fields as of :class:`Invariant`."""
+
+    x: Tensor
+    change: Tensor
+    noise_change: Tensor
+    distance: Tensor
+    same_prediction: Tensor
+    path_change: Tensor
+    path_distance: Tensor
+
+
+@dataclass(frozen=True, kw_only=True)
+class Invariant(_Moved):
     """How far inputs were moved with their features in place.
 
     Attributes:
@@ -47,19 +60,12 @@ class Invariant:
         scale: the reference distances.
     """
 
-    x: Tensor
     layer: Layer
     narrow: bool
     allowed: float
-    change: Tensor
-    noise_change: Tensor
-    distance: Tensor
     input_closer: Tensor
     nearest_data: Tensor
     usual_nearest: float
-    same_prediction: Tensor
-    path_change: Tensor
-    path_distance: Tensor
     scale: Scale
 
 
@@ -124,15 +130,7 @@ def invariance(
         raise UsageError(
             f"tolerance must be positive, a share of the distance within a class; got {tolerance}."
         )
-    walk = Walk.of(
-        x,
-        epsilon=epsilon,
-        norm=norm,
-        bounds=settings.bounds,
-        steps=steps,
-        step_size=step_size,
-        part=PART,
-    )
+    walk = Walk.of(x, norm, epsilon, settings.bounds, steps, step_size, PART)
     chosen = one_layer(model, x, layer)
     scale = measure_scale(model, chosen, reference, settings=settings)
     run = _Run(model, chosen, scale, tolerance * float(scale.same_class.median()), walk)
@@ -141,7 +139,7 @@ def invariance(
     for start in range(0, len(x), settings.batch_size):
         parts.append(run(x[start : start + settings.batch_size], generator))
         settings.progress("Moving inputs", min(start + settings.batch_size, len(x)), len(x))
-    it = _joined(parts)
+    it = joined(parts)
     moved = torch.linalg.vector_norm((it.x - x).double().flatten(1), dim=1).cpu()
     return Invariant(
         **vars(it),
@@ -153,28 +151,6 @@ def invariance(
         input_closer=share_below(moved, scale.random_input),
         scale=scale,
     )
-
-
-@dataclass(frozen=True)
-class _Moved:
-    """What the loop found for each input; fields as of :class:`Invariant`."""
-
-    x: Tensor
-    change: Tensor
-    noise_change: Tensor
-    distance: Tensor
-    same_prediction: Tensor
-    path_change: Tensor
-    path_distance: Tensor
-
-
-def _joined(parts: list[_Moved]) -> _Moved:
-    """All batches; along a path samples are the second dimension."""
-
-    def join(name: str) -> Tensor:
-        return torch.cat([getattr(it, name) for it in parts], dim=int(name.startswith("path")))
-
-    return _Moved(**{name: join(name) for name in vars(parts[0])})
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from worldline.attacks.scale import Scale, measure_scale, nearest, quiet_rapidity, share_below
-from worldline.attacks.walking import Walk, classes_of, wide
+from worldline.attacks.walking import Walk, classes_of, joined, wide
 from worldline.errors import ModelError, UsageError
 from worldline.inputs import check_inputs, check_settings
 from worldline.settings import NormName, Settings
@@ -24,8 +24,26 @@ PART = 0.1
 Objective = Literal["distance", "rapidity"]
 
 
-@dataclass(frozen=True)
-class Collided:
+@dataclass(frozen=True, kw_only=True)
+class _Moved:
+    """What the loop found for each input; fields as of :class:`Collided`."""
+
+    x: Tensor
+    rapidity_before: Tensor
+    rapidity: Tensor
+    distance_before: Tensor
+    distance: Tensor
+    prediction_before: Tensor
+    prediction: Tensor
+    stranger_prediction: Tensor
+    best_step: Tensor
+    path_rapidity: Tensor
+    path_distance: Tensor
+    path: Tensor | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Collided(_Moved):
     """What became of inputs that were moved towards a stranger's features, or away from their own.
 
     Attributes:
@@ -61,15 +79,10 @@ class Collided:
         scale: the reference distances behind the shares.
     """
 
-    x: Tensor
     sign: int
     layer: Layer
     narrow: bool
     success: Tensor
-    rapidity_before: Tensor
-    rapidity: Tensor
-    distance_before: Tensor
-    distance: Tensor
     same_class_closer: Tensor
     random_closer: Tensor
     random_less: Tensor
@@ -78,32 +91,7 @@ class Collided:
     change: Tensor
     nearest_data: Tensor
     usual_nearest: float
-    prediction_before: Tensor
-    prediction: Tensor
-    stranger_prediction: Tensor
-    best_step: Tensor
-    path_rapidity: Tensor
-    path_distance: Tensor
-    path: Tensor | None
     scale: Scale
-
-
-@dataclass(frozen=True)
-class _Moved:
-    """What the loop found for each input; fields as of :class:`Collided`."""
-
-    x: Tensor
-    rapidity_before: Tensor
-    rapidity: Tensor
-    distance_before: Tensor
-    distance: Tensor
-    prediction_before: Tensor
-    prediction: Tensor
-    stranger_prediction: Tensor
-    best_step: Tensor
-    path_rapidity: Tensor
-    path_distance: Tensor
-    path: Tensor | None = None
 
 
 @dataclass(frozen=True)
@@ -148,15 +136,7 @@ class Matching:
             raise UsageError(f"Unknown objective {objective!r}; choose distance or rapidity.")
         check_settings(settings)
         check_inputs(x, settings.bounds)
-        walk = Walk.of(
-            x,
-            epsilon=epsilon,
-            norm=norm,
-            bounds=settings.bounds,
-            steps=steps,
-            step_size=step_size,
-            part=PART,
-        )
+        walk = Walk.of(x, norm, epsilon, settings.bounds, steps, step_size, PART)
         chosen = one_layer(model, x, layer)
         scale = measure_scale(model, chosen, reference, settings=settings)
         return cls(model, chosen, scale, reference[0], walk, objective, keep_path, settings)
@@ -168,7 +148,7 @@ class Matching:
         for start in range(0, len(x), size):
             rows = slice(start, start + size)
             parts.append(self._batch(x[rows], stranger[rows], sign, generator, start, len(x)))
-        it = _joined(parts)
+        it = joined(parts)
         same, random = self.scale.same_class, self.scale.random_rapidity
         edge = float(same.quantile(CLOSE if sign else 1 - CLOSE))
         less = (sign or -1) * it.rapidity
@@ -284,12 +264,3 @@ class _Best:
             path_distance=distances,
             path=torch.stack(self.path) if self.path else None,
         )
-
-
-def _joined(parts: list[_Moved]) -> _Moved:
-    """All batches; along a path samples are the second dimension."""
-
-    def join(name: str) -> Tensor:
-        return torch.cat([getattr(it, name) for it in parts], dim=int(name.startswith("path")))
-
-    return _Moved(**{name: join(name) for name, it in vars(parts[0]).items() if it is not None})

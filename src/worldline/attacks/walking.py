@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 from torch import Tensor
@@ -12,7 +14,9 @@ from worldline.attacks.norms import Norm, named_norm
 from worldline.errors import UsageError
 from worldline.settings import Bounds, NormName
 
-__all__ = ["Walk", "classes_of", "wide"]
+__all__ = ["Walk", "classes_of", "joined", "wide"]
+
+Moved = TypeVar("Moved")
 
 
 @dataclass(frozen=True)
@@ -37,9 +41,8 @@ class Walk:
     def of(
         cls,
         x: Tensor,
-        *,
-        epsilon: float | None,
         norm: NormName,
+        epsilon: float | None,
         bounds: Bounds,
         steps: int,
         step_size: float | None,
@@ -65,6 +68,16 @@ class Walk:
     def size(self, step: int) -> float:
         """Of one step."""
         return self.step_size * (1 + math.cos(math.pi * step / self.steps)) / 2
+
+
+def joined(parts: Sequence[Moved]) -> Moved:
+    """Batches of tensors in one; along a path samples are the second dimension."""
+
+    def join(name: str) -> Tensor:
+        return torch.cat([getattr(it, name) for it in parts], dim=int(name.startswith("path")))
+
+    known = (name for name, it in vars(parts[0]).items() if it is not None)
+    return type(parts[0])(**{name: join(name) for name in known})
 
 
 def wide(value: Tensor, like: Tensor) -> Tensor:

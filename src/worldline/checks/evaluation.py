@@ -21,16 +21,13 @@ from worldline.checks.check import (
 )
 from worldline.checks.curve import Curve
 from worldline.checks.found import Found, Threat, found_by, whole_range
+from worldline.checks.sources import ATHALYE, CARLINI, CROCE, OURS
 from worldline.inputs import check_settings
 from worldline.settings import DEFAULT, Settings
 from worldline.trace import Model
 
 __all__ = ["check_evaluation"]
 
-ATHALYE = "Athalye, Carlini and Wagner 2018"
-CARLINI = "Carlini et al. 2019"
-CROCE = "Croce and Hein 2020"
-OURS = "Worldline"
 FEW = 256
 NO_CURVE = "No curve of accuracy by ε was measured; see accuracy_curve."
 
@@ -147,7 +144,7 @@ def _rounding(found: Found) -> Verdict:
         return skip("The inputs are no pictures, which would be stored in 8 bits.")
     count = int(fooled.sum())
     if not count:
-        return skip("No twin fools the model, so that none can stop to when it is rounded.")
+        return skip("No twin fools the model, so that there is none for rounding to undo.")
     stored = radius.stored(found.adversarial, threat)
     rows = fooled.nonzero().flatten().to(clean.device)
     lost = 1 - int(found.fools(rows, stored[rows]).sum()) / count
@@ -172,7 +169,10 @@ def _noise(found: Found) -> Verdict:
     counts = f"Noise of the same size fools {noisy:,} of {several(right, 'sample')}"
     if not found.threat.largest(found.clean, found.adversarial):
         return at_least(
-            float(fooled - noisy), 1.0, "", "The attack moved no input: it is broken, or ε is 0."
+            float(fooled - noisy),
+            1.0,
+            "",
+            "The attack moved no input: it is broken, or ε is lost in rounding.",
         )
     if not fooled and not noisy:
         return skip(

@@ -137,6 +137,18 @@ def found_by(
     infinite = torch.stack([output.isinf().any(1) for output in said]).any(0) & ~nan
     keep = (~nan).nonzero().flatten() if bool(nan.any()) else slice(None)
     here = keep.to(clean.device) if isinstance(keep, Tensor) else keep
-    right = [choices(output[keep]) == y.cpu()[keep] for output in said]
-    asked = clean[here], adversarial[here], y[here], *right
-    return Found(model, *asked, int(nan.sum()), int(infinite.sum()), attack, threat, settings)
+    right, noise_right, still_right = (choices(it[keep]) == y.cpu()[keep] for it in said)
+    return Found(
+        model=model,
+        clean=clean[here],
+        adversarial=adversarial[here],
+        y=y[here],
+        right=right,
+        noise_right=noise_right,
+        still_right=still_right,
+        undefined=int(nan.sum()),
+        infinite=int(infinite.sum()),
+        attack=attack,
+        threat=threat,
+        settings=settings,
+    )

@@ -24,6 +24,7 @@ from worldline.checks.check import (
     skip,
 )
 from worldline.checks.outputs import furthest, rounding_error, within
+from worldline.checks.sources import ATHALYE, CARLINI, CROCE, FOOLBOX, OURS
 from worldline.errors import BoundsError, ModelError
 from worldline.inputs import check_inputs, check_labels, logits_of
 from worldline.settings import Bounds
@@ -31,11 +32,6 @@ from worldline.trace import Layer, Model, choose_layers, find_layers, logits_in,
 
 __all__ = ["ModelReport", "check_model"]
 
-ATHALYE = "Athalye, Carlini and Wagner 2018"
-CARLINI = "Carlini et al. 2019"
-CROCE = "Croce and Hein 2020"
-FOOLBOX = "Foolbox, report 74"
-OURS = "Worldline"
 FEW_VALUES = 0.25
 FAR_FROM_RANGE = 0.05
 SLACK = 1e-5

@@ -104,11 +104,12 @@ def chance(right: Tensor, y: Tensor) -> Verdict:
         return skip(
             f"{several(len(y), 'sample')} cannot tell a model from chance ({majority:.1%})."
         )
+    better = "is no better" if accuracy <= majority else "is not surely better"
     return at_least(
         accuracy,
         level,
         f"Clean accuracy {accuracy:.1%} is above chance ({majority:.1%}).",
-        f"Clean accuracy {accuracy:.1%} is no better than always naming the commonest class "
+        f"Clean accuracy {accuracy:.1%} {better} than always naming the commonest class "
         f"({majority:.1%}, two standard errors above: {level:.1%}): check weights, preprocessing "
         "and the order of the classes.",
     )

@@ -14,6 +14,7 @@ from worldline.attacks import Attack, NormName, adversarial_twin, named_norm
 from worldline.checks.check import Check, Look, Verdict, at_least, attempt, several, skip
 from worldline.checks.found import Threat
 from worldline.checks.radius import slack
+from worldline.checks.sources import ZIMMERMANN
 from worldline.errors import UsageError
 from worldline.inputs import check_inputs, check_settings
 from worldline.settings import DEFAULT, Settings
@@ -21,7 +22,6 @@ from worldline.trace import Layer, Model, one_layer, reading, untouched
 
 __all__ = ["Planted", "SelfTest", "plant_and_attack"]
 
-SOURCE = "Zimmermann et al. 2022"
 INNER = 0.95  # of ε: where the points of class 0 lie
 CLOSE = 0.75  # where the boundary lies between the highest inner score and the planted point's
 FOUND, EASY = 0.95, 0.5
@@ -145,7 +145,7 @@ def plant_and_attack(
     planted, found, lucky = (torch.tensor(column) for column in zip(*results, strict=True))
     there, hit, luck = (int(column.sum()) for column in (planted, found, lucky))
     summary = SelfTest(len(x), there, hit, luck, trials, chosen.name)
-    check = attempt("attack", Look("planted", SOURCE, lambda: _verdict(summary)))
+    check = attempt("attack", Look("planted", ZIMMERMANN, lambda: _verdict(summary)))
     return Planted(found, planted, lucky, summary, check)
 
 

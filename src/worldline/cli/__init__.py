@@ -5,6 +5,6 @@ Exit codes: 0 done, 1 internal failure, 2 usage, 3 input rejected, 4 finished bu
 answers at once.
 """
 
-from worldline.cli.main import commands, main
+from worldline.cli.group import commands, main
 
 __all__ = ["commands", "main"]

@@ -11,8 +11,11 @@ from typing import Any
 from worldline.cli.printing import plain, print_table, progress_bars, say
 from worldline.commands import config_of, load
 from worldline.errors import InputError, UsageError, WorldlineError
+from worldline.files import shorten
 
 __all__ = ["carry_out", "exit_codes"]
+
+LONGEST_MESSAGE = 2000
 
 
 def carry_out(
@@ -146,4 +149,5 @@ def exit_codes(debug: bool) -> Iterator[None]:  # noqa: PLR0912  # a list of way
 
 
 def _one_line(text: str) -> str:
-    return plain(" ".join(text.split()))
+    """In one line of bearable length, whatever was repeated in it."""
+    return plain(shorten(" ".join(text.split()), LONGEST_MESSAGE))

@@ -18,6 +18,8 @@ if TYPE_CHECKING:
 
 __all__ = ["plain", "print_table", "progress_bars", "say"]
 
+LONGEST_CELL = 28
+
 
 def plain(text: str) -> str:
     """Text whose control characters, lone surrogates and changes of direction are written out.
@@ -39,7 +41,11 @@ def _hidden(letter: str) -> bool:
 
 
 def say(text: str, *, error: bool = False) -> None:
-    """A line on standard output, or on standard error; a reader that has gone ends it quietly."""
+    """A line on standard output, or on standard error.
+
+    Raises:
+        BrokenPipeError: the reader of standard output has gone, which ends the program quietly.
+    """
     stream = sys.stderr if error else sys.stdout
     try:
         click.echo(
@@ -51,7 +57,8 @@ def say(text: str, *, error: bool = False) -> None:
         stream.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        raise SystemExit(0) from None
+        if not error:
+            raise
 
 
 def print_table(table: Table) -> None:
@@ -67,17 +74,23 @@ def print_table(table: Table) -> None:
         box=box.SIMPLE_HEAD,
         padding=(0, 1, 0, 0),
     )
+    cells = [[plain(cell) for cell in row] for row in table.rows]
     for place, head in enumerate(table.columns):
-        justify = "left" if place < table.words else "right"
-        drawn.add_column(Text(plain(head)), justify=justify, overflow="fold")  # type: ignore[arg-type]
-    for row in table.rows:
-        drawn.add_row(*(Text(plain(cell)) for cell in row))
+        longest = max((len(row[place]) for row in cells), default=0)
+        drawn.add_column(  # heads give way, so that names and numbers stay in one piece
+            Text(plain(head)),
+            justify="left" if place < table.words else "right",
+            min_width=min(longest, LONGEST_CELL),
+            overflow="fold",
+        )
+    for row in cells:
+        drawn.add_row(*map(Text, row))
     try:
         Console(file=sys.stdout, highlight=False).print(drawn)
         sys.stdout.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise SystemExit(0) from None
+        raise
 
 
 @contextmanager

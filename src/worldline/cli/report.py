@@ -62,9 +62,9 @@ def _serve(page: str, port: int) -> None:
 
     from worldline.report import serving
 
-    with serving(page, port=port) as address:
-        say(f"{address} (this machine only; Ctrl-C ends)")
-        try:
+    try:
+        with serving(page, port=port) as address:
+            say(f"{address} (this machine only; Ctrl-C ends)")
             Event().wait()
-        except KeyboardInterrupt:
-            say("Ended.")
+    except KeyboardInterrupt:
+        say("Ended.")

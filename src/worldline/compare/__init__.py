@@ -1,6 +1,6 @@
 """Several models: which share blind spots, predicted without an attack and measured with one."""
 
-from worldline.compare.baselines import Baselines, baselines
+from worldline.compare.baseline_scores import Baselines, baselines
 from worldline.compare.checks import check_samples
 from worldline.compare.clustering import Tree, cluster
 from worldline.compare.judging import Agreement, Judgement, Verdict, judge, leave_one_group_out

@@ -9,12 +9,14 @@ from torch import Tensor
 
 from worldline.compare.models import Failure, Loader, Models
 from worldline.errors import LabelError, ModelError, ShapeError, UsageError
-from worldline.inputs import check_inputs, logits_of
+from worldline.inputs import check_inputs, check_settings, logits_of
+from worldline.settings import Bounds, Settings
 from worldline.trace import Model, untouched
 
 __all__ = [
     "FEWEST",
     "check_constant",
+    "check_given",
     "check_gradient",
     "check_label_order",
     "check_left",
@@ -24,6 +26,13 @@ __all__ = [
 
 FEWEST = 30
 """Samples under which no score of transfer is given."""
+
+
+def check_given(models: Models, x: Tensor, settings: Settings) -> None:
+    """Refuse what no comparison can start from, before anything is opened."""
+    check_models(models)
+    check_settings(settings)
+    check_samples(x, settings.bounds)
 
 
 def check_models(models: Models, *, fewest: int = 2) -> None:
@@ -38,18 +47,21 @@ def check_models(models: Models, *, fewest: int = 2) -> None:
         if not callable(entry) and not isinstance(entry, Loader):
             raise UsageError(
                 f"Model {name!r} must be callable, or a wl.compare.Loader of something callable; "
-                f"got "
-                f"{type(entry).__name__}."
+                f"got {type(entry).__name__}."
             )
 
 
-def check_samples(x: Tensor, bounds: tuple[float, float], *, fewest: int = FEWEST) -> None:
-    """Refuse bad inputs, and too few of them."""
+def check_samples(x: Tensor, bounds: Bounds, *, fewest: int = FEWEST) -> None:
+    """Refuse bad inputs, and too few of them.
+
+    >>> import torch, worldline as wl
+    >>> wl.compare.check_samples(torch.rand(40, 8), (0.0, 1.0))
+    """
     check_inputs(x, bounds)
     if len(x) < fewest:
         raise ShapeError(
-            f"At least {fewest} samples are needed to compare models; got {len(x)}. Fewer give a "
-            f"ranking by chance."
+            f"At least {fewest} samples are needed to compare models; got {len(x)}. "
+            "Fewer give a ranking by chance."
         )
 
 
@@ -64,31 +76,28 @@ def check_constant(name: str, scores: Tensor) -> None:
     """Refuse a model that answers every input alike."""
     if float((scores - scores[:1]).abs().max()) == 0:
         raise ModelError(
-            f"Model {name!r} gives the same answer to all {len(scores)} inputs; check its weights "
-            f"and preprocessing."
+            f"Model {name!r} gives the same answer to all {len(scores)} inputs; "
+            "check its weights and preprocessing."
         )
 
 
 def check_gradient(model: Model, x: Tensor) -> None:
-    """Refuse to start a gradient attack from a model that hands no gradient on: it would stay where
-    it began.
-    """
+    """Refuse a gradient attack on a model that hands no gradient on: it would stay where it is."""
     with untouched(model), torch.enable_grad():
         logits = logits_of(model, x[:2].clone().requires_grad_(True))
     if not logits.requires_grad:
         raise ModelError(
             "It hands no gradient on from its output to its input (a detach, a comparison or "
-            "no_grad on the way), so no gradient attack "
-            "can start from it. It can be a target; or give an attack without gradients."
+            "no_grad on the way), so no gradient attack can start from it. "
+            "It can be a target; or give an attack without gradients."
         )
 
 
 def check_label_order(classes: Mapping[str, Tensor], y: Tensor | None, count: int) -> None:
-    """Refuse models whose classes are in another order than the labels' or, without labels, than
-    the first model's.
+    """Refuse models whose classes are in another order than the labels', or the first model's.
 
     Suspected where fewer than half as many answers agree as would if the classes were renamed one
-    by one.
+    by one. Without labels, the first model's classes stand for them.
     """
     names = list(classes)
     goal = y.cpu() if y is not None else classes[names[0]]
@@ -103,7 +112,6 @@ def check_label_order(classes: Mapping[str, Tensor], y: Tensor | None, count: in
             than = "the labels" if y is not None else f"model {names[0]!r}"
             raise LabelError(
                 f"Model {name!r} agrees with {than} on {agree:.0%} of the samples, and on "
-                f"{renamed:.0%} once its classes "
-                "are renamed: they are in another order. Put all models' outputs, and the labels, "
-                "in one order."
+                f"{renamed:.0%} once its classes are renamed: they are in another order. "
+                "Put all models' outputs, and the labels, in one order."
             )

@@ -26,19 +26,17 @@ class Tree:
 
 
 def cluster(similarity: Float[Tensor, "M M"]) -> Tree:
-    """Cluster models by what they share: average linkage on 1 − similarity, leaves in optimal
-    order.
+    """Cluster models by what they share: average linkage on 1 − similarity, neighbours alike.
 
     Args:
-        similarity: (M, M) symmetric, 1 on the diagonal, such as :attr:`Predicted.similarity`; M ≥
-            2.
+        similarity: (M, M), M ≥ 2, symmetric, 1 on the diagonal, as :attr:`Predicted.similarity`.
 
     Returns:
-        :class:`Tree`. Distance 0: the same displacements; 1: unrelated ones; up to 2: opposite
-        ones.
+        :class:`Tree`. Distance 0: the same displacements; 1: unrelated; up to 2: opposite ones.
 
-    Cost: O(M³). Source: Bar-Joseph, Gifford and Jaakkola, Bioinformatics 17:S22 (2001) for the
-        order of the leaves.
+    Cost: O(M³).
+
+    Source: Bar-Joseph, Gifford and Jaakkola, Bioinformatics 17:S22 (2001), for the order of leaves.
 
     >>> import torch, worldline as wl
     >>> similarity = torch.tensor([[1.0, 0.1, 0.9], [0.1, 1.0, 0.2], [0.9, 0.2, 1.0]])
@@ -48,9 +46,8 @@ def cluster(similarity: Float[Tensor, "M M"]) -> Tree:
     distance = (1 - similarity.double()).clamp_min(0)
     distance = (distance + distance.T) / 2
     distance.fill_diagonal_(0)
-    tree = linkage(
-        squareform(distance.numpy(), checks=False), method="average", optimal_ordering=True
-    )
+    flat = squareform(distance.numpy(), checks=False)
+    tree = linkage(flat, method="average", optimal_ordering=True)
     return Tree(
         tuple(int(leaf) for leaf in leaves_list(tree)),
         tuple((int(left), int(right), float(height)) for left, right, height, _ in tree),

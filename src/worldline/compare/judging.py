@@ -58,8 +58,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Judgement:
-    """A prediction and its rivals, judged on the same measured transfer with the same resampled
-    models.
+    """A prediction and its rivals, judged on the same transfer with the same resampled models.
 
     Attributes:
         names: the models.
@@ -92,11 +91,11 @@ def judge(
 ) -> Judgement:
     """Judge a prediction of transfer against what attacks measured.
 
-    Within target t: Spearman's ρ over sources s ≠ t of predicted[s, t] and measured[s, t], averaged
-        over t.
-    Double-centred: Spearman's ρ over all s ≠ t after row and column effects (fitted off the
-        diagonal) are removed.
-    Partial: within target, after a linear fit of the ranks on the ranks of the baselines.
+    * Within target t: Spearman's ρ over sources s ≠ t of predicted[s, t] and measured[s, t],
+      averaged over t.
+    * Double-centred: Spearman's ρ over all s ≠ t after row and column effects (fitted off the
+      diagonal) are removed.
+    * Partial: within target, after a linear fit of the ranks on the ranks of the baselines.
 
     Args:
         predicted, measured: (M, M), rows sources, columns targets, from :func:`predict` and
@@ -111,11 +110,13 @@ def judge(
         :class:`Judgement`. 1: the order is right; 0: no better than chance.
 
     Raises:
-        ShapeError: tables that do not fit. UsageError: fewer than four models.
+        ShapeError: tables that do not fit.
+        UsageError: fewer than four models.
 
-    Cost: O(resamples · M² log M) for each table. Sources: Mantel, Cancer Research 27:209 (1967);
-        Snijders and Borgatti,
-    Connections 22:161 (1999).
+    Cost: O(resamples · M² log M) for each table.
+
+    Sources: Mantel, Cancer Research 27:209 (1967); Snijders and Borgatti, Connections 22:161
+    (1999).
 
     >>> import torch, worldline as wl
     >>> rates = torch.rand(6, 6, generator=torch.Generator().manual_seed(0))
@@ -173,8 +174,7 @@ def judge(
 def leave_one_group_out(
     features: Mapping[str, Tensor], measured: Float[Tensor, "M M"], groups: Sequence[str]
 ) -> Float[Tensor, "M M"]:
-    """A fitted combination of scores in which no model is judged by a fit that saw its own
-    architecture.
+    """Scores combined by a fit that never saw the architectures that it is judged on.
 
     For each pair of groups (g, h), rates are regressed on the features over all pairs of models
     from other groups, within targets (each column less its mean), and the fit predicts the pairs
@@ -190,7 +190,8 @@ def leave_one_group_out(
         within a target.
 
     Raises:
-        ShapeError: tables that do not fit. UsageError: fewer than four groups.
+        ShapeError: tables that do not fit.
+        UsageError: fewer than four groups.
 
     Cost: one small least-squares fit for each unordered pair of groups.
 
@@ -208,8 +209,7 @@ def leave_one_group_out(
     if len(labels) != len(truth) or len(kinds) < 4:
         raise UsageError(
             f"Leave-one-group-out needs one group for each of {len(truth)} models and at least "
-            f"four groups; got "
-            f"{len(labels)} labels of {len(kinds)} groups."
+            f"four groups; got {len(labels)} labels of {len(kinds)} groups."
         )
     out = np.zeros_like(truth)
     for place, one in enumerate(kinds):
@@ -218,14 +218,11 @@ def leave_one_group_out(
             pick = np.ix_(seen, seen)
             centred = [_within(table[pick]) for table in (*tables, truth)]
             off = ~np.eye(int(seen.sum()), dtype=bool)
-            slopes = np.linalg.lstsq(
-                np.stack([c[off] for c in centred[:-1]], 1), centred[-1][off], rcond=None
-            )[0]
+            rows = np.stack([it[off] for it in centred[:-1]], 1)
+            slopes = np.linalg.lstsq(rows, centred[-1][off], rcond=None)[0]
             fit = sum(slope * table for slope, table in zip(slopes, tables, strict=True))
-            held = np.outer(labels == one, labels == other) | np.outer(
-                labels == other, labels == one
-            )
-            out = np.where(held, fit, out)
+            held = np.outer(labels == one, labels == other)
+            out = np.where(held | held.T, fit, out)
     np.fill_diagonal(out, 0.0)
     return torch.from_numpy(out)
 
@@ -244,16 +241,15 @@ def _table(name: str, values: Tensor, models: int) -> Array:
     if table.shape != (models, models):
         raise ShapeError(
             f"{name} must be ({models}, {models}), one row a source and one column a target; got "
-            f"{tuple(values.shape)}. "
-            "Predict and measure the same models in the same order."
+            f"{tuple(values.shape)}. Predict and measure the same models in the same order."
         )
     table = np.array(table)
     np.fill_diagonal(table, 0.0)
     if not np.isfinite(table).all():
         sources = np.unique(np.nonzero(~np.isfinite(table))[0]).tolist()
         raise ShapeError(
-            f"{name} must be finite off the diagonal; rows {sources[:5]} are not. Leave those "
-            f"models out."
+            f"{name} must be finite off the diagonal; rows {sources[:5]} are not. "
+            "Leave those models out."
         )
     return table
 

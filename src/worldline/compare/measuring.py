@@ -12,18 +12,19 @@ from torch import Tensor
 from worldline.attacks import Attack, Descent, adversarial_twin, noise_twin
 from worldline.compare.checks import (
     check_constant,
+    check_given,
     check_gradient,
     check_label_order,
     check_left,
-    check_models,
-    check_samples,
 )
 from worldline.compare.models import Answers, ClassCountError, Failure, Models, opened
 from worldline.errors import InputError, UsageError
-from worldline.inputs import check_labels
+from worldline.inputs import check_labels, in_dtype_of
 from worldline.settings import DEFAULT, Settings
 
 __all__ = ["Measured", "SourceResult", "measure"]
+
+ENDS = torch.tensor([0.025, 0.975])
 
 
 @dataclass(frozen=True)
@@ -78,32 +79,36 @@ class Measured:
     def only(self, names: Sequence[str]) -> Measured:
         """The same for some of the models, in this order."""
         rows = torch.tensor([self.names.index(name) for name in names])
-        pairs = (
-            "rate",
-            "adversarial_rate",
-            "noise_rate",
-            "same_mistake",
-            "interval",
-            "fooled",
-            "noise_fooled",
+
+        def pairs(table: Tensor) -> Tensor:
+            return table[rows][:, rows]
+
+        return replace(
+            self,
+            names=tuple(names),
+            rate=pairs(self.rate),
+            adversarial_rate=pairs(self.adversarial_rate),
+            noise_rate=pairs(self.noise_rate),
+            same_mistake=pairs(self.same_mistake),
+            interval=pairs(self.interval),
+            fooled=pairs(self.fooled),
+            noise_fooled=pairs(self.noise_fooled),
+            right=self.right[rows],
+            accuracy=self.accuracy[rows],
         )
-        chosen = {name: getattr(self, name)[rows][:, rows] for name in pairs}
-        chosen |= {name: getattr(self, name)[rows] for name in ("right", "accuracy")}
-        return replace(self, names=tuple(names), **chosen)
 
     def reliability(self, *, splits: int = 20, seed: int = 0) -> tuple[Tensor, Tensor]:
-        """Rates on two random halves of the samples, (splits, M, M) each: how far any prediction
-        could agree.
+        """Rates on two random halves of the samples, (splits, M, M) each.
+
+        How far they agree is how far any prediction could agree with the rates.
         """
         generator = torch.Generator().manual_seed(seed)
         halves: tuple[list[Tensor], list[Tensor]] = ([], [])
         for _ in range(splits):
             order = torch.randperm(self.right.shape[1], generator=generator)
             for rows, out in zip(order.tensor_split(2), halves, strict=True):
-                lost = self.fooled[..., rows].double().sum(-1) - self.noise_fooled[
-                    ..., rows
-                ].double().sum(-1)
-                out.append(lost / self.right[:, rows].double().sum(-1))
+                lost, noise = (it[..., rows].sum(-1) for it in (self.fooled, self.noise_fooled))
+                out.append((lost - noise).double() / self.right[:, rows].sum(-1))
         return torch.stack(halves[0]), torch.stack(halves[1])
 
 
@@ -121,8 +126,8 @@ def measure(
 ) -> Measured:
     """Attack every model and show the result to every other.
 
-    rate[s, t] = mean over samples that t had right of [t wrong on s's adversarial input] − [t wrong
-    on its noise twin].
+    rate[s, t] is the mean, over the samples that t had right, of [t wrong on s's adversarial
+    input] − [t wrong on its noise twin].
 
     Args:
         models: name → model or :class:`Loader`. Loaders are called 1 + 2M times in all; the attack
@@ -143,12 +148,11 @@ def measure(
         the others' results are kept.
 
     Raises:
-        UsageError, ShapeError, BoundsError, LabelError: input that cannot be used. ModelError:
-            fewer than two models left.
+        UsageError, ShapeError, BoundsError, LabelError: input that cannot be used.
+        ModelError: fewer than two models left.
 
-    Cost: M attacks, and 2M² + M forward passes of the samples; memory one model (two for live
-        ones), N inputs and
-    2M²N booleans.
+    Cost: M attacks, and 2M² + M forward passes of the samples; memory one model (of loaders), N
+    inputs and 2M²N booleans.
 
     >>> import torch, worldline as wl
     >>> models = {"a": torch.nn.Linear(2, 2), "b": torch.nn.Linear(2, 2)}
@@ -156,8 +160,7 @@ def measure(
     >>> wl.compare.measure(models, x, y, wl.attacks.FGSM(epsilon=0.1)).rate.shape
     torch.Size([2, 2])
     """
-    check_models(models)
-    check_samples(x, settings.bounds)
+    check_given(models, x, settings)
     check_labels(y, len(x))
     run = _Run(models, x, y, settings, classes)
     run.look()
@@ -230,23 +233,21 @@ class _Run:
             self.failures.setdefault(target, Failure(target, reason))
 
     def attack(self, source: str, attack: Attack) -> SourceResult | None:
-        """One source's adversarial inputs and their noise twins, shown to every target that is
-        left.
-        """
+        """One source's adversarial inputs and their noise twins, shown to all targets left."""
         try:
             with opened(source, self.models[source]) as model:
+                x = in_dtype_of(model, self.x)
                 if isinstance(attack, Descent):
-                    check_gradient(model, self.x)
-                adversarial = adversarial_twin(attack, model, self.x, self.y)
+                    check_gradient(model, x)
+                adversarial = adversarial_twin(attack, model, x, self.y)
         except InputError as error:
             self.failures[source] = Failure(source, str(error))
             return None
         generator = torch.Generator().manual_seed(self.settings.seed)
-        noise = noise_twin(self.x, adversarial, bounds=self.settings.bounds, generator=generator)
+        noise = noise_twin(x, adversarial, bounds=self.settings.bounds, generator=generator)
         shown = torch.cat([adversarial, noise])
-        rows = {
-            name: self.classify(name, shown) for name in self.clean if name not in self.failures
-        }
+        left = [name for name in self.clean if name not in self.failures]
+        rows = {name: self.classify(name, shown) for name in left}
         known = {name: row for name, row in rows.items() if row is not None}
         table = torch.stack(list(known.values()))  # (T, 2N)
         return SourceResult(source, tuple(known), table[:, : len(self.x)], table[:, len(self.x) :])
@@ -296,9 +297,7 @@ def _collect(
 def _interval(
     fooled: Tensor, noise_fooled: Tensor, right: Tensor, resamples: int, seed: int
 ) -> Tensor:
-    """(M, M, 2): samples drawn again, the same for all pairs; weights times flags, one product for
-    each source.
-    """
+    """(M, M, 2), from samples drawn again, the same for all pairs: weights times flags."""
     generator = torch.Generator().manual_seed(seed)
     samples = right.shape[1]
     drawn = torch.randint(samples, (resamples, samples), generator=generator)
@@ -307,5 +306,5 @@ def _interval(
     rows = []
     for adversarial, noise in zip(fooled, noise_fooled, strict=True):
         lost = weights @ (adversarial.float() - noise.float()).T
-        rows.append(torch.quantile(lost / count, torch.tensor([0.025, 0.975]), dim=0).T)
+        rows.append(torch.nanquantile(lost / count, ENDS, dim=0).T)
     return torch.stack(rows).double()

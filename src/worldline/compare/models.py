@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from worldline.errors import InputError, ModelError
+from worldline.inputs import in_dtype_of
 from worldline.trace import Model, logits_in, untouched
 
 __all__ = ["Answers", "ClassCountError", "Failure", "Kind", "Loader", "Models", "opened"]
@@ -34,8 +35,9 @@ class Loader:
 
 
 Models = Mapping[str, Model | Loader]
-"""Name → a live model, or a :class:`Loader` of one. Anything that maps inputs (N, …) to (N, K)
-scores or (N,) labels.
+"""Name → a live model, or a :class:`Loader` of one.
+
+A model is anything that maps inputs (N, …) to (N, K) scores or (N,) labels.
 """
 
 
@@ -52,11 +54,11 @@ class ClassCountError(ModelError):
 
 
 class Answers:
-    """One model's answers as centred logits (N, K), whatever it gives; the first batch decides what
-    that is.
+    """One model's answers as centred logits (N, K), whatever it gives.
 
-    Probabilities (no row negative, every row summing to one) become logarithms; labels become
-    indicator rows. The model is in eval mode, without gradients, and left as it was.
+    The first batch decides what that is. Probabilities (no row negative, every row summing to one)
+    become logarithms; labels become indicator rows. The model is in eval mode, without gradients,
+    and left as it was; it is given the inputs in the dtype of its weights.
     """
 
     def __init__(
@@ -67,7 +69,7 @@ class Answers:
     def __call__(self, x: Tensor, batch_size: int) -> Tensor:
         """Answers (N, K), class-centred, on the CPU in float32."""
         with untouched(self.model), torch.inference_mode():
-            parts = [self._scores(batch) for batch in x.split(batch_size)]
+            parts = [self._scores(in_dtype_of(self.model, it)) for it in x.split(batch_size)]
         scores = torch.cat(parts)
         return scores - scores.mean(1, keepdim=True)
 
@@ -75,27 +77,23 @@ class Answers:
         output = self._run(batch)
         if output.ndim == 1 and not output.is_floating_point():
             return self._labels(output)
-        if (
-            output.ndim != 2
-            or len(output) != len(batch)
-            or output.shape[1] < 2
-            or not output.is_floating_point()
-        ):
+        shaped = output.ndim == 2 and len(output) == len(batch) and output.shape[1] >= 2
+        if not shaped or not output.is_floating_point():
             raise ModelError(
                 f"Model {self.name!r} must return scores (N, K) with K ≥ 2 classes, or integer "
-                f"labels (N,); for "
-                f"{len(batch)} inputs it returned {tuple(output.shape)} {output.dtype}."
+                f"labels (N,); for {len(batch)} inputs it returned {tuple(output.shape)} "
+                f"{output.dtype}."
             )
-        if not bool(torch.isfinite(output).all()):
+        undefined = int((~output.isfinite()).any(1).sum())
+        if undefined:
             raise ModelError(
-                f"Model {self.name!r} returned NaN or infinite scores; check its weights and "
-                f"inputs."
+                f"Model {self.name!r} returned NaN or infinite scores for {undefined} of "
+                f"{len(batch)} inputs; check its weights and inputs."
             )
         if self.classes is not None and output.shape[1] != self.classes:
             raise ClassCountError(
                 f"Model {self.name!r} has {output.shape[1]} classes where the models before it "
-                f"have {self.classes}; "
-                "compare models of the same classes in the same order."
+                f"have {self.classes}; compare models of the same classes in the same order."
             )
         self.classes = output.shape[1]
         scores = output.detach().to("cpu", torch.float32)
@@ -110,8 +108,8 @@ class Answers:
         except Exception as error:  # the user's code: anything can come
             raise ModelError(
                 f"Model {self.name!r} refused inputs {tuple(batch.shape)} {batch.dtype}: "
-                f"{type(error).__name__}: {error}. "
-                "All models must take the same inputs; wrap one that needs another shape or scale."
+                f"{type(error).__name__}: {error}. All models must take the same inputs; "
+                "wrap one that needs another shape or scale."
             ) from error
         if isinstance(output, Tensor):
             return output
@@ -122,16 +120,12 @@ class Answers:
 
     def _labels(self, output: Tensor) -> Tensor:
         labels = output.detach().cpu().long()
-        if self.classes is None or int(labels.min()) < 0 or int(labels.max()) >= self.classes:
-            known = (
-                "unknown: put a model with scores first, or pass classes="
-                if self.classes is None
-                else self.classes
-            )
+        low, high = int(labels.min()), int(labels.max())
+        if self.classes is None or low < 0 or high >= self.classes:
+            unknown = "unknown: put a model with scores first, or pass classes="
             raise ModelError(
-                f"Model {self.name!r} returned labels {int(labels.min())}…{int(labels.max())}; "
-                f"the number of classes is "
-                f"{known}."
+                f"Model {self.name!r} returned labels {low}…{high}; "
+                f"the number of classes is {self.classes or unknown}."
             )
         self.kind = "labels"
         return torch.nn.functional.one_hot(labels, self.classes).float()

@@ -9,13 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldline.attacks import named_norm
-from worldline.compare.checks import (
-    check_constant,
-    check_label_order,
-    check_left,
-    check_models,
-    check_samples,
-)
+from worldline.compare.checks import check_constant, check_given, check_label_order, check_left
 from worldline.compare.models import Answers, ClassCountError, Failure, Kind, Models, opened
 from worldline.compare.probes import Probes, choose_samples, make_probes
 from worldline.compare.responses import Response, predicted_flips, respond, similarity
@@ -26,9 +20,7 @@ from worldline.settings import DEFAULT, NormName, Settings
 __all__ = ["Predicted", "predict"]
 
 SHRINK = 0.5
-"""How much of the probes' linear answer an attack of full size gets; chosen on the development
-models.
-"""
+"""How much of the probes' linear answer a full attack gets; chosen on development models."""
 
 
 @dataclass(frozen=True)
@@ -42,8 +34,8 @@ class Predicted:
                 is not calibrated to a rate.
         interval: (M, M, 2) 95 % percentile bootstrap interval of the score over the probed samples.
         similarity: (M, M) displacement entanglement, the mean cosine of the two models'
-            displacements: symmetric, 1 on the diagonal, 0 for unrelated models. What ``diverse``
-                and a clustering use.
+            displacements: symmetric, 1 on the diagonal, 0 for unrelated models. ``diverse`` and
+            ``cluster`` use it.
         similarity_interval: (M, M, 2) of the similarity.
         kinds: what each model answers: logits, probabilities or labels.
         rows: (n,) the probed samples.
@@ -64,8 +56,8 @@ class Predicted:
     def _repr_html_(self) -> str:
         """A short table for notebooks."""
         sentence = (
-            "Predicted transfer: sources down, targets across. Compare within a column; it "
-            "is no rate."
+            "Predicted transfer: sources down, targets across. "
+            "Compare within a column; it is no rate."
         )
         rows = [(name, *row) for name, row in zip(self.names, self.score.tolist(), strict=True)]
         return as_html(sentence, ("source", *self.names), rows)
@@ -86,8 +78,7 @@ def predict(
     resamples: int = 200,
     settings: Settings = DEFAULT,
 ) -> Predicted:
-    """Predict how attacks on each model transfer to each other, without attacks, gradients or
-    labels.
+    """Predict how attacks carry over from model to model, without attacks, gradients or labels.
 
     A few *scouts* say which samples lie near the boundary that they share. Every model answers the
     same random displacements of these samples. From its answers follow where an attack on it would
@@ -121,16 +112,15 @@ def predict(
         left out.
 
     Raises:
-        UsageError, ShapeError, BoundsError: options or inputs that cannot be used. ModelError:
-            different numbers of
-        classes, or fewer than two models left. LabelError: a scout's classes are in another order
-            than the first one's.
+        UsageError, ShapeError, BoundsError: options or inputs that cannot be used.
+        ModelError: different numbers of classes, or fewer than two models left.
+        LabelError: a scout's classes are in another order than the first one's.
 
-    Cost: n(P+1) forward passes of one input for each model and N for each scout; memory one model
-        and, for each, n·P·K
-    numbers; then O(M² n P K) for all pairs. Sources: docs/theory.md; Wiedeman and Wang,
-    arXiv:2108.12492, correlate features instead; gradients from probes as in Ilyas et al.,
-    arXiv:1804.08598.
+    Cost: n(P + 1) forward passes of one input for each model and N for each scout; memory one model
+    and, for each, n·P·K numbers; then O(M² n P K) for all pairs.
+
+    Sources: docs/theory.md; Wiedeman and Wang, arXiv:2108.12492, correlate features instead;
+    gradients from probes as in Ilyas et al., arXiv:1804.08598.
 
     >>> import torch, worldline as wl
     >>> _ = torch.manual_seed(0)
@@ -139,8 +129,7 @@ def predict(
     >>> bool(found.score[1, 0] > found.score[2, 0]), round(float(found.similarity[0, 1]), 4)
     (True, 1.0)
     """
-    check_models(models)
-    check_samples(x, settings.bounds)
+    check_given(models, x, settings)
     named_norm(norm)
     _check_options(epsilon, samples, probes, share, scouts, resamples)
     low, high = bounds = settings.bounds
@@ -179,9 +168,7 @@ class _Run:
         self.failures: dict[str, Failure] = {}
 
     def ask(self, name: str, x: Tensor) -> Tensor | None:
-        """A model's centred logits (N, K); None, and a failure on record, where it cannot
-        answer.
-        """
+        """A model's centred logits (N, K); None, and a failure on record, if it cannot answer."""
         try:
             with opened(name, self.models[name]) as model:
                 answers = Answers(name, model, self.classes, self.kinds.get(name))
@@ -200,13 +187,8 @@ class _Run:
     def scout(self, count: int) -> Tensor:
         """Mean class probabilities (N, K) of a few models on all samples."""
         every = list(self.models)
-        places = (
-            torch.linspace(0, len(every) - 1, min(count, len(every)))
-            .round()
-            .long()
-            .unique()
-            .tolist()
-        )
+        spaced = torch.linspace(0, len(every) - 1, min(count, len(every)))
+        places = spaced.round().long().unique().tolist()
         seen: dict[str, Tensor] = {}
         for number, place in enumerate(places):
             scores = self.ask(every[place], self.x)
@@ -215,9 +197,8 @@ class _Run:
             self.settings.progress("Scouting", number + 1, len(places))
         if not seen:
             check_left(0, self.failures)
-        check_label_order(
-            {name: scores.argmax(1) for name, scores in seen.items()}, None, self.classes or 2
-        )
+        classes = {name: scores.argmax(1) for name, scores in seen.items()}
+        check_label_order(classes, None, self.classes or 2)
         return torch.stack([scores.softmax(1) for scores in seen.values()]).mean(0)
 
     def probe(self, shown: Probes, norm: NormName) -> dict[str, Response]:
@@ -241,8 +222,8 @@ class _Run:
         }
         words = {
             "probabilities": "return probabilities; their logarithms stand for the logits",
-            "labels": "return labels only; a probe says something only where it changes one (a "
-            "weaker variant)",
+            "labels": "return labels only; a probe says something only where it changes one "
+            "(a weaker variant)",
         }
         return tuple(f"{by_kind[kind]}: {words[kind]}." for kind in words if by_kind[kind])
 
@@ -250,8 +231,9 @@ class _Run:
 def _reduce(
     responses: list[Response], labels: Tensor, reach: float, resamples: int, seed: int
 ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-    """Score, its interval, similarity, its interval; the list is emptied, so that nothing is in
-    memory twice.
+    """Score and similarity, each with its interval.
+
+    The list is emptied, so that nothing is in memory twice.
     """
     logits = torch.stack([it.logits for it in responses])
     coefficients = torch.stack([it.coefficient for it in responses])
@@ -279,9 +261,7 @@ def _reduce(
 
 
 def _resamples(samples: int, resamples: int, seed: int) -> Tensor:
-    """(1 + R, n) weights that sum to one: equal ones, then those of samples drawn with
-    replacement.
-    """
+    """(1 + R, n) weights that sum to one: equal ones, then of samples drawn with replacement."""
     generator = torch.Generator().manual_seed(seed)
     drawn = torch.randint(samples, (resamples, samples), generator=generator)
     counts = torch.zeros(resamples, samples).scatter_add_(1, drawn, torch.ones(drawn.shape))

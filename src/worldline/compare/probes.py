@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from worldline.settings import Bounds
+
 __all__ = ["Probes", "choose_samples", "make_probes"]
 
 
@@ -43,29 +45,21 @@ def choose_samples(probabilities: Tensor, count: int, share: float) -> tuple[Ten
 
 
 def make_probes(
-    x: Tensor,
-    labels: Tensor,
-    rows: Tensor,
-    *,
-    probes: int,
-    size: float,
-    bounds: tuple[float, float],
-    seed: int,
+    x: Tensor, labels: Tensor, rows: Tensor, *, probes: int, size: float, bounds: Bounds, seed: int
 ) -> Probes:
-    """Random rows of a Hadamard matrix with random column signs: orthogonal for D = 2^m, nearly so
-    otherwise.
+    """Random rows of a Hadamard matrix with random column signs.
+
+    Within a sample they are orthogonal for D = 2^m, and nearly so otherwise.
     """
     generator = torch.Generator().manual_seed(seed)
     chosen = x[rows.to(x.device)]
     width = chosen[0].numel()
     order = 1 << max(width - 1, probes - 1, 1).bit_length()
     columns = torch.randperm(order, generator=generator)[:width]
-    flips = (
-        torch.randint(0, 2, (len(rows), 1, width), generator=generator, dtype=torch.int8) * 2 - 1
-    )
-    lines = torch.stack(
-        [torch.randperm(order, generator=generator)[:probes] for _ in rows]
-    )  # (n, P)
+    coins = torch.randint(0, 2, (len(rows), 1, width), generator=generator, dtype=torch.int8)
+    flips = coins * 2 - 1
+    drawn = [torch.randperm(order, generator=generator)[:probes] for _ in rows]
+    lines = torch.stack(drawn)  # (n, P)
     signs = flips * _hadamard(lines, columns, order)
     moved = chosen[:, None] + size * signs.view(*lines.shape, *chosen.shape[1:]).to(chosen)
     return Probes(rows, labels, signs, size, moved.clamp(*bounds).flatten(0, 1))

@@ -2,16 +2,14 @@
 
 With f the centred logits, δ_p the probes of a sample and ŷ its consensus label:
 
-    d_p = f(x+δ_p) − mean_q f(x+δ_q)                          how the logits answer
-    (n, P, K) r_p = L(x+δ_p) − mean_q L(x+δ_q),  L = ln Σ_{k≠ŷ} e^{f_k} − f_ŷ    how the loss
-    answers                (n, P) ĝ   = Σ_p r_p sign(δ_p)                                   a
-    gradient that nobody had to differentiate (n, D) u   = sign ĝ (L∞)  or  ĝ/|ĝ| (L2)
-    where an attack would go c_p = √(D/P) ⟨u, sign(δ_p)⟩/P                             the same,
-    written in the probes
+    d_p = f(x+δ_p) − mean_q f(x+δ_q)      (n, P, K)   how the logits answer
+    r_p = L(x+δ_p) − mean_q L(x+δ_q)      (n, P)      how the loss L = ln Σ_{k≠ŷ} e^{f_k} − f_ŷ does
+    ĝ   = Σ_p r_p sign(δ_p)               (n, D)      a gradient that nobody had to differentiate
+    u   = sign ĝ (L∞)  or  ĝ/|ĝ| (L2)     (n, D)      where an attack would go
+    c_p = √(D/P) ⟨u, sign(δ_p)⟩/P         (n, P)      the same, written in the probes
 
-so that target B, pushed along source A's attack of size ε, answers Σ_p c_p^A d_p^B · ε/size, from
-answers that are there
-already: no pair of models needs a pass of its own.
+so that target B, pushed along source A's attack of size ε, answers Σ_p c_p^A d_p^B · ε/size. It is
+made of answers that are there already: no pair of models needs a pass of its own.
 """
 
 from __future__ import annotations
@@ -21,8 +19,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from worldline.attacks import NormName
 from worldline.compare.probes import Probes
+from worldline.settings import NormName
 
 __all__ = ["Response", "loss", "predicted_flips", "respond", "similarity"]
 
@@ -30,14 +28,11 @@ BLOCK = 2**21
 """Numbers in one block of a reduction: 8 MiB."""
 
 FAINT = 1e-4
-"""Share of the largest entry of ĝ under which an entry is rounding: an entry that a model does not
-read has no sign.
-"""
+"""Share of the largest entry of ĝ under which one is rounding: what no model reads has no sign."""
 
 POOLED = 1000
-"""Probe answers that the pooled alignment is worth against a sample's own; chosen on the
-development models.
-"""
+"""Probe answers that the pooled alignment is worth against a sample's own; chosen on development
+models."""
 
 
 @dataclass(frozen=True)
@@ -61,9 +56,7 @@ class Response:
 
 
 def loss(logits: Tensor, labels: Tensor) -> Tensor:
-    """ln Σ_{k≠ŷ} e^{f_k} − f_ŷ: (n, …, K) and (n,) → (n, …); negative where the label wins by
-    far.
-    """
+    """ln Σ_{k≠ŷ} e^{f_k} − f_ŷ: (n, …, K) and (n,) → (n, …), below 0 where the label wins."""
     own = torch.nn.functional.one_hot(labels, logits.shape[-1]).bool()
     own = own.view(len(labels), *(1,) * (logits.ndim - 2), -1).expand(logits.shape)
     others = logits.masked_fill(own, -torch.inf).logsumexp(-1)
@@ -100,10 +93,10 @@ def respond(logits: Tensor, probed: Tensor, probes: Probes, norm: NormName) -> R
 
 
 def similarity(displacements: Tensor, weights: Tensor) -> Tensor:
-    """Weighted mean over samples, and mean over probes, of cos(d_A, d_B): (M, n, P, K) and (W, n) →
-    (W, M, M).
+    """Weighted mean over samples, and mean over probes, of cos(d_A, d_B).
 
-    The rows of the weights sum to one; a zero displacement has cosine zero.
+    (M, n, P, K) and (W, n) → (W, M, M). The rows of the weights sum to one; a zero displacement has
+    cosine zero.
     """
     models, samples = displacements.shape[:2]
     total = torch.zeros(len(weights), models * models)

@@ -121,9 +121,8 @@ def rank_surrogates(predicted: Predicted, target: str) -> tuple[Surrogate, ...]:
             score = float(predicted.score[row, place])
             low, high = predicted.interval[row, place].tolist()
             share = score / own if own > 0 else None
-            found.append(
-                Surrogate(name, share, score, (low, high), float(predicted.similarity[row, place]))
-            )
+            alike = float(predicted.similarity[row, place])
+            found.append(Surrogate(name, share, score, (low, high), alike))
     return tuple(sorted(found, key=lambda it: -it.score))
 
 
@@ -131,7 +130,7 @@ def diverse(predicted: Predicted, size: int, *, among: Sequence[str] | None = No
     """The ensemble whose members share the least displacement.
 
     Minimises the mean similarity of two members: over all choices where these are few, else
-        greedily with exchanges.
+    greedily with exchanges.
 
     Args:
         predicted: from :func:`predict`.
@@ -154,14 +153,13 @@ def diverse(predicted: Predicted, size: int, *, among: Sequence[str] | None = No
     >>> "b" in wl.compare.diverse(found, 2).models
     True
     """
-    pool = [
-        predicted.names.index(name) for name in among or predicted.names if name in predicted.names
-    ]
-    unknown = [name for name in among or () if name not in predicted.names]
+    wanted = predicted.names if among is None else among
+    pool = [predicted.names.index(name) for name in wanted if name in predicted.names]
+    unknown = [name for name in wanted if name not in predicted.names]
     if unknown or not 2 <= size <= len(pool):
         raise UsageError(
             f"An ensemble of {size} needs at least 2 members and at most the {len(pool)} models "
-            f"there are" + (f"; unknown: {', '.join(unknown)}." if unknown else ".")
+            "there are" + (f"; unknown: {', '.join(unknown)}." if unknown else ".")
         )
     table = predicted.similarity.clone().fill_diagonal_(0)
     exhaustive = comb(len(pool), size) <= EXHAUSTIVE
@@ -181,26 +179,21 @@ def _try_all(table: Tensor, pool: list[int], size: int) -> list[int]:
 
 
 def _exchange(table: Tensor, pool: list[int], size: int) -> list[int]:
+    def shared(one: int, others: list[int]) -> float:
+        return float(table[one, others].sum())
+
+    def best(others: list[int]) -> int:
+        return min((it for it in pool if it not in others), key=lambda it: shared(it, others))
+
     members = [pool[0]]
     while len(members) < size:
-        members.append(
-            min(
-                (it for it in pool if it not in members),
-                key=lambda it: float(table[it, members].sum()),
-            )
-        )
+        members.append(best(members))
     changed = True
     while changed:
         changed = False
         for place in range(size):
             others = members[:place] + members[place + 1 :]
-            better = min(
-                (it for it in pool if it not in others),
-                key=lambda it: float(table[it, others].sum()),
-            )
-            if (
-                float(table[better, others].sum())
-                < float(table[members[place], others].sum()) - 1e-12
-            ):
+            better = best(others)
+            if shared(better, others) < shared(members[place], others) - 1e-12:
                 members[place], changed = better, True
     return members

@@ -34,7 +34,7 @@ from worldline.explain.strangers import (
     UntrainedNull,
 )
 from worldline.explain.twin_story import FEW, LayerStory, ProperDepths, Rapidities, TwinStory, twins
-from worldline.explain.untrained import untrained
+from worldline.explain.untrained_network import untrained
 
 __all__ = [
     "FEW",

@@ -32,7 +32,7 @@ from worldline.explain.measures.measuring import (
     pair_rapidities,
 )
 from worldline.explain.sampling import random_pairs
-from worldline.explain.untrained import untrained
+from worldline.explain.untrained_network import untrained
 from worldline.geometry import check_frame_name, proper_depth
 from worldline.geometry.spacetime import limit_share
 from worldline.inputs import check_inputs, check_labels, logits_of
@@ -61,7 +61,7 @@ def complexity(
     layers: Sequence[str] | None = None,
     null: bool = True,
     strangers: int = STRANGERS,
-    sharpness: bool = True,
+    thorough: bool = True,
     differentiated: int = 64,
     resamples: int = 1000,
     settings: Settings = DEFAULT,
@@ -87,7 +87,8 @@ def complexity(
         null: also measure the untrained network, and predict it where the theory of random weights
             follows the architecture.
         strangers: at most so many pairs of strangers.
-        sharpness: also measure the sharpness of the loss, which costs more than all the rest.
+        thorough: also measure the sharpness of the loss, and let the speed limits of wide layers
+            settle, which costs more than all the rest.
         differentiated: samples whose Jacobian is taken.
         resamples: of the bootstrap.
         settings: bounds, batch size, progress, and the frame of the boosts (limits are always seen
@@ -154,7 +155,7 @@ def complexity(
         noise = noise_twin(x, adversarial, bounds=settings.bounds, generator=generator)
         pairs |= {"adversarial": (x, adversarial), "matched_noise": (x, noise)}
     pairs["strangers"] = _strangers(x, y, strangers, generator, notes)
-    given = Given(x, y, pairs, chosen, sharpness, differentiated, settings)
+    given = Given(x, y, pairs, chosen, thorough, differentiated, settings)
     trained = measure(model, given, "trained")
     fresh, kept = _untrained(model, settings.seed, notes) if null else (None, ())
     drawn = measure(fresh, given, "untrained") if fresh is not None else None

@@ -16,7 +16,7 @@ from worldline.explain.sampling import class_pairs
 from worldline.explain.search import TopPairs
 from worldline.explain.sieve import Pairs
 from worldline.explain.strangers import ClassMap, DistantPair, Numbers, UntrainedNull
-from worldline.explain.untrained import untrained
+from worldline.explain.untrained_network import untrained
 from worldline.statistics import quantiles
 
 __all__ = [

@@ -20,11 +20,11 @@ from worldline.explain.sides import (
     swap_layer,
     wrong_side,
 )
-from worldline.explain.untrained import untrained
-from worldline.geometry import FrameName, proper_depth
+from worldline.explain.untrained_network import untrained
+from worldline.geometry import proper_depth
 from worldline.inputs import check_inputs, check_labels, check_settings, logits_of, set_apart
 from worldline.notebook import as_html
-from worldline.settings import DEFAULT, Progress, Settings, Tokens
+from worldline.settings import DEFAULT, FrameName, Progress, Settings, Tokens
 from worldline.statistics import Bootstraps, Share, Summary
 from worldline.trace import (
     COMPARISONS,
@@ -32,6 +32,7 @@ from worldline.trace import (
     Layer,
     Model,
     Plan,
+    Reference,
     TwinTrace,
     check_twins,
     hidden_because,
@@ -296,6 +297,8 @@ def twins(
             project_to=plan.project_to,
             settings=within,
         )
+        if network is model:
+            notes.extend(_left_out(means, chosen, len(reference[0])))
         return trace_twins(
             network,
             x,
@@ -359,6 +362,20 @@ def _notes_of(model: Model, plan: Plan, memory: int | None, chosen: Sequence[Lay
                 "Rapidities between twins are exact."
             )
     return notes
+
+
+def _left_out(means: Sequence[Reference], layers: Sequence[Layer], samples: int) -> list[str]:
+    """That reference samples with features of NaN count nowhere."""
+    most, name = max(
+        ((it.left_out, layer.name) for it, layer in zip(means, layers, strict=True)),
+        key=lambda pair: pair[0],
+    )
+    if not most:
+        return []
+    return [
+        f"{most:,} of {samples:,} reference samples have features of NaN or infinity (at layer "
+        f"{name}): they are left out of the class means there."
+    ]
 
 
 def _untrained(

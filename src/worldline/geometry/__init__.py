@@ -1,7 +1,7 @@
 """Pure tensor mathematics: pairs, populations, spacetime, frames. Knows no model and no file."""
 
 from worldline.geometry import population, spacetime
-from worldline.geometry.frames import Frame, FrameName, Moments, check_frame_name
+from worldline.geometry.frames import Frame, Moments, check_frame_name
 from worldline.geometry.pair import (
     PairStatus,
     angle,
@@ -18,7 +18,6 @@ from worldline.geometry.pair import (
 
 __all__ = [
     "Frame",
-    "FrameName",
     "Moments",
     "PairStatus",
     "angle",

@@ -17,7 +17,7 @@ from torch import Tensor
 from worldline.errors import ShapeError, UsageError
 from worldline.settings import FrameName
 
-__all__ = ["Frame", "FrameName", "Moments", "check_frame_name"]
+__all__ = ["Frame", "Moments", "check_frame_name"]
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from typing import Literal
 
 import torch
 from jaxtyping import Float
+from scipy.optimize import brentq
 from torch import Tensor
 
 from worldline.errors import BoundsError, UsageError
@@ -33,6 +34,8 @@ __all__ = [
     "variance_map",
 ]
 
+SMALLEST, FINEST = 1e-15, 1e-15
+"""Absolute and relative error of fixed points."""
 Phase = Literal["ordered", "critical", "chaotic", "unbounded"]
 
 
@@ -152,8 +155,8 @@ def variance_fixed_point(
 ) -> float:
     """Variance q* at which the variance map ends when iterated from a start.
 
-    q* = σ_w² E φ(√q* z)² + σ_b², found by bisection: the map increases with q, so the iteration is
-    monotone.
+    q* = σ_w² E φ(√q* z)² + σ_b², found by Brent's method: the map increases with q, so the
+    iteration is monotone.
 
     Args:
         activation, sigma_w, sigma_b: as in :func:`variance_map`.
@@ -180,14 +183,8 @@ def variance_fixed_point(
         return sigma_b**2 / (1 - factor) if factor < 1 else math.inf
 
     def excess(q: float) -> float:
-        return (
-            float(
-                variance_map(
-                    torch.tensor([q], dtype=torch.float64), phi, sigma_w=sigma_w, sigma_b=sigma_b
-                )
-            )
-            - q
-        )
+        at = torch.tensor([q], dtype=torch.float64)
+        return float(variance_map(at, phi, sigma_w=sigma_w, sigma_b=sigma_b)) - q
 
     low = high = start
     if excess(start) > 0:
@@ -200,10 +197,7 @@ def variance_fixed_point(
             low, high = low / 2, low
             if high < 1e-12:
                 return 0.0
-    for _ in range(100):
-        middle = (low + high) / 2
-        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
-    return (low + high) / 2
+    return float(brentq(excess, low, high, xtol=SMALLEST, rtol=FINEST))
 
 
 def mean_field(
@@ -269,10 +263,9 @@ def _correlation_fixed_point(phi: Activation, sigma_w: float, sigma_b: float, q:
     low, high = 0.0, 1 - 1e-9
     if excess(low) <= 1e-15:
         return 0.0
-    for _ in range(60):
-        middle = (low + high) / 2
-        low, high = (middle, high) if excess(middle) > 0 else (low, middle)
-    return (low + high) / 2
+    if excess(high) >= 0:  # closer to 1 than the map is accurate
+        return high
+    return float(brentq(excess, low, high, xtol=SMALLEST, rtol=FINEST))
 
 
 def _correlation_slope(phi: Activation, sigma_w: float, q: float, c: float) -> float:

@@ -21,7 +21,13 @@ Ends = tuple[float, float]
 
 
 def new_axes(ax: Axes | None = None) -> Axes:
-    """The given axes, or those of a new figure that belongs to no window."""
+    """The given axes, or those of a new figure that belongs to no window.
+
+    >>> from worldline.plot import new_axes
+    >>> ax = new_axes()
+    >>> new_axes(ax) is ax
+    True
+    """
     return Figure(figsize=(7, 4.2), dpi=150, layout="constrained").subplots() if ax is None else ax
 
 

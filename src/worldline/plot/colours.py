@@ -1,5 +1,4 @@
-"""The look of every figure, on a page or in print: a colour and a marker for each thing that is
-drawn.
+"""The look of every figure, on a page or in print: a colour and a marker for each thing.
 
 Told apart by colour-blind readers too, and never by colour alone. The first colour of a look is for
 paper (at least 4.5 : 1 on white), the second for dark screens.
@@ -33,8 +32,9 @@ LOOKS = {
 
 
 def heat_colours(steps: int, *, diverging: bool) -> list[tuple[str, str]]:
-    """Background and ink of each step of a heat map, low to high; black or white ink, whichever
-    reads better.
+    """Background and ink of each step of a heat map, low to high.
+
+    The ink is black or white, whichever reads better.
 
     >>> from worldline.plot.colours import heat_colours
     >>> heat_colours(3, diverging=True)[1]

@@ -1,6 +1,4 @@
-"""Names from outside (classes, layers, files) made fit to be shown: nothing hidden, nothing
-endless.
-"""
+"""Names from outside (classes, layers, files) made fit to be shown, nothing hidden or endless."""
 
 from __future__ import annotations
 
@@ -17,9 +15,9 @@ DIRECTIONAL = ("R", "AL", "RLE", "RLO", "LRE", "LRO", "RLI", "LRI", "FSI", "PDF"
 
 
 def tidy_name(name: str, longest: int = LONGEST_NAME) -> str:
-    """A name in one line: control characters and lone surrogates become �, the middle of a long one
-    becomes ….
+    """A name in one line, without hidden signs.
 
+    Control characters and lone surrogates become �, the middle of a long name becomes ….
     Names that run from right to left, or that change the direction, are isolated, so that they
     cannot turn the text around them.
 
@@ -36,8 +34,13 @@ def tidy_name(name: str, longest: int = LONGEST_NAME) -> str:
 
 
 def tidy(document: Any, key: str = "") -> Any:
-    """A document with all of its strings, keys too, fit to be shown; what stands under the key of a
-    name is kept short.
+    """A document with all of its strings, keys too, fit to be shown.
+
+    What stands under the key of a name is kept short.
+
+    >>> from worldline.plot import tidy
+    >>> tidy({"model": "a\\x00b", "epsilon": 0.1})
+    {'model': 'a�b', 'epsilon': 0.1}
     """
     if isinstance(document, dict):
         return {tidy_name(str(name)): tidy(value, str(name)) for name, value in document.items()}
@@ -49,9 +52,7 @@ def tidy(document: Any, key: str = "") -> Any:
 
 
 def _unfit(letter: str, *, directed: bool) -> bool:
-    """Control characters, surrogates, and, inside an isolated name, whatever could end its
-    isolation.
-    """
+    """Control characters, surrogates, and what could end the isolation of an isolated name."""
     kind = unicodedata.category(letter)
     return kind in ("Cc", "Cs", "Zl", "Zp") or (
         directed and unicodedata.bidirectional(letter) in DIRECTIONAL[2:]

@@ -1,6 +1,4 @@
-"""Samples as small PNG pictures, one by one or many on one sheet, carried inside the page as data
-URIs.
-"""
+"""Samples as small PNG pictures, alone or many on a sheet, as data URIs inside the page."""
 
 from __future__ import annotations
 
@@ -26,9 +24,9 @@ Array = npt.NDArray[np.float64]
 
 
 def picture_array(sample: Tensor) -> Array:
-    """A sample as (H, W) or (H, W, 3): images as they are, anything else as a near-square sheet of
-    its entries.
+    """A sample as (H, W) or (H, W, 3).
 
+    Images stay as they are; anything else becomes a near-square sheet of its entries.
     (C, H, W) with one or three channels and (H, W) count as images; large ones are thinned to at
     most 48 pixels a side.
     """
@@ -60,9 +58,9 @@ def sheet(samples: Tensor, bounds: tuple[float, float], columns: int) -> str:
 
 
 def change_sheet(changes: Tensor, largest: float, columns: int) -> str:
-    """Changes on one sheet: grey where nothing changes, lighter where a value rises, darker where
-    it falls.
+    """Changes on one sheet.
 
+    Grey where nothing changes, lighter where a value rises, darker where it falls.
     ``largest`` has full colour. Of colour images the mean change over the channels is shown.
     """
     return _encode(_side_by_side([_change(change, largest) for change in changes], columns))

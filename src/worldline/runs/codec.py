@@ -45,7 +45,7 @@ def to_json(record: object, *, indent: int | None = 2) -> str:
     ('{"value":"-Infinity"}', Row(value=-inf))
     """
     _refuse_nan(record)
-    return encode(record, indent=indent, inf_nan_mode="strings").decode()
+    return encode(_utf8(to_plain(record)), indent=indent, inf_nan_mode="strings").decode()
 
 
 def to_plain(record: object) -> Any:
@@ -77,7 +77,7 @@ def from_plain(kind: type[T], document: object, where: str) -> T:
             f"{schema_of(kind)!r}. Run the command again: its config.toml says how it was run."
         )
     try:
-        return TypeAdapter(kind).validate_json(json.dumps(document))
+        return TypeAdapter(kind).validate_json(json.dumps(_utf8(document)))
     except (ValidationError, ValueError, RecursionError) as error:
         raise RunError(f"{where} is damaged: {_first(error)}. Make the run again.") from error
 
@@ -118,7 +118,12 @@ def _refuse_nan(record: object) -> None:
         if name == "NaN":
             raise ValueError(f"{type(record).__name__} holds NaN, which no record may.")
 
-    json.loads(encode(record, inf_nan_mode="constants"), parse_constant=constant)
+    json.loads(json.dumps(to_plain(record)), parse_constant=constant)
+
+
+def _utf8(plain: Any) -> Any:
+    """Plain data in which what is no UTF-8, such as half a character of a name, is ``?``."""
+    return json.loads(json.dumps(plain, ensure_ascii=False).encode("utf-8", "replace"))
 
 
 def _first(error: Exception) -> str:

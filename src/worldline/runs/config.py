@@ -260,6 +260,11 @@ class ModelConfig(DataConfig):
         "", "State dict for a factory's model: .safetensors, or .pt (weights only).", metavar="FILE"
     )
 
+    @property
+    def stem(self) -> str:
+        """By the model and the data."""
+        return f"{self.command}-{_stem(self.model)}-{_stem(self.data)}"
+
 
 @dataclass(frozen=True, kw_only=True)
 class ModelsConfig(DataConfig):

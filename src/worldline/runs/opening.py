@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from worldline import __version__
 from worldline.attacks import FGSM, PGD, Attack, strong_attack
 from worldline.errors import InputError, ModelError, UsageError
-from worldline.inputs import Data, check_labels, logits_of
+from worldline.inputs import Data, check_labels, in_dtype_of, logits_of
 from worldline.loading import import_object, load_data, load_model
 from worldline.runs.config import AttackConfig, DataConfig, ModelConfig
 from worldline.settings import Progress
@@ -117,10 +117,10 @@ def prepare_inputs(
     model: nn.Module, data: Data, samples: int, device: torch.device
 ) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor]]:
     """Inputs, labels and reference on the device in the model's dtype, tried on the model once."""
-    dtype = next((p.dtype for p in model.parameters() if p.is_floating_point()), torch.float32)
-    x = data.x[:samples].to(device, dtype)
+    x = in_dtype_of(model, data.x[:samples]).to(device)
     y = data.y[:samples].to(device)
-    reference_x, reference_y = data.reference_x.to(device, dtype), data.reference_y.to(device)
+    reference_x = in_dtype_of(model, data.reference_x).to(device)
+    reference_y = data.reference_y.to(device)
     with untouched(model), torch.no_grad():
         try:
             logits = logits_of(model, x[:2])

@@ -97,14 +97,16 @@ class RunFolder:
         """Write columns as a Parquet table; its metadata hold the schema version."""
         table = pa.table({key: value for key, value in columns.items() if key != "schema"})
         known = {**(table.schema.metadata or {}), b"worldline_schema": schema.encode()}
-        with replacing(self.path / name, RunError) as temporary:
-            pq.write_table(table.replace_schema_metadata(known), temporary)
+        sink = pa.BufferOutputStream()  # by its path, a name such as a:b would be read as a place
+        pq.write_table(table.replace_schema_metadata(known), sink)
+        self.write_bytes(name, sink.getvalue().to_pybytes())
 
     def read_table(self, name: str) -> pa.Table:
         """Read a Parquet table; RunError if it is not there or damaged."""
         path = real_file(self.path / name, f"{name} of a run", RunError)
         try:  # pyarrow's read_table would load its data sets: half a second
-            return pq.ParquetFile(path).read()
+            with path.open("rb") as stream:
+                return pq.ParquetFile(stream).read()
         except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
             raise _damaged(path, error) from error
 

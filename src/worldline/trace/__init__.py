@@ -6,10 +6,10 @@ from worldline.trace.layers import Layer, choose_layers, find_layers, pick_layer
 from worldline.trace.memory import Plan, plan_memory
 from worldline.trace.opening import Model, hidden_because, modules_behind
 from worldline.trace.pairs import fit_frames, trace_pairs
-from worldline.trace.reading import one_layer, reading
 from worldline.trace.reference import Reference, check_whitening, trace_reference
 from worldline.trace.sketch import Sketch
 from worldline.trace.stream import Visitor, collect, tracing
+from worldline.trace.tapping import one_layer, reading
 from worldline.trace.twins import COMPARISONS, Comparison, TwinTrace, trace_twins
 from worldline.trace.values import check_tokens, choices, logits_in
 

@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from worldline.errors import UsageError
-from worldline.geometry import FrameName
+from worldline.settings import FrameName
 from worldline.trace.layers import PROBES, Layer, few
 from worldline.trace.opening import Model, modules_behind
 from worldline.trace.stream import tracing

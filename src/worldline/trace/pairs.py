@@ -41,7 +41,8 @@ def fit_frames(
         progress: is told of the inputs that are done, as ``frames``.
 
     Returns:
-        One :class:`worldline.geometry.Frame` a layer, in float64.
+        One :class:`worldline.geometry.Frame` a layer, in float64, of the inputs whose features are
+        finite there.
 
     Raises:
         UsageError: no such frame. ShapeError: a layer is too wide to whiten.
@@ -63,7 +64,9 @@ def fit_frames(
         for start in range(0, len(x), batch_size):
             run(
                 x[start : start + batch_size],
-                lambda position, features: moments[position].update(features),
+                lambda position, features: moments[position].update(
+                    features[features.isfinite().all(1)]
+                ),
             )
             progress("frames", min(start + batch_size, len(x)), len(x))
     return tuple(moment.frame(name) for moment in moments)

@@ -38,12 +38,14 @@ class Reference:
             m) where there is a sketch.
         lengths: (K,) float64, |mean|.
         sketch: the projection that the means went through; None where they are exact.
+        left_out: reference samples whose features hold NaN or infinity here: they count nowhere.
     """
 
     frame: Frame
     means: Tensor
     lengths: Tensor
     sketch: Sketch | None = None
+    left_out: int = 0
 
 
 def trace_reference(
@@ -70,7 +72,8 @@ def trace_reference(
             progress.
 
     Returns:
-        One :class:`Reference` a layer. The mean of a class that has no sample is NaN.
+        One :class:`Reference` a layer. The mean of a class that has no sample is NaN; samples whose
+        features are not finite are left out and counted.
 
     Raises:
         LabelError: labels that are not one class in 0…K−1 for each input. UsageError: no such
@@ -97,11 +100,9 @@ def trace_reference(
         _Sums(layer.width, classes, settings.frame, sketch)
         for layer, sketch in zip(layers, sketches, strict=True)
     ]
-    counts = torch.zeros(classes, dtype=torch.float64)
     with tracing(model, layers) as run:
         for start in range(0, len(x), batch_size):
             labels = y[start : start + batch_size]
-            counts += labels.bincount(minlength=classes).cpu()
             present, place = labels.unique(return_inverse=True)
 
             def add(
@@ -111,11 +112,15 @@ def trace_reference(
 
             run(x[start : start + batch_size], add)
             settings.progress("reference", min(start + batch_size, len(x)), len(x))
-    return tuple(sums.pop(0).reference(counts) for _ in layers)
+    return tuple(sums.pop(0).reference() for _ in layers)
 
 
 def check_whitening(layers: Sequence[Layer]) -> None:
-    """Refuse layers that are too wide to whiten."""
+    """Refuse layers that are too wide to whiten, whose D×D matrix would not fit.
+
+    >>> import torch, worldline as wl
+    >>> wl.trace.check_whitening(wl.trace.find_layers(torch.nn.Linear(3, 2), torch.eye(3)))
+    """
     for layer in layers:
         if layer.width > WIDEST_WHITENING:
             raise ShapeError(
@@ -153,29 +158,47 @@ class _Sums:
         self.by_class = torch.zeros(classes, sketch.width if sketch else width, dtype=torch.float64)
         self.total = torch.zeros(width, dtype=torch.float64) if sketch and frame != "raw" else None
         self.moments = Moments(width, scatter=True) if frame == "whitened" else None
+        self.counts = torch.zeros(classes, dtype=torch.float64)
+        self.left_out = 0
 
     def add(self, features: Tensor, present: Tensor, place: Tensor) -> None:
         """Take in a batch; ``place`` says which of the ``present`` classes each sample is of."""
+        batch = self._batch(features, present, place)
+        if not bool(batch.isfinite().all()):  # sums are fewer than the numbers behind them
+            known = features.isfinite().all(1)
+            self.left_out += int((~known).sum())
+            features, place = features[known], place[known]
+            batch = self._batch(features, present, place)
+        self.counts[present] += place.bincount(minlength=len(present)).cpu()
         if self.moments is not None:
             self.moments.update(features)
         if self.total is not None:
             self.total += features.sum(0).cpu()
-        if self.sketch is not None:
-            features = self.sketch(features)
-        batch = features.new_zeros(len(present), features.shape[1]).index_add_(0, place, features)
         self.by_class[present] += batch.cpu()
 
-    def reference(self, counts: Tensor) -> Reference:
-        """What they amount to."""
-        moments = self.moments
-        if moments is None:
-            total = self.by_class.sum(0) if self.total is None else self.total
-            moments = Moments(len(total))
-            moments.count, moments.mean = int(counts.sum()), total / counts.sum()
-        fitted = moments.frame(self.frame)
-        means = self.by_class.div_(counts[:, None])
+    def _batch(self, features: Tensor, present: Tensor, place: Tensor) -> Tensor:
+        if self.sketch is not None:
+            features = self.sketch(features)
+        return features.new_zeros(len(present), features.shape[1]).index_add_(0, place, features)
+
+    def reference(self) -> Reference:
+        """What they amount to; all NaN where no sample could be counted."""
+        fitted = self._frame(int(self.counts.sum()))
+        means = self.by_class.div_(self.counts[:, None])
         if self.sketch is None:
             means = fitted(means)
         elif fitted.origin is not None:
             means -= self.sketch(fitted.origin[None])
-        return Reference(fitted, means, torch.linalg.vector_norm(means, dim=1), self.sketch)
+        lengths = torch.linalg.vector_norm(means, dim=1)
+        return Reference(fitted, means, lengths, self.sketch, self.left_out)
+
+    def _frame(self, count: int) -> Frame:
+        if not count:
+            width = self.by_class.shape[1] if self.total is None else len(self.total)
+            return Frame(self.frame, origin=torch.full((width,), torch.nan, dtype=torch.float64))
+        if self.moments is not None:
+            return self.moments.frame(self.frame)
+        total = self.by_class.sum(0) if self.total is None else self.total
+        moments = Moments(len(total))
+        moments.count, moments.mean = count, total / count
+        return moments.frame(self.frame)

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from worldline.settings import Progress, silent
 from worldline.trace import choose_layers, collect, find_layers
-from worldline.zoo.handwriting import digits
+from worldline.zoo.digit_data import digits
 from worldline.zoo.training import load
 
 __all__ = ["PartnerEmbeddings", "embeddings"]

@@ -21,7 +21,7 @@ from worldline.errors import InputError, UsageError
 from worldline.files import read_bytes, replacing
 from worldline.settings import Progress, silent
 from worldline.zoo import networks
-from worldline.zoo.handwriting import digits
+from worldline.zoo.digit_data import digits
 
 __all__ = ["MODELS", "cache_folder", "load", "names"]
 

@@ -12,7 +12,7 @@ from worldline.commands.compare.record import MATRICES, Comparison, Matrix
 from worldline.commands.compare.words import words
 from worldline.report.figures import Tree
 from worldline.report.heat import Heat, heat_cells, widest
-from worldline.report.numbers import norm_sign
+from worldline.report.numbers import count, norm_sign
 from worldline.report.page import Attached, fill_template, render_page
 
 __all__ = ["attach", "page"]
@@ -54,6 +54,8 @@ def _sections(record: Comparison, prefix: str) -> Markup:
         tree=tree,
         judged=tables.judged(record),
         stand_ins=tables.stand_ins(record),
+        ensembles=tables.ensembles(record),
+        resamples=count(record.judge.resamples, "time") if record.judge else "",
     )
     return Markup(filled)
 
@@ -79,5 +81,5 @@ def _difference(measured: Matrix, fitted: Matrix) -> Matrix:
         rate, fit = measured[source][target], fitted[source][target]
         return None if source == target or rate is None or fit is None else rate - fit
 
-    count = range(len(measured))
-    return tuple(tuple(cell(source, target) for target in count) for source in count)
+    every = range(len(measured))
+    return tuple(tuple(cell(source, target) for target in every) for source in every)

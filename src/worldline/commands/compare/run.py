@@ -8,13 +8,15 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldline import compare
 from worldline.attacks import Attack
 from worldline.commands.compare.config import CompareConfig
 from worldline.commands.compare.record import Comparison, Intervals, Matrix, PairRow
 from worldline.compare import Baselines, Judgement, Measured, Predicted, SourceResult
+from worldline.compare.models import Answers, opened
+from worldline.errors import InputError
 from worldline.inputs import Data
 from worldline.loading import check_model_name
 from worldline.runs.codec import schema_of
@@ -22,6 +24,7 @@ from worldline.runs.keys import content_key
 from worldline.runs.opening import make_attack, open_data, open_device, open_model, versions
 from worldline.runs.store import RunFolder
 from worldline.settings import Progress
+from worldline.trace import Model
 
 __all__ = ["RIVALS", "Given", "prepare", "run"]
 
@@ -91,8 +94,8 @@ def _measure(
     progress: Progress,
 ) -> Measured:
     """Attack every model; each finished one is a file, by the content that decided it."""
-    keys = {name: _content(name, loader.load()) for name, loader in models.items()}
-    own = content_key(config.to_toml(), given.x, given.y, *keys.values())
+    keys = [_content(name, it, given.x, config.batch_size) for name, it in models.items()]
+    own = content_key(config.to_toml(), given.x, given.y, *keys)
     names = list(models)
 
     def place(name: str) -> str:
@@ -120,9 +123,20 @@ def _measure(
     )
 
 
-def _content(name: str, model: object) -> str:
-    """What the model is: its structure and all that its state holds; a black box is its name."""
-    return content_key(name, model if isinstance(model, nn.Module) else type(model).__name__)
+def _content(name: str, loader: compare.Loader, x: Tensor, batch_size: int) -> str:
+    """What a model is: its structure, all that its state holds, and what its code answers."""
+    try:
+        with opened(name, loader) as model:
+            return content_key(name, model, _answers(name, model, x, batch_size))
+    except InputError as error:  # measuring says so, and leaves it out
+        return content_key(name, str(error))
+
+
+def _answers(name: str, model: Model, x: Tensor, batch_size: int) -> Tensor | str:
+    try:
+        return Answers(name, model)(x, batch_size).argmax(1)
+    except InputError as error:
+        return str(error)
 
 
 def _record(
@@ -178,7 +192,7 @@ def _record(
         fitted=None if fitted is None else _matrix(fitted),
         judge=judge,
         failures=tuple({it.model: it for it in failures}.values()),
-        notes=predicted.notes,
+        notes=(*given.data.notes, *predicted.notes),
         versions=versions(given.x.device),
     )
 
@@ -186,7 +200,8 @@ def _record(
 def _pairs(record: Comparison) -> list[PairRow]:
     """One row for each ordered pair of models, the diagonal too."""
     count = range(len(record.models))
-    at = ("measured", "measured_interval", "noise_rate", "same_mistake", "fitted")
+    optional = ("measured", "measured_interval", "noise_rate", "same_mistake", "fitted")
+    there = {name: it for name in optional if (it := getattr(record, name)) is not None}
     return [
         PairRow(
             source=record.models[source],
@@ -195,11 +210,7 @@ def _pairs(record: Comparison) -> list[PairRow]:
             predicted_interval=record.predicted_interval[source][target],
             similarity=record.similarity[source][target],
             similarity_interval=record.similarity_interval[source][target],
-            **{
-                name: table[source][target]
-                for name in at
-                if (table := getattr(record, name)) is not None
-            },
+            **{name: table[source][target] for name, table in there.items()},
         )
         for source in count
         for target in count

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from worldline.commands.compare.record import MATRICES, Comparison
-from worldline.compare import Agreement, Verdict
+from worldline.compare import Agreement, Ensemble, Surrogate, Verdict
 from worldline.report.numbers import interval, number, p_value
 from worldline.report.views import Column, Table, tabulate
 
-__all__ = ["RIVALS", "judged", "matrix", "stand_ins", "tables"]
+__all__ = ["RIVALS", "ensembles", "judged", "matrix", "stand_ins", "tables"]
 
 RIVALS = {
     "gradient_cosine": "input-gradient cosine",
@@ -36,6 +37,12 @@ def _agreement(it: Agreement | None) -> str:
     return f"{number(it.value)} [{interval(it.interval)}]"
 
 
+def _ranked(ranked: Sequence[Surrogate]) -> str:
+    """The first stand-ins, with their scores."""
+    named = ", ".join(f"{it.name} ({number(it.score)})" for it in ranked[:MOST_STAND_INS])
+    return named + (", …" if len(ranked) > MOST_STAND_INS else "")
+
+
 JUDGED = (
     Column[_Score]("score", lambda it: it.name, words=True),
     Column[_Score]("within target (Spearman)", lambda it: _agreement(it.verdict.within_target)),
@@ -49,6 +56,17 @@ JUDGED = (
         "prediction ahead by, double-centred",
         lambda it: _agreement(it.ahead[1] if it.ahead else None),
     ),
+)
+
+STAND_INS = (
+    Column[tuple[str, Sequence[Surrogate]]]("target", lambda it: it[0], words=True),
+    Column[tuple[str, Sequence[Surrogate]]](
+        "stand-ins with their scores, the best first", lambda it: _ranked(it[1]), words=True
+    ),
+)
+ENSEMBLES = (
+    Column[Ensemble]("models that share least", lambda it: ", ".join(it.models), words=True),
+    Column[Ensemble]("mean cosine of two of them", lambda it: it.shared),
 )
 
 
@@ -84,8 +102,9 @@ def judged(record: Comparison) -> Table | None:
 
 def stand_ins(record: Comparison) -> Table:
     """For each target the other models, the best stand-in first."""
-    rows = []
-    for target, ranked in record.surrogates.items():
-        named = ", ".join(f"{it.name} ({number(it.score)})" for it in ranked[:MOST_STAND_INS])
-        rows.append((target, named + (", …" if len(ranked) > MOST_STAND_INS else "")))
-    return Table(("target", "stand-ins with their scores, the best first"), tuple(rows), words=2)
+    return tabulate(STAND_INS, record.surrogates.items())
+
+
+def ensembles(record: Comparison) -> Table:
+    """The models that share least, by how many they are."""
+    return tabulate(ENSEMBLES, record.ensembles)

@@ -45,6 +45,8 @@ def _similar(record: Comparison) -> list[Pair]:
 
 def _headline(record: Comparison) -> str:
     """The pair that shares most; not alone where the next pair's interval overlaps its own."""
+    if not _similar(record):
+        return f"Of {len(record.models)} models, no two could be compared"
     value, one, two = _similar(record)[-1]
     spread = record.similarity_interval
     level = [
@@ -66,6 +68,8 @@ def _told(record: Comparison, pair: Pair) -> str:
 
 def _nearest(record: Comparison) -> str:
     pairs = _similar(record)
+    if not pairs:
+        return "No two models could be compared: their answers to the probes are unknown."
     most, least = pairs[-1], pairs[0]
     one, two = (record.models[place] for place in most[1:])
     if len(record.models) == 2:

@@ -28,6 +28,7 @@ from worldline.report.views import View
 __all__ = ["attach", "model_markup", "model_views", "most_used", "page", "views"]
 
 MOST_LAYERS = 20
+ONE_LAYER = "Only one layer was traced, so nothing can change on the way."
 LOOKS: tuple[tuple[str, Role, str], ...] = (
     ("noise", "noise", "noise twins"),
     ("strangers", "wrong", "strangers"),
@@ -96,7 +97,7 @@ def model_views(it: ModelComplexity) -> dict[str, View]:
     return {
         "boosts": View(
             "What the layers do to pairs",
-            boost_words(it) or "Only one layer was traced, so nothing can change on the way.",
+            f"{changed_words(it)} {boost_words(it) or ONE_LAYER}",
             basis,
             tables.layers(it),
         ),
@@ -206,7 +207,8 @@ def _limit_bars(it: ModelComplexity, *, whole: bool) -> Bars | None:
     if not bars:
         return None
     looks = tuple((role, name) for _, role, name in LOOKS)
-    return Bars(tuple(bars), 1.0, share=True, label=label, legend=looks)
+    most = None if whole else 1.0
+    return Bars(tuple(bars), most, share=True, label=label, legend=looks)
 
 
 def _prediction_lines(it: ModelComplexity) -> Lines | None:

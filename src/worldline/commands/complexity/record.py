@@ -46,6 +46,7 @@ class ComplexityReport:
         seed: of everything random.
         models: in the order in which they were given.
         ranking: their places by the share of answers that noise changes, the largest first.
+        notes: what must be known of the data; each model has notes of its own.
         versions: of the programs that made it.
     """
 
@@ -60,6 +61,7 @@ class ComplexityReport:
     seed: int
     models: tuple[ModelComplexity, ...]
     ranking: tuple[int, ...]
+    notes: tuple[str, ...]
     versions: dict[str, str]
 
     @property
@@ -73,7 +75,7 @@ class SampleColumns:
     """One row for each model and sample; the smallest radii are the most fragile.
 
     Attributes:
-        model, sample: which.
+        model, sample: which; a sample by its row in what was given.
         prediction: the model's answer (under 20 samples that of the mean of both noisy outputs);
             −1 where an output is not finite.
         radius_linf, radius_l2: estimated, in the units of the input; NaN where there is none.

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from functools import partial
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
@@ -98,7 +99,8 @@ def run(
         folder.write_rows(
             name, [{"model": model, **vars(row)} for model, row in rows], schema=schema
         )
-    folder.write_columns(SAMPLES, _samples([(it.model, samples) for it, samples in found]))
+    samples = [(it.model, samples) for it, samples in found]
+    folder.write_columns(SAMPLES, _samples(samples, given.data.rows.numpy()))
     attacked = given.attack is not None
     return ComplexityReport(
         data=given.data.name,
@@ -111,6 +113,7 @@ def run(
         seed=config.seed,
         models=models,
         ranking=_ranking(models),
+        notes=given.data.notes,
         versions=versions_of(given.device),
     )
 
@@ -136,7 +139,7 @@ def measure(
         sigma=sigma,
         layers=layers or None,
         strangers=len(x) if brief else explain.STRANGERS,
-        sharpness=not brief,
+        thorough=not brief,
         differentiated=16 if brief else 64,
         settings=settings,
     )
@@ -183,10 +186,12 @@ def _ranking(models: Sequence[ModelComplexity]) -> tuple[int, ...]:
     return tuple(int(place) for place in order)
 
 
-def _samples(found: Sequence[tuple[str, SampleFragility]]) -> SampleColumns:
+def _samples(
+    found: Sequence[tuple[str, SampleFragility]], rows: npt.NDArray[np.int64]
+) -> SampleColumns:
     return SampleColumns(
         model=np.concatenate([np.repeat(name, len(it.prediction)) for name, it in found]),
-        sample=np.concatenate([np.arange(len(it.prediction)) for _, it in found]),
+        sample=np.concatenate([rows[: len(it.prediction)] for _, it in found]),
         prediction=np.concatenate([it.prediction.numpy() for _, it in found]),
         radius_linf=np.concatenate([it.radius["linf"].numpy() for _, it in found]),
         radius_l2=np.concatenate([it.radius["l2"].numpy() for _, it in found]),

@@ -34,8 +34,9 @@ def tables(record: ComplexityReport) -> tuple[Table, ...]:
     columns = (
         LAYER,
         WIDTH,
-        *(column for kind in ("noise", "strangers") for column in _of_kind(kind)),
-        Layer("dimension", lambda it: it.dimension.participation, form=_one_place),
+        *_of_kind("noise", "null", interval=False),
+        *_of_kind("strangers", "null", interval=False),
+        Layer("dim.", lambda it: it.dimension.participation, form=_one_place),
     )
     known = (MODEL, *(_measured(it.name) for it in first.known))
     return (
@@ -44,7 +45,7 @@ def tables(record: ComplexityReport) -> tuple[Table, ...]:
         tabulate(
             columns,
             first.layers,
-            title=f"{first.model}: median rapidity φ and boost by layer, in nats",
+            title=f"{first.model}: median rapidity φ and boost by layer, nats (null: untrained)",
         ),
     )
 
@@ -73,7 +74,9 @@ def _attacked(it: ModelComplexity) -> Share | None:
 def layers(it: ModelComplexity) -> Table:
     """φ and boost of each kind of pairs by layer, beside the untrained network's; dimensions."""
     kinds = [kind for kind in KINDS if kind in it.pairs]
-    columns = [LAYER, WIDTH, *(column for kind in kinds for column in _of_kind(kind, whole=True))]
+    columns = [LAYER, WIDTH]
+    for kind in kinds:
+        columns += _of_kind(kind, "untrained", interval=True)
     if "adversarial" in it.pairs:
         columns.append(EXCESS)
     columns += [
@@ -143,11 +146,12 @@ def spectrum(it: ModelComplexity) -> Table:
     return tabulate(columns, range(len(values)))
 
 
-def _of_kind(kind: str, *, whole: bool = False) -> tuple[Layer, ...]:
+def _of_kind(kind: str, null: str, *, interval: bool) -> tuple[Layer, ...]:
+    """φ, boost, and the boost of the untrained network, in a column called ``null``."""
     return (
         Layer(f"φ {KINDS[kind]}", _part(kind, lambda at: at.rapidity)),
-        Layer("boost", _part(kind, lambda at: at.boost), interval=whole),
-        Layer("untrained", _part(kind, lambda at: at.untrained_boost)),
+        Layer("boost", _part(kind, lambda at: at.boost), interval=interval),
+        Layer(null, _part(kind, lambda at: at.untrained_boost)),
     )
 
 

@@ -32,7 +32,8 @@ def words(record: ComplexityReport) -> Words:
     ranking = [ranking_words(record)] if len(record.models) > 1 else []
     if record.epsilon_text is not None:
         ranking.append(attack_words(record))
-    notes = dict.fromkeys(note for it in record.models for note in it.notes)
+    own = (note for it in record.models for note in it.notes)
+    notes = dict.fromkeys((*record.notes, *own))
     sentences = model_sentences(record.ranked[0])
     return Words(headline(record), (*ranking, *sentences, NOT_A_BOUND), tuple(notes))
 
@@ -98,14 +99,18 @@ def model_sentences(it: ModelComplexity) -> tuple[str, ...]:
 def boost_words(it: ModelComplexity) -> str:
     """How far the network drives noise twins, and at which layer."""
     total = it.total_boost.get("noise")
-    if total is None or total.median is None or len(it.layers) < 2:
+    if total is None or len(it.layers) < 2:
         return ""
     first, last = it.layers[0].name, it.layers[-1].name
+    if total.median is None:
+        return f"No noise twin has a rapidity both at {first} and at {last}: features do not vary."
+    gone = total.undefined
+    undefined = f" {count(gone, 'pair')} without a rapidity left out." if gone else ""
     null = (it.untrained_total_boost or {}).get("noise")
     beside = "" if null is None or null.median is None else f"; untrained, {_way(null)}"
     twins = f"noise twins (σ = {significant(it.sigma)})"
     moved = f"From {first} to {last} it moves {twins} {_way(total)}{beside}."
-    return f"{moved} {_driver(it)}".strip()
+    return f"{moved}{undefined} {_driver(it)}".strip()
 
 
 def limit_words(it: ModelComplexity) -> str:
@@ -114,8 +119,12 @@ def limit_words(it: ModelComplexity) -> str:
         return ""
     finite = [limit for limit in it.limits if 0 < limit.limit < math.inf]
     if not finite:
-        why = "each loses a direction of its input, or moves no pair"
-        return f"No linear layer of its {len(it.limits)} has a speed limit: {why}."
+        if len(it.limits) == 1:
+            return "Its linear layer has no speed limit: it loses a direction, or moves no pair."
+        return (
+            f"None of its {len(it.limits)} linear layers has a speed limit: each loses a direction "
+            "of its input, or moves no pair."
+        )
     used = [
         (limit.name, limit.share["noise"])
         for limit in finite
@@ -196,7 +205,7 @@ def _driver(it: ModelComplexity) -> str:
     name, largest, rivals = _foremost(known)
     if _sign(largest) <= 0:
         return "No layer surely drives them apart."
-    return f"{name} drives them apart most: {estimate(largest)} nats{_beside(rivals)}."
+    return f"They are driven apart most at {name}: {estimate(largest)} nats{_beside(rivals)}."
 
 
 def _foremost(known: Sequence[tuple[str, Summary]]) -> tuple[str, Summary, list[str]]:

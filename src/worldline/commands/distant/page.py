@@ -17,7 +17,7 @@ from worldline.explain import DistantPair
 from worldline.report.figures import Level, Lines, Series, Sparkline
 from worldline.report.heat import Heat, heat_cells, widest
 from worldline.report.images import picture
-from worldline.report.numbers import number, p_value, share, signed, significant
+from worldline.report.numbers import p_value, share, signed, significant
 from worldline.report.page import Attached, fill_template, render_page
 from worldline.runs.store import SUMMARY
 
@@ -28,43 +28,17 @@ LARGEST = 6.0
 
 
 @dataclass(frozen=True)
-class Face:
-    """One sample of a pair."""
-
-    picture: str
-    name: str
-    label: str
-    prediction: str
-    right: bool
-
-
-@dataclass(frozen=True)
 class Card:
-    """One found pair, as it is shown."""
+    """One found pair, as it is shown; two of each for its samples."""
 
-    faces: tuple[Face, Face]
+    pair: DistantPair
+    pictures: tuple[str, str]
+    labels: tuple[str, ...]
+    predictions: tuple[str, ...]
     fate: str
     words: str
     line: Sparkline
     line_words: str
-
-
-@dataclass(frozen=True)
-class Way:
-    """The pictures along the way of a made pair."""
-
-    pictures: tuple[tuple[str, int], ...]
-    stranger: str
-    figure: Lines
-    words: str
-
-
-@dataclass(frozen=True)
-class Gallery:
-    """The cards of one sign; ``name`` is that of its view."""
-
-    name: str
-    cards: tuple[Card, ...]
 
 
 def page(results: Sequence[Result[DistantPairs]], _attached: Sequence[Attached]) -> str:
@@ -94,18 +68,20 @@ def _context(result: Result[DistantPairs]) -> dict[str, object]:
     _check(result, tensors, len(pairs))
     reach = _reach(record)
     shown = [[picture(it, record.bounds) for it in tensors[name]] for name in ("first", "second")]
-    cards = tuple(
-        _card(record, pair, faces, reach) for pair, *faces in zip(pairs, *shown, strict=True)
-    )
+    cards = [
+        _card(record, pair, (first, second), reach)
+        for pair, first, second in zip(pairs, *shown, strict=True)
+    ]
     middle = len(record.merged)
-    cells = _cells(record)
     return {
         "record": record,
         "views": views(result),
-        "galleries": (Gallery("merged", cards[:middle]), Gallery("opposed", cards[middle:])),
-        "way": None if record.made is None else _way(record, record.made, tensors),
+        "galleries": (("merged", cards[:middle]), ("opposed", cards[middle:])),
+        "way": None if record.made is None else _way(record.made),
+        "path": [picture(it, record.bounds) for it in tensors.get("path", ())],
+        "stranger": [picture(it, record.bounds) for it in tensors.get("stranger", ())],
         "names": class_names(record),
-        "cells": cells,
+        "cells": _cells(record),
         "pairs_searched": f"{record.counts.pairs:,}",
     }
 
@@ -125,23 +101,16 @@ def _check(result: Result[DistantPairs], tensors: Mapping[str, Tensor], pairs: i
             )
 
 
-def _card(record: DistantPairs, pair: DistantPair, shown: list[str], reach: float) -> Card:
-    faces = tuple(
-        Face(
-            picture=shown[it],
-            name=f"sample {pair.samples[it]}",
-            label=class_name(record, pair.labels[it]),
-            prediction=class_name(record, pair.predictions[it]),
-            right=pair.labels[it] == pair.predictions[it],
-        )
-        for it in (0, 1)
-    )
+def _card(record: DistantPairs, pair: DistantPair, pictures: tuple[str, str], reach: float) -> Card:
     since = ""
     if pair.meets is not None:
         since = f" {since_words(record, pair)} beyond 99% of pairs as far apart."
     null = f", against untrained networks {p_value(pair.family_p)}" if pair.family_p else ""
     return Card(
-        faces=(faces[0], faces[1]),
+        pair=pair,
+        pictures=pictures,
+        labels=tuple(class_name(record, it) for it in pair.labels),
+        predictions=tuple(class_name(record, it) for it in pair.predictions),
         fate=fate(pair),
         words=(
             f"φ = {signed(pair.rapidity)}.{since} At the input {significant(pair.input_distance)} "
@@ -169,28 +138,17 @@ def _reach(record: DistantPairs) -> float:
     return min(LARGEST, max([*sizes, 0.5]))
 
 
-def _way(record: DistantPairs, made: MadePair, tensors: Mapping[str, Tensor]) -> Way:
-    path, stranger = tensors["path"], tensors["stranger"]
+def _way(made: MadePair) -> Lines:
+    """Distance at the layer over the steps of a made pair."""
     low, middle, _ = made.same_class_distance
-    before, after, other = (class_name(record, it) for it in made.predictions)
-    shown = [picture(it, record.bounds) for it in path]
-    return Way(
-        pictures=tuple(zip(shown, made.shown_steps, strict=True)),
-        stranger=picture(stranger[0], record.bounds),
-        figure=Lines(
-            x=tuple(float(step) for step in range(len(made.path_distance))),
-            series=(Series("distance to what is aimed at", "adversarial", made.path_distance),),
-            levels=(
-                Level("two samples of one class, median", middle),
-                Level("nearest tenth of them: success is below", low),
-            ),
-            label="step",
+    return Lines(
+        x=tuple(map(float, range(len(made.path_distance)))),
+        series=(Series("distance to what is aimed at", "adversarial", made.path_distance),),
+        levels=(
+            Level("two samples of one class, median", middle),
+            Level("nearest tenth of them: success is below", low),
         ),
-        words=(
-            f"Predictions: the sample {before}, moved {after}, the one to meet {other}. It moved "
-            f"by {significant(made.change)} and is {number(made.nearest_data)} from the nearest "
-            f"data (usual: {number(made.usual_nearest)})."
-        ),
+        label="step",
     )
 
 

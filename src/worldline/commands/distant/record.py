@@ -1,24 +1,18 @@
-# ruff: noqa: RUF009  # units of fields
-"""What ``worldline distant`` finds: one frozen record, and its tables."""
+# units of fields
+"""What ``worldline distant`` finds: one frozen record."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import Literal
 
-import numpy as np
-import numpy.typing as npt
-
 from worldline.explain import DistantStory
 from worldline.runs.codec import unit
 from worldline.settings import Bounds, NormName
 
-__all__ = ["INPUTS", "ClassColumns", "DistantPairs", "MadePair", "PairColumns", "WorldlineColumns"]
+__all__ = ["INPUTS", "DistantPairs", "MadePair"]
 
 INPUTS = "inputs.safetensors"
-Schema = Literal["worldline.distant/2"]
-Array = npt.NDArray[np.float64]
-Whole = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -83,7 +77,7 @@ class _Searched:
         seed: of everything random.
     """
 
-    schema: Schema = "worldline.distant/2"
+    schema: Literal["worldline.distant/2"] = "worldline.distant/2"
     model: str
     data: str
     data_split: str
@@ -127,56 +121,3 @@ class DistantPairs(DistantStory, _Searched):
                 raise ValueError(f"the class map is not one of {K} classes")
         if self.made is not None and len(self.made.path_distance) != len(self.made.path_rapidity):
             raise ValueError("the way of the made pair has two lengths")
-
-
-@dataclass(frozen=True, kw_only=True)
-class PairColumns:
-    """One row for each found pair: those brought together (sign 1), then the opposites (−1).
-
-    Attributes:
-        meets: a layer's index; −1: never.
-        family_p, untrained_rank: NaN without untrained networks.
-        first_prediction, second_prediction: −1 where the output is NaN.
-    """
-
-    schema: Schema = "worldline.distant/2"
-    sign: Whole
-    first: Whole
-    second: Whole
-    rapidity: Array = unit("nats")
-    meets: Whole
-    input_distance: Array
-    input_quantile: Array = unit("share")
-    matched_p: Array
-    family_p: Array
-    untrained_rank: Array = unit("share")
-    first_label: Whole
-    first_prediction: Whole
-    second_label: Whole
-    second_prediction: Whole
-
-
-@dataclass(frozen=True, kw_only=True)
-class WorldlineColumns:
-    """One row for each found pair and layer, pair by pair; NaN where there is no rapidity."""
-
-    schema: Schema = "worldline.distant/2"
-    pair: Whole
-    layer: Whole
-    rapidity: Array = unit("nats")
-    untrained_rapidity: Array = unit("nats")
-
-
-@dataclass(frozen=True, kw_only=True)
-class ClassColumns:
-    """One row for each two classes and layer; NaN in a cell without a pair."""
-
-    schema: Schema = "worldline.distant/2"
-    first: Whole
-    second: Whole
-    layer: Whole
-    count: Whole
-    mean: Array = unit("nats")
-    median: Array = unit("nats")
-    q10: Array = unit("nats")
-    q90: Array = unit("nats")

@@ -3,26 +3,19 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-import numpy as np
 from torch import Tensor
 
 from worldline import explain
 from worldline.attacks import Collided, entangle
 from worldline.commands.distant.config import DistantConfig
-from worldline.commands.distant.record import (
-    INPUTS,
-    ClassColumns,
-    DistantPairs,
-    MadePair,
-    PairColumns,
-    WorldlineColumns,
-)
+from worldline.commands.distant.record import INPUTS, DistantPairs, MadePair
 from worldline.errors import UsageError
-from worldline.explain import ClassMap, DistantPair, DistantStory
+from worldline.explain import ClassMap, DistantStory
 from worldline.inputs import Data
+from worldline.runs.codec import schema_of
 from worldline.runs.opening import Opened, open_one, versions
 from worldline.runs.store import RunFolder
 from worldline.settings import Progress
@@ -31,6 +24,17 @@ from worldline.trace import one_layer
 __all__ = ["Given", "prepare", "run"]
 
 SHOWN_STEPS = 9
+NUMBERS = (
+    "rapidity",
+    "meets",
+    "input_distance",
+    "input_quantile",
+    "matched_p",
+    "family_p",
+    "untrained_rank",
+)
+Columns = Mapping[str, Sequence[float | None]]
+"""A table; ±∞ is a value, None is none."""
 
 
 @dataclass(frozen=True)
@@ -108,10 +112,13 @@ def run(config: DistantConfig, given: Given, folder: RunFolder, progress: Progre
         shown = moved.path[list(made.shown_steps), 0]
         tensors |= {"made": moved.x, "stranger": opened.x[other], "path": shown}
     folder.write_tensors(INPUTS, tensors)
-    folder.write_columns("pairs.parquet", _pairs(story))
-    folder.write_columns("worldlines.parquet", _worldlines(story))
-    if story.classes is not None:
-        folder.write_columns("classes.parquet", _classes(story.classes))
+    for name, columns in (
+        ("pairs", _pairs(story)),
+        ("worldlines", _worldlines(story)),
+        ("classes", _classes(story.classes)),
+    ):
+        if columns:
+            folder.write_table(f"{name}.parquet", columns, schema=schema_of(DistantPairs))
     return _record(config, opened.data, story, made, versions(opened.device))
 
 
@@ -122,13 +129,7 @@ def _record(
     made: MadePair | None,
     made_with: dict[str, str],
 ) -> DistantPairs:
-    halved: tuple[str, ...] = ()
-    if data.reference_rows is not None:
-        halved = (
-            f"No reference came with the data: {data.split}. Samples are called by their rows in "
-            f"what was given.",
-        )
-    found = {**vars(story), "notes": (*halved, *story.notes)}
+    found = {**vars(story), "notes": (*data.notes, *story.notes)}
     return DistantPairs(
         model=config.model,
         data=data.name,
@@ -194,63 +195,48 @@ def _known(value: float) -> float | None:
     return None if math.isnan(value) else value
 
 
-def _pairs(story: DistantStory) -> PairColumns:
+def _pairs(story: DistantStory) -> Columns:
+    """One row for each found pair: those brought together (sign 1), then the opposites (−1)."""
     pairs = (*story.merged, *story.opposed)
-    return PairColumns(
-        sign=_whole([1] * len(story.merged) + [-1] * len(story.opposed)),
-        first=_whole(pair.samples[0] for pair in pairs),
-        second=_whole(pair.samples[1] for pair in pairs),
-        rapidity=_array(pair.rapidity for pair in pairs),
-        meets=_whole(pair.meets for pair in pairs),
-        input_distance=_array(pair.input_distance for pair in pairs),
-        input_quantile=_array(pair.input_quantile for pair in pairs),
-        matched_p=_array(pair.matched_p for pair in pairs),
-        family_p=_array(pair.family_p for pair in pairs),
-        untrained_rank=_array(pair.untrained_rank for pair in pairs),
-        first_label=_whole(pair.labels[0] for pair in pairs),
-        first_prediction=_whole(pair.predictions[0] for pair in pairs),
-        second_label=_whole(pair.labels[1] for pair in pairs),
-        second_prediction=_whole(pair.predictions[1] for pair in pairs),
-    )
+    both = (("samples", ""), ("labels", "_label"), ("predictions", "_prediction"))
+    return {
+        "sign": [1] * len(story.merged) + [-1] * len(story.opposed),
+        **{
+            f"{side}{end}": [getattr(pair, name)[place] for pair in pairs]
+            for name, end in both
+            for place, side in enumerate(("first", "second"))
+        },
+        **{name: [getattr(pair, name) for pair in pairs] for name in NUMBERS},
+    }
 
 
-def _worldlines(story: DistantStory) -> WorldlineColumns:
+def _worldlines(story: DistantStory) -> Columns:
+    """One row for each found pair and layer, pair by pair."""
     pairs, layers = (*story.merged, *story.opposed), len(story.layers)
-
-    def untrained(pair: DistantPair) -> Iterable[float | None]:
-        return pair.untrained_worldline or (None,) * layers
-
-    return WorldlineColumns(
-        pair=np.arange(len(pairs)).repeat(layers),
-        layer=np.tile(np.arange(layers), len(pairs)),
-        rapidity=_array(value for pair in pairs for value in pair.worldline),
-        untrained_rapidity=_array(value for pair in pairs for value in untrained(pair)),
-    )
-
-
-def _classes(classes: ClassMap) -> ClassColumns:
-    labels, layers = _whole(classes.labels), len(classes.median[0][0])
-
-    def column(table: Iterable[Iterable[Iterable[float | None]]]) -> np.ndarray:
-        return _array(value for row in table for cell in row for value in cell)
-
-    return ClassColumns(
-        first=labels.repeat(len(labels) * layers),
-        second=np.tile(labels.repeat(layers), len(labels)),
-        layer=np.tile(np.arange(layers), len(labels) ** 2),
-        count=_whole(count for row in classes.count for count in row).repeat(layers),
-        mean=column(classes.mean),
-        median=column(classes.median),
-        q10=column(classes.q10),
-        q90=column(classes.q90),
-    )
+    none = (None,) * layers
+    return {
+        "pair": [place for place in range(len(pairs)) for _ in range(layers)],
+        "layer": [*range(layers)] * len(pairs),
+        "rapidity": [value for pair in pairs for value in pair.worldline],
+        "untrained_rapidity": [
+            value for pair in pairs for value in pair.untrained_worldline or none
+        ],
+    }
 
 
-def _whole(values: Iterable[int | None]) -> np.ndarray:
-    """Whole numbers; −1 for none."""
-    return np.array([-1 if value is None else value for value in values], dtype=np.int64)
-
-
-def _array(values: Iterable[float | None]) -> np.ndarray:
-    """Numbers; NaN for none."""
-    return np.array([math.nan if value is None else value for value in values], dtype=np.float64)
+def _classes(classes: ClassMap | None) -> Columns:
+    """One row for each two classes and layer; nothing without a class map."""
+    if classes is None:
+        return {}
+    layers, size = range(len(classes.median[0][0])), range(len(classes.labels))
+    rows = [(a, b, layer) for a in size for b in size for layer in layers]
+    return {
+        "first": [classes.labels[a] for a, _, _ in rows],
+        "second": [classes.labels[b] for _, b, _ in rows],
+        "layer": [layer for _, _, layer in rows],
+        "count": [classes.count[a][b] for a, b, _ in rows],
+        "mean": [classes.mean[a][b][layer] for a, b, layer in rows],
+        "median": [classes.median[a][b][layer] for a, b, layer in rows],
+        "q10": [classes.q10[a][b][layer] for a, b, layer in rows],
+        "q90": [classes.q90[a][b][layer] for a, b, layer in rows],
+    }

@@ -195,6 +195,10 @@ def made_words(record: DistantPairs, made: MadePair) -> str:
             f"{told} But at the input it has nearly become the other, which is the trivial way to "
             f"meet: give {smaller} with --eps."
         )
+    told += (
+        f" It moved by {significant(made.change)} and is {significant(made.nearest_data)} from the "
+        f"nearest data (usual: {significant(made.usual_nearest)})."
+    )
     before, after, other = (tables.class_name(record, it) for it in made.predictions)
     end = ""
     if None not in made.predictions:

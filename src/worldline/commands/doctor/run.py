@@ -170,6 +170,7 @@ def _accuracy(said: Tensor, y: Tensor) -> float | None:
 
 
 def _notes(given: Given, config: DoctorConfig) -> Iterator[str]:
+    yield from given.opened.data.notes
     if given.undefined:
         yield (
             f"{given.undefined:,} of {len(given.opened.x):,} samples were left out, as the model's "

@@ -58,7 +58,7 @@ class EncodeConfig(Config):
     width: int | None = option(None, "Neurons kept.", metavar="K")
     depth: int | None = option(None, "Layers.", metavar="L")
     dimension: int | None = option(None, "Numbers in a feature.", metavar="D")
-    pairs: int | None = option(None, "Pairs in the figure (dilation, contraction).")
+    pairs: int | None = option(None, "Pairs in the figure (dilation, contraction).", metavar="N")
     vectors: int | None = option(None, "Unseen vectors (collapse).")
     trials: int | None = option(None, "Independent layers for each Bell value (bell).")
     speed: float | None = option(None, "The free constant c (spacetime).", metavar="C")

@@ -43,6 +43,11 @@ class ExploreConfig(AttackConfig, ModelConfig):
     )
 
     @property
+    def stem(self) -> str:
+        """By the model and the data alone: it is the command that most runs are of."""
+        return super().stem.removeprefix(f"{self.command}-")
+
+    @property
     def bytes_of_memory(self) -> int | None:
         """The memory in bytes; None for no limit."""
         return parse_size(self.memory, "--memory") if self.memory else None

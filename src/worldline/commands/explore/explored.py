@@ -96,7 +96,7 @@ class Flow:
 
     Attributes:
         by_layer: how many of them are on the wrong side for good there.
-        samples: their numbers.
+        samples: their rows in what was given.
     """
 
     source: str
@@ -114,6 +114,7 @@ class Explored:
         layers: what the record, or the story, tells of each.
         class_names: by label, or None.
         rapidity, untrained: comparison → (N, L); the second is empty without an untrained network.
+        samples: (N,) the row of each in what was given.
         labels: (N,); −1 where it is not known.
         said: clean, noise, adversarial → (N,) predicted class.
         wrong_side_from: (N,) the layer from which a sample is on the wrong side for good, −1:
@@ -125,6 +126,7 @@ class Explored:
     class_names: tuple[str, ...] | None
     rapidity: Mapping[Comparison, Array]
     untrained: Mapping[Comparison, Array]
+    samples: Whole
     labels: Whole
     said: Mapping[str, Whole]
     wrong_side_from: Whole
@@ -182,7 +184,7 @@ class Explored:
             own = self.fooled & (self.labels == source) & (said == target)
             lost = self.wrong_side_from[own]
             by_layer = tuple(int(((lost >= 0) & (lost <= layer)).sum()) for layer in layers)
-            samples = tuple(np.flatnonzero(own).tolist())
+            samples = tuple(self.samples[own].tolist())
             names = self.names[source], self.names[target]
             found.append(Flow(*names, len(samples), by_layer, samples))
         return tuple(sorted(found, key=lambda flow: -flow.count))
@@ -264,6 +266,7 @@ def _of_run(result: Result[Exploration]) -> Explored:
             name: pairs.rapidity(name, layers, untrained=True)
             for name in (COMPARISONS if with_null else ())
         },
+        samples=samples.sample,
         labels=samples.label,
         said={
             "clean": samples.clean_prediction,
@@ -283,6 +286,7 @@ def _of_story(story: TwinStory) -> Explored:
         class_names=None,
         rapidity={name: it.numpy() for name, it in story.trace.rapidity.items()},
         untrained={} if null is None else {name: it.numpy() for name, it in null.rapidity.items()},
+        samples=story.rows.numpy(),
         labels=np.where(story.misclassified.numpy(), UNKNOWN, said["clean"]),
         said=said,
         wrong_side_from=story.wrong_side_from.numpy(),

@@ -146,7 +146,7 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
 
     Args:
         source: a finished run of ``explore``, or a story.
-        sample: which; default: a typical fooled one.
+        sample: which, by its row in what was given; default: a typical fooled one.
         ax: where to draw.
 
     Returns:
@@ -157,9 +157,13 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
         UsageError: there is no such sample.
     """
     data, ax = read_explored(source), new_axes(ax)
-    chosen = data.typical() if sample is None else sample
-    if not 0 <= chosen < len(data.fooled):
-        raise UsageError(f"There is no sample {chosen}: this run has {len(data.fooled)}, from 0.")
+    named = np.flatnonzero(data.samples == sample)
+    if sample is not None and not len(named):
+        raise UsageError(
+            f"There is no sample {sample} in this run; its rows go from {data.samples[0]} to "
+            f"{data.samples[-1]}."
+        )
+    chosen = data.typical() if sample is None else int(named[0])
     depth = len(data.layers)
     for side in (-1, 1):
         edge = [0, side * depth]
@@ -180,7 +184,7 @@ def spacetime(source: Source, *, sample: int | None = None, ax: Axes | None = No
         xlabel="Σ ρ with the clean sample", xlim=(least - 0.3, depth + 0.3), ylim=(0, depth + 0.2)
     )
     ax.set_yticks(range(depth + 1), ["", *short(data.layer_names)])
-    ax.set_title(f"sample {chosen}")
+    ax.set_title(f"sample {data.samples[chosen]}")
     ax.legend(frameon=False)
     return plain(ax)
 

@@ -246,7 +246,7 @@ def _drawn(
         total=record.samples,
         chosen=int(np.searchsorted(rows, data.typical(rows))),
         samples=Carried(
-            number=tuple(rows.tolist()),
+            number=tuple(data.samples[rows].tolist()),
             state=tuple(data.states[rows].tolist()),
             lost=tuple(data.wrong_side_from[rows].tolist()),
             label=coded(data.labels),

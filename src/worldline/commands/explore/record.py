@@ -89,7 +89,7 @@ class SampleColumns:
     """One row a sample.
 
     Attributes:
-        sample: its number among those that were attacked; ``label``: its class.
+        sample: its row in what was given; ``label``: its class.
         clean_prediction, noise_prediction, adversarial_prediction: what the model says.
         wrong_class: the class whose mean stands for the wrong side.
         fooled: right, and wrong under the attack.
@@ -119,7 +119,7 @@ class SampleColumns:
 
 @dataclass(frozen=True, kw_only=True)
 class PairColumns:
-    """One row for each sample and layer, sample by sample: φ of every comparison in nats.
+    """One row for each sample (by its row in what was given) and layer: every φ in nats.
 
     ±∞ is a value, NaN is none; the untrained columns are NaN throughout without such a network.
     """

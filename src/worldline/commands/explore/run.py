@@ -98,8 +98,9 @@ def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progre
     folder.write_tensors(TWINS, {"clean": x, "noise": noise, "adversarial": adversarial})
     folder.remove("shards/*")
     folder.write_rows("layers.parquet", record.layers, schema=schema_of(Exploration))
-    folder.write_columns(SAMPLES, _samples(story, y.cpu(), adversarial, x))
-    folder.write_columns(PAIRS, _pairs(story))
+    rows = opened.data.rows[: len(y)]
+    folder.write_columns(SAMPLES, _samples(story, rows, y.cpu(), adversarial, x))
+    folder.write_columns(PAIRS, _pairs(story, rows))
     return record
 
 
@@ -221,13 +222,15 @@ def _record(
         checks=checks,
         trustworthy=all(check.status != "warned" for check in checks),
         complexity=None if isinstance(measured, str) else measured,
-        notes=(*story.notes, measured) if isinstance(measured, str) else story.notes,
+        notes=(*data.notes, *story.notes, *([measured] if isinstance(measured, str) else [])),
         class_names=tuple(data.class_names) if data.class_names else None,
         versions=versions(opened.device),
     )
 
 
-def _samples(story: TwinStory, y: Tensor, adversarial: Tensor, x: Tensor) -> SampleColumns:
+def _samples(
+    story: TwinStory, rows: Tensor, y: Tensor, adversarial: Tensor, x: Tensor
+) -> SampleColumns:
     sizes = {
         f"{twin}_{norm}": named_norm(norm).size((value - x).cpu()).double().numpy()
         for twin, value in (("adversarial", adversarial), ("noise", story.noise))
@@ -235,7 +238,7 @@ def _samples(story: TwinStory, y: Tensor, adversarial: Tensor, x: Tensor) -> Sam
     }
     said = {f"{twin}_prediction": it.numpy() for twin, it in story.trace.predictions.items()}
     return SampleColumns(
-        sample=torch.arange(len(y)).numpy(),
+        sample=rows.numpy(),
         label=y.numpy(),
         wrong_class=story.trace.wrong.numpy(),
         fooled=story.fooled.numpy(),
@@ -249,7 +252,7 @@ def _samples(story: TwinStory, y: Tensor, adversarial: Tensor, x: Tensor) -> Sam
     )
 
 
-def _pairs(story: TwinStory) -> PairColumns:
+def _pairs(story: TwinStory, rows: Tensor) -> PairColumns:
     samples, layers = story.trace.rapidity["adversarial_clean"].shape
     null = story.untrained_trace
     none = torch.full((samples * layers,), torch.nan, dtype=torch.float64)
@@ -259,7 +262,7 @@ def _pairs(story: TwinStory) -> PairColumns:
         for name in COMPARISONS
     }
     return PairColumns(
-        sample=torch.arange(samples).repeat_interleave(layers).numpy(),
+        sample=rows.repeat_interleave(layers).numpy(),
         layer=torch.arange(layers).repeat(samples).numpy(),
         **seen,
         **untrained,

@@ -4,30 +4,22 @@ from __future__ import annotations
 
 from worldline.commands.explore.record import Exploration
 from worldline.explain import LayerStory
-from worldline.report.numbers import interval, number, share, signed
+from worldline.report.numbers import count, interval, number, signed
 from worldline.report.views import Column, Table, tabulate
 
 __all__ = ["boosts", "rapidity", "sides", "tables"]
 
 LAYER = Column[LayerStory]("layer", lambda it: f"{it.index} {it.name}", words=True)
 WIDTH = Column[LayerStory]("width", lambda it: it.width)
-WRONG = Column[LayerStory]("closer to the wrong class", lambda it: it.wrong_side, form=share)
-MOVED = Column[LayerStory]("moved by the attack", lambda it: it.moved_share, form=share)
-DAMAGE = Column[LayerStory]("damage beyond noise", lambda it: it.excess_boost, form=signed)
-LAYERS = (
+LAYERS = (  # words of six letters, so that nine columns fit a terminal
     LAYER,
-    WIDTH,
-    Column[LayerStory]("attacked, original", lambda it: it.rapidity.adversarial_clean, form=signed),
-    Column[LayerStory]("noise, original", lambda it: it.rapidity.noise_clean, form=signed),
-    Column[LayerStory](
-        "attacked, true class", lambda it: it.rapidity.adversarial_true, form=signed
-    ),
-    Column[LayerStory](
-        "attacked, wrong class", lambda it: it.rapidity.adversarial_wrong, form=signed
-    ),
-    WRONG,
-    MOVED,
-    DAMAGE,
+    Column[LayerStory]("attack to own", lambda it: it.rapidity.adversarial_clean, form=signed),
+    Column[LayerStory]("noise to own", lambda it: it.rapidity.noise_clean, form=signed),
+    Column[LayerStory]("attack to true", lambda it: it.rapidity.adversarial_true, form=signed),
+    Column[LayerStory]("attack to wrong", lambda it: it.rapidity.adversarial_wrong, form=signed),
+    Column[LayerStory]("wrong side", lambda it: it.wrong_side),
+    Column[LayerStory]("moved by attack", lambda it: it.moved_share),
+    Column[LayerStory]("damage", lambda it: it.excess_boost, form=signed),
 )
 SIDES = (
     LAYER,
@@ -50,8 +42,10 @@ BOOSTS = (
 def tables(record: Exploration) -> tuple[Table, ...]:
     """What the terminal shows."""
     title = (
-        f"Median similarity (rapidity φ, nats) by layer: {record.fooled:,} fooled samples, "
-        f"{record.frame} frame"
+        f"{count(record.fooled, 'fooled sample')}, {record.frame} frame: median similarity "
+        "(rapidity φ, nats) of the attacked and the noise twin to their own original, and to the "
+        "true and the wrong class; share closer to the wrong class, and moved there by the attack; "
+        "damage beyond noise (nats)"
     )
     return (tabulate(LAYERS, record.layers, title=title),)
 

@@ -75,17 +75,17 @@ def _where(record: Exploration) -> str:
     last, swap = record.layers[-1], record.swap_layer
     if last.moved_share.value is None:
         return (
-            f"At {last.name}, the last layer, no fooled sample has both of its class means, so "
+            f"At layer {last.name}, the last, no fooled sample has both of its class means, so "
             "nobody's side is known."
         )
     if swap is None:
         return (
             "There is no tipping layer (swap layer): from no layer on is it sure that the attack "
             "has moved more than half of the fooled samples closer to the wrong class. At "
-            f"{last.name}, the last layer, {_moved(last)}."
+            f"layer {last.name}, the last, {_moved(last)}."
         )
     here = record.layers[swap.index]
-    end = "" if here is last else f" At {last.name}, the last layer, {_moved(last)}."
+    end = "" if here is last else f" At layer {last.name}, the last, {_moved(last)}."
     return (
         f"The tipping layer (swap layer) is {_place(record, swap)} (95% interval {_sure(swap)}): "
         "from there on the attack has moved more than half of the fooled samples closer to the "
@@ -141,8 +141,8 @@ def _driver(record: Exploration) -> str:
     others = [other for other, it in known if other != name and _overlap(it, most)]
     level = f"; its interval overlaps that of {', '.join(others)}" if others else ""
     return (
-        f"{name} drives attacked twins and originals apart most: {signed(most.median)} nats of "
-        f"similarity (rapidity) beyond what it does to noise of the same size (95% interval "
+        f"Layer {name} drives attacked twins and originals apart most: {signed(most.median)} nats "
+        "of similarity (rapidity) beyond what it does to noise of the same size (95% interval "
         f"{interval(most.interval, signed)}){level}."
     )
 

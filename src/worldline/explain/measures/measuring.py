@@ -51,7 +51,7 @@ DEFINITIONS = {
 
 LEFT_OUT: Found = (
     None,
-    "left out: it needs some twenty passes forward and backward (sharpness=True; worldline "
+    "left out: it needs some twenty passes forward and backward (thorough=True; worldline "
     "complexity has it)",
 )
 
@@ -64,7 +64,7 @@ class Given:
     y: Tensor | None
     pairs: Mapping[str, tuple[Tensor, Tensor]]
     layers: tuple[Layer, ...]
-    sharpness: bool
+    thorough: bool
     differentiated: int
     settings: Settings
 
@@ -108,7 +108,7 @@ def measure(model: Model, given: Given, stage: str) -> Measured:
         for kind, (first, second) in given.pairs.items()
     }
     done()
-    stretches = _stretches(model, linear, seed)
+    stretches = _stretches(model, linear, given)
     done()
     dimensions = _dimensions(model, given)
     done()
@@ -134,14 +134,15 @@ def pair_rapidities(model: Model, given: Given, frame: FrameName) -> dict[str, T
     return found
 
 
-def _stretches(model: Model, linear: tuple[LinearLayer, ...], seed: int) -> tuple[Stretch, ...]:
+def _stretches(model: Model, linear: tuple[LinearLayer, ...], given: Given) -> tuple[Stretch, ...]:
     """One for each layer; a module that runs twice on one shape is looked at once."""
     modules = dict(model.named_modules()) if isinstance(model, torch.nn.Module) else {}
     found: dict[tuple[str, tuple[int, ...]], Stretch] = {}
     for layer in linear:
         key = layer.module, layer.shape
         if key not in found:
-            found[key] = stretch(modules[layer.module], layer.shape, seed=seed)
+            module, seed = modules[layer.module], given.settings.seed
+            found[key] = stretch(module, layer.shape, seed=seed, thorough=given.thorough)
     return tuple(found[layer.module, layer.shape] for layer in linear)
 
 
@@ -175,7 +176,7 @@ def _known(
         "path norm": path_norm(model, given.x),
         "Jacobian norm": (norm, status),
         "sharpness": sharpness(model, given.x, given.y, seed=given.settings.seed)
-        if given.sharpness
+        if given.thorough
         else LEFT_OUT,
         "activation flips": activation_flips(
             model, first, second, batch_size=given.settings.batch_size

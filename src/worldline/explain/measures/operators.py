@@ -12,7 +12,7 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 import numpy.typing as npt
@@ -38,13 +38,13 @@ __all__ = [
 DENSE = 2**23
 """Up to so many entries, and up to ``WIDEST`` inputs, an operator is written out as a matrix."""
 WIDEST = 1024
-FEWEST_STEPS, MOST_STEPS, NUMBERS = 40, 400, 2**22
+QUICK_STEPS, FEWEST_STEPS, MOST_STEPS, NUMBERS = 8, 40, 400, 2**22
 """Steps of the search for the smallest singular value: fewer, the wider the layer."""
 
 LINEAR = (nn.Linear, _ConvNd)
 """Modules whose forward is x ↦ W x + b: linear (also on tokens) and every convolution."""
 
-Array = npt.NDArray[np.float64]
+Array = npt.NDArray[np.floating[Any]]
 Operator = Callable[[Tensor], Tensor]
 
 
@@ -92,13 +92,15 @@ class Stretch:
 NOT_FINITE = Stretch(math.inf, math.inf, "the layer is not finite, so it has no speed limit")
 
 
-def stretch(module: nn.Module, shape: tuple[int, ...], *, seed: int = 0) -> Stretch:
+def stretch(
+    module: nn.Module, shape: tuple[int, ...], *, seed: int = 0, thorough: bool = True
+) -> Stretch:
     """Spectral norm and speed limit of a linear layer on inputs of this shape (without the batch).
 
     ``nn.Linear`` acts on each token alike, so one token is enough. A small operator is written out
     as a matrix; of a larger one σ_max comes from ARPACK (scipy's ``svds``) and σ_min from
     ``lobpcg`` on WᵀW, which approaches it from above: where it has not settled the limit is a lower
-    bound, and the status says so.
+    bound, and the status says so; not ``thorough``, it gets eight steps to do so.
 
     Cost: one singular value decomposition, or some hundred applications of W and of Wᵀ.
     """
@@ -110,7 +112,7 @@ def stretch(module: nn.Module, shape: tuple[int, ...], *, seed: int = 0) -> Stre
     with torch.no_grad():
         outputs = linear_part(module)(weight.new_zeros(1, *shape)).numel()
     if width > WIDEST or width * outputs > DENSE:
-        return _stretch_of_large(module, shape, outputs, seed)
+        return _stretch_of_large(module, shape, outputs, seed, thorough)
     matrix = _written_out(module, shape, outputs)
     if not torch.isfinite(matrix).all():
         return NOT_FINITE
@@ -141,7 +143,7 @@ def _written_out(module: nn.Module, shape: tuple[int, ...], outputs: int) -> Ten
 
 
 def _stretch_of_large(
-    module: nn.Module, shape: tuple[int, ...], outputs: int, seed: int
+    module: nn.Module, shape: tuple[int, ...], outputs: int, seed: int, thorough: bool
 ) -> Stretch:
     weight = module.weight
     assert isinstance(weight, Tensor)
@@ -171,7 +173,7 @@ def _stretch_of_large(
     if outputs < width:
         return Stretch(top, math.inf, _status(math.inf))
     square = LinearOperator((width, width), matvec=lambda v: adjoint(apply(v)), dtype=np.float64)
-    steps = max(FEWEST_STEPS, min(MOST_STEPS, NUMBERS // width))
+    steps = max(FEWEST_STEPS, min(MOST_STEPS, NUMBERS // width)) if thorough else QUICK_STEPS
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # not settled yet: the status says so
         values, vectors = lobpcg(square, start[:, None], largest=False, maxiter=steps)[:2]

@@ -8,11 +8,11 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from worldline.compare.checks import check_left, check_models, check_samples
+from worldline.compare.checks import check_given, check_left
 from worldline.compare.models import Answers, ClassCountError, Failure, Models, opened
 from worldline.errors import InputError, ModelError
 from worldline.geometry.population import CKA, gaussian_information, independent_information, whiten
-from worldline.inputs import check_labels, logits_of
+from worldline.inputs import check_labels, in_dtype_of, logits_of
 from worldline.settings import DEFAULT, Settings
 from worldline.trace import Model, collect, find_layers, untouched
 
@@ -56,8 +56,14 @@ class Baselines:
 
 @dataclass(frozen=True)
 class _Seen:
-    """What one model showed: classes (N,), whitened logits (N, K−1), Gram batches of logits and
-    features, gradients (N, D).
+    """What one model showed.
+
+    Attributes:
+        classes: (N,).
+        whitened: (N, K − 1) logits; centred, so the last class follows from the others.
+        logit_grams, feature_grams: of each batch.
+        layer: that the features are from.
+        gradients: (N, D) by the inputs.
     """
 
     classes: Tensor
@@ -76,29 +82,28 @@ def baselines(
     classes: int | None = None,
     settings: Settings = DEFAULT,
 ) -> Baselines:
-    """Input-gradient cosine and norm, CKA, CCA information, agreement and accuracy of all pairs of
-    models.
+    """What others use to guess transfer: gradient cosine, CKA, CCA information and agreement.
 
     Args:
         models: as for :func:`predict`; each is loaded once.
         x: (N, …) inputs inside the bounds, at least 30.
-        y: (N,) labels for gradients and accuracy; without them, gradients are of the model's own
-            class.
+        y: (N,) labels for gradients and accuracy; without them, gradients are of the class that
+            the model itself gives.
         classes, settings: as for :func:`predict`.
 
     Returns:
         :class:`Baselines`.
 
     Raises:
-        UsageError, ShapeError, BoundsError, LabelError: input that cannot be used. ModelError:
-            different numbers of classes,
-        or fewer than two models left.
+        UsageError, ShapeError, BoundsError, LabelError: input that cannot be used.
+        ModelError: different numbers of classes, or fewer than two models left.
 
-    Cost: for each model three forward and one backward pass; memory for each N·D gradients and
-        N·100 Gram entries. Sources:
-    Demontis et al., arXiv:1809.02861 (gradients); Kornblith et al., arXiv:1905.00414, and Nguyen et
-    al., arXiv:2010.15327 (CKA); Wiedeman and Wang, arXiv:2108.12492 (linear correlation of
-    features).
+    Cost: for each model three forward passes and a backward one; memory for each N·D gradients and
+    N·100 Gram entries.
+
+    Sources: Demontis et al., arXiv:1809.02861 (gradients); Kornblith et al., arXiv:1905.00414, and
+    Nguyen et al., arXiv:2010.15327 (CKA); Wiedeman and Wang, arXiv:2108.12492 (linear correlation
+    of features).
 
     >>> import torch, worldline as wl
     >>> _ = torch.manual_seed(0)
@@ -108,8 +113,7 @@ def baselines(
     >>> found.agreement.shape, bool(found.gradient_cosine[0, 2].isnan())
     (torch.Size([3, 3]), True)
     """
-    check_models(models)
-    check_samples(x, settings.bounds)
+    check_given(models, x, settings)
     if y is not None:
         check_labels(y, len(x))
     seen: dict[str, _Seen] = {}
@@ -144,23 +148,21 @@ def baselines(
 
 
 def _look(model: Model, answers: Answers, x: Tensor, y: Tensor | None, batch_size: int) -> _Seen:
+    x = in_dtype_of(model, x)
     logits = answers(x, batch_size)
     layer = _penultimate(model, x)
-    features = (
-        collect(model, x, [layer], batch_size=batch_size)[layer] if layer is not None else None
-    )
+    features = None
+    if layer is not None:
+        features = collect(model, x, [layer], batch_size=batch_size)[layer]
     labels = logits.argmax(1).to(x.device) if y is None else y
+    differentiable = answers.kind != "labels"
     return _Seen(
         classes=logits.argmax(1),
-        whitened=whiten(
-            logits[:, :-1], shrink=False
-        ),  # centred: the last class follows from the others
+        whitened=whiten(logits[:, :-1], shrink=False),
         logit_grams=_grams(logits),
         feature_grams=None if features is None else _grams(features),
         layer=layer,
-        gradients=_input_gradients(model, x, labels, batch_size)
-        if answers.kind != "labels"
-        else None,
+        gradients=_input_gradients(model, x, labels, batch_size) if differentiable else None,
     )
 
 
@@ -179,21 +181,18 @@ def _penultimate(model: Model, x: Tensor) -> str | None:
 
 
 def _input_gradients(model: Model, x: Tensor, y: Tensor, batch_size: int) -> Tensor | None:
-    """(N, D) gradients of the cross-entropy by the inputs, on the CPU; None where there are
-    none.
-    """
+    """(N, D) gradients of the cross-entropy by the inputs, on the CPU; None without any."""
     parts = []
     with untouched(model), torch.enable_grad():
         for inputs, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
             point = inputs.detach().clone().requires_grad_(True)
             try:
-                loss = torch.nn.functional.cross_entropy(
-                    logits_of(model, point), labels, reduction="sum"
-                )
+                logits = logits_of(model, point)
+                loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
                 found = torch.autograd.grad(loss, point)[0]
             except (RuntimeError, ModelError):  # not differentiable, or labels
                 return None
-            parts.append(found.flatten(1).cpu())
+            parts.append(found.flatten(1).float().cpu())
     return torch.cat(parts)
 
 
@@ -202,12 +201,8 @@ def _gradients(every: list[_Seen]) -> tuple[Tensor, Tensor] | None:
     if sum(known) < 2:
         return None
     shape = next(it.gradients for it in every if it.gradients is not None)
-    rows = torch.stack(
-        [
-            it.gradients if it.gradients is not None else torch.full_like(shape, torch.nan)
-            for it in every
-        ]
-    )
+    none = torch.full_like(shape, torch.nan)
+    rows = torch.stack([none if it.gradients is None else it.gradients for it in every])
     size = rows.norm(dim=-1)
     flat = (rows / size.clamp(min=1e-30)[..., None]).flatten(1)
     return (flat @ flat.T / rows.shape[1]).double(), size.double().mean(1)
