@@ -73,9 +73,9 @@ def _from_file(path: Path, failure: type[InputError]) -> ModuleType:
         raise failure(f"{str(path)!r} cannot be imported as Python.")
     module = importlib.util.module_from_spec(loader)
     sys.modules[loader.name] = module  # dataclasses and pickling look their module up
-    with _on_path(path.resolve().parent):
-        with user_code(f"On import {shorten(str(path))!r}", error=failure):
-            loader.loader.exec_module(module)
+    said = f"On import {shorten(str(path))!r}"
+    with _on_path(path.resolve().parent), user_code(said, error=failure):
+        loader.loader.exec_module(module)
     return module
 
 
