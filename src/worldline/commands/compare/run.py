@@ -217,11 +217,11 @@ def _pairs(record: Comparison) -> list[PairRow]:
     ]
 
 
-def _fitted(score: Tensor, rate: Tensor) -> Tensor:
-    """The line through (score, rate) of pairs off the diagonal; NaN where there is none."""
+def _fitted(score: Tensor, rate: Tensor) -> Tensor | None:
+    """The line through (score, rate) of pairs off the diagonal; two pairs fit any line."""
     off = ~torch.eye(len(score), dtype=torch.bool) & rate.isfinite()
-    if int(off.sum()) < 2 or float(score[off].std()) == 0:
-        return torch.full_like(score, math.nan)
+    if int(off.sum()) <= 2 or float(score[off].std()) == 0:
+        return None
     slope, offset = map(float, np.polyfit(score[off].numpy(), rate[off].numpy(), 1))
     return slope * score + offset
 
