@@ -122,6 +122,15 @@ def exit_codes(debug: bool) -> Iterator[None]:  # noqa: PLR0912  # a list of way
             error=True,
         )
         raise SystemExit(3) from None
+    except ImportError as error:
+        if debug:
+            raise
+        say(
+            f"worldline: a library cannot be loaded ({_one_line(str(error))}): there is too little "
+            "memory, or its installation is broken.",
+            error=True,
+        )
+        raise SystemExit(3) from None
     except OSError as error:
         if debug:
             raise
