@@ -312,7 +312,11 @@ BAD = [
     (["--model", "nets.py:constant"], 3, "is a int, not a factory"),
     (["--model", "nets.py:pair"], 3, "returned tuple with 0 tensors that could be them"),
     (["--model", "nets.py:narrow"], 3, "must lie in 0…4, as the model has 5 outputs"),
-    (["--model", "no_such_package:build"], 3, "'no_such_package' cannot be imported"),
+    (
+        ["--model", "no_such_package:build"],
+        3,
+        "The import of 'no_such_package' raised ModuleNotFoundError",
+    ),
     (["--weights", "gone.safetensors"], 3, "no weights file 'gone.safetensors'"),
     (["--weights", "data.npz"], 3, "must be .safetensors, .pt or .pth"),
     (["--weights", "broken.pt"], 3, "broken.pt cannot be read as a .pt state dict"),

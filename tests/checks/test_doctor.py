@@ -274,7 +274,7 @@ BAD = [
     ),
     (["mlp", "--model", "cnn"], 2, "Name the model once"),
     (["--eps", "0"], 2, "--eps must be positive"),
-    (["nets.py:exits"], 3, "code that was loaded ended the program (SystemExit: 5)"),
+    (["nets.py:exits"], 3, "The factory nets.py:exits raised SystemExit: 5"),
     (["nets.py:two"], 3, "must lie in 0…1, as the model has 2 outputs"),
     (["--out", "a\0b"], 2, "--out must be the name of a folder"),
     (["--bounds", "0,2"], 3, "bounds (0, 2) are not theirs"),

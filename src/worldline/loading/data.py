@@ -180,9 +180,8 @@ def _pair(
         )
     with np.errstate(all="ignore"):  # what overflows is not finite, and told as that
         inputs = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
-    if y.ndim != 1:
-        raise LabelError(f"{y_name} in {spec} must be (N,); its shape is {y.shape}.")
-    labels = torch.from_numpy(np.ascontiguousarray(y, dtype=np.int64))
+        # NumPy makes a row of a single number, which is no row
+        labels = torch.from_numpy(np.ascontiguousarray(y, dtype=np.int64).reshape(y.shape))
     check_inputs(inputs, bounds)
     check_labels(labels, len(inputs))
     if int(labels.min()) < 0:
