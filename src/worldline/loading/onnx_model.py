@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from worldline.errors import InputError, ModelError
 from worldline.files import available_memory, reading, shorten, size_text
-from worldline.loading.onnx_operators import ACTIVATIONS, OPERATORS, output_size
+from worldline.loading.onnx_operators import ACTIVATIONS, OPERATORS, Attributes, output_size
 from worldline.loading.shapes import ExpectedShape
 
 __all__ = ["OnnxGraph", "load_onnx"]
@@ -187,7 +187,7 @@ class OnnxNode(nn.Module):
     def __init__(
         self,
         operator: str,
-        attributes: dict[str, Any],
+        attributes: Attributes,
         slots: Sequence[Tensor | str | None],
         label: str,
     ) -> None:

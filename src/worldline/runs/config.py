@@ -150,17 +150,17 @@ class Config:
         Raises:
             UsageError: it cannot be read, or has unknown keys or wrong types.
         """
-        return cls._made({**_read_toml(cls, path), **given})
+        return cls._made(**{**_read_toml(cls, path), **given})
 
     @classmethod
     def from_text(cls, given: Mapping[str, Any], file: str | None = None) -> Self:
         """From what a command line gives: text is read by each option's type; over a TOML file."""
         known = {it.name: it for it in options_of(cls)}
         read = {name: _parse(known[name], value) for name, value in given.items()}
-        return cls._made({**(_read_toml(cls, file) if file else {}), **read})
+        return cls._made(**{**(_read_toml(cls, file) if file else {}), **read})
 
     @classmethod
-    def _made(cls, values: dict[str, Any]) -> Self:
+    def _made(cls, **values: Any) -> Self:
         return cls(**values)
 
 

@@ -155,11 +155,7 @@ class _Live(TorchDispatchMode):
         self.known: set[int] = set()
 
     def __torch_dispatch__(
-        self,
-        func: Callable[..., Any],
-        types: Any,
-        args: Any = (),
-        kwargs: dict[str, Any] | None = None,
+        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
     ) -> Any:
         given = {tensor.untyped_storage()._cdata for _, tensor in tensors_in((args, kwargs))}
         output = func(*args, **(kwargs or {}))

@@ -55,9 +55,9 @@ class CompareConfig(AttackConfig, ModelsConfig):
         super().__post_init__()
 
     @classmethod
-    def _made(cls, values: dict[str, Any]) -> Self:
+    def _made(cls, **values: Any) -> Self:
         """With the zoo's models among the named ones."""
         if values.get("zoo") == "default":
             named = tuple(values.get("models", ()))
-            values = {**values, "models": (*named, *(it for it in ZOO if it not in named))}
+            values["models"] = (*named, *(it for it in ZOO if it not in named))
         return cls(**values)
