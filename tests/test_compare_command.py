@@ -21,6 +21,7 @@ from worldline.cli import commands
 from worldline.commands import load
 from worldline.commands.compare.config import CompareConfig
 from worldline.commands.compare.record import Comparison
+from worldline.commands.compare.run import _content
 from worldline.commands.compare.words import words as say
 from worldline.commands.rendering import write_report
 from worldline.compare import Surrogate
@@ -258,6 +259,24 @@ def test_replaced_weights_are_attacked_again(here: Path) -> None:
     assert again.record == whole.record
 
 
+@pytest.mark.law
+def test_a_key_knows_the_code_of_a_model_as_well(here: Path) -> None:
+    """Structure and weights are the same; what the model makes of them is another thing."""
+
+    class Turned(torch.nn.Sequential):
+        turned = False
+
+        def forward(self, x: torch.Tensor) -> torch.Tensor:
+            return super().forward(x.flip(1) if self.turned else x)
+
+    model, x = Turned(torch.nn.Linear(8, 3)), torch.rand(30, 8)
+    loader = wl.compare.Loader(lambda: model)
+    before = _content("a", loader, x, 256)
+    assert _content("a", loader, x, 256) == before
+    model.turned = True
+    assert _content("a", loader, x, 256) != before
+
+
 def told(**changed: object) -> Comparison:
     """A comparison of two models, with what is changed."""
     two = ((0.5, 0.01), (0.02, 0.4))
@@ -318,6 +337,8 @@ def test_a_score_is_never_said_to_be_a_rate() -> None:
 @pytest.mark.message
 def test_sentences_hold_in_the_empty_and_the_contrary_case() -> None:
     none = ((None, None), (None, None))
+    unknown = say(told(similarity=none, similarity_interval=none))
+    assert "no two could be compared" in unknown.headline
     said = say(told(measured=none, measured_interval=none, attack="pgd", steps=5))
     assert any("No transfer could be measured" in it for it in said.findings)
     assert "a and b share displacements with a mean cosine of 0.30" in said.headline

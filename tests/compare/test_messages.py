@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 
 import pytest
@@ -66,6 +67,7 @@ def test_classes_in_another_order(models, data) -> None:
     ],
 )
 def test_outputs_that_say_nothing(output, words) -> None:
+    torch.manual_seed(0)  # two models whose classes are not each other's renamed
     entries = {"a": nn.Linear(8, 3), "b": nn.Linear(8, 3), "odd": output}
     found = wl.compare.predict(entries, X)
     assert found.names == ("a", "b")
@@ -125,3 +127,30 @@ def test_a_loader_that_raises_is_named() -> None:
         found.failures[0].reason
         == "The loader of model 'gone' raised FileNotFoundError: weights.safetensors."
     )
+
+
+@pytest.mark.message
+@pytest.mark.parametrize("settings", [wl.Settings(seed=-1), wl.Settings(batch_size=0)])
+def test_settings_are_refused_before_any_model_is_asked(settings: wl.Settings) -> None:
+    def asked(_x: torch.Tensor) -> torch.Tensor:
+        raise AssertionError("a model was asked")
+
+    models, y = {"a": asked, "b": asked}, torch.zeros(40).long()
+    with pytest.raises(UsageError):
+        wl.compare.predict(models, X, settings=settings)
+    with pytest.raises(UsageError):
+        wl.compare.measure(models, X, y, wl.attacks.FGSM(epsilon=0.1), settings=settings)
+    with pytest.raises(UsageError):
+        wl.compare.baselines(models, X, settings=settings)
+
+
+@pytest.mark.law
+def test_a_model_is_given_inputs_in_its_own_dtype(models, data) -> None:
+    """The old code left such a model out: it refused float32."""
+    double = {**models, "double": copy.deepcopy(models["first-0"]).double()}
+    found = wl.compare.predict(double, data[0])
+    assert found.failures == ()
+    assert float(found.similarity[0, 6]) == pytest.approx(1, abs=1e-4)
+    measured = wl.compare.measure(double, *data, wl.attacks.PGD(epsilon=0.15, steps=2))
+    assert measured.failures == ()
+    assert wl.compare.baselines(double, *data).failures == ()
