@@ -342,6 +342,9 @@ def test_sentences_hold_in_the_empty_and_the_contrary_case() -> None:
     said = say(told(measured=none, measured_interval=none, attack="pgd", steps=5))
     assert any("No transfer could be measured" in it for it in said.findings)
     assert "a and b share displacements with a mean cosine of 0.30" in said.headline
+    zero = ((0.0, 0.0), (0.0, 0.0))
+    flat = told(measured=zero, measured_interval=(((0.0, 0.0),) * 2,) * 2, attack="pgd", steps=5)
+    assert any("the two intervals overlap" in it for it in say(flat).findings)
     three = told(
         models=("a", "b", "c"),
         similarity=((1.0, 0.3, 0.29), (0.3, 1.0, 0.1), (0.29, 0.1, 1.0)),

@@ -127,7 +127,11 @@ def _transfer(record: Comparison) -> str:
     attack = record.attack or ""
     name = attack if ":" in attack else attack.upper()
     steps = f"-{record.steps}" if record.steps else ""
+    (_, *lowest), (_, *highest) = pairs[0], pairs[-1]
     least = f", and smallest {told(pairs[0])}" if len(pairs) > 1 else ""
+    ends = [record.measured_interval[s][t] for s, t in (highest, lowest)]
+    if least and not apart(*ends):
+        least += "; the two intervals overlap, so neither pair is shown to carry over more"
     return (
         f"Measured with {name}{steps} ({norm_sign(record.norm)}, ε = {record.epsilon_text}), "
         f"beyond noise of the same size: transfer is largest {told(pairs[-1])}{least}."
