@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
+from pathlib import Path
+
 import pytest
 import torch
 
@@ -55,6 +59,34 @@ def test_training_is_deterministic_cached_by_content_and_survives_a_broken_cache
     assert torch.equal(weights[0], weights[2])
     assert not torch.equal(weights[0], weights[3])
     assert len(list((tmp_path / "zoo").iterdir())) == 2
+
+
+@pytest.mark.law
+@pytest.mark.parametrize("way", ["a file", "a pipe", "full"])
+def test_a_cache_that_cannot_be_used_costs_time_and_one_note(way, monkeypatch, tmp_path) -> None:
+    cache = tmp_path / "cache"
+    monkeypatch.setenv("WORLDLINE_CACHE", str(cache))
+    if way == "a file":
+        cache.write_text("not a folder")
+    else:
+        wl.zoo.load("linear")
+        (kept,) = (cache / "zoo").iterdir()
+        kept.unlink()
+    if way == "a pipe":
+        os.mkfifo(kept)  # to open it would wait for ever; it is replaced
+        assert wl.zoo.load("linear") is not None
+        assert kept.is_file()
+        return
+
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    if way == "full":
+        monkeypatch.setattr(Path, "write_bytes", full)
+    with pytest.warns(UserWarning, match="is not kept: ") as noted:
+        wl.zoo.load("linear")
+    assert len(noted) == 1
+    assert not [it for it in tmp_path.rglob("*") if it.name.endswith(".tmp")]
 
 
 @pytest.mark.message

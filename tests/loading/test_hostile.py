@@ -23,12 +23,12 @@ import onnx
 import pytest
 import torch
 from onnx import TensorProto, helper, numpy_helper
-from PIL import Image
+from PIL import Image, PngImagePlugin
 from safetensors.torch import save_file
 from torch import nn
 
 from worldline.errors import InputError, ModelError
-from worldline.loading import load_data, load_model
+from worldline.loading import load_data, load_model, load_picture
 from worldline.loading.exported import clean_archive
 from worldline.loading.sandbox import tried_in_child
 
@@ -559,6 +559,47 @@ def huggingface(
     return make
 
 
+def npz_long_header(folder: Path) -> str:
+    """A header of 0.9 GB, packed into a megabyte."""
+    head = b"\x93NUMPY\x02\x00" + struct.pack("<I", 900_000_000)
+    with zipfile.ZipFile(folder / "bad.npz", "w", zipfile.ZIP_DEFLATED) as archive:
+        with archive.open("x.npy", "w") as member:
+            member.write(head)
+            for _ in range(90):
+                member.write(b" " * 10**7)
+        archive.writestr("y.npy", npy("(1,)", descr="<i8", content=b"\0" * 8))
+    return str(folder / "bad.npz")
+
+
+def integer_keys(folder: Path) -> str:
+    torch.save({0: torch.ones(2, 2), 1: torch.ones(2)}, folder / "numbers.pt")
+    return str(folder / "numbers.pt")
+
+
+def ranged(folder: Path) -> str:
+    """A Range of 2²⁶ steps, half a gigabyte, twice."""
+    ends = {"low": 0, "high": 2**26, "step": 1}
+    constants = [numpy_helper.from_array(np.array(it), name) for name, it in ends.items()]
+    nodes = [
+        helper.make_node("Range", ["low", "high", "step"], ["r"]),
+        helper.make_node("Cast", ["r"], ["f"], to=1),
+        helper.make_node("ReduceMean", ["f"], ["m"], keepdims=0),
+        helper.make_node("Add", ["x", "m"], ["y"]),
+    ]
+    sides = [helper.make_tensor_value_info(it, TensorProto.FLOAT, ["N", 3]) for it in "xy"]
+    graph = helper.make_graph(nodes, "r", sides[:1], sides[1:], constants)
+    opset = [helper.make_opsetid("", 17)]
+    onnx.save(helper.make_model(graph, opset_imports=opset, ir_version=8), folder / "range.onnx")
+    return str(folder / "range.onnx")
+
+
+LONG_NUMBERS = (
+    b'{"w":{"dtype":"F32","shape":['
+    + b",".join([b"9" * 4000] * 3000)
+    + b'],"data_offsets":[0,16]}}'
+)
+
+
 Case = tuple[str, Callable[[Path], str], str]
 LONG = "n" * 10_000
 HOSTILE: dict[str, Case] = {
@@ -584,6 +625,19 @@ HOSTILE: dict[str, Case] = {
         npz_with(b"\x93NUMPY\x02\x00\xff\xff\xff\x7f" + b"("),
         "no readable npy header",
     ),
+    "npz with a header of 0.9 GB": ("data", npz_long_header, "zip bomb"),
+    "npz with a header of 2 MB": (
+        "data",
+        npz_with(b"\x93NUMPY\x02\x00" + struct.pack("<I", 2_000_000) + b" " * 2_000_000),
+        "it is declared as 2 MB",
+    ),
+    "safetensors of long numbers": (
+        "weights",
+        safetensors_with(LONG_NUMBERS),
+        "a number of 4,000 digits",
+    ),
+    "pt with numbers for names": ("weights", integer_keys, "names its tensors by int"),
+    "ONNX range of 2^26": ("model", ranged, "would make 67,108,864 numbers"),
     "npz cut": ("data", shortened(whole_npz, "cut.npz"), "cut.npz cannot be read"),
     "npz empty": ("data", empty("empty.npz"), "empty.npz cannot be read"),
     "npz of wrong magic": ("data", wrong_magic("elf.npz"), "elf.npz cannot be read"),
@@ -795,3 +849,78 @@ def test_the_child_ends_where_a_file_gets_through_to_its_pickle(
     with pytest.raises(ModelError, match=r"it tried os\.system"):
         tried_in_child(Path(path).read_bytes(), [2, 4], "bad.pt2")
     assert not canary(tmp_path).exists()
+
+
+@pytest.mark.law
+def test_arrays_of_the_other_byte_order_are_read(tmp_path: Path) -> None:
+    x, y = np.linspace(0, 1, 32).reshape(16, 2), np.arange(16) % 2
+    np.savez(tmp_path / "big.npz", x=x.astype(">f8"), y=y.astype(">i8"))
+    np.savez(tmp_path / "little.npz", x=x, y=y)
+    big, little = (load_data(str(tmp_path / f"{name}.npz")) for name in ("big", "little"))
+    assert torch.equal(big.x, little.x)
+    assert torch.equal(big.y, little.y)
+
+
+@pytest.mark.law
+def test_class_names_that_are_no_utf8_become_text(tmp_path: Path) -> None:
+    for name in (b"caf\xe9", b"dog"):
+        folder = os.fsencode(tmp_path) + b"/" + name
+        os.mkdir(folder)
+        for number in range(4):
+            Image.new("L", (3, 3)).save(os.fsdecode(folder + b"/%d.png" % number))
+    names = load_data(str(tmp_path)).class_names
+    assert names == ("caf�", "dog")
+    assert "".join(names).encode()
+
+
+@pytest.mark.message
+@pytest.mark.parametrize(
+    "kind", ["PNG", "JPEG", "BMP", "GIF", "WEBP", "TIFF", "PPM", "SGI", "IM", "XBM"]
+)
+def test_a_spoilt_picture_is_read_or_refused(kind: str, tmp_path: Path) -> None:
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 256, (9, 7), dtype=np.uint8))
+    buffer, path = io.BytesIO(), tmp_path / "odd.png"
+    (image.convert("1") if kind == "XBM" else image).save(buffer, kind)
+    whole, dice = buffer.getvalue(), np.random.default_rng(1)
+    for _ in range(60):
+        spoilt = bytearray(whole[: dice.integers(1, len(whole) + 1)])
+        for place in dice.integers(0, len(spoilt), 3):
+            spoilt[place] ^= 1 << dice.integers(8)
+        path.write_bytes(bytes(spoilt))
+        try:
+            load_picture(path)
+        except InputError as error:
+            assert str(error).isprintable()
+
+
+@pytest.mark.message
+@pytest.mark.parametrize("name", ["pipe", "folder", "null byte", "text bomb", "gone"])
+def test_what_is_no_picture_is_told(name: str, tmp_path: Path) -> None:
+    path = tmp_path / "p.png"
+    if name == "pipe":
+        os.mkfifo(path)
+    elif name == "folder":
+        path.mkdir()
+    elif name == "null byte":
+        path = tmp_path / "a\0b.png"
+    elif name == "text bomb":
+        text = PngImagePlugin.PngInfo()
+        text.add_text("a", "x" * 50_000_000, zip=True)
+        Image.new("L", (3, 3)).save(path, pnginfo=text)
+    with pytest.raises(InputError) as caught:
+        load_picture(path)
+    assert str(caught.value).isprintable()
+
+
+@pytest.mark.message
+@pytest.mark.parametrize("raised", ["SystemExit(3)", "GeneratorExit()", "Odd()"])
+@pytest.mark.parametrize("place", ["import", "factory"])
+def test_whatever_the_users_code_raises_is_a_sentence(
+    raised: str, place: str, tmp_path: Path
+) -> None:
+    odd = "class Odd(BaseException):\n    def __str__(self): raise ValueError\n"
+    inside = "def build():\n    " if place == "factory" else ""
+    (tmp_path / "odd.py").write_text(f"{odd}{inside}raise {raised}\n")
+    with pytest.raises(ModelError, match=raised.split("(", maxsplit=1)[0]) as caught:
+        load_model(f"{tmp_path}/odd.py:build")
+    assert str(caught.value).isprintable()
