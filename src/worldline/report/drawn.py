@@ -12,7 +12,7 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import FuncFormatter
 
 from worldline.plot.axes import by_layer, figure_of, finite, new_axes, plain, short
 from worldline.plot.colours import LOOKS, heat_colours
@@ -81,7 +81,7 @@ def _bars(ax: Axes, it: Bars) -> None:
     ax.set(xlabel=it.label, xlim=(0, most * 1.02))
     ax.invert_yaxis()
     if it.share:
-        ax.xaxis.set_major_formatter(PercentFormatter(1.0))
+        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
     nulls = any(bar.null is not None for bar in it.bars)
     untrained = ax.plot([], [], color="black", linestyle=":", label="untrained") if nulls else []
     if it.legend or nulls:
@@ -90,9 +90,8 @@ def _bars(ax: Axes, it: Bars) -> None:
 
 def _waterfall(ax: Axes, it: Waterfall) -> None:
     """From level to level until one is not finite; the last stands once more as the output."""
-    levels = finite(np.array(it.levels, dtype=float))
-    whole = levels[: int(np.isfinite(levels).cumprod().sum())].tolist()
-    names, ends = list(it.names), whole[-1:] if len(whole) == len(levels) else []
+    whole, names = it.whole, list(it.names)
+    ends = whole[-1:] if len(whole) == len(it.levels) else ()
     if ends:
         names.append("output")
     steps = list(pairwise(whole))
@@ -104,9 +103,8 @@ def _waterfall(ax: Axes, it: Waterfall) -> None:
         if len(names) <= MOST_WITH_NUMBERS:
             said = number(stop) if role == "other" else signed(stop - start)
             ax.text(place, max(start, stop), said, ha="center", va="bottom", fontsize=8)
-    look = LOOKS["other"]
     null = finite(np.array(it.null, dtype=float))
-    line = ax.plot(null, color=look.paper, linestyle="--", marker=look.marker, label="untrained")
+    line = ax.plot(null, color=LOOKS["other"].paper, linestyle="--", label="untrained")
     ax.use_sticky_edges = False  # leaves room for the numbers
     ax.margins(y=0.08)
     ax.axhline(0.0, color="black", linewidth=0.8)
@@ -144,7 +142,7 @@ def _lines(ax: Axes, it: Lines) -> None:
     elif it.series or it.levels:
         ax.legend(frameon=False)
     if it.share:
-        ax.yaxis.set_major_formatter(PercentFormatter(1.0))
+        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
     ax.set(xlabel=it.label, ylabel=it.values)
 
 

@@ -9,7 +9,9 @@ a value is a float or None: lines break there, and bars end at the edge.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 __all__ = [
@@ -82,6 +84,13 @@ class Waterfall:
     null: Values = ()
     label: str = "rapidity φ, nats"
     kind: Literal["waterfall"] = "waterfall"
+
+    @property
+    def whole(self) -> tuple[float, ...]:
+        """The levels that are drawn."""
+        return tuple(
+            takewhile(math.isfinite, (math.nan if it is None else it for it in self.levels))
+        )
 
 
 @dataclass(frozen=True)
