@@ -42,7 +42,7 @@ def attach(result: Result[Comparison], prefix: str) -> Attached:
 
 
 def _sections(record: Comparison, prefix: str) -> Markup:
-    filled = fill_template(
+    return fill_template(
         "compare/sections.html.j2",
         record=record,
         words=words(record),
@@ -56,7 +56,6 @@ def _sections(record: Comparison, prefix: str) -> Markup:
         ensembles=ensembles(record),
         resamples=count(record.judge.resamples, "time") if record.judge else "",
     )
-    return Markup(filled)
 
 
 def figures(result: Result[Comparison]) -> dict[str, Figure]:

@@ -233,14 +233,13 @@ def _judged(
     off = ~torch.eye(len(names), dtype=torch.bool)
     if len(names) < FEWEST_TO_JUDGE or not bool(rate[off].isfinite().all()):
         return None
-    tables = {}
+    found: dict[str, Tensor] = {}
     if rivals is not None and set(names) <= set(rivals.names):
         places = [rivals.names.index(name) for name in names]
-        for key in RIVALS:
-            table: Tensor | None = getattr(rivals, key)
-            if table is not None and bool(_pick(table, places)[off].isfinite().all()):
-                tables[key] = _pick(table, places)
-    return compare.judge(score, rate, names=names, baselines=tables)
+        there = {key: table for key in RIVALS if (table := getattr(rivals, key)) is not None}
+        found = {key: _pick(table, places) for key, table in there.items()}
+    known = {key: table for key, table in found.items() if bool(table[off].isfinite().all())}
+    return compare.judge(score, rate, names=names, baselines=known)
 
 
 def _pick(table: Tensor, places: list[int]) -> Tensor:

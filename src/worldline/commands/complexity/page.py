@@ -59,7 +59,7 @@ def attach(result: Result[ComplexityReport], prefix: str) -> Attached:
 
 
 def _sections(record: ComplexityReport, prefix: str) -> Markup:
-    filled = fill_template(
+    return fill_template(
         "complexity/sections.html.j2",
         prefix=prefix,
         ranking=ranking_view(record),
@@ -69,7 +69,6 @@ def _sections(record: ComplexityReport, prefix: str) -> Markup:
             for place, it in enumerate(record.ranked)
         ],
     )
-    return Markup(filled)
 
 
 def model_markup(it: ModelComplexity, *, prefix: str, guide: bool = False) -> Markup:
@@ -78,7 +77,7 @@ def model_markup(it: ModelComplexity, *, prefix: str, guide: bool = False) -> Ma
     Args:
         guide: whether the page carries the guide, to point at.
     """
-    filled = fill_template(
+    return fill_template(
         "complexity/model.html.j2",
         prefix=prefix,
         guide=guide,
@@ -87,7 +86,6 @@ def model_markup(it: ModelComplexity, *, prefix: str, guide: bool = False) -> Ma
         shares={"share": _limits(it, whole=True), "plane_share": _limits(it, whole=False)},
         predicted=_prediction(it),
     )
-    return Markup(filled)
 
 
 def figures(result: Result[ComplexityReport]) -> dict[str, Figure]:
