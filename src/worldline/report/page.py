@@ -56,13 +56,12 @@ class Attached:
 
     Attributes:
         title: the other page's headline.
-        sections: markup whose ids start with a prefix of their own.
-        scripts: that it draws with beside the shared ones, as for :func:`read_scripts`.
+        sections: markup whose ids start with a prefix of their own, with figures of the shared
+            kinds alone.
     """
 
     title: str
     sections: Markup
-    scripts: tuple[str, ...] = ()
 
 
 def render_page(
