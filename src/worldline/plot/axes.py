@@ -78,15 +78,14 @@ def with_intervals(
     ]
     if not known:
         return
-    look, middle = LOOKS[role], [value for _, value, _ in known]
-    below = [max(0.0, value - low) for _, value, (low, _) in known]
-    above = [max(0.0, high - value) for _, value, (_, high) in known]
+    places, middle, pairs = map(np.array, zip(*known, strict=True))
+    low, high = finite(pairs).T
     ax.errorbar(
-        [place for place, _, _ in known],
+        places,
         middle,
-        (finite(below), finite(above)),
-        color=look.paper,
-        marker=look.marker,
+        np.maximum(0.0, (middle - low, high - middle)),
+        color=LOOKS[role].paper,
+        marker=LOOKS[role].marker,
         linestyle="-" if line else "none",
         label=label,
     )
