@@ -14,7 +14,7 @@ from markupsafe import Markup
 from torch import Tensor
 
 from worldline.commands.base import Result
-from worldline.commands.complexity.offered import model_markup
+from worldline.commands.complexity.page import model_markup
 from worldline.commands.doctor.offered import curve_lines
 from worldline.commands.explore.explored import SHOWN, TWINS, Bands, Explored, read_explored
 from worldline.commands.explore.record import TWINS as INPUTS
@@ -164,7 +164,7 @@ def page(results: Sequence[Result[Exploration]], attached: Sequence[Attached]) -
     return render_page(
         "explore/page.html.j2",
         versions=record.versions,
-        scripts=(*SCRIPTS, *(name for it in attached for name in it.scripts)),
+        scripts=SCRIPTS,
         data=Pages(tuple(models)),
         record=record,
         first=models[0],
