@@ -80,7 +80,8 @@ def groups_of(x: Tensor) -> Tensor:
     numbers: dict[bytes, int] = {}
     groups = []
     for part in x.split(1024):
-        rows = (part.detach().cpu().flatten(1) + 0.0).contiguous().numpy()  # −0 is 0
+        part = part.detach().cpu().flatten(1) + 0.0  # −0 is 0
+        rows = part.contiguous().view(torch.uint8).numpy()  # numpy knows no bfloat16
         groups += [
             numbers.setdefault(hashlib.blake2b(row, digest_size=16).digest(), len(numbers))
             for row in rows
