@@ -35,7 +35,7 @@ OPTIONS = {
     "distant": ["--samples", "40", "--nulls", "0", "--pairs", "2"],
     "compare": ["--samples", "40", "--probed-samples", "12", "--probes", "4"],
 }
-# What is no report, and the sentence that is right instead, by command ("" for the others).
+# What gives no report, and the sentence that is right instead, by command; "" is every command.
 SAYS: dict[str, dict[str, str]] = {"two_outputs": {"": r"tuple with 2 tensors that could be them"}}
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -80,6 +80,10 @@ class Square:
             return self._search(
                 lambda point: logits_of(model, point.reshape(-1, *x.shape[1:])), _pictures(x), x, y
             )
+
+    def with_epsilon(self, epsilon: float) -> Square:
+        """The same attack in another ball."""
+        return replace(self, epsilon=epsilon)
 
     def _search(
         self, ask: Callable[[Tensor], Tensor], clean: Tensor, x: Tensor, y: Tensor

@@ -238,7 +238,7 @@ class _Run:
             with opened(source, self.models[source]) as model:
                 x = in_dtype_of(model, self.x)
                 if isinstance(attack, Descent):
-                    check_gradient(model, x)
+                    check_gradient(model, x, self.y)
                 adversarial = adversarial_twin(attack, model, x, self.y)
         except InputError as error:
             self.failures[source] = Failure(source, str(error))

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from worldline import __version__
-from worldline.attacks import FGSM, PGD, Attack, strong_attack
+from worldline.attacks import FGSM, PGD, Attack, Square, strong_attack
 from worldline.errors import InputError, ModelError, UsageError
 from worldline.inputs import Data, check_labels, in_dtype_of, logits_of
 from worldline.loading import import_object, load_data, load_model
@@ -95,6 +95,10 @@ def make_attack(config: AttackConfig, *, classes: int = 2) -> Attack:
         )
     if config.attack == "fgsm":
         return FGSM(epsilon=config.epsilon, norm=config.norm, bounds=config.bounds)
+    if config.attack == "square":
+        return Square(
+            epsilon=config.epsilon, norm=config.norm, bounds=config.bounds, seed=config.seed
+        )
     if config.attack == "strong":
         return strong_attack(
             epsilon=config.epsilon,
