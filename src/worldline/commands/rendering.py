@@ -58,8 +58,8 @@ def render_report(folder: RunFolder, *, beside: Runs = ()) -> str:
     """
     command, result = read_run(folder)
     if not beside:
-        return command.page([result], [])
-    if command.name != "explore":
+        return command.page([result])
+    if command.several is None:
         raise RunError(
             f"{folder.path} is no run of explore: only its page takes other runs beside it."
         )
@@ -83,7 +83,7 @@ def write_report(folder: RunFolder, *, beside: Runs = ()) -> Path:
     """
     command, result = read_run(folder)
     page = render_report(folder, beside=beside)
-    for name, picture in command.pictures(result).items():
+    for name, picture in pictures(command.figures(result), "png") if command.beside else ():
         folder.write_bytes(name, picture)
     return folder.write_text("report.html", page)
 

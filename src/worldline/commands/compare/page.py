@@ -2,62 +2,35 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-from markupsafe import Markup
-
 from worldline.commands.base import Result
 from worldline.commands.compare import tables
 from worldline.commands.compare.record import MATRICES, Comparison, Matrix
-from worldline.commands.compare.words import words
 from worldline.report.figures import Tree
 from worldline.report.heat import Heat, heat_cells, widest
 from worldline.report.numbers import count, norm_sign
-from worldline.report.page import Attached, fill_template, render_page
 
-__all__ = ["attach", "page"]
-
-
-def page(results: Sequence[Result[Comparison]], _attached: Sequence[Attached]) -> str:
-    """The page of one comparison; its pictures are all inside."""
-    record = results[0].record
-    return render_page(
-        "compare/page.html.j2",
-        versions=record.versions,
-        record=record,
-        words=words(record),
-        norm=norm_sign(record.norm),
-        sections=_sections(record, ""),
-    )
+__all__ = ["context"]
 
 
-def attach(result: Result[Comparison], prefix: str) -> Attached:
-    """Its sections for another page."""
-    return Attached(words(result.record).headline, _sections(result.record, prefix))
-
-
-def _sections(record: Comparison, prefix: str) -> Markup:
-    tree = Tree(
-        leaves=record.ordered,
-        joins=record.tree,
-        order=record.order,
-        label="1 − mean cosine of displacements",
-    )
-    filled = fill_template(
-        "compare/sections.html.j2",
-        record=record,
-        words=words(record),
-        prefix=prefix,
-        names=record.ordered,
-        labels=MATRICES,
-        heats=_heats(record),
-        tree=tree,
-        judged=tables.judged(record),
-        stand_ins=tables.stand_ins(record),
-        ensembles=tables.ensembles(record),
-        resamples=count(record.judge.resamples, "time") if record.judge else "",
-    )
-    return Markup(filled)
+def context(result: Result[Comparison], _prefix: str) -> dict[str, object]:
+    """What its templates show beside the record and the words."""
+    record = result.record
+    return {
+        "norm": norm_sign(record.norm),
+        "names": record.ordered,
+        "labels": MATRICES,
+        "heats": _heats(record),
+        "tree": Tree(
+            leaves=record.ordered,
+            joins=record.tree,
+            order=record.order,
+            label="1 − mean cosine of displacements",
+        ),
+        "judged": tables.judged(record),
+        "stand_ins": tables.stand_ins(record),
+        "ensembles": tables.ensembles(record),
+        "resamples": count(record.judge.resamples, "time") if record.judge else "",
+    }
 
 
 def _heats(record: Comparison) -> dict[str, Heat]:

@@ -1,18 +1,17 @@
-"""The command as one object."""
+"""``worldline complexity`` as one object."""
 
 from worldline.commands.base import Command
 from worldline.commands.complexity.config import ComplexityConfig
 from worldline.commands.complexity.figures import figures
-from worldline.commands.complexity.page import attach, page, views
+from worldline.commands.complexity.page import context, views
 from worldline.commands.complexity.record import ComplexityReport
-from worldline.commands.complexity.run import Given, prepare, run
+from worldline.commands.complexity.run import prepare, run
 from worldline.commands.complexity.tables import tables
 from worldline.commands.complexity.words import words
 
 __all__ = ["COMMAND"]
 
-COMMAND = Command[ComplexityConfig, Given, ComplexityReport](
-    name="complexity",
+COMMAND = Command(
     config=ComplexityConfig,
     record=ComplexityReport,
     prepare=prepare,
@@ -20,7 +19,6 @@ COMMAND = Command[ComplexityConfig, Given, ComplexityReport](
     words=words,
     tables=tables,
     views=views,
-    page=page,
-    attach=attach,
     figures=figures,
+    context=context,
 )

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from markupsafe import Markup
 
 from worldline.commands.base import Result
@@ -12,20 +10,18 @@ from worldline.commands.complexity.record import ComplexityReport, ModelComplexi
 from worldline.commands.complexity.words import (
     boost_words,
     changed_words,
-    headline,
     limit_words,
     null_words,
     ranking_words,
     spectrum_words,
-    words,
 )
 from worldline.explain import ByKind, LimitUse
 from worldline.report.figures import Bar, Bars, Lines, Role, Series, Waterfall
 from worldline.report.numbers import count, share
-from worldline.report.page import Attached, fill_template, render_page
+from worldline.report.page import fill_template
 from worldline.report.views import View
 
-__all__ = ["attach", "model_markup", "model_views", "most_used", "page", "views"]
+__all__ = ["context", "model_markup", "model_views", "most_used", "views"]
 
 MOST_LAYERS = 20
 ONE_LAYER = "Only one layer was traced, so nothing can change on the way."
@@ -36,23 +32,17 @@ LOOKS: tuple[tuple[str, Role, str], ...] = (
 BY_LAYER = "median rapidity φ (nats) by layer"
 
 
-def page(results: Sequence[Result[ComplexityReport]], attached: Sequence[Attached]) -> str:
-    """The page of one run."""
-    record = results[0].record
-    return render_page(
-        "complexity/page.html.j2",
-        versions=record.versions,
-        words=words(record),
-        record=record,
-        scripts=[name for it in attached for name in it.scripts],
-        **_sections(record, ""),
-    )
-
-
-def attach(result: Result[ComplexityReport], prefix: str) -> Attached:
-    """Its sections for another page."""
-    sections = fill_template("complexity/sections.html.j2", **_sections(result.record, prefix))
-    return Attached(headline(result.record), Markup(sections))
+def context(result: Result[ComplexityReport], prefix: str) -> dict[str, object]:
+    """What its templates show beside the record and the words."""
+    record = result.record
+    return {
+        "ranking": _ranking_view(record),
+        "bars": _ranking_bars(record),
+        "models": [
+            (it.model, model_markup(it, prefix=f"{prefix}model{place}-"))
+            for place, it in enumerate(record.ranked)
+        ],
+    }
 
 
 def views(result: Result[ComplexityReport]) -> dict[str, View]:
@@ -137,18 +127,6 @@ def most_used(it: ModelComplexity) -> tuple[LimitUse, ...]:
 
     places = sorted(range(len(it.limits)), key=used, reverse=True)[:MOST_LAYERS]
     return tuple(it.limits[place] for place in sorted(places))
-
-
-def _sections(record: ComplexityReport, prefix: str) -> dict[str, object]:
-    return {
-        "prefix": prefix,
-        "ranking": _ranking_view(record),
-        "bars": _ranking_bars(record),
-        "models": [
-            (it.model, model_markup(it, prefix=f"{prefix}model{place}-"))
-            for place, it in enumerate(record.ranked)
-        ],
-    }
 
 
 def _ranking_view(record: ComplexityReport) -> View:

@@ -1,41 +1,36 @@
-"""The page of an examination: worst case, curve, every check."""
+"""The page of an examination: worst case, curve, every check; and the curve for papers."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
-from markupsafe import Markup
-
-from worldline.attacks import named_norm
 from worldline.checks import Curve
 from worldline.commands.base import Result
 from worldline.commands.doctor.record import Diagnosis
-from worldline.commands.doctor.words import ABOUT, views, words
+from worldline.commands.doctor.words import ABOUT, views
+from worldline.plot.axes import figure_of, finite, new_axes, plain, with_intervals
+from worldline.plot.colours import LOOKS
 from worldline.report.figures import Level, Lines, Series
-from worldline.report.page import Attached, fill_template, render_page
+from worldline.report.numbers import norm_sign
 
-__all__ = ["attach", "curve_lines", "page"]
-
-
-def page(results: Sequence[Result[Diagnosis]], attached: Sequence[Attached]) -> str:
-    """The page of one run; nothing is attached to it."""
-    record = results[0].record
-    return render_page(
-        "doctor/page.html.j2",
-        versions=record.versions,
-        scripts=(),
-        record=record,
-        words=words(record),
-        norm=named_norm(record.norm).sign,
-        prefix="",
-        **_context(results[0]),
-    )
+__all__ = ["accuracy_curve", "context", "curve_lines", "figures"]
 
 
-def attach(result: Result[Diagnosis], prefix: str) -> Attached:
-    """Its sections for another page."""
-    sections = fill_template("doctor/sections.html.j2", prefix=prefix, **_context(result))
-    return Attached(words(result.record).headline, Markup(sections))
+def context(result: Result[Diagnosis], _prefix: str) -> dict[str, object]:
+    """What its templates show beside the record and the words."""
+    record, found = result.record, views(result)
+    return {
+        "norm": norm_sign(record.norm),
+        "views": found,
+        "about": [name for name in ABOUT if name in found],
+        "curve": curve_lines(record.curve),
+    }
+
+
+def figures(result: Result[Diagnosis]) -> dict[str, Figure]:
+    """The curve."""
+    return {"curve": figure_of(accuracy_curve(result.record.curve))}
 
 
 def curve_lines(curve: Curve) -> Lines:
@@ -55,10 +50,34 @@ def curve_lines(curve: Curve) -> Lines:
     return Lines(epsilons, (attacked, noise), chance, label="ε", share=True)
 
 
-def _context(result: Result[Diagnosis]) -> dict[str, object]:
-    found = views(result)
-    return {
-        "views": found,
-        "about": [name for name in ABOUT if name in found],
-        "curve": curve_lines(result.record.curve),
-    }
+def accuracy_curve(curve: Curve, *, ax: Axes | None = None) -> Axes:
+    """Accuracy against ε with 95 % intervals, under attack and under noise; chance dotted.
+
+    Args:
+        curve: of a record, or of :func:`worldline.checks.accuracy_curve`.
+        ax: where to draw.
+
+    >>> import worldline as wl
+    >>> from worldline.commands.doctor.page import accuracy_curve
+    >>> model, data = wl.zoo.load("linear"), wl.zoo.digits()
+    >>> x, y, attack = data.x[:60], data.y[:60], wl.attacks.FGSM(epsilon=0.15)
+    >>> accuracy_curve(wl.checks.accuracy_curve(model, x, y, attack=attack)).get_ylabel()
+    'accuracy'
+    """
+    ax = new_axes(ax)
+    at = [point.epsilon for point in curve.points]
+    values = [point.accuracy for point in curve.points]
+    ends = [point.interval for point in curve.points]
+    with_intervals(ax, at, values, ends, "adversarial", "under attack")
+    look = LOOKS["noise"]
+    ax.plot(
+        at,
+        finite([point.noise_accuracy for point in curve.points]),
+        color=look.paper,
+        marker=look.marker,
+        label="under noise of the same size",
+    )
+    ax.axhline(curve.chance, color=LOOKS["other"].paper, linestyle=":", label="chance")
+    ax.set(xlabel="ε", ylabel="accuracy", ylim=(-0.02, 1.02))
+    ax.legend(frameon=False)
+    return plain(ax)
