@@ -23,15 +23,11 @@ import worldline as wl
 from worldline.cli import commands
 from worldline.commands import load
 from worldline.commands.base import Result
-from worldline.commands.complexity import tables, words
-from worldline.commands.complexity.figures import (
-    boost_waterfall,
-    fragility_ranking,
-    speed_limit_use,
-)
-from worldline.commands.complexity.offered import measure_model
-from worldline.commands.complexity.page import model_views
+from worldline.commands.complexity import words
+from worldline.commands.complexity.page import boost_waterfall, fragility_ranking, speed_limit_use
 from worldline.commands.complexity.record import ComplexityReport, ModelComplexity
+from worldline.commands.complexity.run import measure
+from worldline.commands.complexity.words import model_views
 from worldline.commands.rendering import read_run, render_report
 from worldline.report.numbers import share
 from worldline.runs.codec import from_json, to_json
@@ -128,10 +124,10 @@ def test_clean_accuracy_of_few_samples_is_that_of_a_clean_pass(mlp, digits) -> N
     """Fault 5: under 20 samples it came from the mean of two noisy outputs."""
     x, y = digits.x[:12], digits.y[:12]
     clean = wl.attacks.predict(mlp, x).argmax(1)
-    loud = measure_model("mlp", mlp, x, clean, sigma=0.1, settings=wl.Settings(seed=4))
+    loud, _ = measure("mlp", mlp, x, clean, sigma=0.1, settings=wl.Settings(seed=4))
     assert loud.aimed is None
     assert loud.clean_accuracy.value == 1
-    assert measure_model("mlp", mlp, x, y, sigma=0.1).clean_accuracy.count == 12
+    assert measure("mlp", mlp, x, y, sigma=0.1)[0].clean_accuracy.count == 12
 
 
 def with_changed(it: ModelComplexity, changed: Share, **other: object) -> ModelComplexity:
@@ -243,7 +239,7 @@ def test_predicted_stands_beside_measured_by_layer(record: ComplexityReport) -> 
     """The null model's predicted rapidity, as `nullmodel.predict` gives it."""
     one = record.models[0]
     assert one.prediction == "predicted"
-    table = tables.null(one)
+    table = words.null_table(one)
     assert table.columns[1:3] == ("noise: predicted φ", "drawn φ")
     assert len(table.rows) == len(one.layers)
     assert all(row[1] not in ("–", "") for row in table.rows)
@@ -298,13 +294,21 @@ def test_the_axes_hold_the_numbers_of_the_record(record: ComplexityReport) -> No
     first = record.ranked[0]
     levels = [layer.rapidity["noise"].median for layer in first.layers]
     heights = [bar.get_height() for bar in boost_waterfall(first).patches]
-    np.testing.assert_allclose(np.cumsum(heights), levels)
+    np.testing.assert_allclose(np.cumsum(heights[:-1]), levels)
+    assert heights[-1] == levels[-1]  # the output stands again at the end
     for whole in (True, False):
         shares = [bar.get_width() for bar in speed_limit_use(first, whole=whole).patches]
-        kept = [(it.share if whole else it.plane_share)["noise"].median for it in first.limits]
-        np.testing.assert_allclose(shares[: len(kept)], kept)
-    drawn = [box.get_paths() for box in fragility_ranking(record).collections]
-    assert len(drawn) == len(record.models)
+        limits = [it for it in first.limits if it.limit < math.inf or not whole]
+        kept = [it.share if whole else it.plane_share for it in limits]
+        kinds = ("noise", "strangers")
+        np.testing.assert_allclose(shares, [it[kind].median for it in kept for kind in kinds])
+    ranking = fragility_ranking(record)
+    changed = [it.fragility.changed for it in record.ranked]
+    np.testing.assert_allclose(
+        [bar.get_width() for bar in ranking.patches], [it.value for it in changed]
+    )
+    ends = [box.get_paths()[0].vertices[:, 0] for box in ranking.collections]
+    np.testing.assert_allclose(ends, [it.interval for it in changed])
     assert set(load("complexity").figures(Result(record, RunFolder(Path())))) == {
         "limits",
         "ranking",

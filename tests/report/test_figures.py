@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import io
 import math
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from worldline.report import page
+from worldline.report.drawn import draw
 from worldline.report.figures import (
     Bar,
     Bars,
@@ -19,6 +22,7 @@ from worldline.report.figures import (
     Tree,
     Waterfall,
 )
+from worldline.report.heat import HeatMap
 
 INFINITY = math.inf
 FIGURES: dict[str, Figure] = {
@@ -117,3 +121,46 @@ def test_only_scripts_of_known_commands_are_read() -> None:
     assert page.read_scripts(("explore/choice",)).count("const choose") == 1
     with pytest.raises(FileNotFoundError):
         page.read_scripts(("nothing/choice",))
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("name", [it for it in FIGURES if it != "sparkline"])
+def test_papers_show_the_same_figure(name: str) -> None:
+    it = FIGURES[name]
+    assert not isinstance(it, Sparkline)
+    ax = draw(it, title="a $ and a name")
+    assert ax.get_title() == "a $ and a name"
+    ax.figure.savefig(io.BytesIO(), format="svg")
+    if isinstance(it, Bars):
+        np.testing.assert_allclose([bar.get_width() for bar in ax.patches], [0.5, 0.25, 1.0])
+        assert [text.get_text() for text in ax.texts] == ["50%", "25%", "–", "∞"]
+        assert [text.get_text() for text in ax.get_yticklabels()] == ["a", "none", "beyond"]
+    if name == "waterfall":
+        np.testing.assert_allclose([bar.get_height() for bar in ax.patches], [2, -1, 0.5, 1.5])
+        assert [text.get_text() for text in ax.texts] == ["2.00", "−1.00", "+0.50", "1.50"]
+    assert len(ax.patches) == {"ending": 2, "nothing": 0}.get(name, len(ax.patches))
+    if isinstance(it, Lines) and it.series:
+        ends = it.levels and [[it.levels[0].value] * 2]
+        values = [*(one.values for one in it.series), *ends]
+        for line, wanted in zip(ax.get_lines(), values, strict=True):
+            known = [math.nan if v is None or math.isinf(v) else v for v in wanted]
+            np.testing.assert_allclose(np.asarray(line.get_ydata(), dtype=float), known)
+        low, high = ax.get_ylim()
+        assert all(low <= end <= high for box in ax.collections for end in _heights(box))
+    if isinstance(it, Tree):
+        assert [text.get_text() for text in ax.get_yticklabels()] == list(it.leaves)
+        assert [line.get_xdata()[1] for line in ax.get_lines()] == [join[2] for join in it.joins]
+
+
+def _heights(box) -> list[float]:
+    return [y for path in box.get_paths() for _, y in path.vertices if not math.isnan(y)]
+
+
+@pytest.mark.oracle
+def test_papers_show_the_cells_of_a_heat_map() -> None:
+    rows = ((0.25, None), (-math.inf, math.inf))
+    ax = draw(HeatMap(("a", "b"), rows, (-1.0, 1.0), diverging=True, down="to", across="from"))
+    assert [text.get_text() for text in ax.texts] == [".25", "–", "−∞", "∞"]
+    assert (ax.get_xlabel(), ax.get_ylabel()) == ("from", "to")
+    shown = ax.get_images()[0].get_array()
+    np.testing.assert_allclose(np.asarray(shown, dtype=float), [[0.25, np.nan], [-1, 1]])

@@ -92,7 +92,7 @@ def with_intervals(
     )
 
 
-def finite(values: npt.ArrayLike | Sequence[float | None]) -> npt.NDArray[np.float64]:
+def finite(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
     """Numbers with gaps where they are infinite or none."""
     known = np.asarray(values, dtype=np.float64)
     return np.where(np.isfinite(known), known, np.nan)

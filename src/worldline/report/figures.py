@@ -1,5 +1,6 @@
-"""Figures of the shared kinds, as data: a page's script (``script/kinds.js``) draws them.
+"""Figures of the shared kinds, as data, declared once for the page and for papers.
 
+A page's script (``script/kinds.js``) draws them, and so does ``report.drawn`` with Matplotlib.
 In a template ``{{ macros.figure(prefix ~ "limits", record_figure, "What it shows, in words") }}``
 is all that is needed, and a figure drawn so can stand on another command's page too. ``role`` is
 one of the looks of ``plot.colours.LOOKS``: a colour and a marker. ±∞ and None are allowed wherever
@@ -8,7 +9,9 @@ a value is a float or None: lines break there, and bars end at the edge.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
+from itertools import takewhile
 from typing import Literal
 
 __all__ = [
@@ -37,7 +40,7 @@ class Bar:
         name: on the left; "" where it belongs to the bar above.
         said: the number on the right, as written.
         interval: a whisker over the end.
-        null: a dashed mark across: what would be expected of nothing.
+        null: a dashed mark across: the same of the untrained network.
     """
 
     name: str
@@ -82,6 +85,13 @@ class Waterfall:
     label: str = "rapidity φ, nats"
     kind: Literal["waterfall"] = "waterfall"
 
+    @property
+    def whole(self) -> tuple[float, ...]:
+        """The levels that are drawn."""
+        return tuple(
+            takewhile(math.isfinite, (math.nan if it is None else it for it in self.levels))
+        )
+
 
 @dataclass(frozen=True)
 class Tree:
@@ -122,6 +132,7 @@ class Series:
     """One line with markers.
 
     Attributes:
+        name: in the legend; "" where it belongs to the series above.
         values: None: no marker there, and the line breaks.
         intervals: whiskers; ``band`` draws them as one band instead.
     """
@@ -148,6 +159,8 @@ class Lines:
 
     Attributes:
         x: numbers, or names.
+        label: what x is.
+        values: what the vertical scale is, as papers say it.
         share: whether the vertical scale is 0 to 100 %.
         low, high: that the vertical scale holds at least.
     """
@@ -156,6 +169,7 @@ class Lines:
     series: tuple[Series, ...]
     levels: tuple[Level, ...] = ()
     label: str = ""
+    values: str = ""
     share: bool = False
     low: float = 0.0
     high: float = 0.0

@@ -4,14 +4,38 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from worldline.report.numbers import cell
 from worldline.report.page import HEAT_STEPS
 
-__all__ = ["Heat", "heat_cells", "widest"]
+__all__ = ["Heat", "HeatMap", "heat_cells", "widest"]
 
 Rows = Sequence[Sequence[float | None]]
 Heat = list[list[tuple[str, str]]]
+
+
+@dataclass(frozen=True)
+class HeatMap:
+    """Numbers of one kind of thing by the same kind of thing, for the page and for papers.
+
+    Attributes:
+        names: of the rows and of the columns.
+        rows, span, diverging: as for :func:`heat_cells`.
+        down, across: what rows and columns are.
+    """
+
+    names: tuple[str, ...]
+    rows: Rows
+    span: tuple[float, float]
+    diverging: bool = False
+    down: str = ""
+    across: str = ""
+
+    @property
+    def cells(self) -> Heat:
+        """Text and class of each cell."""
+        return heat_cells(self.rows, self.span, diverging=self.diverging)
 
 
 def heat_cells(

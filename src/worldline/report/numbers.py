@@ -13,6 +13,7 @@ from worldline.statistics import Share, Summary
 
 __all__ = [
     "NONE",
+    "attack_name",
     "cell",
     "count",
     "estimate",
@@ -108,6 +109,17 @@ def norm_sign(norm: str) -> str:
     ('L∞', 'L2')
     """
     return {"linf": "L∞"}.get(norm, norm.upper())
+
+
+def attack_name(attack: str, steps: int | None, norm: str, epsilon: str) -> str:
+    """An attack as a phrase; one of the user's own is named as it was given.
+
+    >>> from worldline.report.numbers import attack_name
+    >>> attack_name("pgd", 40, "linf", "8/255"), attack_name("mine.py:attack", None, "l2", "1")
+    ('PGD-40 (L∞, ε = 8/255)', 'mine.py:attack (L2, ε = 1)')
+    """
+    name = attack if ":" in attack else attack.upper()
+    return f"{name}{f'-{steps}' if steps else ''} ({norm_sign(norm)}, ε = {epsilon})"
 
 
 def p_value(value: float | None) -> str:

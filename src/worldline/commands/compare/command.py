@@ -2,12 +2,10 @@
 
 from worldline.commands.base import Command
 from worldline.commands.compare.config import CompareConfig
-from worldline.commands.compare.figures import figures
-from worldline.commands.compare.page import context
+from worldline.commands.compare.page import context, figures
 from worldline.commands.compare.record import Comparison
 from worldline.commands.compare.run import prepare, run
-from worldline.commands.compare.tables import tables
-from worldline.commands.compare.words import views, words
+from worldline.commands.compare.words import tables, views, words
 
 __all__ = ["COMMAND"]
 

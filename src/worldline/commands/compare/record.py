@@ -12,7 +12,7 @@ from worldline.compare.models import Kind
 from worldline.runs.codec import unit
 from worldline.settings import Bounds, NormName
 
-__all__ = ["MATRICES", "Comparison", "Intervals", "Matrix", "PairRow"]
+__all__ = ["MATRICES", "RIVALS", "Comparison", "Intervals", "Matrix", "PairRow"]
 
 Matrix = tuple[tuple[float | None, ...], ...]
 Intervals = tuple[tuple[tuple[float, float] | None, ...], ...]
@@ -24,6 +24,13 @@ MATRICES = {
     "noise_rate": "lost to noise of the same size",
 }
 """Matrices of a comparison, by name: a row for each source, a column for each target."""
+RIVALS = {
+    "gradient_cosine": "input-gradient cosine",
+    "feature_cka": "CKA of features",
+    "logit_cka": "CKA of logits",
+    "agreement": "agreement of predictions",
+}
+"""What the prediction is judged beside, by name."""
 
 
 @dataclass(frozen=True)
@@ -91,15 +98,15 @@ class Comparison:
     tree: tuple[tuple[int, int, float], ...]
     surrogates: Mapping[str, tuple[Surrogate, ...]]
     ensembles: tuple[Ensemble, ...]
-    attack: str | None
-    steps: int | None
-    measured: Matrix | None = unit("share")
-    measured_interval: Intervals | None = unit("share")
-    noise_rate: Matrix | None = unit("share")
-    same_mistake: Matrix | None = unit("share")
-    accuracy: tuple[float | None, ...] | None = unit("share")
-    fitted: Matrix | None = unit("share")
-    judge: Judgement | None
+    attack: str | None = None
+    steps: int | None = None
+    measured: Matrix | None = unit("share", default=None)
+    measured_interval: Intervals | None = unit("share", default=None)
+    noise_rate: Matrix | None = unit("share", default=None)
+    same_mistake: Matrix | None = unit("share", default=None)
+    accuracy: tuple[float | None, ...] | None = unit("share", default=None)
+    fitted: Matrix | None = unit("share", default=None)
+    judge: Judgement | None = None
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
     versions: Mapping[str, str]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from functools import partial
 
 import numpy as np
@@ -13,7 +13,7 @@ from torch import Tensor
 from worldline import compare
 from worldline.attacks import Attack
 from worldline.commands.compare.config import CompareConfig
-from worldline.commands.compare.record import Comparison, Intervals, Matrix, PairRow
+from worldline.commands.compare.record import RIVALS, Comparison, Intervals, Matrix, PairRow
 from worldline.compare import Baselines, Judgement, Measured, Predicted, SourceResult
 from worldline.compare.models import Answers, opened
 from worldline.errors import InputError
@@ -26,11 +26,10 @@ from worldline.runs.store import RunFolder
 from worldline.settings import Progress
 from worldline.trace import Model
 
-__all__ = ["RIVALS", "Given", "prepare", "run"]
+__all__ = ["Given", "prepare", "run"]
 
 FEWEST_TO_JUDGE = 4
 ENSEMBLES = (2, 3, 4)
-RIVALS = ("gradient_cosine", "feature_cka", "logit_cka", "agreement")
 
 
 @dataclass(frozen=True)
@@ -150,13 +149,8 @@ def _record(
     places = [predicted.names.index(name) for name in names]
     score, alike = _pick(predicted.score, places), _pick(predicted.similarity, places)
     tree = compare.cluster(alike)
-    rate = fitted = judge = None
-    if measured is not None:
-        measured = measured.only(names)
-        rate, fitted = measured.rate, _fitted(score, measured.rate)
-        judge = _judged(score, measured.rate, rivals, names)
     failures = (*predicted.failures, *(measured.failures if measured else ()))
-    return Comparison(
+    record = Comparison(
         models=tuple(names),
         kinds=tuple(predicted.kinds[place] for place in places),
         data=given.data.name,
@@ -182,38 +176,44 @@ def _record(
         ensembles=tuple(
             compare.diverse(predicted, size, among=names) for size in ENSEMBLES if size < len(names)
         ),
-        attack=config.attack if measured else None,
-        steps=config.steps if measured and config.attack == "pgd" else None,
-        measured=None if rate is None else _matrix(rate),
-        measured_interval=None if measured is None else _intervals(measured.interval),
-        noise_rate=None if measured is None else _matrix(measured.noise_rate),
-        same_mistake=None if measured is None else _matrix(measured.same_mistake),
-        accuracy=None if measured is None else _row(measured.accuracy),
-        fitted=None if fitted is None else _matrix(fitted),
-        judge=judge,
         failures=tuple({it.model: it for it in failures}.values()),
         notes=(*given.data.notes, *predicted.notes),
         versions=versions(given.x.device),
+    )
+    if measured is None:
+        return record
+    measured = measured.only(names)
+    fitted = _fitted(score, measured.rate)
+    return replace(
+        record,
+        attack=config.attack,
+        steps=config.steps if config.attack == "pgd" else None,
+        measured=_matrix(measured.rate),
+        measured_interval=_intervals(measured.interval),
+        noise_rate=_matrix(measured.noise_rate),
+        same_mistake=_matrix(measured.same_mistake),
+        accuracy=_row(measured.accuracy),
+        fitted=None if fitted is None else _matrix(fitted),
+        judge=_judged(score, measured.rate, rivals, names),
     )
 
 
 def _pairs(record: Comparison) -> list[PairRow]:
     """One row for each ordered pair of models, the diagonal too."""
-    count = range(len(record.models))
-    optional = ("measured", "measured_interval", "noise_rate", "same_mistake", "fitted")
-    there = {name: it for name in optional if (it := getattr(record, name)) is not None}
+    places = range(len(record.models))
+    tables = {
+        it.name: table
+        for it in fields(PairRow)
+        if (table := getattr(record, it.name, None)) is not None
+    }
     return [
         PairRow(
             source=record.models[source],
             target=record.models[target],
-            predicted=record.predicted[source][target],
-            predicted_interval=record.predicted_interval[source][target],
-            similarity=record.similarity[source][target],
-            similarity_interval=record.similarity_interval[source][target],
-            **{name: table[source][target] for name, table in there.items()},
+            **{name: table[source][target] for name, table in tables.items()},
         )
-        for source in count
-        for target in count
+        for source in places
+        for target in places
     ]
 
 

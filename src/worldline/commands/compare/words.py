@@ -1,17 +1,25 @@
-"""What is said of a comparison: as much as its intervals support, and nothing else."""
+"""What is said of a comparison: as much as its intervals support, and nothing else.
+
+Each quantity has its sentence and its columns beside each other.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 from worldline.commands.base import Result
-from worldline.commands.compare import tables
-from worldline.commands.compare.record import MATRICES, Comparison
-from worldline.report.numbers import interval, norm_sign, number, share
-from worldline.report.views import View, Words
+from worldline.commands.compare.record import MATRICES, RIVALS, Comparison, Matrix
+from worldline.compare import Agreement, Ensemble, Surrogate, Verdict
+from worldline.report.numbers import NONE, attack_name, interval, number, p_value, share
+from worldline.report.views import Column, Table, View, Words, tabulate
 from worldline.statistics import apart
 
-__all__ = ["views", "words"]
+__all__ = ["ensembles", "judged", "stand_ins", "tables", "views", "words"]
 
 Pair = tuple[float, int, int]
+MOST_STAND_INS = 6
+MOST_CLEAR = 4
 NO_RATE = "a score: it orders the sources of one target, and is no rate"
 
 
@@ -23,80 +31,124 @@ def words(record: Comparison) -> Words:
     return Words(_headline(record), tuple(it for it in said if it), record.notes)
 
 
+def tables(record: Comparison) -> tuple[Table, ...]:
+    """What the terminal shows."""
+    title = "Predicted score: rows are attacked, columns are fooled; compare within a column"
+    shown = [_matrix(record, "predicted", title)]
+    if record.measured is not None:
+        shown.append(_matrix(record, "measured", "Measured rate beyond noise of the same size"))
+    return tuple(shown)
+
+
 def views(result: Result[Comparison]) -> dict[str, View]:
     """Every matrix that there is."""
-    record = result.record
+    record, said = result.record, "Sources down, targets across."
     basis = f"n = {record.probed_samples} probed samples; 95% intervals over samples"
     return {
-        name: View(
-            title, "Sources down, targets across.", basis, tables.matrix(record, name, places=3)
-        )
+        name: View(title, said, basis, _matrix(record, name, title, places=3))
         for name, title in MATRICES.items()
         if record.matrix(name) is not None
     }
 
 
-def _similar(record: Comparison) -> list[Pair]:
-    """(mean cosine, one, other) of all pairs, the most alike last."""
-    count, table = range(len(record.models)), record.similarity
-    known = ((table[a][b], b, a) for a in count for b in range(a))
-    return sorted((value, b, a) for value, b, a in known if value is not None)
+def _matrix(record: Comparison, name: str, title: str, *, places: int = 2) -> Table:
+    """A matrix in the order of the tree."""
+    rows = tuple(
+        (source, *(number(value, places) for value in row))
+        for source, row in zip(record.ordered, record.matrix(name) or (), strict=True)
+    )
+    return Table(("source", *record.ordered), rows, title=title)
+
+
+# Which models share most
 
 
 def _headline(record: Comparison) -> str:
     """The pair that shares most; not alone where the next pair's interval overlaps its own."""
-    if not _similar(record):
+    pairs = _similar(record)
+    if not pairs:
         return f"Of {len(record.models)} models, no two could be compared"
-    value, one, two = _similar(record)[-1]
-    spread = record.similarity_interval
-    level = [
-        it for it in _similar(record)[:-1] if not apart(spread[one][two], spread[it[1]][it[2]])
-    ]
-    names = f"{record.models[one]} and {record.models[two]}"
-    who = f"Of {len(record.models)} models, {names}"
+    value, one, two = pairs.pop()
+    names, spread = f"{record.models[one]} and {record.models[two]}", record.similarity_interval
     if len(record.models) == 2:
         return f"{names} share displacements with a mean cosine of {number(value)}"
-    most = "are among those that share most" if level else "share most"
-    return f"{who} {most}: a mean cosine of {number(value)}"
-
-
-def _told(record: Comparison, pair: Pair) -> str:
-    value, one, two = pair
-    ends = interval(record.similarity_interval[one][two])
-    return f"with a mean cosine of {number(value)} (95% interval {ends})"
+    level = any(not apart(spread[one][two], spread[a][b]) for _, a, b in pairs)
+    share_most = "are among those that share most" if level else "share most"
+    return f"Of {len(record.models)} models, {names} {share_most}: a mean cosine of {number(value)}"
 
 
 def _nearest(record: Comparison) -> str:
     pairs = _similar(record)
     if not pairs:
         return "No two models could be compared: their answers to the probes are unknown."
-    most, least = pairs[-1], pairs[0]
-    one, two = (record.models[place] for place in most[1:])
+
+    def told(pair: Pair) -> str:
+        value, one, two = pair
+        ends = interval(record.similarity_interval[one][two])
+        return f"with a mean cosine of {number(value)} (95% interval {ends})"
+
+    (_, *far), (_, *near) = pairs[0], pairs[-1]
+    one, two, distant, away = (record.models[place] for place in (*near, *far))
     if len(record.models) == 2:
-        return f"{one} and {two}, the two models, share displacements {_told(record, most)}."
-    far, away = (record.models[place] for place in least[1:])
+        return f"{one} and {two}, the two models, share displacements {told(pairs[-1])}."
     return (
         f"Of {len(record.models)} models, {one} and {two} answer the same small changes most "
-        f"alike, {_told(record, most)}; {far} and {away} least, {_told(record, least)}."
+        f"alike, {told(pairs[-1])}; {distant} and {away} least, {told(pairs[0])}."
     )
+
+
+def _similar(record: Comparison) -> list[Pair]:
+    """(mean cosine, one, other) of all pairs, the most alike last."""
+    return [pair for pair in _sorted(record.similarity) if pair[1] < pair[2]]
+
+
+def _sorted(table: Matrix) -> list[Pair]:
+    """(value, row, column) of what is known off the diagonal, the largest last."""
+    count = range(len(table))
+    known = ((table[row][column], row, column) for row in count for column in count)
+    return sorted(
+        (it, row, column) for it, row, column in known if it is not None and row != column
+    )
+
+
+# Stand-ins and ensembles
 
 
 def _stand_in(record: Comparison) -> str:
     """For which target a stand-in ranks clearly first; scores are compared within a column only."""
-    clear = []
-    for target, ranked in record.surrogates.items():
-        if len(ranked) > 1 and apart(ranked[0].interval, ranked[1].interval) > 0:
-            clear.append((ranked[0].name, target))
-    if not any(len(ranked) > 1 for ranked in record.surrogates.values()):
+    firsts = {it: ranked[:2] for it, ranked in record.surrogates.items() if len(ranked) > 1}
+    if not firsts:
         return ""
+    clear = [
+        f"{one.name} for {target}"
+        for target, (one, two) in firsts.items()
+        if apart(one.interval, two.interval) > 0
+    ]
     if not clear:
         return (
             "For no target is one stand-in clearly the best: the intervals of the first two "
             "overlap."
         )
-    named = ", ".join(f"{name} for {target}" for name, target in clear[:4])
-    more = f" and {len(clear) - 4} more" if len(clear) > 4 else ""
-    return f"Clearly the best stand-in is {named}{more} (by {NO_RATE})."
+    more = f" and {len(clear) - MOST_CLEAR} more" if len(clear) > MOST_CLEAR else ""
+    return f"Clearly the best stand-in is {', '.join(clear[:MOST_CLEAR])}{more} (by {NO_RATE})."
+
+
+def stand_ins(record: Comparison) -> Table:
+    """For each target the other models, the best stand-in first."""
+    Target = Column[tuple[str, Sequence[Surrogate]]]
+    columns = (
+        Target("target", lambda it: it[0], words=True),
+        Target(
+            "stand-ins with their scores, the best first", lambda it: _ranked(it[1]), words=True
+        ),
+    )
+    return tabulate(columns, record.surrogates.items())
+
+
+def _ranked(ranked: Sequence[Surrogate]) -> str:
+    """The first stand-ins, with their scores."""
+    named = ", ".join(f"{it.name} ({number(it.score)})" for it in ranked[:MOST_STAND_INS])
+    return named + (", …" if len(ranked) > MOST_STAND_INS else "")
 
 
 def _ensemble(record: Comparison) -> str:
@@ -109,33 +161,72 @@ def _ensemble(record: Comparison) -> str:
     )
 
 
+def ensembles(record: Comparison) -> Table:
+    """The models that share least, by how many they are."""
+    columns = (
+        Column[Ensemble]("models that share least", lambda it: ", ".join(it.models), words=True),
+        Column[Ensemble]("mean cosine of two of them", lambda it: it.shared),
+    )
+    return tabulate(columns, record.ensembles)
+
+
+# What was measured
+
+
 def _transfer(record: Comparison) -> str:
     if record.measured is None or record.measured_interval is None:
         return ""
-    count = range(len(record.models))
-    known = ((record.measured[s][t], s, t) for s in count for t in count if s != t)
-    pairs = sorted((rate, s, t) for rate, s, t in known if rate is not None)
+    ends, pairs = record.measured_interval, _sorted(record.measured)
     if not pairs:
         return "No transfer could be measured: no model had a sample right to lose."
 
     def told(pair: Pair) -> str:
         rate, source, target = pair
-        ends = record.measured_interval[source][target] if record.measured_interval else None
         names = f"from {record.models[source]} to {record.models[target]}"
-        return f"{names}, {share(rate)} (95% interval {interval(ends, share)})"
+        return f"{names}, {share(rate)} (95% interval {interval(ends[source][target], share)})"
 
-    attack = record.attack or ""
-    name = attack if ":" in attack else attack.upper()
-    steps = f"-{record.steps}" if record.steps else ""
-    (_, *lowest), (_, *highest) = pairs[0], pairs[-1]
     least = f", and smallest {told(pairs[0])}" if len(pairs) > 1 else ""
-    ends = [record.measured_interval[s][t] for s, t in (highest, lowest)]
-    if least and not apart(*ends):
+    (_, *low), (_, *high) = pairs[0], pairs[-1]
+    if least and not apart(ends[high[0]][high[1]], ends[low[0]][low[1]]):
         least += "; the two intervals overlap, so neither pair is shown to carry over more"
+    name = attack_name(record.attack or "", record.steps, record.norm, record.epsilon_text)
     return (
-        f"Measured with {name}{steps} ({norm_sign(record.norm)}, ε = {record.epsilon_text}), "
-        f"beyond noise of the same size: transfer is largest {told(pairs[-1])}{least}."
+        f"Measured with {name}, beyond noise of the same size: transfer is largest "
+        f"{told(pairs[-1])}{least}."
     )
+
+
+# How good the prediction is
+
+
+@dataclass(frozen=True)
+class _Score:
+    """One row of the judgement: a score, and by how much the prediction is ahead of it."""
+
+    name: str
+    verdict: Verdict
+    ahead: tuple[Agreement | None, Agreement | None] = (None, None)
+
+
+JUDGED = (
+    Column[_Score]("score", lambda it: it.name, words=True),
+    Column[_Score]("within target (Spearman)", lambda it: _agreement(it.verdict.within_target)),
+    Column[_Score]("double-centred (Spearman)", lambda it: _agreement(it.verdict.double_centred)),
+    Column[_Score]("p, Mantel", lambda it: p_value(it.verdict.within_target.p)),
+    Column[_Score]("prediction ahead by, within target", lambda it: _agreement(it.ahead[0])),
+    Column[_Score]("prediction ahead by, double-centred", lambda it: _agreement(it.ahead[1])),
+)
+
+
+def judged(record: Comparison) -> Table | None:
+    """How well the prediction agrees with what was measured, beside its rivals."""
+    if record.judge is None:
+        return None
+    rows = [
+        _Score(RIVALS.get(key, key), verdict, record.judge.ahead[key])
+        for key, verdict in record.judge.rivals.items()
+    ]
+    return tabulate(JUDGED, [_Score("this prediction", record.judge.predicted), *rows])
 
 
 def _judge(record: Comparison) -> str:
@@ -143,8 +234,7 @@ def _judge(record: Comparison) -> str:
         return "Too few models, or rates, to judge the prediction: at least four are needed."
     if record.judge is None or record.judge.predicted.within_target.value is None:
         return ""
-    found = record.judge.predicted
-    rival = record.judge.rivals.get("gradient_cosine")
+    found, rival = record.judge.predicted, record.judge.rivals.get("gradient_cosine")
     beside = centred = ""
     if rival and rival.within_target.value is not None:
         beside = (
@@ -159,3 +249,10 @@ def _judge(record: Comparison) -> str:
         f"correlation of {number(found.within_target.value)} (95% interval over models "
         f"{ends}){centred}{beside}."
     )
+
+
+def _agreement(it: Agreement | None) -> str:
+    """A correlation with its interval."""
+    if it is None or it.value is None:
+        return NONE
+    return f"{number(it.value)} [{interval(it.interval)}]"

@@ -2,12 +2,10 @@
 
 from worldline.commands.base import Command
 from worldline.commands.complexity.config import ComplexityConfig
-from worldline.commands.complexity.figures import figures
-from worldline.commands.complexity.page import context, views
+from worldline.commands.complexity.page import context, figures
 from worldline.commands.complexity.record import ComplexityReport
 from worldline.commands.complexity.run import prepare, run
-from worldline.commands.complexity.tables import tables
-from worldline.commands.complexity.words import words
+from worldline.commands.complexity.words import tables, views, words
 
 __all__ = ["COMMAND"]
 

@@ -26,7 +26,7 @@ from worldline.runs.codec import schema_of
 from worldline.runs.opening import make_attack, open_data, open_device, open_model, prepare_inputs
 from worldline.runs.opening import versions as versions_of
 from worldline.runs.store import RunFolder
-from worldline.settings import Progress, Settings
+from worldline.settings import DEFAULT, Progress, Settings
 from worldline.statistics import Share, proportion
 from worldline.trace import pick_layers
 
@@ -77,30 +77,14 @@ def run(
     found: list[tuple[ModelComplexity, SampleFragility]] = []
     for it in given.subjects:
         settings = config.settings(partial(_under, it.name, progress))
-        twins = _attacked(it, given.attack, settings) if given.attack is not None else None
-        found.append(
-            measure(
-                it.name,
-                it.model,
-                it.x,
-                it.y,
-                twins,
-                sigma=config.noise_size,
-                layers=config.layers,
-                settings=settings,
-            )
-        )
+        twins = None if given.attack is None else _attacked(it, given.attack, settings)
+        measured = partial(measure, sigma=config.noise_size, layers=config.layers)
+        found.append(measured(it.name, it.model, it.x, it.y, twins, settings=settings))
     models = tuple(model for model, _ in found)
-    schema = schema_of(ComplexityReport)
-    for name, rows in (
-        ("layers.parquet", [(it.model, row) for it in models for row in it.layers]),
-        ("limits.parquet", [(it.model, row) for it in models for row in it.limits]),
-    ):
-        folder.write_rows(
-            name, [{"model": model, **vars(row)} for model, row in rows], schema=schema
-        )
-    samples = [(it.model, samples) for it, samples in found]
-    folder.write_columns(SAMPLES, _samples(samples, given.data.rows.numpy()))
+    for name in ("layers", "limits"):
+        rows = [{"model": it.model, **vars(row)} for it in models for row in getattr(it, name)]
+        folder.write_rows(f"{name}.parquet", rows, schema=schema_of(ComplexityReport))
+    folder.write_columns(SAMPLES, _samples(found, given.data.rows.numpy()))
     attacked = given.attack is not None
     return ComplexityReport(
         data=given.data.name,
@@ -123,14 +107,27 @@ def measure(
     model: nn.Module,
     x: Tensor,
     y: Tensor,
-    adversarial: Tensor | None,
+    adversarial: Tensor | None = None,
     *,
     sigma: float,
     layers: Sequence[str] = (),
     brief: bool = False,
-    settings: Settings,
+    settings: Settings = DEFAULT,
 ) -> tuple[ModelComplexity, SampleFragility]:
-    """One model, and how fragile each of its samples is; ``brief``: without what costs most."""
+    """Complexity of one model on these samples, and how many of its answers noise changes.
+
+    Args:
+        name: what the model is called.
+        model: the model; x (N, …) inputs, y (N,) labels, on its device.
+        adversarial: (N, …) attacked twins, if there are any.
+        sigma: of the noise twins, in the units of the input.
+        layers: globs; empty for the default layers.
+        brief: leave out what costs most: sharpness, most Jacobians, most pairs of strangers.
+        settings: bounds, frame, batch size, seed, progress.
+
+    Returns:
+        Both, and how fragile each sample is.
+    """
     found = explain.complexity(
         model,
         x,
@@ -144,19 +141,19 @@ def measure(
         settings=settings,
     )
     noise = explain.fragility(model, x, settings=settings)
-    aimed = None
+    aimed = attacked = None
     if len(x) >= FEWEST_TO_AIM:
         aimed = explain.fragility(model, x, probe="aimed", settings=settings)
+    if adversarial is not None:
+        attacked = _accuracy(model, adversarial, y, settings)
     said = [*found.notes, *(note for note in noise.notes if note != NOT_A_BOUND)]
     record = ModelComplexity(
         **{**vars(found), "notes": tuple(said)},
         model=name,
         clean_accuracy=_accuracy(model, x, y, settings),
-        adversarial_accuracy=None
-        if adversarial is None
-        else _accuracy(model, adversarial, y, settings),
+        adversarial_accuracy=attacked,
         fragility=noise.summary,
-        aimed=None if aimed is None else aimed.summary,
+        aimed=aimed and aimed.summary,
     )
     return record, aimed or noise
 
@@ -187,14 +184,15 @@ def _ranking(models: Sequence[ModelComplexity]) -> tuple[int, ...]:
 
 
 def _samples(
-    found: Sequence[tuple[str, SampleFragility]], rows: npt.NDArray[np.int64]
+    found: Sequence[tuple[ModelComplexity, SampleFragility]], rows: npt.NDArray[np.int64]
 ) -> SampleColumns:
+    fragile = [it for _, it in found]
     return SampleColumns(
-        model=np.concatenate([np.repeat(name, len(it.prediction)) for name, it in found]),
-        sample=np.concatenate([rows[: len(it.prediction)] for _, it in found]),
-        prediction=np.concatenate([it.prediction.numpy() for _, it in found]),
-        radius_linf=np.concatenate([it.radius["linf"].numpy() for _, it in found]),
-        radius_l2=np.concatenate([it.radius["l2"].numpy() for _, it in found]),
+        model=np.concatenate([np.repeat(one.model, len(it.prediction)) for one, it in found]),
+        sample=np.concatenate([rows[: len(it.prediction)] for it in fragile]),
+        prediction=np.concatenate([it.prediction.numpy() for it in fragile]),
+        radius_linf=np.concatenate([it.radius["linf"].numpy() for it in fragile]),
+        radius_l2=np.concatenate([it.radius["l2"].numpy() for it in fragile]),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from matplotlib.axes import Axes
@@ -14,9 +14,9 @@ from worldline.commands.distant.record import INPUTS, DistantPairs, MadePair
 from worldline.commands.distant.words import class_name, class_names, fate, since_words, views
 from worldline.errors import RunError
 from worldline.explain import DistantPair
-from worldline.plot.axes import by_layer, figure_of, finite, new_axes
-from worldline.plot.colours import LOOKS
-from worldline.report.figures import Level, Lines, Series, Sparkline
+from worldline.plot.axes import figure_of
+from worldline.report.drawn import draw
+from worldline.report.figures import Level, Lines, Role, Series, Sparkline
 from worldline.report.heat import Heat, heat_cells, widest
 from worldline.report.images import picture
 from worldline.report.numbers import p_value, share, signed, significant
@@ -144,24 +144,25 @@ def pair_worldlines(record: DistantPairs, *, ax: Axes | None = None) -> Axes:
     >>> pair_worldlines(found.record).get_xlabel()
     'layer'
     """
-    ax, at = new_axes(ax), range(len(record.layers))
-    low, _, high = (finite(row) for row in record.far)
-    usual = "middle 98% of far pairs"
-    ax.fill_between(at, low, high, color=LOOKS["other"].paper, alpha=0.2, label=usual)
-    sides = (("together", record.merged, "adversarial"), ("opposites", record.opposed, "noise"))
-    for name, side, role in sides:
-        for place, pair in enumerate(side):
-            ax.plot(
-                at,
-                finite(pair.worldline),
-                color=LOOKS[role].paper,
-                marker=LOOKS[role].marker,
-                markersize=3,
-                linewidth=1,
-                label=name if place == 0 else None,
-            )
-    ax.set_ylabel("rapidity φ (Fisher's z), nats")
-    return by_layer(ax, [layer.name for layer in record.layers])
+    low, middle, high = record.far
+    usual = tuple(
+        None if bottom is None or top is None else (bottom, top)
+        for bottom, top in zip(low, high, strict=True)
+    )
+    series = [
+        Series("middle 98% of far pairs", "other", middle, usual, band=True, dashed=True),
+        *_named("together", "adversarial", record.merged),
+        *_named("opposites", "noise", record.opposed),
+    ]
+    names = tuple(layer.name for layer in record.layers)
+    values = "rapidity φ (Fisher's z), nats"
+    return draw(Lines(names, tuple(series), label="layer", values=values), ax)
+
+
+def _named(name: str, role: Role, pairs: Iterable[DistantPair]) -> Iterator[Series]:
+    """Worldlines of pairs of one kind, named once."""
+    for place, pair in enumerate(pairs):
+        yield Series(name if place == 0 else "", role, pair.worldline)
 
 
 def _way(made: MadePair) -> Lines:

@@ -9,8 +9,8 @@ from worldline.checks import Curve
 from worldline.commands.base import Result
 from worldline.commands.doctor.record import Diagnosis
 from worldline.commands.doctor.words import ABOUT, views
-from worldline.plot.axes import figure_of, finite, new_axes, plain, with_intervals
-from worldline.plot.colours import LOOKS
+from worldline.plot.axes import figure_of
+from worldline.report.drawn import draw
 from worldline.report.figures import Level, Lines, Series
 from worldline.report.numbers import norm_sign
 
@@ -34,20 +34,22 @@ def figures(result: Result[Diagnosis]) -> dict[str, Figure]:
 
 
 def curve_lines(curve: Curve) -> Lines:
-    """The curve as a figure of the shared kinds."""
-    points = curve.points
-    attacked = Series(
-        "under attack",
-        "adversarial",
-        tuple(point.accuracy for point in points),
-        tuple(point.interval for point in points),
+    """Accuracy by ε, for the page and for papers."""
+    attacked, ends, noise = (
+        tuple(getattr(point, name) for point in curve.points)
+        for name in ("accuracy", "interval", "noise_accuracy")
     )
-    noise = Series(
-        "under noise of the same size", "noise", tuple(point.noise_accuracy for point in points)
+    return Lines(
+        x=tuple(point.epsilon for point in curve.points),
+        series=(
+            Series("under attack", "adversarial", attacked, ends),
+            Series("under noise of the same size", "noise", noise),
+        ),
+        levels=(Level("chance", curve.chance),),
+        label="ε",
+        values="accuracy",
+        share=True,
     )
-    epsilons = tuple(point.epsilon for point in points)
-    chance = (Level("chance", curve.chance),)
-    return Lines(epsilons, (attacked, noise), chance, label="ε", share=True)
 
 
 def accuracy_curve(curve: Curve, *, ax: Axes | None = None) -> Axes:
@@ -64,20 +66,4 @@ def accuracy_curve(curve: Curve, *, ax: Axes | None = None) -> Axes:
     >>> accuracy_curve(wl.checks.accuracy_curve(model, x, y, attack=attack)).get_ylabel()
     'accuracy'
     """
-    ax = new_axes(ax)
-    at = [point.epsilon for point in curve.points]
-    values = [point.accuracy for point in curve.points]
-    ends = [point.interval for point in curve.points]
-    with_intervals(ax, at, values, ends, "adversarial", "under attack")
-    look = LOOKS["noise"]
-    ax.plot(
-        at,
-        finite([point.noise_accuracy for point in curve.points]),
-        color=look.paper,
-        marker=look.marker,
-        label="under noise of the same size",
-    )
-    ax.axhline(curve.chance, color=LOOKS["other"].paper, linestyle=":", label="chance")
-    ax.set(xlabel="ε", ylabel="accuracy", ylim=(-0.02, 1.02))
-    ax.legend(frameon=False)
-    return plain(ax)
+    return draw(curve_lines(curve), ax)

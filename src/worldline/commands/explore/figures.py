@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from worldline.commands.base import Result
-from worldline.commands.complexity.offered import boost_waterfall, speed_limit_use
+from worldline.commands.complexity.page import boost_waterfall, speed_limit_use
 from worldline.commands.doctor.page import accuracy_curve
 from worldline.commands.explore.explored import SHOWN, STATES, TWINS, Explored, read_explored
 from worldline.commands.explore.record import Exploration

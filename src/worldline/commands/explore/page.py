@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from worldline.commands.base import Result
-from worldline.commands.complexity.offered import model_markup
+from worldline.commands.complexity.page import model_markup
 from worldline.commands.doctor.page import curve_lines
 from worldline.commands.explore.explored import SHOWN, TWINS, Bands, Explored, read_explored
 from worldline.commands.explore.record import TWINS as INPUTS

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from worldline.checks import Check, Curve
-from worldline.commands.complexity.offered import ModelComplexity
+from worldline.commands.complexity.record import ModelComplexity
 from worldline.explain import LayerStory, ProperDepths, SwapLayer
 from worldline.runs.codec import unit
 from worldline.settings import Bounds, FrameName, NormName, Tokens

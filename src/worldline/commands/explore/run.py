@@ -10,7 +10,8 @@ from torch import Tensor
 from worldline import explain
 from worldline.attacks import PGD, Attack, adversarial_twin, named_norm, noise_twin
 from worldline.checks import Check, Curve, accuracy_curve, check_evaluation
-from worldline.commands.complexity.offered import ModelComplexity, measure_model
+from worldline.commands.complexity.record import ModelComplexity
+from worldline.commands.complexity.run import measure
 from worldline.commands.explore.config import ExploreConfig
 from worldline.commands.explore.record import (
     PAIRS,
@@ -166,7 +167,7 @@ def _measure(
             "measures it."
         )
     try:
-        return measure_model(
+        found, _ = measure(
             config.model,
             opened.model,
             opened.x[:MEASURED],
@@ -179,6 +180,7 @@ def _measure(
         )
     except InputError as error:
         return f"Complexity was left out: {error}"
+    return found
 
 
 def _record(

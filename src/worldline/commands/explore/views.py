@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from worldline.commands.base import Result
-from worldline.commands.complexity.offered import model_views
+from worldline.commands.complexity.words import model_views
 from worldline.commands.doctor.words import checks_table, curve_view
 from worldline.commands.explore import tables
 from worldline.commands.explore.explored import ClassRow, Explored, Flow, read_explored
