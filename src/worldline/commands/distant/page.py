@@ -150,7 +150,7 @@ def pair_worldlines(record: DistantPairs, *, ax: Axes | None = None) -> Axes:
         for bottom, top in zip(low, high, strict=True)
     )
     series = [
-        Series("middle 98% of far pairs", "other", middle, usual, band=True, dashed=True),
+        Series("far pairs: median, middle 98%", "other", middle, usual, band=True, dashed=True),
         *_named("together", "adversarial", record.merged),
         *_named("opposites", "noise", record.opposed),
     ]
