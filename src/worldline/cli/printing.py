@@ -94,17 +94,20 @@ def say(text: str, *, error: bool = False) -> None:
         BrokenPipeError: the reader of standard output has gone, which ends the program quietly.
     """
     stream = sys.stderr if error else sys.stdout
+    coding = stream.encoding or "utf-8"
+    with _reader_may_go(stream):
+        click.echo(plain(text).encode(coding, "replace").decode(coding), file=stream)
+
+
+@contextmanager
+def _reader_may_go(stream: TextIO) -> Iterator[None]:
+    """Nothing more is written to a stream whose reader has gone; standard output's ends it all."""
     try:
-        click.echo(
-            plain(text)
-            .encode(stream.encoding or "utf-8", "replace")
-            .decode(stream.encoding or "utf-8"),
-            file=stream,
-        )
+        yield
         stream.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        if not error:
+        if stream is sys.stdout:
             raise
 
 
@@ -132,12 +135,8 @@ def print_table(table: Table) -> None:
         )
     for row in cells:
         drawn.add_row(*map(Text, row))
-    try:
+    with _reader_may_go(sys.stdout):
         Console(file=sys.stdout, highlight=False).print(drawn)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise
 
 
 @contextmanager

@@ -86,25 +86,14 @@ def open_device(name: str) -> torch.device:
 
 def make_attack(config: AttackConfig, *, classes: int = 2) -> Attack:
     """PGD, FGSM, the strong default for so many classes, or the user's callable."""
-    if config.attack == "pgd":
-        return PGD(
-            epsilon=config.epsilon,
-            norm=config.norm,
-            steps=config.steps,
-            bounds=config.bounds,
-            seed=config.seed,
-        )
     if config.attack == "fgsm":
-        return FGSM(epsilon=config.epsilon, norm=config.norm, bounds=config.bounds)
+        return FGSM(**config.ball)
+    if config.attack == "pgd":
+        return PGD(**config.ball, steps=config.steps, seed=config.seed)
     if config.attack == "strong":
+        size = config.batch_size
         return strong_attack(
-            epsilon=config.epsilon,
-            classes=classes,
-            norm=config.norm,
-            steps=config.steps,
-            bounds=config.bounds,
-            seed=config.seed,
-            batch_size=config.batch_size,
+            **config.ball, classes=classes, steps=config.steps, seed=config.seed, batch_size=size
         )
     attack = import_object(config.attack)
     if not callable(attack):
