@@ -9,16 +9,9 @@ import torch
 
 from worldline.encoder.controls import sign_kept_probability
 from worldline.encoder.experiments.base import Layered, affordable
-from worldline.encoder.experiments.record import (
-    Finding,
-    FlipCurves,
-    Floats,
-    Integers,
-    Outcome,
-    mean_of,
-    verdict_on,
-)
-from worldline.encoder.experiments.walks import controls_of, from_fitted, send
+from worldline.encoder.experiments.record import FlipCurves, Floats, Integers, Outcome, mean_of
+from worldline.encoder.experiments.walks import controls_of, from_fitted, normals
+from worldline.encoder.joint import encode_together
 from worldline.encoder.reading import reading_length
 from worldline.encoder.seeds import make_generator
 
@@ -81,11 +74,13 @@ class Flip(Layered):
         generator = make_generator(self.seed)
         encoder = self.encoder
         encoders = affordable(encoder, ENCODERS, inputs=self.dimension, features=VECTORS_EACH + 1)
-        path = send(encoder, encoders, VECTORS_EACH + 1, self.dimension, generator)
+        features = normals(generator, encoders, VECTORS_EACH + 1, self.dimension)
+        path = encode_together(encoder, features, generator=generator)
         length = path.log_norms[:, :, 0].diff(dim=0).exp()  # |y|, (L, P)
         fitted = torch.stack([at[:, 0] for at in path.directions[1:]])
         readings = fitted * length[..., None]  # (L, P, k)
-        start, end = (from_fitted(path.directions[layer]) for layer in (0, -1))  # (P, M)
+        ends = torch.stack([from_fitted(path.directions[layer]) for layer in (0, -1)])
+        start, end = ends  # (P, M)
         labels = path.directions[-1].sum(-1).sign()  # (P, M + 1)
         same = (labels[:, 1:] == labels[:, :1]).double()
         towards = (start > 0).double()
@@ -110,15 +105,6 @@ class Flip(Layered):
             ),
         )
         pairs = affordable(encoder, RATE_PAIRS, inputs=self.dimension)
-        finding = Finding(
-            measurements=measurements,
-            controls=controls_of(
-                encoder, self.dimension, generator, pairs=pairs, ends=(start, end)
-            ),
-            verdict=verdict_on(measurements, _meaning(int((labels[:, 0] < 0).sum()), encoders)),
-            replicas=encoders,
-            curves=FlipCurves(*(tuple(it.tolist()) for it in (edges, density, grid, law))),
-        )
         table = FlipTable(
             encoder=np.arange(encoders).repeat(VECTORS_EACH),
             start_rapidity=start.flatten().numpy(),
@@ -126,7 +112,14 @@ class Flip(Layered):
             fitted_label=labels[:, 0].numpy().repeat(VECTORS_EACH),
             label=labels[:, 1:].flatten().numpy(),
         )
-        return Outcome(finding, table)
+        return Outcome.of(
+            table,
+            measurements,
+            controls_of(encoder, self.dimension, generator, ends, pairs=pairs),
+            _meaning(int((labels[:, 0] < 0).sum()), encoders),
+            replicas=encoders,
+            curves=FlipCurves(*(tuple(it.tolist()) for it in (edges, density, grid, law))),
+        )
 
 
 def _meaning(negative: int, encoders: int) -> str:

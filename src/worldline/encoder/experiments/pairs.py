@@ -14,13 +14,11 @@ from worldline.encoder.checking import came, check_finite
 from worldline.encoder.experiments.base import Layered
 from worldline.encoder.experiments.record import (
     Control,
-    Finding,
     Flags,
     Floats,
     Integers,
     Measurement,
     Outcome,
-    verdict_on,
 )
 from worldline.encoder.experiments.walks import controls_of, from_fitted
 from worldline.encoder.joint import encode_together
@@ -102,52 +100,48 @@ class Pairs(Layered):
         triples = _check((embeddings, matched, unmatched))  # (N, 3, D)
         encoder, inputs, generator = self.encoder, triples.shape[-1], make_generator(self.seed)
         before = from_fitted(triples)  # (N, 2)
-        after = from_fitted(encode_together(encoder, triples, generator=generator).directions[-1])
+        after = _after(encoder, triples, generator)
         walks = (
             rapidity_walk(phi, encoder.selection, self.depth, generator=generator)
             for phi in before.T
         )
         law = torch.stack([walk[-1] for walk in walks], 1)
         plain = Encoder(candidates=self.width, width=self.width, depth=self.depth, rule="none")
-        unselected = from_fitted(
-            encode_together(plain, triples, generator=generator).directions[-1]
-        )
+        unselected = _after(plain, triples, generator)
         measurements = (*_means(after, law, self.depth), *_areas(after, law))
-        found = controls_of(
-            encoder,
-            inputs,
-            generator,
-            pairs=min(len(triples), RATE_PAIRS),
-            ends=(before.flatten(), after.flatten()),
-        )
-        finding = Finding(
-            measurements=measurements,
-            controls=replace(found, no_selection=_without(found.no_selection, unselected)),
-            verdict=verdict_on(measurements, _meaning(before, after)),
-            replicas=len(triples),
-        )
+        ends = torch.stack((before.flatten(), after.flatten()))
+        pairs = min(len(triples), RATE_PAIRS)
+        found = controls_of(encoder, inputs, generator, ends, pairs=pairs)
         was, now = before.T.flatten(), after.T.flatten()
         unmatched_too, pair = np.indices((2, len(triples)))
         columns = (was, now, *(torch.sigmoid(s * phi) for phi in (was, now) for s in (-2, 2)))
-        table = PartnerTable(
-            pair.ravel(), unmatched_too.ravel() == 0, *(it.numpy() for it in columns)
+        return Outcome.of(
+            PartnerTable(pair.ravel(), unmatched_too.ravel() == 0, *(it.numpy() for it in columns)),
+            measurements,
+            replace(found, no_selection=_without(found.no_selection, unselected)),
+            _meaning(before, after),
+            replicas=len(triples),
         )
-        return Outcome(finding, table)
+
+
+def _after(encoder: Encoder, triples: Tensor, generator: torch.Generator) -> Tensor:
+    """Rapidities (N, 2) of the partners after the last layer."""
+    return from_fitted(encode_together(encoder, triples, generator=generator).directions[-1])
 
 
 def _means(after: Tensor, law: Tensor, depth: int) -> tuple[Measurement, ...]:
     """Mean rapidity of matched and of unmatched pairs beside the law from the same starts."""
-    found = []
-    for column, kind in enumerate(("matched", "unmatched")):
-        gap = (after - law)[:, column]
-        error = float(gap.std()) / math.sqrt(len(gap))
-        measured, predicted = float(after[:, column].mean()), float(law[:, column].mean())
-        found.append(
-            Measurement(
-                f"mean φ of {kind} pairs after layer {depth}", measured, predicted, error, "nats"
-            )
+    columns = zip(("matched", "unmatched"), after.T, law.T, (after - law).T, strict=True)
+    return tuple(
+        Measurement(
+            f"mean φ of {kind} pairs after layer {depth}",
+            float(measured.mean()),
+            float(predicted.mean()),
+            float(gap.std()) / math.sqrt(len(gap)),
+            "nats",
         )
-    return tuple(found)
+        for kind, measured, predicted, gap in columns
+    )
 
 
 def _areas(after: Tensor, law: Tensor) -> tuple[Measurement, ...]:

@@ -20,15 +20,13 @@ from worldline.geometry.pair import log_lorentz_factor, rapidity
 
 __all__ = [
     "NOBODY_LISTENS",
-    "Merging",
+    "Walk",
     "controls_of",
+    "follow",
     "from_fitted",
-    "law_walk",
-    "measure_merging",
     "measure_rate",
+    "normals",
     "resolvable",
-    "resolved",
-    "send",
 ]
 
 CONE = 7.0  # nats: sinh φ = e^φ/2 to 1e-6, so the pair is near the light cone
@@ -42,48 +40,44 @@ NOBODY_LISTENS = Control("Does not apply: no message is carried.")
 
 
 @dataclass(frozen=True)
-class Merging:
-    """P pairs through P independent encoders.
+class Walk:
+    """Features through P independent encoders, beside the exact law of their walk.
 
     Attributes:
         path: the features, fitted one first.
-        rapidity: (L + 1, P) of the second feature from the fitted one.
+        rapidity: (L + 1, P, M) of the M other features from the fitted one.
         law: (L + 1, W) drawn from the exact walk, from the same starts.
-        rate: nats per layer, of as many pairs that start near the light cone.
-        information: mean ln γ after the last layer at which float64 still resolves every pair.
+        resolved: the last layer at which float64 still resolves every pair.
+        generator: of what is drawn next.
     """
 
     path: Path
     rapidity: Tensor
     law: Tensor
-    rate: Measurement
-    information: Measurement
+    resolved: int
+    generator: torch.Generator
+
+    def information(self, of: str = "") -> Measurement:
+        """Mean ln γ after the last layer at which it is resolved."""
+        measured = log_lorentz_factor(self.rapidity[self.resolved]).mean(1)
+        law = log_lorentz_factor(self.law[self.resolved])
+        return mean_of(f"mean ln γ {of}after layer {self.resolved}", measured, law, "nats")
 
 
-def send(
-    encoder: Encoder, copies: int, features: int, inputs: int, generator: torch.Generator
-) -> Path:
-    """Unrelated Gaussian features, the fitted one first, through as many independent encoders."""
-    drawn = torch.randn(copies, features, inputs, dtype=torch.float64, generator=generator)
-    return encode_together(encoder, drawn, generator=generator)
+def normals(generator: torch.Generator, *shape: int) -> Tensor:
+    """Unrelated Gaussian features, float64."""
+    return torch.randn(shape, dtype=torch.float64, generator=generator)
 
 
-def measure_merging(
-    encoder: Encoder, pairs: int, inputs: int, generator: torch.Generator
-) -> Merging:
-    """Send pairs of unrelated features through encoders and compare them with the law."""
-    path = send(encoder, pairs, 2, inputs, generator)
-    phi = torch.stack([from_fitted(at)[:, 0] for at in path.directions])  # (L + 1, P)
-    law = law_walk(encoder.selection, phi[0], encoder.depth, generator)
-    last = resolved(encoder.selection, encoder.depth, start=2.0)
-    reached = mean_of(
-        f"mean ln γ after layer {last}",
-        log_lorentz_factor(phi[last]),
-        log_lorentz_factor(law[last]),
-        "nats",
-    )
-    rate = measure_rate(encoder, pairs, inputs, generator)
-    return Merging(path, phi, law, rate, reached)
+def follow(encoder: Encoder, features: Tensor, generator: torch.Generator) -> Walk:
+    """Send features (P, M + 1, D), the fitted one first, and draw from the law of their walk."""
+    path = encode_together(encoder, features, generator=generator)
+    phi = torch.stack([from_fitted(at) for at in path.directions])
+    selection, starts = encoder.selection, phi[0].flatten()
+    walkers = max(32, min(20_000, LAW_NUMBERS // (encoder.width * encoder.depth)))
+    rows = torch.randint(len(starts), (walkers,), generator=generator)
+    law = rapidity_walk(starts[rows], selection, encoder.depth, generator=generator)
+    return Walk(path, phi, law, resolved(selection, encoder.depth, start=2.0), generator)
 
 
 def measure_rate(
@@ -91,7 +85,7 @@ def measure_rate(
 ) -> Measurement:
     """Nats per layer of pairs that are put near the light cone, each with an encoder of its own."""
     depth = resolved(encoder.selection, encoder.depth, start=CONE)
-    x, across = torch.randn(2, pairs, inputs, dtype=torch.float64, generator=generator)
+    x, across = normals(generator, 2, pairs, inputs)
     x = torch.nn.functional.normalize(x, dim=-1)
     across = torch.nn.functional.normalize(across - (across * x).sum(-1, keepdim=True) * x, dim=-1)
     near = torch.stack((x, math.tanh(CONE) * x + across / math.cosh(CONE)), 1)
@@ -105,15 +99,6 @@ def measure_rate(
         rapidity_rate(encoder.selection),
         "nats",
     )
-
-
-def law_walk(
-    selection: Selection, starts: Tensor, depth: int, generator: torch.Generator
-) -> Tensor:
-    """(L + 1, W) rapidities drawn from the exact law, their starts drawn from those given."""
-    walkers = max(32, min(20_000, LAW_NUMBERS // (selection.width * depth)))
-    rows = torch.randint(len(starts), (walkers,), generator=generator)
-    return rapidity_walk(starts[rows], selection, depth, generator=generator)
 
 
 def from_fitted(directions: Tensor) -> Tensor:
@@ -131,9 +116,9 @@ def controls_of(
     encoder: Encoder,
     inputs: int,
     generator: torch.Generator,
+    rapidity: Tensor,
     *,
     pairs: int,
-    ends: tuple[Tensor, Tensor],
     eavesdropper: Control = NOBODY_LISTENS,
     time_alone: Control | None = None,
 ) -> Controls:
@@ -143,14 +128,15 @@ def controls_of(
         encoder: of the experiment.
         inputs: width of its features.
         generator: of what the controls draw.
+        rapidity: before the first layer (first) and after the last (last), each (P,) or (P, M) of P
+            encoders.
         pairs: through plain layers.
-        ends: rapidities before the first layer and after the last, (P,) or (P, M) of P encoders.
         eavesdropper, time_alone: what the experiment found itself.
     """
     return Controls(
         no_selection=_no_selection(encoder, pairs, inputs, generator),
         rank_one=rank(encoder, inputs, generator),
-        sign_kept=_sign_kept(*ends, encoder.selection, encoder.depth),
+        sign_kept=_sign_kept(rapidity[0], rapidity[-1], encoder.selection, encoder.depth),
         eavesdropper=eavesdropper,
         time_alone=time_alone,
     )
@@ -206,7 +192,7 @@ def rank(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
     copies = int(min(64, COMPOSE_OPERATIONS // operations))
     if copies == 0:
         return _rank_by_strangers(encoder, inputs, generator)
-    x = torch.randn(copies, inputs, dtype=torch.float64, generator=generator)
+    x = normals(generator, copies, inputs)
     share = rank_one(encoder.fit(x, generator=generator).compose().matrix).share
     spread = float(share.std()) / math.sqrt(copies) if copies > 1 else 0.0
     name = "σ₁²/Σσ² of the composed layers"
@@ -218,7 +204,8 @@ def rank(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
 
 def _rank_by_strangers(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
     """Rank one without its matrix: features that the encoder was not fitted to become parallel."""
-    end = send(encoder, 4, 3, inputs, generator).directions[-1]
+    features = normals(generator, 4, 3, inputs)
+    end = encode_together(encoder, features, generator=generator).directions[-1]
     parallel = rapidity(end[:, 1], end[:, 2]).tanh().square()
     evidence = mean_of("ρ² of two features that the encoder was not fitted to", parallel, None)
     what = "Two unrelated features, neither of them fitted, leave with a squared correlation of"
