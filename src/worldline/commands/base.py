@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -50,6 +51,11 @@ class Result(Generic[R]):
         """For notebooks: what was found, and the first table."""
         words, table = self._command.words(self.record), self._command.tables(self.record)[0]
         return as_html(words.headline, table.columns, table.rows)
+
+    @cached_property
+    def pictures(self) -> Mapping[str, bytes]:
+        """Files that stand beside the page, by name; drawn once."""
+        return self._command.pictures(self)
 
     @property
     def _command(self) -> Command[Any, Any, R]:
