@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldline.encoder.checking import came, check_count, check_finite
-from worldline.encoder.experiments.base import Experiment, affordable, check_dimension
+from worldline.encoder.experiments.base import Experiment, check_dimension
 from worldline.encoder.experiments.record import (
     CarryCurves,
     Control,
@@ -25,7 +25,7 @@ from worldline.encoder.experiments.record import (
     Outcome,
     mean_of,
 )
-from worldline.encoder.experiments.walks import Walk, controls_of, follow, normals, resolvable
+from worldline.encoder.experiments.walks import Trial, Walk, resolvable
 from worldline.encoder.machine import Encoder
 from worldline.encoder.reconcile import Reconciliation, reconcile_bits, reconcile_grey
 from worldline.encoder.seeds import make_generator
@@ -97,16 +97,15 @@ class Carry(Experiment):
         message = self._message(pixels)
         k = len(pixels)
         encoder = Encoder(candidates=self.candidates or k + self.beyond, width=k, depth=self.depth)
-        inputs = self.dimension or k
-        encoders = affordable(encoder, ENCODERS, inputs=inputs, features=3)
-        generator = make_generator(self.seed)
-        features = normals(generator, encoders, 3, inputs)  # sender, receiver, eavesdropper
-        walk = follow(encoder, features, generator)
-        received, overheard = (self._error(encoder, walk, reader) for reader in (1, 2))
+        trial = Trial(encoder, self.dimension or k, make_generator(self.seed))
+        encoders = trial.affordable(ENCODERS, features=3)
+        features = trial.normals(encoders, 3)  # sender, receiver, eavesdropper
+        walk = trial.follow(features)
+        received, overheard = (self._error(walk, reader) for reader in (1, 2))
         # not our seed: it would draw our features again
-        seed = int(torch.randint(2**31, (), generator=generator))
+        seed = int(torch.randint(2**31, (), generator=trial.generator))
         # neurons come sorted by what they read; pixels meet them in any order
-        order = torch.randperm(k, generator=generator)
+        order = torch.randperm(k, generator=trial.generator)
         told = self._reconcile(encoder, *features[0, :2], message[order], seed=seed)
         row, column = np.indices(picture.shape)
         read = (told.carried, told.received, told.overheard, told.wrong_key)
@@ -118,10 +117,7 @@ class Carry(Experiment):
                 *(it[order.argsort()].numpy() for it in read),
             ),
             (received, self._wrong_key(told, k)),
-            controls_of(
-                encoder,
-                inputs,
-                generator,
+            trial.controls(
                 walk.rapidity[..., 0],
                 pairs=encoders,
                 eavesdropper=Control(_overheard(told), overheard),
@@ -141,7 +137,7 @@ class Carry(Experiment):
     def _reconcile(self) -> Callable[..., Reconciliation]:
         raise NotImplementedError
 
-    def _error(self, encoder: Encoder, walk: Walk, reader: int) -> Measurement:
+    def _error(self, walk: Walk, reader: int) -> Measurement:
         raise NotImplementedError
 
     def _wrong_key(self, told: Reconciliation, k: int) -> Measurement:
@@ -193,11 +189,11 @@ class Image(Carry):
     def _reconcile(self) -> Callable[..., Reconciliation]:
         return partial(reconcile_grey, strength=self.strength)
 
-    def _error(self, encoder: Encoder, walk: Walk, reader: int) -> Measurement:
+    def _error(self, walk: Walk, reader: int) -> Measurement:
         layer = walk.resolved
         u, v = walk.path.directions[layer][:, [0, reader]].unbind(1)
         gap = torch.minimum((u - v).norm(dim=-1), (u + v).norm(dim=-1))
-        scale = math.log(self.strength / math.sqrt(encoder.width))
+        scale = math.log(self.strength / math.sqrt(walk.trial.encoder.width))
         # ln 2 sin(θ/2)
         chord = math.log(2) - 0.5 * torch.nn.functional.softplus(2 * walk.law[layer].abs())
         return mean_of(
@@ -247,14 +243,15 @@ class Reconcile(Carry):
     def _reconcile(self) -> Callable[..., Reconciliation]:
         return reconcile_bits
 
-    def _error(self, encoder: Encoder, walk: Walk, reader: int) -> Measurement:
+    def _error(self, walk: Walk, reader: int) -> Measurement:
         """At half of the depth, where bits are still wrong to be counted."""
         half = max(1, self.depth // 2)
         u, v = walk.path.directions[half][:, [0, reader]].unbind(1)
         sign = walk.rapidity[half, :, reader - 1].sign()
         wrong = (u.sign() != v.sign() * sign[:, None]).double().mean(-1)
         angle = 2 * torch.atan(torch.exp(-walk.law[half - 1].abs()))
-        law = (1 - sign_correlation(angle, encoder.selection.share)) / 2
+        share = walk.trial.encoder.selection.share
+        law = (1 - sign_correlation(angle, share)) / 2
         return mean_of(f"wrong bits after layer {half} of {self.depth}", wrong, law, "share")
 
     def _wrong_key(self, told: Reconciliation, k: int) -> Measurement:

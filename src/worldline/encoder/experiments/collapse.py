@@ -9,10 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldline.encoder.experiments.base import Layered, affordable
+from worldline.encoder.experiments.base import Layered
 from worldline.encoder.experiments.record import Floats, Integers, Outcome
-from worldline.encoder.experiments.walks import controls_of, follow, measure_rate, normals
-from worldline.encoder.machine import Encoder
+from worldline.encoder.experiments.walks import Trial
 from worldline.encoder.seeds import make_generator
 from worldline.geometry.pair import angle
 
@@ -72,28 +71,25 @@ class Collapse(Layered):
 
     def run(self) -> Outcome:
         """Fit one encoder for the figure, and independent ones for the measurements."""
-        generator = make_generator(self.seed)
-        encoder = self.encoder
-        encoders = affordable(encoder, ENCODERS, inputs=self.dimension, features=VECTORS_EACH + 1)
-        features = normals(generator, encoders, VECTORS_EACH + 1, self.dimension)
-        walk = follow(encoder, features, generator)
-        pairs = affordable(encoder, RATE_PAIRS, inputs=self.dimension)
-        rate = measure_rate(encoder, pairs, self.dimension, generator)
-        angles = self._unseen(encoder, generator)
+        trial = Trial(self.encoder, self.dimension, make_generator(self.seed))
+        encoders = trial.affordable(ENCODERS, features=VECTORS_EACH + 1)
+        walk = trial.follow(trial.normals(encoders, VECTORS_EACH + 1))
+        pairs = trial.affordable(RATE_PAIRS)
+        rate = trial.rate(pairs)
+        angles = self._unseen(trial)
         at, vector = (it.ravel() for it in np.indices(angles.shape))
         return Outcome.of(
             CollapseTable(np.array(self.depths)[at], vector, angles.flatten().numpy()),
             (walk.information("of unseen vectors "), rate),
-            controls_of(encoder, self.dimension, generator, walk.rapidity, pairs=pairs),
+            trial.controls(walk.rapidity, pairs=pairs),
             _meaning(_parallel(angles[-1]), self.vectors, self.depth),
             replicas=encoders,
         )
 
-    def _unseen(self, encoder: Encoder, generator: torch.Generator) -> Tensor:
+    def _unseen(self, trial: Trial) -> Tensor:
         """Angles (depths, N) in radians from the fitted vector, all through one encoder."""
-        x = normals(generator, self.dimension)
-        vectors = normals(generator, self.vectors, self.dimension)
-        fitted = encoder.fit(x, generator=generator)
+        x, vectors = trial.normals(), trial.normals(self.vectors)
+        fitted = self.encoder.fit(x, generator=trial.generator)
         path = fitted.transform(vectors, layers=self.depths)
         rows = [
             angle(fitted.path.directions[layer].expand_as(others), others)

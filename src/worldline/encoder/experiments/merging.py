@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from worldline.encoder.experiments.base import Layered, affordable
+from worldline.encoder.experiments.base import Layered
 from worldline.encoder.experiments.record import (
     Control,
     Floats,
@@ -20,14 +21,7 @@ from worldline.encoder.experiments.record import (
     Outcome,
     mean_of,
 )
-from worldline.encoder.experiments.walks import (
-    Walk,
-    controls_of,
-    follow,
-    measure_rate,
-    normals,
-    resolvable,
-)
+from worldline.encoder.experiments.walks import Trial, Walk, resolvable
 from worldline.encoder.path import spacetime_path
 from worldline.encoder.seeds import make_generator
 from worldline.errors import UsageError
@@ -48,15 +42,24 @@ class Merge(Layered):
         dimension: D of the features.
     """
 
+    drawn: ClassVar[int] = 0  # coordinates of the features in the figure; 0 for none
+
     dimension: int = 2
+
+    def __post_init__(self) -> None:
+        """Refuse features that the figure cannot show."""
+        super().__post_init__()
+        if self.drawn and self.width != self.drawn:
+            raise UsageError(
+                f"{self.name} draws {self.drawn} coordinates of the features: --width must be "
+                f"{self.drawn}; got {self.width}."
+            )
 
     def _send(self, shown: int = 1) -> Walk:
         """Send pairs through their encoders, as many as are shown and more."""
-        least = max(shown, 30)
-        wanted = max(REPLICAS, least)
-        replicas = affordable(self.encoder, wanted, inputs=self.dimension, least=least)
-        generator = make_generator(self.seed)
-        return follow(self.encoder, normals(generator, replicas, 2, self.dimension), generator)
+        trial = Trial(self.encoder, self.dimension, make_generator(self.seed))
+        pairs = trial.affordable(max(REPLICAS, shown), least=max(shown, 30))
+        return trial.follow(trial.normals(pairs, 2))
 
     def _outcome(
         self,
@@ -67,23 +70,17 @@ class Merge(Layered):
         time_alone: Control | None = None,
     ) -> Outcome:
         """What an experiment measured of its own, after what all of them measure."""
-        encoder, phi, generator = self.encoder, walk.rapidity[..., 0], walk.generator
+        phi = walk.rapidity[..., 0]
         pairs = phi.shape[1]
-        rate = measure_rate(encoder, pairs, self.dimension, generator)
+        rate = walk.trial.rate(pairs)
+        curves = (log_lorentz_factor(it).mean(1) for it in (resolvable(phi), walk.law))
         return Outcome.of(
             table,
             (rate, walk.information(), *own),
-            controls_of(
-                encoder, self.dimension, generator, phi, pairs=pairs, time_alone=time_alone
-            ),
+            walk.trial.controls(phi, pairs=pairs, time_alone=time_alone),
             meaning,
             replicas=pairs,
-            curves=MergeCurves(
-                *(
-                    tuple(log_lorentz_factor(it).mean(1).tolist())
-                    for it in (resolvable(phi), walk.law)
-                )
-            ),
+            curves=MergeCurves(*(tuple(it.tolist()) for it in curves)),
         )
 
 
@@ -217,6 +214,7 @@ class Path3D(Merge):
     """
 
     table = PathTable
+    drawn = 3
 
     name = "path3d"
     title = "The path in three dimensions"
@@ -234,11 +232,6 @@ class Path3D(Merge):
     width: int = 3
     depth: int = 200
     dimension: int = 3
-
-    def __post_init__(self) -> None:
-        """A path in three dimensions needs three."""
-        super().__post_init__()
-        _must_be(self.name, self.width, 3)
 
     def run(self) -> Outcome:
         """Send the pairs through their encoders, and follow the first."""
@@ -282,6 +275,7 @@ class Spacetime(Merge):
     """
 
     table = SpacetimeTable
+    drawn = 2  # and time
 
     name = "spacetime"
     title = "The spacetime path"
@@ -301,9 +295,8 @@ class Spacetime(Merge):
     speed: float = 0.1
 
     def __post_init__(self) -> None:
-        """Two coordinates and time make three."""
+        """Refuse a speed that leaves no path."""
         super().__post_init__()
-        _must_be(self.name, self.width, 2)
         if not 0 < self.speed * self.depth <= FASTEST:
             raise UsageError(
                 f"--speed (c) must be positive, and at most {FASTEST:g} over the depth: beyond it "
@@ -356,11 +349,3 @@ class Spacetime(Merge):
 
 
 WHO, ENDS = np.array(("fitted", "other")), np.array(("together", "opposite"))
-
-
-def _must_be(name: str, width: int, needed: int) -> None:
-    if width != needed:
-        raise UsageError(
-            f"{name} draws {needed} coordinates of the features: --width must be {needed}; got "
-            f"{width}."
-        )

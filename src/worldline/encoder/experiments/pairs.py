@@ -20,10 +20,8 @@ from worldline.encoder.experiments.record import (
     Measurement,
     Outcome,
 )
-from worldline.encoder.experiments.walks import controls_of, from_fitted
-from worldline.encoder.joint import encode_together
+from worldline.encoder.experiments.walks import Trial, from_fitted
 from worldline.encoder.laws import rapidity_walk
-from worldline.encoder.machine import Encoder
 from worldline.encoder.seeds import make_generator
 from worldline.errors import BoundsError, ShapeError
 
@@ -98,20 +96,19 @@ class Pairs(Layered):
                 embedding.
         """
         triples = _check((embeddings, matched, unmatched))  # (N, 3, D)
-        encoder, inputs, generator = self.encoder, triples.shape[-1], make_generator(self.seed)
+        trial = Trial(self.encoder, triples.shape[-1], make_generator(self.seed))
         before = from_fitted(triples)  # (N, 2)
-        after = _after(encoder, triples, generator)
+        after = from_fitted(trial.send(triples).directions[-1])
         walks = (
-            rapidity_walk(phi, encoder.selection, self.depth, generator=generator)
+            rapidity_walk(phi, self.encoder.selection, self.depth, generator=trial.generator)
             for phi in before.T
         )
         law = torch.stack([walk[-1] for walk in walks], 1)
-        plain = Encoder(candidates=self.width, width=self.width, depth=self.depth, rule="none")
-        unselected = _after(plain, triples, generator)
+        plain = replace(self.encoder, candidates=self.width, rule="none")
+        unselected = from_fitted(replace(trial, encoder=plain).send(triples).directions[-1])
         measurements = (*_means(after, law, self.depth), *_areas(after, law))
         ends = torch.stack((before.flatten(), after.flatten()))
-        pairs = min(len(triples), RATE_PAIRS)
-        found = controls_of(encoder, inputs, generator, ends, pairs=pairs)
+        found = trial.controls(ends, pairs=min(len(triples), RATE_PAIRS))
         was, now = before.T.flatten(), after.T.flatten()
         unmatched_too, pair = np.indices((2, len(triples)))
         columns = (was, now, *(torch.sigmoid(s * phi) for phi in (was, now) for s in (-2, 2)))
@@ -122,11 +119,6 @@ class Pairs(Layered):
             _meaning(before, after),
             replicas=len(triples),
         )
-
-
-def _after(encoder: Encoder, triples: Tensor, generator: torch.Generator) -> Tensor:
-    """Rapidities (N, 2) of the partners after the last layer."""
-    return from_fitted(encode_together(encoder, triples, generator=generator).directions[-1])
 
 
 def _means(after: Tensor, law: Tensor, depth: int) -> tuple[Measurement, ...]:
