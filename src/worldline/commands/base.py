@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -13,6 +14,7 @@ from matplotlib.figure import Figure
 from worldline.commands import load
 from worldline.notebook import as_html
 from worldline.plot.names import tidy
+from worldline.report.formats import pictures
 from worldline.report.page import Attached, fill_template, render_page
 from worldline.report.views import Table, View, Words
 from worldline.runs.codec import from_plain, to_plain
@@ -55,6 +57,12 @@ class Result(Generic[R]):
         """For notebooks: what was found, and the first table."""
         words, table = self._command.words(self.record), self._command.tables(self.record)[0]
         return as_html(words.headline, table.columns, table.rows)
+
+    @cached_property
+    def pictures(self) -> Mapping[str, bytes]:
+        """Files that stand beside the page, by name; drawn once."""
+        command = self._command
+        return dict(pictures(command.figures(self), "png")) if command.beside else {}
 
     @property
     def _command(self) -> Command[Any, Any, R]:

@@ -56,12 +56,15 @@ def render_report(folder: RunFolder, *, beside: Runs = ()) -> str:
     ...     render_report(run.folder).startswith("<!doctype html>")
     True
     """
-    command, result = read_run(folder)
+    return _page(*read_run(folder), beside)
+
+
+def _page(command: Command[Any, Any, Any], result: Result[Any], beside: Runs) -> str:
     if not beside:
         return command.page([result])
     if command.several is None:
         raise RunError(
-            f"{folder.path} is no run of explore: only its page takes other runs beside it."
+            f"{result.folder.path} is no run of explore: only its page takes other runs beside it."
         )
     others = [read_run(other) for other in beside]
     models = [result, *(found for kind, found in others if kind is command)]
@@ -82,8 +85,8 @@ def write_report(folder: RunFolder, *, beside: Runs = ()) -> Path:
         RunError: a folder holds no finished run, one of another version, or cannot be written.
     """
     command, result = read_run(folder)
-    page = render_report(folder, beside=beside)
-    for name, picture in pictures(command.figures(result), "png") if command.beside else ():
+    page = _page(command, result, beside)
+    for name, picture in result.pictures.items():
         folder.write_bytes(name, picture)
     return folder.write_text("report.html", page)
 

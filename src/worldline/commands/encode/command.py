@@ -2,12 +2,10 @@
 
 from worldline.commands.base import Command
 from worldline.commands.encode.config import EncodeConfig
-from worldline.commands.encode.figures import figures
-from worldline.commands.encode.page import context
+from worldline.commands.encode.page import context, figures
 from worldline.commands.encode.record import EncoderReport
 from worldline.commands.encode.run import prepare, run
-from worldline.commands.encode.tables import tables
-from worldline.commands.encode.words import views, words
+from worldline.commands.encode.words import tables, views, words
 
 __all__ = ["COMMAND"]
 
