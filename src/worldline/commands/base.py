@@ -8,7 +8,6 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
-from markupsafe import Markup
 from matplotlib.figure import Figure
 
 from worldline.commands import load
@@ -154,7 +153,7 @@ class Command(Generic[C, G, R]):
         """Its sections for another command's page; ids start with the prefix."""
         filling = self._filling(result, prefix)
         sections = fill_template(f"{self.name}/sections.html.j2", **filling)
-        return Attached(self.words(result.record).headline, Markup(sections))
+        return Attached(self.words(result.record).headline, sections)
 
     def _filling(self, result: Result[R], prefix: str) -> dict[str, Any]:
         record = result.record

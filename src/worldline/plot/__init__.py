@@ -1,4 +1,4 @@
-"""The look of figures for papers: colours, names, axes. Each command draws its own with these."""
+"""The look of figures for papers: colours, names, axes; `report.drawn` draws with these."""
 
 from worldline.plot.axes import new_axes
 from worldline.plot.colours import LOOKS, Look

@@ -78,23 +78,22 @@ def with_intervals(
     ]
     if not known:
         return
-    look, middle = LOOKS[role], [value for _, value, _ in known]
-    below = [max(0.0, value - low) for _, value, (low, _) in known]
-    above = [max(0.0, high - value) for _, value, (_, high) in known]
+    places, middle, pairs = map(np.array, zip(*known, strict=True))
+    low, high = finite(pairs).T
     ax.errorbar(
-        [place for place, _, _ in known],
+        places,
         middle,
-        (finite(below), finite(above)),
-        color=look.paper,
-        marker=look.marker,
+        np.maximum(0.0, (middle - low, high - middle)),
+        color=LOOKS[role].paper,
+        marker=LOOKS[role].marker,
         linestyle="-" if line else "none",
         label=label,
     )
 
 
-def finite(values: npt.ArrayLike) -> npt.NDArray[np.float64]:
-    """Numbers with gaps where they are infinite or none."""
-    known = np.asarray(values, dtype=np.float64)
+def finite(values: npt.ArrayLike | Sequence[float | None]) -> npt.NDArray[np.float64]:
+    """Numbers with gaps where they are infinite, NaN or None."""
+    known = np.array(values, dtype=np.float64)
     return np.where(np.isfinite(known), known, np.nan)
 
 

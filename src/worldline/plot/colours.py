@@ -44,16 +44,9 @@ def heat_colours(steps: int, *, diverging: bool) -> list[tuple[str, str]]:
     from matplotlib.colors import to_hex  # noqa: PLC0415
 
     colours = colormaps["RdBu_r" if diverging else "cividis"]
-    found = []
-    for step in range(steps):
-        red, green, blue, _ = colours(step / (steps - 1))
-        found.append(
-            (
-                to_hex((red, green, blue)),
-                "#000000" if _luminance(red, green, blue) > 0.18 else "#ffffff",
-            )
-        )
-    return found
+    found = [colours(step / (steps - 1)) for step in range(steps)]
+    inks = ["#000000" if _luminance(*colour[:3]) > 0.18 else "#ffffff" for colour in found]
+    return list(zip(map(to_hex, found), inks, strict=True))
 
 
 def _luminance(*channels: float) -> float:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -12,7 +12,6 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.colors import ListedColormap
 from matplotlib.patches import Patch
-from matplotlib.ticker import FuncFormatter
 
 from worldline.plot.axes import by_layer, figure_of, finite, new_axes, plain, short
 from worldline.plot.colours import LOOKS, heat_colours
@@ -46,19 +45,9 @@ def draw(
     'step'
     """
     given, ax = ax, new_axes(ax)
-    match figure:
-        case Bars():
-            if given is None:
-                figure_of(ax).set_figheight(max(4.2, 0.25 * len(figure.bars) + 1))
-            _bars(ax, figure)
-        case Waterfall():
-            _waterfall(ax, figure)
-        case Tree():
-            _tree(ax, figure)
-        case Lines():
-            _lines(ax, figure)
-        case HeatMap():
-            _heat(ax, figure)
+    if given is None and isinstance(figure, Bars):
+        figure_of(ax).set_figheight(max(4.2, 0.25 * len(figure.bars) + 1))
+    DRAWN[type(figure)](ax, figure)
     ax.set_title(title)
     return plain(ax)
 
@@ -81,7 +70,7 @@ def _bars(ax: Axes, it: Bars) -> None:
     ax.set(xlabel=it.label, xlim=(0, most * 1.02))
     ax.invert_yaxis()
     if it.share:
-        ax.xaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+        ax.xaxis.set_major_formatter(_percent)
     nulls = any(bar.null is not None for bar in it.bars)
     untrained = ax.plot([], [], color="black", linestyle=":", label="untrained") if nulls else []
     if it.legend or nulls:
@@ -94,16 +83,15 @@ def _waterfall(ax: Axes, it: Waterfall) -> None:
     ends = whole[-1:] if len(whole) == len(it.levels) else ()
     if ends:
         names.append("output")
-    steps = list(pairwise(whole))
     columns: list[tuple[float, float, Role]] = [(0.0, level, "other") for level in whole[:1]]
-    columns += [(a, b, "adversarial" if b < a else "noise") for a, b in steps]
+    columns += [(a, b, "adversarial" if b < a else "noise") for a, b in pairwise(whole)]
     columns += [(0.0, level, "other") for level in ends]
     for place, (start, stop, role) in enumerate(columns):
         ax.bar(place, stop - start, bottom=start, color=LOOKS[role].paper)
         if len(names) <= MOST_WITH_NUMBERS:
             said = number(stop) if role == "other" else signed(stop - start)
             ax.text(place, max(start, stop), said, ha="center", va="bottom", fontsize=8)
-    null = finite(np.array(it.null, dtype=float))
+    null = finite(it.null)
     line = ax.plot(null, color=LOOKS["other"].paper, linestyle="--", label="untrained")
     ax.use_sticky_edges = False  # leaves room for the numbers
     ax.margins(y=0.08)
@@ -142,7 +130,7 @@ def _lines(ax: Axes, it: Lines) -> None:
     elif it.series or it.levels:
         ax.legend(frameon=False)
     if it.share:
-        ax.yaxis.set_major_formatter(FuncFormatter(lambda value, _: f"{100 * value:g}%"))
+        ax.yaxis.set_major_formatter(_percent)
     ax.set(xlabel=it.label, ylabel=it.values)
 
 
@@ -150,7 +138,7 @@ def _series(ax: Axes, at: Floats, it: Series, ends: tuple[float, float]) -> None
     """One line, its intervals within the ends of the scale; it breaks where there is no value."""
     look = LOOKS[it.role]
     if it.intervals:
-        pairs = np.array([pair or (np.nan, np.nan) for pair in it.intervals], dtype=float)
+        pairs = [pair or (math.nan, math.nan) for pair in it.intervals]
         low, high = np.clip(pairs, *ends).T
         if it.band:
             ax.fill_between(at, low, high, color=look.paper, alpha=0.15, linewidth=0)
@@ -159,15 +147,8 @@ def _series(ax: Axes, at: Floats, it: Series, ends: tuple[float, float]) -> None
     style: dict[str, Any] = (
         {"linestyle": "--", "linewidth": 1} if it.dashed else {"marker": look.marker}
     )
-    values = finite(np.array(it.values, dtype=float))
-    ax.plot(
-        at,
-        values,
-        color=look.paper,
-        label=it.name or None,
-        markevery=math.ceil(len(values) / MOST_MARKERS) or 1,
-        **style,
-    )
+    style |= {"markevery": math.ceil(len(at) / MOST_MARKERS) or 1, "label": it.name or None}
+    ax.plot(at, finite(it.values), color=look.paper, **style)
 
 
 def _heat(ax: Axes, it: HeatMap) -> None:
@@ -201,5 +182,18 @@ def _known(values: Iterable[float | None]) -> list[float]:
     return [value for value in values if value is not None and math.isfinite(value)]
 
 
+def _percent(value: float, _place: float) -> str:
+    return f"{100 * value:g}%"
+
+
 def _patches(legend: Sequence[tuple[Role, str]]) -> list[Patch]:
     return [Patch(color=LOOKS[role].paper, label=said) for role, said in legend]
+
+
+DRAWN: dict[type, Callable[[Axes, Any], None]] = {
+    Bars: _bars,
+    Waterfall: _waterfall,
+    Tree: _tree,
+    Lines: _lines,
+    HeatMap: _heat,
+}

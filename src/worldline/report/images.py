@@ -45,8 +45,7 @@ def picture_array(sample: Tensor) -> Array:
 
 def picture(sample: Tensor, bounds: tuple[float, float]) -> str:
     """The sample as a PNG data URI; the bounds are black and white."""
-    low, high = bounds
-    return _encode((picture_array(sample) - low) / (high - low))
+    return sheet(sample[None], bounds, 1)
 
 
 def sheet(samples: Tensor, bounds: tuple[float, float], columns: int) -> str:
@@ -74,13 +73,10 @@ def _change(change: Tensor, largest: float) -> Array:
 
 
 def _side_by_side(pictures: list[Array], columns: int) -> Array:
-    height, width, *channels = pictures[0].shape
-    rows = math.ceil(len(pictures) / columns)
-    whole = np.zeros((rows * height, columns * width, *channels))
-    for place, it in enumerate(pictures):
-        down, across = divmod(place, columns)
-        whole[down * height : (down + 1) * height, across * width : (across + 1) * width] = it
-    return whole
+    black = [np.zeros_like(pictures[0])] * (-len(pictures) % columns)
+    whole = [*pictures, *black]
+    rows = (whole[start : start + columns] for start in range(0, len(whole), columns))
+    return np.concatenate([np.concatenate(row, axis=1) for row in rows])
 
 
 def _encode(array: Array) -> str:

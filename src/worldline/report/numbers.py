@@ -111,15 +111,18 @@ def norm_sign(norm: str) -> str:
     return {"linf": "L∞"}.get(norm, norm.upper())
 
 
-def attack_name(attack: str, steps: int | None, norm: str, epsilon: str) -> str:
-    """An attack as a phrase; one of the user's own is named as it was given.
+def attack_name(
+    attack: str | None, steps: int | None, norm: str | None, epsilon: str | None
+) -> str:
+    """An attack that was made, as a phrase; one of the user's own is named as it was given.
 
     >>> from worldline.report.numbers import attack_name
     >>> attack_name("pgd", 40, "linf", "8/255"), attack_name("mine.py:attack", None, "l2", "1")
     ('PGD-40 (L∞, ε = 8/255)', 'mine.py:attack (L2, ε = 1)')
     """
+    attack, size = attack or "", f"{norm_sign(norm or '')}, ε = {epsilon}"
     name = attack if ":" in attack else attack.upper()
-    return f"{name}{f'-{steps}' if steps else ''} ({norm_sign(norm)}, ε = {epsilon})"
+    return f"{name}{f'-{steps}' if steps else ''} ({size})"
 
 
 def p_value(value: float | None) -> str:

@@ -18,9 +18,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass
 from functools import cache
 from importlib import resources
-from importlib.resources.abc import Traversable
 
-from jinja2 import Environment, FunctionLoader, StrictUndefined
+from jinja2 import ChoiceLoader, Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from worldline.plot.colours import LOOKS, heat_colours
@@ -36,6 +35,7 @@ __all__ = [
 ]
 
 HEAT_STEPS = 21
+HOUSE = resources.files("worldline")
 SHARED = ("state", "numbers", "drawing", "kinds", "listbox")  # before the scripts of a command
 LAST = "start"
 
@@ -46,13 +46,12 @@ class Attached:
 
     Attributes:
         title: the other page's headline.
-        sections: markup whose ids start with a prefix of their own.
-        scripts: that it draws with beside the shared ones, as for :func:`read_scripts`.
+        sections: markup whose ids start with a prefix of their own, with figures of the shared
+            kinds alone.
     """
 
     title: str
     sections: Markup
-    scripts: tuple[str, ...] = ()
 
 
 def render_page(
@@ -73,7 +72,7 @@ def render_page(
         context: of the template.
     """
     css, script = page_style(), read_scripts(scripts)
-    return fill_template(
+    filled = fill_template(
         template,
         css=Markup(css),
         policy=_policy(script, css),
@@ -82,20 +81,23 @@ def render_page(
         versions=", ".join(f"{name} {version}" for name, version in versions.items()),
         **context,
     )
+    return str(filled)
 
 
-def fill_template(template: str, **context: object) -> str:
-    """A template of this room or of a command, everything escaped that is not markup already.
+def fill_template(template: str, **context: object) -> Markup:
+    """A template of this room, or of a command, everything escaped that is not markup already.
+
+    Those of a command start with its name: ``explore/page.html.j2``.
 
     ``as_json`` is a filter of all templates.
     """
-    return _environment().get_template(template).render(**context)
+    return Markup(_environment().get_template(template).render(**context))
 
 
 @cache
 def _environment() -> Environment:
     environment = Environment(
-        loader=FunctionLoader(_template),
+        loader=ChoiceLoader([PackageLoader("worldline", room) for room in ("commands", "report")]),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
@@ -103,19 +105,6 @@ def _environment() -> Environment:
     )
     environment.filters["as_json"] = as_json
     return environment
-
-
-def _template(name: str) -> str | None:
-    """Templates of a command start with its name: ``explore/page.html.j2``."""
-    for room in ("commands", "report"):
-        file = _house() / room / name
-        if file.is_file():
-            return file.read_text("utf-8")
-    return None
-
-
-def _house() -> Traversable:
-    return resources.files("worldline")
 
 
 def read_scripts(names: Sequence[str] = ()) -> str:
@@ -129,7 +118,7 @@ def read_scripts(names: Sequence[str] = ()) -> str:
     scopes: dict[str, list[str]] = {}
     for name in dict.fromkeys(names):
         command, _, file = name.partition("/")
-        path = _house() / "commands" / command / "script" / f"{file}.js"
+        path = HOUSE / "commands" / command / "script" / f"{file}.js"
         scopes.setdefault(command, []).append(path.read_text("utf-8"))
     parts = [
         *map(_shared, SHARED),
@@ -140,7 +129,7 @@ def read_scripts(names: Sequence[str] = ()) -> str:
 
 
 def _shared(name: str) -> str:
-    return (_house() / "report" / "script" / f"{name}.js").read_text("utf-8")
+    return (HOUSE / "report" / "script" / f"{name}.js").read_text("utf-8")
 
 
 def page_style() -> str:
@@ -155,7 +144,7 @@ def page_style() -> str:
     for letter, diverging in (("h", False), ("d", True)):
         for step, (back, ink) in enumerate(heat_colours(HEAT_STEPS, diverging=diverging)):
             rules.append(f"td.{letter}{step} {{ background: {back}; color: {ink}; }}")
-    return "\n".join([*rules, (_house() / "report" / "page.css").read_text("utf-8")])
+    return "\n".join([*rules, (HOUSE / "report" / "page.css").read_text("utf-8")])
 
 
 def as_json(value: object) -> Markup:

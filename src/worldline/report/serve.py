@@ -48,14 +48,7 @@ def serving(page: str, *, port: int = 0) -> Iterator[str]:
         """Knows one page."""
 
         def do_GET(self) -> None:
-            """The page, or why not."""
-            self._answer(with_body=True)
-
-        def do_HEAD(self) -> None:
-            """The same without the page."""
-            self._answer(with_body=False)
-
-        def _answer(self, *, with_body: bool) -> None:
+            """The page, or why not; asked for the head alone, without the page."""
             own = {f"{LOOPBACK}:{server.server_port}", f"localhost:{server.server_port}"}
             if self.headers.get("Host") not in own:
                 self.send_error(403, "This page is for this machine only")
@@ -66,8 +59,10 @@ def serving(page: str, *, port: int = 0) -> Iterator[str]:
                 for name, value in {**HEADERS, "Content-Length": str(len(content))}.items():
                     self.send_header(name, value)
                 self.end_headers()
-                if with_body:
+                if self.command == "GET":
                     self.wfile.write(content)
+
+        do_HEAD = do_GET  # noqa: N815  # the name is the library's
 
         def log_message(self, format: str, *arguments: object) -> None:  # noqa: A002  # the name is the library's
             """Keep quiet."""

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from functools import partial
 
+import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from worldline.commands.base import Result
-from worldline.commands.compare.record import MATRICES, Comparison, Matrix
+from worldline.commands.compare.record import MATRICES, Comparison
 from worldline.commands.compare.words import ensembles, judged, stand_ins
 from worldline.errors import UsageError
 from worldline.plot.axes import figure_of
@@ -91,17 +92,7 @@ def _heats(record: Comparison) -> dict[str, HeatMap]:
     spans = {"similarity": (-0.2, 1.0), "predicted": (min([*known, 0.0]), max([*known, 0.01]))}
     maps = {name: heat(table, spans.get(name, (0.0, 1.0))) for name, table in found.items()}
     if "fitted" in found and "measured" in found:
-        gap = _difference(found["measured"], found["fitted"])
-        maps["difference"] = heat(gap, widest([gap], 0.1), diverging=True)
+        gap = np.array(found["measured"], float) - np.array(found["fitted"], float)
+        np.fill_diagonal(gap, np.nan)  # the fit leaves it out
+        maps["difference"] = heat(gap.tolist(), widest([gap.tolist()], 0.1), diverging=True)
     return maps
-
-
-def _difference(measured: Matrix, fitted: Matrix) -> Matrix:
-    """Measured less fitted; nothing on the diagonal, which the fit leaves out."""
-
-    def cell(source: int, target: int) -> float | None:
-        rate, fit = measured[source][target], fitted[source][target]
-        return None if source == target or rate is None or fit is None else rate - fit
-
-    every = range(len(measured))
-    return tuple(tuple(cell(source, target) for target in every) for source in every)

@@ -23,7 +23,7 @@ from worldline.runs.codec import schema_of
 from worldline.runs.keys import content_key
 from worldline.runs.opening import make_attack, open_data, open_device, open_model, versions
 from worldline.runs.store import RunFolder
-from worldline.settings import Progress
+from worldline.settings import Progress, Settings
 from worldline.trace import Model
 
 __all__ = ["Given", "prepare", "run"]
@@ -72,11 +72,11 @@ def run(config: CompareConfig, given: Given, folder: RunFolder, progress: Progre
         probes=config.probes,
         settings=settings,
     )
-    left = {name: given.models[name] for name in predicted.names}
+    given = replace(given, models={name: given.models[name] for name in predicted.names})
     measured = rivals = None
     if config.measure:
-        measured = _measure(config, given, left, folder, progress)
-        rivals = compare.baselines(left, given.x, given.y, settings=settings)
+        measured = _measure(config, given, folder, settings)
+        rivals = compare.baselines(given.models, given.x, given.y, settings=settings)
         kept = {"fooled": measured.fooled, "noise_fooled": measured.noise_fooled}
         folder.write_tensors("samples.safetensors", {**kept, "right": measured.right})
     record = _record(config, given, predicted, measured, rivals)
@@ -86,16 +86,12 @@ def run(config: CompareConfig, given: Given, folder: RunFolder, progress: Progre
 
 
 def _measure(
-    config: CompareConfig,
-    given: Given,
-    models: dict[str, compare.Loader],
-    folder: RunFolder,
-    progress: Progress,
+    config: CompareConfig, given: Given, folder: RunFolder, settings: Settings
 ) -> Measured:
     """Attack every model; each finished one is a file, by the content that decided it."""
-    keys = [_content(name, it, given.x, config.batch_size) for name, it in models.items()]
-    own = content_key(config.to_toml(), given.x, given.y, *keys)
-    names = list(models)
+    x, y, names = given.x, given.y, list(given.models)
+    keys = [_content(name, it, x, settings.batch_size) for name, it in given.models.items()]
+    own = content_key(config.to_toml(), x, y, *keys)
 
     def place(name: str) -> str:
         return f"sources/{own}-{names.index(name):04d}.safetensors"
@@ -112,13 +108,7 @@ def _measure(
             targets = tuple(names[number] for number in stored["targets"].tolist())
             done[name] = SourceResult(name, targets, stored["adversarial"], stored["noise"])
     return compare.measure(
-        models,
-        given.x,
-        given.y,
-        given.attack,
-        done=done,
-        on_source=keep,
-        settings=config.settings(progress),
+        given.models, x, y, given.attack, done=done, on_source=keep, settings=settings
     )
 
 
@@ -233,14 +223,13 @@ def _judged(
     off = ~torch.eye(len(names), dtype=torch.bool)
     if len(names) < FEWEST_TO_JUDGE or not bool(rate[off].isfinite().all()):
         return None
-    tables = {}
+    found: dict[str, Tensor] = {}
     if rivals is not None and set(names) <= set(rivals.names):
         places = [rivals.names.index(name) for name in names]
-        for key in RIVALS:
-            table: Tensor | None = getattr(rivals, key)
-            if table is not None and bool(_pick(table, places)[off].isfinite().all()):
-                tables[key] = _pick(table, places)
-    return compare.judge(score, rate, names=names, baselines=tables)
+        there = {key: table for key in RIVALS if (table := getattr(rivals, key)) is not None}
+        found = {key: _pick(table, places) for key, table in there.items()}
+    known = {key: table for key, table in found.items() if bool(table[off].isfinite().all())}
+    return compare.judge(score, rate, names=names, baselines=known)
 
 
 def _pick(table: Tensor, places: list[int]) -> Tensor:

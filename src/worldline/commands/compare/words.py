@@ -189,7 +189,7 @@ def _transfer(record: Comparison) -> str:
     (_, *low), (_, *high) = pairs[0], pairs[-1]
     if least and not apart(ends[high[0]][high[1]], ends[low[0]][low[1]]):
         least += "; the two intervals overlap, so neither pair is shown to carry over more"
-    name = attack_name(record.attack or "", record.steps, record.norm, record.epsilon_text)
+    name = attack_name(record.attack, record.steps, record.norm, record.epsilon_text)
     return (
         f"Measured with {name}, beyond noise of the same size: transfer is largest "
         f"{told(pairs[-1])}{least}."

@@ -58,7 +58,7 @@ def model_markup(it: ModelComplexity, *, prefix: str, guide: bool = False) -> Ma
     Args:
         guide: whether the page carries the guide, to point at.
     """
-    filled = fill_template(
+    return fill_template(
         "complexity/model.html.j2",
         prefix=prefix,
         guide=guide,
@@ -67,7 +67,6 @@ def model_markup(it: ModelComplexity, *, prefix: str, guide: bool = False) -> Ma
         shares={"share": _limits(it, whole=True), "plane_share": _limits(it, whole=False)},
         predicted=_prediction(it),
     )
-    return Markup(filled)
 
 
 def figures(result: Result[ComplexityReport]) -> dict[str, Figure]:

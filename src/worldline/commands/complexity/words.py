@@ -28,19 +28,7 @@ from worldline.report.numbers import (
 from worldline.report.views import Column, Table, View, Words, tabulate
 from worldline.statistics import Summary, apart
 
-__all__ = [
-    "boost_words",
-    "changed_words",
-    "headline",
-    "limit_words",
-    "model_views",
-    "null_table",
-    "null_words",
-    "ranking_view",
-    "tables",
-    "views",
-    "words",
-]
+__all__ = ["headline", "model_views", "ranking_view", "tables", "views", "words"]
 
 KINDS = {
     "noise": "noise",
@@ -203,9 +191,7 @@ def _attack_words(record: ComplexityReport) -> str:
         f"{it.model} {estimate(it.adversarial_accuracy)}, clean {estimate(it.clean_accuracy)}"
         for it in record.ranked
     )
-    name = attack_name(
-        record.attack or "", record.steps, record.norm or "", record.epsilon_text or ""
-    )
+    name = attack_name(record.attack, record.steps, record.norm, record.epsilon_text)
     return f"Right under {name}, an upper bound on what any attack leaves: {told}."
 
 

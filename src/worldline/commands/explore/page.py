@@ -163,7 +163,7 @@ def page(results: Sequence[Result[Exploration]], attached: Sequence[Attached]) -
     return render_page(
         "explore/page.html.j2",
         versions=record.versions,
-        scripts=(*SCRIPTS, *(name for it in attached for name in it.scripts)),
+        scripts=SCRIPTS,
         data=Pages(tuple(models)),
         record=record,
         first=models[0],

@@ -152,7 +152,7 @@ const linesFigure = (host, it) => {
   for (const { value } of it.levels) {
     svg.append(stroke("line other dashed", [box.left, Y(value)], [box.right, Y(value)]));
   }
-  const entries = it.series.map(({ role, name, dashed }) =>
+  const entries = it.series.filter(({ name }) => name).map(({ role, name, dashed }) =>
     [role, name, ...(dashed ? ["dashed"] : [])]);
   legend(host, [...entries, ...it.levels.map(({ name }) => ["other", name, "dashed"])]);
 };
