@@ -439,7 +439,9 @@ def test_report_of_what_is_no_run(tmp_path: Path, finished: Path) -> None:
 @pytest.mark.message
 def test_debug_shows_the_traceback() -> None:
     result = run("explore", "--model", "nope", "--debug")
-    assert "There is no model 'nope'" in str(result.exception)
+    assert result.exit_code == 3
+    assert "Traceback" in result.stderr
+    assert "There is no model 'nope'" in result.stderr
 
 
 @pytest.mark.end_to_end

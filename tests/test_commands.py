@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import ast
-import importlib
+import os
 import subprocess
 import sys
+from contextlib import suppress
 from dataclasses import fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import get_args, get_type_hints
 
@@ -22,15 +24,20 @@ from worldline.runs.codec import schema_of
 from worldline.runs.config import options_of
 
 SOURCE = Path(worldline.__file__).parent
-FILES = {"__init__.py", "command.py", "config.py", "page.py", "record.py", "run.py", "words.py"}
+FILES = {"__init__", "command", "config", "page", "record", "run", "words"}
+FURTHER = {"explore": {"explored", "side", "views", "figures", "tables"}}
+SHARED = {"page", "record", "run", "words"}
+"""What one command may show of another, by its public names."""
 
 
 @pytest.mark.law
 @pytest.mark.parametrize("name", COMMANDS)
-def test_each_command_has_the_same_files(name: str) -> None:
+def test_a_field_is_named_in_few_files(name: str) -> None:
+    """What a result holds is named where it is computed, kept, said and drawn, nowhere else."""
     folder = SOURCE / "commands" / name
-    missing = FILES - {path.name for path in folder.glob("*.py")}
-    assert not missing, f"commands/{name} lacks {sorted(missing)}"
+    found = {path.stem for path in folder.iterdir() if path.suffix == ".py"}
+    found |= {path.name for path in folder.iterdir() if list(path.glob("*.py"))}
+    assert found - FURTHER.get(name, set()) == FILES
 
 
 @pytest.mark.law
@@ -41,24 +48,27 @@ def test_each_command_is_one_object_of_the_same_methods(name: str) -> None:
     assert command.name == name == command.config.command
     assert schema_of(command.record) == f"worldline.{name}/2"
     for it in fields(command):
-        if it.name not in ("name", "config", "record", "pictures"):
-            home = getattr(command, it.name).__module__
+        given = getattr(command, it.name)
+        if callable(given) and given is not it.default:
+            home = given.__module__
             assert home.startswith(f"worldline.commands.{name}."), f"{it.name} lives in {home}"
 
 
 @pytest.mark.law
 def test_no_command_imports_another_s_insides() -> None:
     for path in (SOURCE / "commands").rglob("*.py"):
-        own = path.parent.name
+        own = path.relative_to(SOURCE / "commands").parts[0]
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.ImportFrom) or not node.module:
                 continue
             parts = node.module.split(".")
-            if parts[:2] == ["worldline", "commands"] and len(parts) > 2 and parts[2] in COMMANDS:
-                shared = len(parts) > 3 and {it.name for it in node.names} <= set(
-                    importlib.import_module(node.module).__all__
-                )
-                assert own == parts[2] or shared, f"{path} imports {node.module}"
+            if parts[:2] != ["worldline", "commands"] or len(parts) < 3 or parts[2] == own:
+                continue
+            if parts[2] in COMMANDS:
+                assert set(parts[3:4]) & SHARED, f"{path} imports {node.module}"
+                public = import_module(node.module).__all__
+                inside = {it.name for it in node.names} - set(public)
+                assert not inside, f"{path} imports {inside} of {node.module}"
 
 
 def _holds(hint: object, kinds: tuple[str, ...], seen: set[object]) -> bool:
@@ -148,6 +158,19 @@ class Leaves(torch.nn.Linear):
         raise GeneratorExit("gone")
 def leave():
     return Leaves(64, 10)
+class Talks(torch.nn.Linear):
+    def forward(self, x):
+        import logging, os, sys, warnings
+        print("printed \\x1b]0;title\\x07")
+        warnings.warn("warned \\x1b[2J")
+        sys.stdout.buffer.write(b"raw \\x1b[1m\\xff")
+        logging.getLogger("talks").error("logged \\x1b[3m")
+        assert sys.stderr.isatty() == os.isatty(sys.stderr.fileno())
+        return super().forward(x.flatten(1))
+def talk():
+    return Talks(64, 10)
+def shout():
+    raise RuntimeError("shouted \\x1b]0;title\\x07")
 """
 
 
@@ -168,6 +191,44 @@ def test_a_model_that_prints_does_not_spoil_json(
 
 
 @pytest.mark.end_to_end
+@pytest.mark.parametrize("quiet", ["--json", "--quiet", None])
+def test_nothing_that_a_model_says_is_obeyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: str | None
+) -> None:
+    (tmp_path / "noisy.py").write_text(NOISY)
+    monkeypatch.chdir(tmp_path)
+    command = [sys.executable, "-m", "worldline", "explore", "noisy.py:talk", "--samples", "40"]
+    done = subprocess.run(
+        [*command, "--steps", "3", *([quiet] if quiet else [])], capture_output=True, check=True
+    )
+    assert b"\x1b" not in done.stdout + done.stderr
+    assert b"\x07" not in done.stderr
+    for said in (
+        "printed \\x1b]0;title\\x07",
+        "warned \\x1b[2J",
+        "raw \\x1b[1m",
+        "logged \\x1b[3m",
+    ):
+        assert said in done.stderr.decode()
+
+
+@pytest.mark.end_to_end
+@pytest.mark.parametrize("debug", [True, False])
+def test_nothing_that_an_error_says_is_obeyed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, debug: bool
+) -> None:
+    (tmp_path / "noisy.py").write_text(NOISY)
+    monkeypatch.chdir(tmp_path)
+    given = ["explore", "noisy.py:shout", *["--debug"] * debug]
+    found = CliRunner().invoke(command_line, given)
+    assert found.exit_code == 3
+    assert "\x1b" not in found.output
+    assert "\x07" not in found.output
+    assert "shouted" in found.output
+    assert ("Traceback" in found.output) is debug
+
+
+@pytest.mark.end_to_end
 def test_a_model_that_ends_the_program_is_an_input_error(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -175,7 +236,8 @@ def test_a_model_that_ends_the_program_is_an_input_error(
     monkeypatch.chdir(tmp_path)
     found = CliRunner().invoke(command_line, ["explore", "noisy.py:leave", "--samples", "40"])
     assert found.exit_code == 3
-    assert "GeneratorExit" in found.output
+    assert "The model, on inputs of shape (2, 1, 8, 8) torch.float32, raised" in found.output
+    assert "GeneratorExit: gone" in found.output
     assert not (tmp_path / "runs").exists() or not list((tmp_path / "runs").iterdir())
 
 
@@ -196,3 +258,29 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
     )
     assert "Traceback" not in done.stderr
     assert "failure" not in done.stderr
+
+
+@pytest.mark.end_to_end
+def test_bars_are_drawn_and_what_a_model_says_stands_above_them(tmp_path: Path) -> None:
+    """On a terminal the bars need control characters of their own, which pass unchanged."""
+    (tmp_path / "noisy.py").write_text(NOISY)
+    command = [sys.executable, "-m", "worldline", "explore", "noisy.py:talk", "--samples", "40"]
+    main, side = os.openpty()
+    with subprocess.Popen(
+        [*command, "--steps", "3"],
+        cwd=tmp_path,
+        stdout=subprocess.DEVNULL,
+        stderr=side,
+        env={**os.environ, "TERM": "xterm"},
+    ) as process:
+        os.close(side)
+        said = b""
+        with suppress(OSError):  # the end, on Linux
+            while part := os.read(main, 2**16):
+                said += part
+    os.close(main)
+    assert process.returncode == 0, said
+    assert b"\x1b[2K" in said, "there are bars"
+    assert b"printed \\x1b]0;title\\x07" in said
+    assert b"\x1b]0;" not in said
+    assert b"\x07" not in said

@@ -24,10 +24,8 @@ from selenium.webdriver.support.ui import Select
 import worldline as wl
 from worldline.cli import commands as command_line
 from worldline.commands import load
-from worldline.commands.distant.page import page
 from worldline.commands.distant.record import DistantPairs
-from worldline.commands.distant.tables import fate, tables
-from worldline.commands.distant.words import made_words, views, words
+from worldline.commands.distant.words import fate, made_words, tables, views, words
 from worldline.commands.rendering import write_report
 from worldline.errors import RunError
 from worldline.explain import UntrainedNull
@@ -346,7 +344,7 @@ def test_views_have_tables_and_one_figure_is_for_papers(found: Path, record: Dis
     assert 'id="with0-classes"' in attached.sections
     assert 'id="classes"' not in attached.sections
     with pytest.raises(RunError, match=r"inputs.safetensors .* must hold 5 inputs"):
-        page([dataclasses.replace(result, record=dataclasses.replace(record, opposed=()))], [])
+        command.page([dataclasses.replace(result, record=dataclasses.replace(record, opposed=()))])
 
 
 @pytest.mark.end_to_end

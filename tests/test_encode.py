@@ -22,10 +22,9 @@ import worldline as wl
 from worldline.cli import commands
 from worldline.commands import load
 from worldline.commands.encode.config import NAMES, EncodeConfig
-from worldline.commands.encode.figures import figures
+from worldline.commands.encode.page import figures
 from worldline.commands.encode.record import EncoderReport, ExperimentReport
-from worldline.commands.encode.tables import compared, evidence, tables
-from worldline.commands.encode.words import words
+from worldline.commands.encode.words import compared, evidence, tables, words
 from worldline.encoder.experiments import EXPERIMENTS, Control, Controls, Finding, Measurement
 from worldline.errors import InputError, RunError
 from worldline.runs.codec import from_json, to_json

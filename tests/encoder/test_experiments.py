@@ -177,9 +177,9 @@ def test_a_deviation_is_zero_to_rounding_and_infinite_without_an_error() -> None
 @pytest.mark.law
 def test_composing_and_strangers_tell_the_same_rank(monkeypatch: pytest.MonkeyPatch) -> None:
     encoder = Encoder(candidates=300, width=8, depth=12)
-    composed = walks.rank(encoder, 8, make_generator(0)).evidence
+    composed = walks.Trial(encoder, 8, make_generator(0)).rank().evidence
     monkeypatch.setattr(walks, "COMPOSE_OPERATIONS", 0)
-    strangers = walks.rank(encoder, 8, make_generator(0)).evidence
+    strangers = walks.Trial(encoder, 8, make_generator(0)).rank().evidence
     assert composed is not None
     assert strangers is not None
     assert composed.measured > 0.999

@@ -137,7 +137,7 @@ def test_figures_have_the_numbers_of_the_page_and_of_the_summary(explored, copy_
     assert [bar.get_width() for bar in bars] == [it["count"] for it in flows] + [
         it["by"][1] for it in flows
     ]
-    curve = drawn.figures(run)["curve"].axes[0].containers[0].lines[0].get_ydata()
+    curve = drawn.figures(run)["curve"].axes[0].lines[0].get_ydata()
     np.testing.assert_allclose(np.asarray(curve, float), [point.accuracy for point in CURVE.points])
     accuracy = drawn.class_accuracy(run).containers[2].lines[0].get_ydata()
     np.testing.assert_allclose(

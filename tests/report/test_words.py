@@ -15,11 +15,12 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from worldline.checks import Check, Curve, CurvePoint
+from worldline.commands import load
 from worldline.commands.base import Result
-from worldline.commands.doctor.offered import curve_view
+from worldline.commands.doctor.words import curve_view
 from worldline.commands.explore import views as said
 from worldline.commands.explore.explored import Explored, read_explored
-from worldline.commands.explore.page import attach, page
+from worldline.commands.explore.page import page
 from worldline.commands.rendering import render_report
 from worldline.explain import SwapLayer
 from worldline.statistics import Share, Summary, proportion
@@ -257,6 +258,6 @@ def test_models_whose_intervals_overlap_are_not_told_apart(explored, copy_of) ->
 
 @pytest.mark.law
 def test_an_exploration_offers_its_sentences_to_another_page(small: Result) -> None:
-    found = attach(small, "with0-")
+    found = load("explore").attach(small, "with0-")
     assert found.title in found.sections
     assert 'id="with0-explored"' in found.sections

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import sys
+import json
+import traceback
 from collections.abc import Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-from worldline.cli.printing import plain, print_table, progress_bars, say
+from worldline.cli.printing import only_plain, plain, print_table, progress_bars, say
 from worldline.commands import config_of, load
 from worldline.errors import InputError, UsageError, WorldlineError
 from worldline.files import shorten
@@ -56,25 +57,19 @@ def carry_out(
         from worldline.runs.codec import to_json
 
         command = load(name)
-        # what loaded code prints goes to standard error, so that --json stays one document
-        with progress_bars(hidden=quiet or as_json) as progress, redirect_stdout(sys.stderr):
+        with progress_bars(hidden=quiet or as_json) as progress, only_plain():
             result = command(config, Path(out) if out else None, resume=resume, progress=progress)
             progress("Writing the report", 0, 1)
             page = write_report(result.folder)
             progress("Writing the report", 1, 1)
         if as_json:
-            say(_with_report(to_json(result.record, indent=None), page))
+            record = json.loads(to_json(result.record, indent=None))
+            say(json.dumps({**record, "report": str(page)}, ensure_ascii=False))
         elif not quiet:
             _tell(command.words(result.record), command.tables(result.record))
             say(f"Report: {page}")
         if strict and not result.record.trustworthy:
             raise _Untrustworthy
-
-
-def _with_report(text: str, page: Path) -> str:
-    import json
-
-    return json.dumps({**json.loads(text), "report": str(page)}, ensure_ascii=False)
 
 
 def _tell(words: Any, tables: Any) -> None:
@@ -93,8 +88,8 @@ class _Untrustworthy(Exception):  # noqa: N818  # an outcome, not a failure
 
 
 @contextmanager
-def exit_codes(debug: bool) -> Iterator[None]:  # noqa: PLR0912  # a list of ways out
-    """Turn exceptions into one sentence and an exit code."""
+def exit_codes(debug: bool) -> Iterator[None]:
+    """Turn exceptions into one sentence and an exit code; with ``debug`` into their traceback."""
     try:
         yield
     except _Untrustworthy:
@@ -106,55 +101,34 @@ def exit_codes(debug: bool) -> Iterator[None]:  # noqa: PLR0912  # a list of way
             error=True,
         )
         raise SystemExit(130) from None
-    except WorldlineError as error:
-        if debug:
-            raise
-        say(f"worldline: {_one_line(str(error))}", error=True)
-        raise SystemExit(3 if isinstance(error, InputError) else 2) from None
     except BrokenPipeError:
         raise SystemExit(0) from None
-    except MemoryError:
-        if debug:
-            raise
-        say(
-            "worldline: there is too little memory for this. Use fewer --samples or a smaller "
-            "--batch-size.",
-            error=True,
-        )
-        raise SystemExit(3) from None
-    except ImportError as error:
-        if debug:
-            raise
-        say(
-            f"worldline: a library cannot be loaded ({_one_line(str(error))}): there is too little "
-            "memory, or its installation is broken.",
-            error=True,
-        )
-        raise SystemExit(3) from None
-    except OSError as error:
-        if debug:
-            raise
-        say(f"worldline: the system refused: {_one_line(str(error))}.", error=True)
-        raise SystemExit(3) from None
-    except Exception as error:
-        if debug:
-            raise
-        say(
-            f"worldline: internal failure, {type(error).__name__}: {_one_line(str(error))} "
-            "(--debug shows the traceback; please report it).",
-            error=True,
-        )
-        raise SystemExit(1) from None
     except BaseException as error:
-        if isinstance(error, SystemExit) and error.code in (0, 4) and error.__cause__ is not None:
-            raise
-        say(
-            f"worldline: code that was loaded ended the program ({type(error).__name__}: "
-            f"{_one_line(str(error))}). Keep sys.exit and the like out of what is imported and "
-            "called.",
-            error=True,
-        )
-        raise SystemExit(3) from None
+        code, sentence = _ending(error)
+        say(traceback.format_exc() if debug else f"worldline: {sentence}", error=True)
+        raise SystemExit(code) from None
+
+
+def _ending(error: BaseException) -> tuple[int, str]:
+    """The exit code of an error, and what is said of it."""
+    kind, told = type(error).__name__, _one_line(str(error))
+    match error:
+        case WorldlineError():
+            return 3 if isinstance(error, InputError) else 2, told
+        case MemoryError():
+            few = "Use fewer --samples or a smaller --batch-size."
+            return 3, f"there is too little memory for this. {few}"
+        case ImportError():
+            why = "there is too little memory, or its installation is broken"
+            return 3, f"a library cannot be loaded ({told}): {why}."
+        case OSError():
+            return 3, f"the system refused: {told}."
+        case Exception():
+            advice = "--debug shows the traceback; please report it"
+            return 1, f"internal failure, {kind}: {told} ({advice})."
+        case _:
+            advice = "Keep sys.exit and the like out of what is imported and called."
+            return 3, f"code that was loaded ended the program ({kind}: {told}). {advice}"
 
 
 def _one_line(text: str) -> str:

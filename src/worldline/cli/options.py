@@ -11,24 +11,21 @@ from worldline.settings import Bounds
 
 __all__ = ["RUN_OPTIONS", "options_for"]
 
+
+def _flag(said: str, *names: str) -> click.Option:
+    return click.Option(names, is_flag=True, help=said)
+
+
 RUN_OPTIONS: tuple[click.Parameter, ...] = (
     click.Option(
         ["--out"],
         metavar="FOLDER",
         help="Folder of the run; must not exist.  [default: the next free one in runs/]",
     ),
-    click.Option(
-        ["--resume"],
-        is_flag=True,
-        help="Continue the run in --out, if it has this very configuration.",
-    ),
-    click.Option(
-        ["--json", "as_json"],
-        is_flag=True,
-        help="Print the record as one JSON document, and nothing else.",
-    ),
-    click.Option(["--quiet"], is_flag=True, help="Print nothing but errors."),
-    click.Option(["--debug"], is_flag=True, help="Show the traceback of an error."),
+    _flag("Continue the run in --out, if it has this very configuration.", "--resume"),
+    _flag("Print the record as one JSON document, and nothing else.", "--json", "as_json"),
+    _flag("Print nothing but errors.", "--quiet"),
+    _flag("Show the traceback of an error.", "--debug"),
 )
 
 
@@ -42,7 +39,7 @@ def options_for(config: type[Config]) -> list[click.Parameter]:
         metavar="FILE",
         help=f"TOML with a [{config.command}] table; options given here win over it.",
     )
-    strict = click.Option(["--strict"], is_flag=True, help="Exit with 4 if a check warns.")
+    strict = _flag("Exit with 4 if a check warns.", "--strict")
     return [*own, file, *([strict] if config.strict else []), *RUN_OPTIONS]
 
 

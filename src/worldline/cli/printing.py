@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from contextlib import contextmanager, redirect_stderr, redirect_stdout
+from typing import TYPE_CHECKING, TextIO
 
 import click
 
 from worldline.settings import Progress
 
 if TYPE_CHECKING:
+    from _typeshed import ReadableBuffer
+
     from worldline.report.views import Table
 
-__all__ = ["plain", "print_table", "progress_bars", "say"]
+__all__ = ["only_plain", "plain", "print_table", "progress_bars", "say"]
 
 LONGEST_CELL = 28
 
@@ -40,6 +43,50 @@ def _hidden(letter: str) -> bool:
     return kind in ("Cc", "Cs", "Zl", "Zp") and letter not in "\n\t"
 
 
+class _Plain(io.BufferedIOBase):
+    """Bytes for a stream of text, which gets them as :func:`plain` text."""
+
+    name = "<stderr>"
+
+    def __init__(self, stream: TextIO) -> None:
+        self.stream = stream
+
+    def write(self, data: ReadableBuffer) -> int:
+        """All of it; what is no UTF-8 is written out."""
+        content = bytes(data)
+        self.stream.write(plain(content.decode("utf-8", "backslashreplace")))
+        return len(content)
+
+    def flush(self) -> None:
+        """Hand over what waits."""
+        self.stream.flush()
+
+    def writable(self) -> bool:
+        """It is."""
+        return True
+
+    def isatty(self) -> bool:
+        """Whether the stream is a terminal."""
+        return self.stream.isatty()
+
+    def fileno(self) -> int:
+        """Of the stream, for what asks the system for it."""
+        return self.stream.fileno()
+
+
+@contextmanager
+def only_plain() -> Iterator[None]:
+    """Whatever is printed or warned of goes to standard error, and is shown, never obeyed.
+
+    So loaded code can neither talk to the terminal nor spoil the one document of ``--json``.
+    """
+    shown = io.TextIOWrapper(
+        _Plain(sys.stderr), "utf-8", "backslashreplace", newline="", write_through=True
+    )
+    with redirect_stdout(shown), redirect_stderr(shown):
+        yield
+
+
 def say(text: str, *, error: bool = False) -> None:
     """A line on standard output, or on standard error.
 
@@ -47,17 +94,20 @@ def say(text: str, *, error: bool = False) -> None:
         BrokenPipeError: the reader of standard output has gone, which ends the program quietly.
     """
     stream = sys.stderr if error else sys.stdout
+    coding = stream.encoding or "utf-8"
+    with _reader_may_go(stream):
+        click.echo(plain(text).encode(coding, "replace").decode(coding), file=stream)
+
+
+@contextmanager
+def _reader_may_go(stream: TextIO) -> Iterator[None]:
+    """Nothing more is written to a stream whose reader has gone; standard output's ends it all."""
     try:
-        click.echo(
-            plain(text)
-            .encode(stream.encoding or "utf-8", "replace")
-            .decode(stream.encoding or "utf-8"),
-            file=stream,
-        )
+        yield
         stream.flush()
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
-        if not error:
+        if stream is sys.stdout:
             raise
 
 
@@ -85,12 +135,8 @@ def print_table(table: Table) -> None:
         )
     for row in cells:
         drawn.add_row(*map(Text, row))
-    try:
+    with _reader_may_go(sys.stdout):
         Console(file=sys.stdout, highlight=False).print(drawn)
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        raise
 
 
 @contextmanager
@@ -100,7 +146,7 @@ def progress_bars(*, hidden: bool) -> Iterator[Progress]:
     from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn
     from rich.progress import Progress as Bars
 
-    console = Console(stderr=True)
+    console = Console(file=sys.stderr)  # itself, whatever stands for it while the bars are there
     label = TextColumn("{task.description:32}", markup=False)
     columns = (label, BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
     with Bars(*columns, console=console, disable=hidden or not console.is_terminal) as bars:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -13,7 +14,8 @@ from worldline.attacks import told_elsewhere
 from worldline.commands import load
 from worldline.notebook import as_html
 from worldline.plot.names import tidy
-from worldline.report.page import Attached
+from worldline.report.formats import pictures
+from worldline.report.page import Attached, fill_template, render_page
 from worldline.report.views import Table, View, Words
 from worldline.runs.codec import from_plain, to_plain
 from worldline.runs.config import Config
@@ -29,6 +31,10 @@ class Record(Protocol):
     @property
     def schema(self) -> str:
         """Its version, such as ``worldline.explore/2``."""
+
+    @property
+    def versions(self) -> Mapping[str, str]:
+        """What it was made with."""
 
 
 C = TypeVar("C", bound=Config)
@@ -52,6 +58,12 @@ class Result(Generic[R]):
         words, table = self._command.words(self.record), self._command.tables(self.record)[0]
         return as_html(words.headline, table.columns, table.rows)
 
+    @cached_property
+    def pictures(self) -> Mapping[str, bytes]:
+        """Files that stand beside the page, by name; drawn once."""
+        command = self._command
+        return dict(pictures(command.figures(self), "png")) if command.beside else {}
+
     @property
     def _command(self) -> Command[Any, Any, R]:
         return load(self.record.schema.removeprefix("worldline.").split("/")[0])
@@ -61,20 +73,21 @@ class Result(Generic[R]):
 class Command(Generic[C, G, R]):
     """One command.
 
+    Its page is ``page.html.j2`` in its folder, and on the page of another command
+    ``sections.html.j2``, whose ids start with a prefix.
+
     Attributes:
-        name: of the command, its folder and its TOML table.
         config, record: the types of what goes in and what comes out.
         prepare: opens and checks all that the configuration names, before any folder is made.
         run: does the work, keeps tables and tensors in the folder, and returns the record.
         words, tables: what the terminal says.
         views: words and tables by view, as on the page, for Markdown and JSON.
-        page: the page of one run, or of several where the command can, with other kinds attached.
-        attach: its sections for another command's page; ids start with the prefix.
         figures: for papers, by name.
-        pictures: files that stand beside the page, by name.
+        context: what its templates show beside ``record``, ``words`` and ``prefix``.
+        several: the page of one run or several, with other kinds attached, where one page can.
+        beside: whether the figures stand beside the page as PNG.
     """
 
-    name: str
     config: type[C]
     record: type[R]
     prepare: Callable[[C, Progress], G]
@@ -82,10 +95,15 @@ class Command(Generic[C, G, R]):
     words: Callable[[R], Words]
     tables: Callable[[R], tuple[Table, ...]]
     views: Callable[[Result[R]], dict[str, View]]
-    page: Callable[[Sequence[Result[R]], Sequence[Attached]], str]
-    attach: Callable[[Result[R], str], Attached]
     figures: Callable[[Result[R]], Mapping[str, Figure]]
-    pictures: Callable[[Result[R]], Mapping[str, bytes]] = lambda _result: {}
+    context: Callable[[Result[R], str], Mapping[str, object]] = lambda _result, _prefix: {}
+    several: Callable[[Sequence[Result[R]], Sequence[Attached]], str] | None = None
+    beside: bool = False
+
+    @property
+    def name(self) -> str:
+        """Of the command, its folder and its TOML table."""
+        return self.config.command
 
     def __call__(
         self,
@@ -123,3 +141,24 @@ class Command(Generic[C, G, R]):
         """The record with every name from outside in one line and without hidden signs."""
         plain: Any = tidy(to_plain(record))
         return from_plain(self.record, plain, "The record")
+
+    def page(self, results: Sequence[Result[R]], attached: Sequence[Attached] = ()) -> str:
+        """The page of a run; of several, and with other kinds attached, where the command can."""
+        if self.several:
+            return self.several(results, attached)
+        return render_page(
+            f"{self.name}/page.html.j2",
+            versions=results[0].record.versions,
+            **self._filling(results[0], ""),
+        )
+
+    def attach(self, result: Result[R], prefix: str) -> Attached:
+        """Its sections for another command's page; ids start with the prefix."""
+        filling = self._filling(result, prefix)
+        sections = fill_template(f"{self.name}/sections.html.j2", **filling)
+        return Attached(self.words(result.record).headline, sections)
+
+    def _filling(self, result: Result[R], prefix: str) -> dict[str, Any]:
+        record = result.record
+        always = {"record": record, "words": self.words(record), "prefix": prefix}
+        return {**always, **self.context(result, prefix)}

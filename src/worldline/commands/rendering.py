@@ -56,19 +56,22 @@ def render_report(folder: RunFolder, *, beside: Runs = ()) -> str:
     ...     render_report(run.folder).startswith("<!doctype html>")
     True
     """
-    command, result = read_run(folder)
+    return _page(*read_run(folder), beside)
+
+
+def _page(command: Command[Any, Any, Any], result: Result[Any], beside: Runs) -> str:
     if not beside:
-        return command.page([result], [])
-    if command.name != "explore":
+        return command.page([result])
+    if command.several is None:
         raise RunError(
-            f"{folder.path} is no run of explore: only its page takes other runs beside it."
+            f"{result.folder.path} is no run of explore: only its page takes other runs beside it."
         )
     others = [read_run(other) for other in beside]
-    models = [result, *(found for kind, found in others if kind.name == command.name)]
+    models = [result, *(found for kind, found in others if kind is command)]
     attached = [
         kind.attach(found, f"with{place}-")
         for place, (kind, found) in enumerate(others)
-        if kind.name != command.name
+        if kind is not command
     ]
     return command.page(models, attached)
 
@@ -82,8 +85,8 @@ def write_report(folder: RunFolder, *, beside: Runs = ()) -> Path:
         RunError: a folder holds no finished run, one of another version, or cannot be written.
     """
     command, result = read_run(folder)
-    page = render_report(folder, beside=beside)
-    for name, picture in command.pictures(result).items():
+    page = _page(command, result, beside)
+    for name, picture in result.pictures.items():
         folder.write_bytes(name, picture)
     return folder.write_text("report.html", page)
 
@@ -115,7 +118,13 @@ def write_formats(folder: RunFolder, formats: Sequence[str], *, beside: Runs = (
         for prefix in ("" if len(parts) == 1 else f"{said.headline}: ",)
         for name, view in kind.views(found).items()
     }
-    whole = Words(words[0].headline, *_joined(words))
+    whole = Words(
+        words[0].headline,
+        *(
+            tuple(it for said in words for it in getattr(said, kind))
+            for kind in ("findings", "notes", "warnings")
+        ),
+    )
     written = []
     for name in dict.fromkeys(formats):
         if name == "html":
@@ -124,15 +133,8 @@ def write_formats(folder: RunFolder, formats: Sequence[str], *, beside: Runs = (
             drawn = pictures(command.figures(result), name)
             written += [folder.write_bytes(f"figures/{it}", data) for it, data in drawn]
         elif name == "md":
-            text = markdown(whole, views)
-            written.append(folder.write_text("report.md", text))
+            written.append(folder.write_text("report.md", markdown(whole, views)))
         else:
             text = json_document(whole, views, to_json(result.record))
             written.append(folder.write_text("report.json", text))
     return written
-
-
-def _joined(words: Sequence[Words]) -> tuple[tuple[str, ...], ...]:
-    """Findings, notes and warnings of several runs, one after the other."""
-    each = ("findings", "notes", "warnings")
-    return tuple(tuple(it for said in words for it in getattr(said, name)) for name in each)

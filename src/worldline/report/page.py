@@ -1,17 +1,7 @@
 """One self-contained HTML page: no request leaves it, and its policy forbids any.
 
-A command's ``page.py`` needs little more than this, beside its template::
-
-    def page(results: Sequence[Result], attached: Sequence[Attached]) -> str:
-        it = results[0].record
-        return render_page(
-            "distant/page.html.j2", versions=it.versions, words=words(it), **_context(it)
-        )
-
-    def attach(result: Result, prefix: str) -> Attached:
-        it = result.record
-        sections = fill_template("distant/sections.html.j2", prefix=prefix, **_context(it))
-        return Attached(words(it).headline, sections)
+A command's ``page.py`` gives the ``context`` of its templates, ``page.html.j2`` and
+``sections.html.j2``; ``commands.base`` fills them.
 
 The template extends ``base.html.j2``, imports ``macros.html.j2`` and gives its figures by
 ``macros.figure`` (``report/figures.py``). Ids in sections that can be attached begin with

@@ -59,19 +59,9 @@ class Option:
     positional: bool = False
 
 
-def option(
-    default: Any,
-    help: str,  # noqa: A002  # click's word for it
-    *,
-    metavar: str = "",
-    least: float | None = None,
-    below: float | None = None,
-    kind: Kind = "",
-    positional: bool = False,
-) -> Any:
-    """A field of a configuration that is an option of its command."""
-    found = Option(help, metavar, least, below, kind, positional)
-    return field(default=default, metadata={"option": found})
+def option(default: Any, help: str, **said: Any) -> Any:  # noqa: A002  # click's word for it
+    """A field of a configuration that is an option of its command, as :class:`Option` says it."""
+    return field(default=default, metadata={"option": Option(help, **said)})
 
 
 @dataclass(frozen=True)
@@ -96,8 +86,11 @@ class Described:
     @property
     def plain(self) -> Any:
         """The type without None."""
-        kept = [it for it in get_args(self.hint) if it is not type(None)]
-        return kept[0] if self.optional else self.hint
+        return get_args(self.hint)[0] if self.optional else self.hint
+
+    def refused(self, expected: str, got: object) -> UsageError:
+        """What is said of a value that cannot be."""
+        return UsageError(f"{self.flag} must be {expected}; got {shorten(str(got))}.")
 
 
 def options_of(kind: type[Config]) -> tuple[Described, ...]:
@@ -126,7 +119,9 @@ class Config:
     def __post_init__(self) -> None:
         """Refuse what no run could use."""
         for it in options_of(type(self)):
-            _check(it, getattr(self, it.name))
+            value = getattr(self, it.name)
+            if value is not None or not it.optional:
+                _check(it, value)
 
     @property
     def stem(self) -> str:
@@ -135,12 +130,8 @@ class Config:
 
     def to_toml(self) -> str:
         """The configuration as TOML, every key written out; it runs again to the same numbers."""
-        plain = {it.name: getattr(self, it.name) for it in options_of(type(self))}
-        kept = {
-            name: list(value) if isinstance(value, tuple) else value
-            for name, value in plain.items()
-            if value is not None
-        }
+        values = {it.name: getattr(self, it.name) for it in options_of(type(self))}
+        kept = {name: value for name, value in values.items() if value is not None}
         return tomli_w.dumps({self.command: kept})
 
     @classmethod
@@ -161,6 +152,7 @@ class Config:
 
     @classmethod
     def _made(cls, **values: Any) -> Self:
+        """From all that was given, where one value may decide another."""
         return cls(**values)
 
 
@@ -243,6 +235,11 @@ class AttackConfig(DataConfig):
     def epsilon(self) -> float:
         """ε as a number, in the units of the input; 0 where none was given."""
         return parse_number(self.eps, "--eps") if self.eps else 0.0
+
+    @property
+    def ball(self) -> dict[str, Any]:
+        """What every attack of ours is told: how far it may go, and where."""
+        return {"epsilon": self.epsilon, "norm": self.norm, "bounds": self.bounds}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -328,8 +325,9 @@ def parse_size(text: str, name: str) -> int:
     >>> parse_size("2GB", "--memory"), parse_size("1.5 GiB", "--memory")
     (2000000000, 1610612736)
     """
-    units = {"b": 1} | {f"{letter}b": 1000**power for power, letter in enumerate("kmgt", 1)}
-    units |= {f"{letter}ib": 1024**power for power, letter in enumerate("kmgt", 1)}
+    units = {"b": 1}
+    for power, letter in enumerate("kmgt", 1):
+        units |= {f"{letter}b": 1000**power, f"{letter}ib": 1024**power}
     found = re.fullmatch(r"\s*(\d{1,15}(?:\.\d{0,9})?)\s*([a-zA-Z]+)\s*", text)
     factor = units.get(found[2].lower()) if found else None
     size = round(float(found[1]) * factor) if found and factor else 0
@@ -383,63 +381,51 @@ def _validated(it: Described, value: Any, *, strict: bool) -> Any:
     try:
         return TypeAdapter(it.hint).validate_json(json.dumps(value), strict=strict)
     except (ValidationError, ValueError, TypeError, RecursionError) as error:
-        raise UsageError(
-            f"{it.flag} must be {_expected(it)}; got {shorten(repr(value))}."
-        ) from error
+        raise it.refused(_expected(it), repr(value)) from error
 
 
 def _check(it: Described, value: Any) -> None:
     """Refuse a value outside the option's limits, whoever gave it."""
-    if value is None and it.optional:
-        return
     if get_origin(it.plain) is Literal and value not in get_args(it.plain):
-        raise UsageError(f"{it.flag} must be {_expected(it)}; got {shorten(repr(value))}.")
+        raise it.refused(_expected(it), repr(value))
     if it.hint == Bounds:
-        if not (
-            isinstance(value, tuple)
-            and len(value) == 2
-            and all(math.isfinite(end) for end in value)
-            and value[0] < value[1]
-        ):
-            raise UsageError(
-                f"{it.flag} must be 'low,high' with low < high; got {shorten(repr(value))}."
-            )
-        return
-    if isinstance(value, str) and it.option.kind in ("number", "size") and (value or it.default):
-        size = parse_number if it.option.kind == "number" else parse_size
-        if size(value, it.flag) <= 0:
-            raise UsageError(f"{it.flag} must be positive; got {shorten(value)}.")
-    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        pair = isinstance(value, tuple) and len(value) == 2 and all(map(math.isfinite, value))
+        if not (pair and value[0] < value[1]):
+            raise it.refused("'low,high' with low < high", repr(value))
+    elif isinstance(value, str):
+        parse = {"number": parse_number, "size": parse_size}.get(it.option.kind)
+        if parse and (value or it.default) and parse(value, it.flag) <= 0:
+            raise it.refused("positive", value)
+        if "\0" in value:
+            raise UsageError(f"{it.flag} holds a null byte, which no name can: {shorten(value)!r}.")
+    elif isinstance(value, (int, float)) and not isinstance(value, bool):
         _check_range(it, value)
-    if isinstance(value, str) and "\0" in value:
-        raise UsageError(f"{it.flag} holds a null byte, which no name can: {shorten(value)!r}.")
 
 
 def _check_range(it: Described, value: float) -> None:
+    low, high = it.option.least, it.option.below
     if isinstance(value, int) and abs(value) > LARGEST_SEED:
         raise UsageError(f"{it.flag} is larger than any run could use: {shorten(str(value))}.")
-    low, high = it.option.least, it.option.below
     if not math.isfinite(value):
-        raise UsageError(f"{it.flag} must be a finite number; got {value}.")
+        raise it.refused("a finite number", value)
     if low is not None and value < low:
-        raise UsageError(f"{it.flag} must be at least {low}; got {shorten(str(value))}.")
+        raise it.refused(f"at least {low}", value)
     if high is not None and value >= high:
-        raise UsageError(f"{it.flag} must be below {high}; got {shorten(str(value))}.")
+        raise it.refused(f"below {high}", value)
 
 
 def _read_toml(kind: type[Config], path: str | Path) -> dict[str, Any]:
     """The keys that a file sets, in the types of the configuration."""
     text = read_text(path, "configuration", UsageError, limit=LONGEST_CONFIG)
+    shown = repr(shorten(str(path)))
     try:
         content = tomllib.loads(text)
     except (ValueError, RecursionError) as error:
-        shown = shorten(str(path))
-        raise UsageError(
-            f"The configuration {shown!r} is not TOML: {shorten(str(error))}."
-        ) from error
+        why = shorten(str(error))
+        raise UsageError(f"The configuration {shown} is not TOML: {why}.") from error
     known, keys = {it.name: it for it in options_of(kind)}, content.get(kind.command, {})
     if not isinstance(keys, dict):
-        raise UsageError(f"[{kind.command}] in {shorten(str(path))!r} must be a table.")
+        raise UsageError(f"[{kind.command}] in {shown} must be a table.")
     unknown = sorted((set(content) - {kind.command}) | (set(keys) - set(known)))
     if unknown:
         raise UsageError(
@@ -450,11 +436,7 @@ def _read_toml(kind: type[Config], path: str | Path) -> dict[str, Any]:
 
 
 def _of_toml(it: Described, value: Any) -> Any:
-    if (
-        it.option.kind == "number"
-        and isinstance(value, (int, float))
-        and not isinstance(value, bool)
-    ):
+    if it.option.kind == "number" and type(value) in (int, float):
         value = str(value)
     if not isinstance(value, (str, int, float, bool, list)):
         raise UsageError(f"{it.name} must be {_expected(it)}; got a {type(value).__name__}.")

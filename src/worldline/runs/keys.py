@@ -12,6 +12,15 @@ from worldline import __version__
 
 __all__ = ["content_key"]
 
+ROWS = ("crow_indices", "col_indices", "values")
+COLUMNS = ("ccol_indices", "row_indices", "values")
+PARTS = {
+    torch.sparse_coo: ("indices", "values"),
+    **dict.fromkeys((torch.sparse_csr, torch.sparse_bsr), ROWS),
+    **dict.fromkeys((torch.sparse_csc, torch.sparse_bsc), COLUMNS),
+}
+"""What a sparse tensor consists of, by its layout."""
+
 
 def content_key(*parts: object) -> str:
     """Sixteen hexadecimal digits that change with any part, or with the version of torch or ours.
@@ -66,17 +75,9 @@ def _tensor(tensor: Tensor) -> Iterator[bytes]:
 
 
 def _sparse(tensor: Tensor) -> Iterator[bytes]:
-    if tensor.layout is torch.sparse_coo:
-        whole = tensor.coalesce()
-        parts = (whole.indices(), whole.values())
-    elif tensor.layout in (torch.sparse_csr, torch.sparse_bsr):
-        parts = (tensor.crow_indices(), tensor.col_indices(), tensor.values())  # type: ignore[assignment]
-    elif tensor.layout in (torch.sparse_csc, torch.sparse_bsc):
-        parts = (tensor.ccol_indices(), tensor.row_indices(), tensor.values())  # type: ignore[assignment]
-    else:
-        parts = (tensor.to_dense(),)  # type: ignore[assignment]
-    for part in parts:
-        yield from _tensor(part)
+    whole = tensor.coalesce() if tensor.layout is torch.sparse_coo else tensor
+    for part in PARTS.get(tensor.layout, ("to_dense",)):
+        yield from _tensor(getattr(whole, part)())
 
 
 def _steps(tensor: Tensor) -> tuple[object, ...]:

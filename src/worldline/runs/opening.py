@@ -11,9 +11,10 @@ from torch import Tensor, nn
 
 from worldline import __version__
 from worldline.attacks import FGSM, PGD, Attack, Square, strong_attack
-from worldline.errors import InputError, ModelError, UsageError
+from worldline.errors import ModelError, UsageError
 from worldline.inputs import Data, check_labels, in_dtype_of, logits_of
 from worldline.loading import import_object, load_data, load_model
+from worldline.loading.imports import user_code
 from worldline.runs.config import AttackConfig, DataConfig, ModelConfig
 from worldline.settings import Progress
 from worldline.trace import untouched
@@ -85,29 +86,16 @@ def open_device(name: str) -> torch.device:
 
 def make_attack(config: AttackConfig, *, classes: int = 2) -> Attack:
     """PGD, FGSM, the strong default for so many classes, or the user's callable."""
-    if config.attack == "pgd":
-        return PGD(
-            epsilon=config.epsilon,
-            norm=config.norm,
-            steps=config.steps,
-            bounds=config.bounds,
-            seed=config.seed,
-        )
     if config.attack == "fgsm":
-        return FGSM(epsilon=config.epsilon, norm=config.norm, bounds=config.bounds)
+        return FGSM(**config.ball)
+    if config.attack == "pgd":
+        return PGD(**config.ball, steps=config.steps, seed=config.seed)
     if config.attack == "square":
-        return Square(
-            epsilon=config.epsilon, norm=config.norm, bounds=config.bounds, seed=config.seed
-        )
+        return Square(**config.ball, seed=config.seed)
     if config.attack == "strong":
+        size = config.batch_size
         return strong_attack(
-            epsilon=config.epsilon,
-            classes=classes,
-            norm=config.norm,
-            steps=config.steps,
-            bounds=config.bounds,
-            seed=config.seed,
-            batch_size=config.batch_size,
+            **config.ball, classes=classes, steps=config.steps, seed=config.seed, batch_size=size
         )
     attack = import_object(config.attack)
     if not callable(attack):
@@ -125,18 +113,10 @@ def prepare_inputs(
     y = data.y[:samples].to(device)
     reference_x = in_dtype_of(model, data.reference_x).to(device)
     reference_y = data.reference_y.to(device)
-    with untouched(model), torch.no_grad():
-        try:
-            logits = logits_of(model, x[:2])
-        except InputError:
-            raise
-        except Exception as error:
-            reason = str(error).splitlines()[0] if str(error) else ""
-            raise ModelError(
-                f"The model raised {type(error).__name__} on inputs of shape {tuple(x[:2].shape)} "
-                f"{x.dtype}: {reason} Check that the "
-                "data's shape is what the model expects."
-            ) from error
+    tried = f"The model, on inputs of shape {tuple(x[:2].shape)} {x.dtype},"
+    advice = "Check that the data's shape is what the model expects."
+    with untouched(model), torch.no_grad(), user_code(tried, advice):
+        logits = logits_of(model, x[:2])
     for labels in (y, reference_y):
         check_labels(labels, len(labels), classes=logits.shape[1])
     return x, y, (reference_x, reference_y)

@@ -25,6 +25,8 @@ __all__ = ["SUMMARY", "RunFolder", "open_run"]
 
 T = TypeVar("T")
 SUMMARY, CONFIG = "summary.json", "config.toml"
+READERS = (SafetensorError, pa.ArrowException)
+DAMAGE = (OSError, ValueError, MemoryError, KeyError, RuntimeError, *READERS)
 
 
 class RunFolder:
@@ -103,12 +105,9 @@ class RunFolder:
 
     def read_table(self, name: str) -> pa.Table:
         """Read a Parquet table; RunError if it is not there or damaged."""
-        path = real_file(self.path / name, f"{name} of a run", RunError)
-        try:  # pyarrow's read_table would load its data sets: half a second
-            with path.open("rb") as stream:
-                return pq.ParquetFile(stream).read()
-        except (OSError, ValueError, MemoryError, pa.ArrowException) as error:
-            raise _damaged(path, error) from error
+        # pyarrow's read_table would load its data sets: half a second
+        with self._reading(name) as path, path.open("rb") as stream:
+            return pq.ParquetFile(stream).read()
 
     def write_tensors(self, name: str, tensors: Mapping[str, Tensor]) -> None:
         """Write tensors as safetensors."""
@@ -121,11 +120,8 @@ class RunFolder:
 
     def read_tensors(self, name: str) -> dict[str, Tensor]:
         """Read tensors; RunError if they are not there or damaged."""
-        path = real_file(self.path / name, f"{name} of a run", RunError)
-        try:
+        with self._reading(name) as path:
             return load_file(path)
-        except (OSError, ValueError, MemoryError, KeyError, RuntimeError, SafetensorError) as error:
-            raise _damaged(path, error) from error
 
     def kept_tensors(self, name: str) -> dict[str, Tensor] | None:
         """Tensors of an unfinished run; None where missing or damaged: they are made again."""
@@ -136,18 +132,24 @@ class RunFolder:
 
     def remove(self, pattern: str) -> None:
         """Delete the files that match, and their folder if it is then empty."""
-        folders = set()
         with suppress(OSError):
-            for file in self.path.glob(pattern):
-                folders.add(file.parent)
+            files = list(self.path.glob(pattern))
+            for file in files:
                 file.unlink()
-            for folder in folders - {self.path}:
+            for folder in {file.parent for file in files} - {self.path}:
                 if not any(folder.iterdir()):
                     folder.rmdir()
 
-
-def _damaged(path: Path, error: BaseException) -> RunError:
-    return RunError(f"{shorten(str(path))} is damaged ({reason_of(error)}). Make the run again.")
+    @contextmanager
+    def _reading(self, name: str) -> Iterator[Path]:
+        """The file, whose damage is a sentence."""
+        path = real_file(self.path / name, f"{name} of a run", RunError)
+        try:
+            yield path
+        except DAMAGE as error:
+            raise RunError(
+                f"{shorten(str(path))} is damaged ({reason_of(error)}). Make the run again."
+            ) from error
 
 
 @contextmanager

@@ -1,8 +1,8 @@
-"""The command ``compare``."""
+"""``worldline compare`` as one object."""
 
 from worldline.commands.base import Command
 from worldline.commands.compare.config import CompareConfig
-from worldline.commands.compare.page import attach, figures, page
+from worldline.commands.compare.page import context, figures
 from worldline.commands.compare.record import Comparison
 from worldline.commands.compare.run import prepare, run
 from worldline.commands.compare.words import tables, views, words
@@ -10,15 +10,13 @@ from worldline.commands.compare.words import tables, views, words
 __all__ = ["COMMAND"]
 
 COMMAND = Command(
-    name="compare",
     config=CompareConfig,
     record=Comparison,
     prepare=prepare,
     run=run,
     words=words,
-    views=views,
     tables=tables,
-    page=page,
-    attach=attach,
+    views=views,
     figures=figures,
+    context=context,
 )

@@ -2,61 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import partial
 
 import numpy as np
-from markupsafe import Markup
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from worldline.commands.base import Result
 from worldline.commands.compare.record import MATRICES, Comparison
-from worldline.commands.compare.words import ensembles, judged, stand_ins, words
+from worldline.commands.compare.words import ensembles, judged, stand_ins
 from worldline.errors import UsageError
 from worldline.plot.axes import figure_of
 from worldline.report.drawn import draw
 from worldline.report.figures import Tree
 from worldline.report.heat import HeatMap, widest
 from worldline.report.numbers import count, norm_sign
-from worldline.report.page import Attached, fill_template, render_page
 
-__all__ = ["attach", "figures", "page", "transfer"]
-
-
-def page(results: Sequence[Result[Comparison]], _attached: Sequence[Attached]) -> str:
-    """The page of one comparison; its pictures are all inside."""
-    record = results[0].record
-    return render_page(
-        "compare/page.html.j2",
-        versions=record.versions,
-        record=record,
-        words=words(record),
-        norm=norm_sign(record.norm),
-        sections=_sections(record, ""),
-    )
+__all__ = ["context", "figures", "transfer"]
 
 
-def attach(result: Result[Comparison], prefix: str) -> Attached:
-    """Its sections for another page."""
-    return Attached(words(result.record).headline, _sections(result.record, prefix))
-
-
-def _sections(record: Comparison, prefix: str) -> Markup:
-    return fill_template(
-        "compare/sections.html.j2",
-        record=record,
-        words=words(record),
-        prefix=prefix,
-        names=record.ordered,
-        labels=MATRICES,
-        heats=_heats(record),
-        tree=_tree(record),
-        judged=judged(record),
-        stand_ins=stand_ins(record),
-        ensembles=ensembles(record),
-        resamples=count(record.judge.resamples, "time") if record.judge else "",
-    )
+def context(result: Result[Comparison], _prefix: str) -> dict[str, object]:
+    """What its templates show beside the record and the words."""
+    record = result.record
+    return {
+        "norm": norm_sign(record.norm),
+        "names": record.ordered,
+        "labels": MATRICES,
+        "heats": _heats(record),
+        "tree": _tree(record),
+        "judged": judged(record),
+        "stand_ins": stand_ins(record),
+        "ensembles": ensembles(record),
+        "resamples": count(record.judge.resamples, "time") if record.judge else "",
+    }
 
 
 def figures(result: Result[Comparison]) -> dict[str, Figure]:

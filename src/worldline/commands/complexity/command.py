@@ -1,16 +1,15 @@
-"""The command as one object."""
+"""``worldline complexity`` as one object."""
 
 from worldline.commands.base import Command
 from worldline.commands.complexity.config import ComplexityConfig
-from worldline.commands.complexity.page import attach, figures, page
+from worldline.commands.complexity.page import context, figures
 from worldline.commands.complexity.record import ComplexityReport
-from worldline.commands.complexity.run import Given, prepare, run
+from worldline.commands.complexity.run import prepare, run
 from worldline.commands.complexity.words import tables, views, words
 
 __all__ = ["COMMAND"]
 
-COMMAND = Command[ComplexityConfig, Given, ComplexityReport](
-    name="complexity",
+COMMAND = Command(
     config=ComplexityConfig,
     record=ComplexityReport,
     prepare=prepare,
@@ -18,7 +17,6 @@ COMMAND = Command[ComplexityConfig, Given, ComplexityReport](
     words=words,
     tables=tables,
     views=views,
-    page=page,
-    attach=attach,
     figures=figures,
+    context=context,
 )

@@ -6,7 +6,6 @@ Each figure is declared once: the page's script draws it, and Matplotlib for pap
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -14,22 +13,21 @@ from matplotlib.figure import Figure
 
 from worldline.commands.base import Result
 from worldline.commands.complexity.record import ComplexityReport, ModelComplexity
-from worldline.commands.complexity.words import headline, model_views, ranking_view, words
+from worldline.commands.complexity.words import model_views, ranking_view
 from worldline.errors import UsageError
 from worldline.explain import ByKind, LimitUse
 from worldline.plot.axes import figure_of
 from worldline.report.drawn import draw
 from worldline.report.figures import Bar, Bars, Lines, Role, Series, Waterfall
 from worldline.report.numbers import share, significant
-from worldline.report.page import Attached, fill_template, render_page
+from worldline.report.page import fill_template
 
 __all__ = [
-    "attach",
     "boost_waterfall",
+    "context",
     "figures",
     "fragility_ranking",
     "model_markup",
-    "page",
     "speed_limit_use",
 ]
 
@@ -41,34 +39,17 @@ LOOKS: dict[str, tuple[Role, str]] = {
 BY_LAYER = "median rapidity φ (nats) by layer"
 
 
-def page(results: Sequence[Result[ComplexityReport]], _attached: Sequence[Attached]) -> str:
-    """The page of one run."""
-    record = results[0].record
-    return render_page(
-        "complexity/page.html.j2",
-        versions=record.versions,
-        words=words(record),
-        record=record,
-        sections=_sections(record, ""),
-    )
-
-
-def attach(result: Result[ComplexityReport], prefix: str) -> Attached:
-    """Its sections for another page."""
-    return Attached(headline(result.record), _sections(result.record, prefix))
-
-
-def _sections(record: ComplexityReport, prefix: str) -> Markup:
-    return fill_template(
-        "complexity/sections.html.j2",
-        prefix=prefix,
-        ranking=ranking_view(record),
-        bars=_ranking(record),
-        models=[
+def context(result: Result[ComplexityReport], prefix: str) -> dict[str, object]:
+    """What its templates show beside the record and the words."""
+    record = result.record
+    return {
+        "ranking": ranking_view(record),
+        "bars": _ranking(record),
+        "models": [
             (it.model, model_markup(it, prefix=f"{prefix}model{place}-"))
             for place, it in enumerate(record.ranked)
         ],
-    )
+    }
 
 
 def model_markup(it: ModelComplexity, *, prefix: str, guide: bool = False) -> Markup:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
-from markupsafe import Markup
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 from torch import Tensor
 
 from worldline.commands.base import Result
 from worldline.commands.distant.record import INPUTS, DistantPairs, MadePair
-from worldline.commands.distant.tables import class_name, class_names, fate
-from worldline.commands.distant.words import since_words, views, words
+from worldline.commands.distant.words import class_name, class_names, fate, since_words, views
 from worldline.errors import RunError
 from worldline.explain import DistantPair
-from worldline.report.figures import Level, Lines, Series, Sparkline
+from worldline.plot.axes import figure_of
+from worldline.report.drawn import draw
+from worldline.report.figures import Level, Lines, Role, Series, Sparkline
 from worldline.report.heat import Heat, heat_cells, widest
 from worldline.report.images import picture
 from worldline.report.numbers import p_value, share, signed, significant
-from worldline.report.page import Attached, fill_template, render_page
 from worldline.runs.store import SUMMARY
 
-__all__ = ["attach", "page"]
+__all__ = ["context", "figures", "pair_worldlines"]
 
 LARGEST = 6.0
 """Nats at the edge of a small worldline, at most."""
@@ -41,49 +42,37 @@ class Card:
     line_words: str
 
 
-def page(results: Sequence[Result[DistantPairs]], _attached: Sequence[Attached]) -> str:
-    """One run, as a page of its own."""
-    record = results[0].record
-    return render_page(
-        "distant/page.html.j2",
-        versions=record.versions,
-        words=words(record),
-        record=record,
-        sections=_sections(results[0], ""),
-    )
-
-
-def attach(result: Result[DistantPairs], prefix: str) -> Attached:
-    """Its sections, for another page."""
-    return Attached(words(result.record).headline, _sections(result, prefix))
-
-
-def _sections(result: Result[DistantPairs], prefix: str) -> Markup:
-    return Markup(fill_template("distant/sections.html.j2", prefix=prefix, **_context(result)))
-
-
-def _context(result: Result[DistantPairs]) -> dict[str, object]:
+def context(result: Result[DistantPairs], _prefix: str) -> dict[str, object]:
+    """What its templates show beside the record and the words."""
     record, tensors = result.record, result.folder.read_tensors(INPUTS)
     pairs = (*record.merged, *record.opposed)
     _check(result, tensors, len(pairs))
+    drawn = {
+        name: [picture(it, record.bounds) for it in tensors[name]]
+        for name in ("first", "second", "path", "stranger")
+        if name in tensors
+    }
     reach = _reach(record)
-    shown = [[picture(it, record.bounds) for it in tensors[name]] for name in ("first", "second")]
     cards = [
         _card(record, pair, (first, second), reach)
-        for pair, first, second in zip(pairs, *shown, strict=True)
+        for pair, first, second in zip(pairs, drawn["first"], drawn["second"], strict=True)
     ]
     middle = len(record.merged)
     return {
-        "record": record,
         "views": views(result),
         "galleries": (("merged", cards[:middle]), ("opposed", cards[middle:])),
         "way": None if record.made is None else _way(record.made),
-        "path": [picture(it, record.bounds) for it in tensors.get("path", ())],
-        "stranger": [picture(it, record.bounds) for it in tensors.get("stranger", ())],
+        "path": drawn.get("path", ()),
+        "stranger": drawn.get("stranger", ()),
         "names": class_names(record),
         "cells": _cells(record),
         "pairs_searched": f"{record.counts.pairs:,}",
     }
+
+
+def figures(result: Result[DistantPairs]) -> dict[str, Figure]:
+    """For papers, by name."""
+    return {"pairs": figure_of(pair_worldlines(result.record))}
 
 
 def _check(result: Result[DistantPairs], tensors: Mapping[str, Tensor], pairs: int) -> None:
@@ -136,6 +125,44 @@ def _reach(record: DistantPairs) -> float:
     )
     sizes = [abs(value) for row in rows for value in row if value is not None]
     return min(LARGEST, max([*sizes, 0.5]))
+
+
+def pair_worldlines(record: DistantPairs, *, ax: Axes | None = None) -> Axes:
+    """Rapidity by layer of the found pairs, over the middle 98 % of pairs as far apart.
+
+    Args:
+        record: what ``distant`` found.
+        ax: where to draw; a pair's curve has a gap where its rapidity is infinite.
+
+    >>> import tempfile
+    >>> from pathlib import Path
+    >>> from worldline import commands
+    >>> from worldline.commands.distant.page import pair_worldlines
+    >>> config = commands.config_of("distant")(model="linear", samples=60, nulls=0, pairs=2)
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     found = commands.load("distant")(config, Path(folder) / "run")
+    >>> pair_worldlines(found.record).get_xlabel()
+    'layer'
+    """
+    low, middle, high = record.far
+    usual = tuple(
+        None if bottom is None or top is None else (bottom, top)
+        for bottom, top in zip(low, high, strict=True)
+    )
+    series = [
+        Series("far pairs: median, middle 98%", "other", middle, usual, band=True, dashed=True),
+        *_named("together", "adversarial", record.merged),
+        *_named("opposites", "noise", record.opposed),
+    ]
+    names = tuple(layer.name for layer in record.layers)
+    values = "rapidity φ (Fisher's z), nats"
+    return draw(Lines(names, tuple(series), label="layer", values=values), ax)
+
+
+def _named(name: str, role: Role, pairs: Iterable[DistantPair]) -> Iterator[Series]:
+    """Worldlines of pairs of one kind, named once."""
+    for place, pair in enumerate(pairs):
+        yield Series(name if place == 0 else "", role, pair.worldline)
 
 
 def _way(made: MadePair) -> Lines:

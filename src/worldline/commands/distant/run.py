@@ -119,27 +119,16 @@ def run(config: DistantConfig, given: Given, folder: RunFolder, progress: Progre
     ):
         if columns:
             folder.write_table(f"{name}.parquet", columns, schema=schema_of(DistantPairs))
-    return _record(config, opened.data, story, made, versions(opened.device))
-
-
-def _record(
-    config: DistantConfig,
-    data: Data,
-    story: DistantStory,
-    made: MadePair | None,
-    made_with: dict[str, str],
-) -> DistantPairs:
-    found = {**vars(story), "notes": (*data.notes, *story.notes)}
     return DistantPairs(
         model=config.model,
-        data=data.name,
-        data_split=data.split,
-        bounds=data.bounds,
-        class_names=data.class_names,
+        data=opened.data.name,
+        data_split=opened.data.split,
+        bounds=opened.data.bounds,
+        class_names=opened.data.class_names,
         seed=config.seed,
         made=made,
-        versions=made_with,
-        **found,
+        versions=versions(opened.device),
+        **{**vars(story), "notes": (*opened.data.notes, *story.notes)},
     )
 
 
@@ -235,8 +224,8 @@ def _classes(classes: ClassMap | None) -> Columns:
         "second": [classes.labels[b] for _, b, _ in rows],
         "layer": [layer for _, _, layer in rows],
         "count": [classes.count[a][b] for a, b, _ in rows],
-        "mean": [classes.mean[a][b][layer] for a, b, layer in rows],
-        "median": [classes.median[a][b][layer] for a, b, layer in rows],
-        "q10": [classes.q10[a][b][layer] for a, b, layer in rows],
-        "q90": [classes.q90[a][b][layer] for a, b, layer in rows],
+        **{
+            name: [getattr(classes, name)[a][b][layer] for a, b, layer in rows]
+            for name in ("mean", "median", "q10", "q90")
+        },
     }

@@ -1,56 +1,101 @@
-"""What is said of distant pairs: as much as the model's own predictions and the nulls support."""
+"""What is said of distant pairs, as much as the model's own predictions and the nulls support.
+
+Sentences and tables: each column's title and value is said once for every form.
+"""
 
 from __future__ import annotations
 
 from worldline.commands.base import Result
-from worldline.commands.distant import tables
 from worldline.commands.distant.record import DistantPairs, MadePair
-from worldline.explain import DistantPair
-from worldline.report.numbers import count, number, p_value, share, signed, significant
-from worldline.report.views import View, Words
+from worldline.explain import ClassMap, DistantPair, SeenLayer
+from worldline.report.numbers import (
+    NONE,
+    count,
+    norm_sign,
+    number,
+    p_value,
+    share,
+    signed,
+    significant,
+)
+from worldline.report.views import Column, Table, View, Words, tabulate
 
-__all__ = ["made_words", "since_words", "views", "words"]
+__all__ = [
+    "class_name",
+    "class_names",
+    "fate",
+    "made_words",
+    "since_words",
+    "tables",
+    "views",
+    "words",
+]
 
 NEARLY_THE_SAME = 0.1
 """Share of random pairs that are closer at the input, under which two inputs are not distant."""
+Pairs = tuple[DistantPair, ...]
 
 
 def words(record: DistantPairs) -> Words:
     """The finding, the sentences under it, and what must be known of it."""
-    return Words(_headline(record), _findings(record), record.notes)
+    found = [_searched(record)]
+    if not record.merged and not record.opposed:
+        found.append("No pair was found.")
+    found += [_strongest(record, side[0]) for side in (record.merged, record.opposed) if side]
+    if record.untrained is not None and (record.merged or record.opposed):
+        found.append(_beyond(record, record.untrained.networks))
+    if record.made is not None:
+        found.append(made_words(record, record.made))
+    return Words(_headline(record), tuple(found), record.notes)
+
+
+def tables(record: DistantPairs) -> tuple[Table, ...]:
+    """What the terminal shows."""
+
+    def meets(pair: DistantPair) -> str:
+        return NONE if pair.meets is None else record.layers[pair.meets].name
+
+    columns = (
+        Column[DistantPair]("", fate, words=True),
+        *_who(record),
+        Column[DistantPair](f"φ at {record.layer}", lambda it: it.rapidity, form=signed),
+        Column[DistantPair]("beyond 99% from", meets),
+        *STRANGE[:2],
+    )
+    title = "Pairs of strangers, far apart at the input"
+    return (tabulate(columns, (*record.merged, *record.opposed), title=title),)
 
 
 def views(result: Result[DistantPairs]) -> dict[str, View]:
     """Words and tables by view, as on the page."""
     record = result.record
-    basis = f"{count(record.counts.pairs, 'pair')} searched; {_null_basis(record)}."
+    null = "no untrained network beside them"
+    if record.untrained is not None:
+        null = f"the same in {count(record.untrained.networks, 'untrained network')}"
+    basis = f"{count(record.counts.pairs, 'pair')} searched; {null}."
     found = {}
-    if record.made is not None:
-        sentence = made_words(record, record.made)
-        table = tables.way(record.made)
-        found["made"] = View("The pair that was made", sentence, f"At {record.layer}.", table)
-    for name, title, side in (
-        ("merged", f"Strangers brought together at {record.layer}", record.merged),
-        ("opposed", f"Strangers made opposites at {record.layer}", record.opposed),
+    if (made := record.made) is not None:
+        told, table = made_words(record, made), _way(made)
+        found["made"] = View("The pair that was made", told, f"At {record.layer}.", table)
+    for name, what, side in (
+        ("merged", "brought together", record.merged),
+        ("opposed", "made opposites", record.opposed),
     ):
         if side:
-            told = _strongest(record, side[0])
-            found[name] = View(title, told, basis, tables.worldlines(record, side))
+            title, table = f"Strangers {what} at {record.layer}", _worldlines(record, side)
+            found[name] = View(title, _strongest(record, side[0]), basis, table)
     if record.classes is not None:
         found["classes"] = View(
             "How alike the classes are, layer by layer",
             "Median similarity (rapidity φ) of random pairs of each two classes; the diagonal is "
             "pairs within a class.",
             "Random pairs; the table says how many.",
-            tables.classes(record),
+            _classes(record, record.classes),
         )
     return found
 
 
-def _null_basis(record: DistantPairs) -> str:
-    if record.untrained is None:
-        return "no untrained network beside them"
-    return f"the same in {count(record.untrained.networks, 'untrained network')}"
+# the search, and what stands against chance
 
 
 def _headline(record: DistantPairs) -> str:
@@ -72,32 +117,6 @@ def _headline(record: DistantPairs) -> str:
     return f"{told}: {_fates(record.merged)}{further}"
 
 
-def _fates(pairs: tuple[DistantPair, ...]) -> str:
-    """What became of them at the output."""
-    flags = [pair.one_prediction for pair in pairs]
-    parts = (
-        (flags.count(True), "merged"),
-        (flags.count(False), "told apart in the end"),
-        (flags.count(None), "without a prediction"),
-    )
-    known = [(many, what) for many, what in parts if many]
-    if len(known) == 1 and len(flags) > 1:
-        return f"all {known[0][1]}"
-    return ", ".join(f"{many} {what}" if len(flags) > 1 else what for many, what in known)
-
-
-def _findings(record: DistantPairs) -> tuple[str, ...]:
-    found = [_searched(record)]
-    if not record.merged and not record.opposed:
-        found.append("No pair was found.")
-    found += [_strongest(record, side[0]) for side in (record.merged, record.opposed) if side]
-    if record.untrained is not None and (record.merged or record.opposed):
-        found.append(_beyond(record))
-    if record.made is not None:
-        found.append(made_words(record, record.made))
-    return tuple(found)
-
-
 def _searched(record: DistantPairs) -> str:
     far = ", however far apart at the input"
     if record.least_distance > 0:
@@ -112,6 +131,49 @@ def _searched(record: DistantPairs) -> str:
     )
 
 
+def _beyond(record: DistantPairs, networks: int) -> str:
+    sides = (
+        (record.merged_beyond_untrained, len(record.merged), "brought together"),
+        (record.opposed_beyond_untrained, len(record.opposed), "made opposites"),
+    )
+    parts = [f"{beyond} of {total} pairs {what}" for beyond, total, what in sides if total]
+    return (
+        f"Against chance: {' and '.join(parts)} are more entangled than the best pair that the "
+        f"same search finds in {count(networks, 'untrained network')} of the same shape (with so "
+        f"many no p-value is under {p_value(1 / (1 + networks))})."
+    )
+
+
+# the pairs
+
+
+def _who(record: DistantPairs) -> tuple[Column[DistantPair], ...]:
+    def named(labels: tuple[int | None, int | None]) -> str:
+        return ", ".join(class_name(record, label) for label in labels)
+
+    return (
+        Column("samples", lambda it: f"{it.samples[0]}, {it.samples[1]}", words=True),
+        Column("labels", lambda it: named(it.labels), words=True),
+        Column("predicted", lambda it: named(it.predictions), words=True),
+    )
+
+
+STRANGE = (
+    Column[DistantPair]("input distance", lambda it: it.input_distance, form=significant),
+    Column[DistantPair]("p at that distance", lambda it: it.matched_p, form=p_value),
+    Column[DistantPair]("p against untrained", lambda it: it.family_p, form=p_value),
+)
+
+
+def _worldlines(record: DistantPairs, pairs: Pairs) -> Table:
+    """These pairs by layer."""
+
+    def at(layer: SeenLayer) -> Column[DistantPair]:
+        return Column(layer.name, lambda it: it.worldline[layer.index], form=signed)
+
+    return tabulate((*_who(record), *STRANGE, *map(at, record.layers)), pairs)
+
+
 def _strongest(record: DistantPairs, pair: DistantPair) -> str:
     """The first pair of its sign."""
     together = pair.rapidity > 0
@@ -122,8 +184,12 @@ def _strongest(record: DistantPairs, pair: DistantPair) -> str:
     if pair.meets is not None:
         more = "alike" if together else "opposed"
         since = f" {since_words(record, pair)} they are more {more} than 99% of such pairs."
+    called = " and ".join(
+        f"sample {sample} (label {class_name(record, label)})"
+        for sample, label in zip(pair.samples, pair.labels, strict=True)
+    )
     return (
-        f"{most} most are {_called(record, pair.samples, pair.labels)}, further apart at the input "
+        f"{most} most are {called}, further apart at the input "
         f"than {share(pair.input_quantile)} of such pairs: similarity (rapidity) "
         f"{signed(pair.rapidity)}{beside}.{since} {_fate(record, pair)}"
     )
@@ -138,9 +204,31 @@ def since_words(record: DistantPairs, pair: DistantPair) -> str:
     return f"From {'the input' if name == 'input' else name} to {record.layer}"
 
 
+def fate(pair: DistantPair) -> str:
+    """What became of a pair: features that meet are merged only where the predictions are one."""
+    if pair.rapidity < 0:
+        return "opposite"
+    known = {True: "merged", False: "told apart", None: "no prediction"}
+    return known[pair.one_prediction]
+
+
+def _fates(pairs: Pairs) -> str:
+    """What became of them at the output."""
+    flags = [pair.one_prediction for pair in pairs]
+    parts = (
+        (flags.count(True), "merged"),
+        (flags.count(False), "told apart in the end"),
+        (flags.count(None), "without a prediction"),
+    )
+    known = [(many, what) for many, what in parts if many]
+    if len(known) == 1 and len(flags) > 1:
+        return f"all {known[0][1]}"
+    return ", ".join(f"{many} {what}" if len(flags) > 1 else what for many, what in known)
+
+
 def _fate(record: DistantPairs, pair: DistantPair) -> str:
     """Whether the model itself merges them: that depends on its predictions alone."""
-    first, second = (tables.class_name(record, it) for it in pair.predictions)
+    first, second = (class_name(record, it) for it in pair.predictions)
     if pair.one_prediction is None:
         return "The model's output for one of them is NaN."
     if pair.rapidity < 0:
@@ -151,26 +239,43 @@ def _fate(record: DistantPairs, pair: DistantPair) -> str:
     return f"They are brought together at the layer, told apart in the end ({first} and {second})."
 
 
-def _called(record: DistantPairs, samples: tuple[int, int], labels: tuple[int, int]) -> str:
-    return " and ".join(
-        f"sample {sample} (label {tables.class_name(record, label)})"
-        for sample, label in zip(samples, labels, strict=True)
-    )
+# the classes
 
 
-def _beyond(record: DistantPairs) -> str:
-    assert record.untrained is not None
-    networks = record.untrained.networks
-    sides = (
-        (record.merged_beyond_untrained, len(record.merged), "brought together"),
-        (record.opposed_beyond_untrained, len(record.opposed), "made opposites"),
-    )
-    parts = [f"{beyond} of {total} pairs {what}" for beyond, total, what in sides if total]
-    return (
-        f"Against chance: {' and '.join(parts)} are more entangled than the best pair that the "
-        f"same search finds in {count(networks, 'untrained network')} of the same shape (with so "
-        f"many no p-value is under {p_value(1 / (1 + networks))})."
-    )
+def class_name(record: DistantPairs, label: int | None) -> str:
+    """A class by its name, or by its number where it has none."""
+    if label is None:
+        return NONE
+    names = record.class_names or ()
+    return names[label] if 0 <= label < len(names) else str(label)
+
+
+def class_names(record: DistantPairs) -> list[str]:
+    """Names of the classes in the map; equal names are numbered, so that each has its place."""
+    labels = record.classes.labels if record.classes else ()
+    names = [class_name(record, label) for label in labels]
+    if len(set(names)) == len(names):
+        return names
+    return [f"{name} ({label})" for name, label in zip(names, labels, strict=True)]
+
+
+def _classes(record: DistantPairs, found: ClassMap) -> Table:
+    """Medians of every two classes by layer."""
+    names, size = class_names(record), range(len(found.labels))
+    cells = [(a, b) for a in size for b in size if a <= b]
+    columns: list[Column[tuple[int, int]]] = [
+        Column("class", lambda it: names[it[0]], words=True),
+        Column("other class", lambda it: names[it[1]], words=True),
+        Column("pairs", lambda it: found.count[it[0]][it[1]]),
+    ]
+
+    def median(layer: SeenLayer) -> Column[tuple[int, int]]:
+        return Column(layer.name, lambda it: found.median[it[0]][it[1]][layer.index])
+
+    return tabulate([*columns, *map(median, record.layers)], cells)
+
+
+# the made pair
 
 
 def made_words(record: DistantPairs, made: MadePair) -> str:
@@ -178,8 +283,7 @@ def made_words(record: DistantPairs, made: MadePair) -> str:
     first, second = made.samples
     budget = "anywhere inside the bounds"
     if made.epsilon_text is not None:
-        sign = {"linf": "L∞", "l2": "L2"}[made.norm]
-        budget = f"within {sign} ε = {made.epsilon_text}"
+        budget = f"within {norm_sign(made.norm)} ε = {made.epsilon_text}"
     how = "was made" if made.success else "could not be made"
     aim = "to meet" if made.sign > 0 else "the opposite of"
     closer = f"{share(made.same_class_closer)} of pairs of one class are"
@@ -195,15 +299,24 @@ def made_words(record: DistantPairs, made: MadePair) -> str:
             f"{told} But at the input it has nearly become the other, which is the trivial way to "
             f"meet: give {smaller} with --eps."
         )
-    told += (
-        f" It moved by {significant(made.change)} and is {significant(made.nearest_data)} from the "
-        f"nearest data (usual: {significant(made.usual_nearest)})."
-    )
-    before, after, other = (tables.class_name(record, it) for it in made.predictions)
     end = ""
     if None not in made.predictions:
+        before, after, other = (class_name(record, it) for it in made.predictions)
         end = f" The model says {after} (before: {before}), and {other} of sample {second}."
     return (
-        f"{told} At the input it is {number(made.input_distance)} from it, further than "
-        f"{share(made.input_closer)} of random pairs are from each other.{end}"
+        f"{told} It moved by {significant(made.change)} and is {significant(made.nearest_data)} "
+        f"from the nearest data (usual: {significant(made.usual_nearest)}). At the input it is "
+        f"{number(made.input_distance)} from it, further than {share(made.input_closer)} of random "
+        f"pairs are from each other.{end}"
     )
+
+
+def _way(made: MadePair) -> Table:
+    """The way of a made pair, step by step."""
+    steps = list(enumerate(zip(made.path_distance, made.path_rapidity, strict=True)))
+    columns: tuple[Column[tuple[int, tuple[float, float | None]]], ...] = (
+        Column("step", lambda it: it[0]),
+        Column("distance at the layer", lambda it: it[1][0], form=significant),
+        Column("φ", lambda it: it[1][1], form=signed),
+    )
+    return tabulate(columns, steps)

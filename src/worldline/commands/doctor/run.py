@@ -3,31 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 
-from worldline.attacks import (
-    APGD,
-    PGD,
-    Attack,
-    AutoAttack,
-    Descent,
-    Square,
-    WorstCase,
-    choices,
-    noise_twin,
-    predict,
-)
-from worldline.checks import (
-    Planted,
-    accuracy_curve,
-    check_evaluation,
-    check_model,
-    plant_and_attack,
-)
+from worldline import attacks, checks
 from worldline.commands.doctor.config import DoctorConfig
 from worldline.commands.doctor.record import Diagnosis, Remaining
 from worldline.errors import ModelError
@@ -63,7 +45,7 @@ class Given:
     x: Tensor
     y: Tensor
     said: Tensor
-    attack: Attack
+    attack: attacks.Attack
 
     @property
     def undefined(self) -> int:
@@ -78,8 +60,8 @@ class Given:
 def prepare(config: DoctorConfig, progress: Progress) -> Given:
     """Open what the configuration names, and ask the model about every input once."""
     opened = open_one(config, progress)
-    output = predict(opened.model, opened.x, batch_size=config.batch_size)
-    said = choices(output)
+    output = attacks.predict(opened.model, opened.x, batch_size=config.batch_size)
+    said = attacks.choices(output)
     known = (said >= 0).nonzero().flatten()
     if not len(known):
         raise ModelError(
@@ -96,21 +78,15 @@ def run(config: DoctorConfig, given: Given, folder: RunFolder, progress: Progres
     model, x, y = given.opened.model, given.x, given.y
     settings = config.settings(progress)
     progress("Examining the model", 0, 1)
-    report = check_model(model, given.opened.x, given.opened.y, bounds=config.bounds)
+    report = checks.check_model(model, given.opened.x, given.opened.y, bounds=config.bounds)
     progress("Examining the model", 1, 1)
     twins, worst_case = _attack(given, config, progress)
     generator = torch.Generator().manual_seed(config.seed)
-    noise = noise_twin(x, twins, bounds=config.bounds, generator=generator)
-    cheap = PGD(
-        epsilon=config.epsilon,
-        norm=config.norm,
-        steps=CURVE_STEPS,
-        bounds=config.bounds,
-        seed=config.seed,
-    )
+    noise = attacks.noise_twin(x, twins, bounds=config.bounds, generator=generator)
+    cheap = attacks.PGD(**config.ball, steps=CURVE_STEPS, seed=config.seed)
     few = slice(0, CURVE_SAMPLES)
-    curve = accuracy_curve(model, x[few], y[few], attack=cheap, settings=settings)
-    evaluation = check_evaluation(
+    curve = checks.accuracy_curve(model, x[few], y[few], attack=cheap, settings=settings)
+    evaluation = checks.check_evaluation(
         model,
         given.opened.x,
         given.whole(noise),
@@ -127,13 +103,13 @@ def run(config: DoctorConfig, given: Given, folder: RunFolder, progress: Progres
     )
     planted = _plant(given, config, settings) if config.attack_selftest else None
     again = {check.name for check in evaluation}
-    checks = (
+    examined = (
         *(check for check in report.checks if check.name not in again),
         *evaluation,
         *((planted.check,) if planted else ()),
     )
-    folder.write_rows(CHECKS, checks, schema=schema_of(Diagnosis))
-    named = len(given.attack.attacks) if isinstance(given.attack, WorstCase) else 1
+    folder.write_rows(CHECKS, examined, schema=schema_of(Diagnosis))
+    named = len(given.attack.attacks) if isinstance(given.attack, attacks.WorstCase) else 1
     data = given.opened.data
     return Diagnosis(
         model=config.model,
@@ -152,11 +128,11 @@ def run(config: DoctorConfig, given: Given, folder: RunFolder, progress: Progres
         layers=report.layers,
         clean_accuracy=worst_case[0].accuracy,
         adversarial_accuracy=worst_case[named].accuracy,
-        noise_accuracy=_accuracy(choices(predict(model, noise)), y.cpu()),
+        noise_accuracy=_accuracy(attacks.choices(attacks.predict(model, noise)), y.cpu()),
         worst_case=worst_case,
         curve=curve,
-        checks=checks,
-        trustworthy=all(check.status != "warned" for check in checks),
+        checks=examined,
+        trustworthy=all(check.status != "warned" for check in examined),
         selftest=planted.summary if planted else None,
         notes=tuple(_notes(given, config)),
         versions=versions(given.opened.device),
@@ -187,16 +163,18 @@ def _attack(
 ) -> tuple[Tensor, tuple[Remaining, ...]]:
     """Twins of the named attack, and what is left after it and after each further one."""
     attack, model, samples = given.attack, given.opened.model, len(given.x)
-    named = list(attack.attacks) if isinstance(attack, WorstCase) else [attack]
+    named = list(attack.attacks) if isinstance(attack, attacks.WorstCase) else [attack]
     more = _more(config, given.x) if config.thorough else []
     progress("Attacking", 0, 1 + len(more))
-    found = WorstCase(named, config.batch_size)(model, given.x, given.y)
+    found = attacks.WorstCase(named, config.batch_size)(model, given.x, given.y)
     left = [round(share * samples) for share in found.remaining]
     held = (~found.success).nonzero().flatten().to(given.x.device)
     for number, extra in enumerate(more):
         progress("Attacking", 1 + number, 1 + len(more))
         if len(held):
-            again = WorstCase([extra], config.batch_size)(model, given.x[held], given.y[held])
+            again = attacks.WorstCase([extra], config.batch_size)(
+                model, given.x[held], given.y[held]
+            )
             held = held[(~again.success).nonzero().flatten().to(given.x.device)]
         left.append(len(held))
     progress("Attacking", 1 + len(more), 1 + len(more))
@@ -208,19 +186,14 @@ def _attack(
     return found.x, tuple(rows)
 
 
-def _more(config: DoctorConfig, x: Tensor) -> list[Attack]:
+def _more(config: DoctorConfig, x: Tensor) -> list[attacks.Attack]:
     """Attacks that thoroughness adds; the authors' AutoAttack where it is there, on pictures."""
-    epsilon, norm, bounds, seed = config.epsilon, config.norm, config.bounds, config.seed + 1
-    more: list[Attack] = [
-        APGD(epsilon=epsilon, norm=norm, bounds=bounds, seed=seed),
-        APGD(epsilon=epsilon, norm=norm, bounds=bounds, seed=seed, loss="dlr"),
-        Square(epsilon=epsilon, norm=norm, bounds=bounds, seed=seed, queries=SQUARE_QUERIES),
-    ]
+    seed = config.seed + 1
+    apgd = attacks.APGD(**config.ball, seed=seed)
+    square = attacks.Square(**config.ball, seed=seed, queries=SQUARE_QUERIES)
+    more: list[attacks.Attack] = [apgd, replace(apgd, loss="dlr"), square]
     if _has_autoattack() and x.ndim == PICTURES:
-        size = config.batch_size
-        more.append(
-            AutoAttack(epsilon=epsilon, norm=norm, bounds=bounds, seed=seed, batch_size=size)
-        )
+        more.append(attacks.AutoAttack(**config.ball, seed=seed, batch_size=config.batch_size))
     return more
 
 
@@ -228,11 +201,11 @@ def _has_autoattack() -> bool:
     return find_spec("pyautoattack") is not None
 
 
-def _plant(given: Given, config: DoctorConfig, settings: Settings) -> Planted:
+def _plant(given: Given, config: DoctorConfig, settings: Settings) -> checks.Planted:
     """The self-test on samples that the model gets right, with the attack for two classes."""
     right = (given.said == given.y.cpu()).nonzero().flatten().to(given.x.device)
-    whole = isinstance(given.attack, WorstCase)
-    return plant_and_attack(
+    whole = isinstance(given.attack, attacks.WorstCase)
+    return checks.plant_and_attack(
         given.opened.model,
         given.x[right] if len(right) else given.x,
         attack=make_attack(config, classes=2) if whole else given.attack,
@@ -243,11 +216,11 @@ def _plant(given: Given, config: DoctorConfig, settings: Settings) -> Planted:
     )
 
 
-def _label(attack: Attack) -> str:
+def _label(attack: attacks.Attack) -> str:
     name = getattr(attack, "__name__", type(attack).__name__)
-    if isinstance(attack, APGD):
+    if isinstance(attack, attacks.APGD):
         aim = "targeted " if attack.targets else ""
         return f"{name}-{attack.steps} ({aim}{attack.loss.upper()})"
-    if isinstance(attack, Descent):
+    if isinstance(attack, attacks.Descent):
         return f"{name}-{attack.steps}" if attack.steps > 1 else name
-    return f"{name} ({attack.queries:,} queries)" if isinstance(attack, Square) else name
+    return f"{name} ({attack.queries:,} queries)" if isinstance(attack, attacks.Square) else name

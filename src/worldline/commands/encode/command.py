@@ -2,26 +2,22 @@
 
 from worldline.commands.base import Command
 from worldline.commands.encode.config import EncodeConfig
-from worldline.commands.encode.figures import figures, pictures
-from worldline.commands.encode.page import attach, page
+from worldline.commands.encode.page import context, figures
 from worldline.commands.encode.record import EncoderReport
 from worldline.commands.encode.run import prepare, run
-from worldline.commands.encode.tables import tables
-from worldline.commands.encode.words import views, words
+from worldline.commands.encode.words import tables, views, words
 
 __all__ = ["COMMAND"]
 
 COMMAND = Command(
-    name="encode",
     config=EncodeConfig,
     record=EncoderReport,
     prepare=prepare,
     run=run,
     words=words,
-    views=views,
     tables=tables,
-    page=page,
-    attach=attach,
+    views=views,
     figures=figures,
-    pictures=pictures,
+    context=context,
+    beside=True,
 )

@@ -27,6 +27,8 @@ Name = Literal[
 ]
 NAMES: tuple[str, ...] = get_args(Name)
 ALL = "all"
+COUNTS = ("candidates", "width", "depth", "dimension", "pairs", "vectors", "trials")
+SETTINGS = (*COUNTS, "speed", "strength")
 FILES = ("data", "image")
 
 
@@ -91,17 +93,7 @@ class EncodeConfig(Config):
     @property
     def chosen(self) -> dict[str, int | float]:
         """Settings other than the published ones, by the experiment's names for them."""
-        given = {
-            "candidates": self.candidates,
-            "width": self.width,
-            "depth": self.depth,
-            "dimension": self.dimension,
-            "pairs": self.pairs,
-            "vectors": self.vectors,
-            "trials": self.trials,
-            "speed": self.speed,
-            "strength": self.strength,
-        }
+        given = {name: getattr(self, name) for name in SETTINGS}
         return {name: value for name, value in given.items() if value is not None}
 
 

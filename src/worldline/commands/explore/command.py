@@ -1,21 +1,18 @@
 """``worldline explore`` as one object."""
 
-from __future__ import annotations
-
 from worldline.commands.base import Command
 from worldline.commands.explore.config import ExploreConfig
 from worldline.commands.explore.figures import figures
-from worldline.commands.explore.page import attach, page
+from worldline.commands.explore.page import page
 from worldline.commands.explore.record import Exploration
-from worldline.commands.explore.run import Given, prepare, run
+from worldline.commands.explore.run import prepare, run
 from worldline.commands.explore.tables import tables
 from worldline.commands.explore.views import views
 from worldline.commands.explore.words import words
 
 __all__ = ["COMMAND"]
 
-COMMAND: Command[ExploreConfig, Given, Exploration] = Command(
-    name="explore",
+COMMAND = Command(
     config=ExploreConfig,
     record=Exploration,
     prepare=prepare,
@@ -23,7 +20,6 @@ COMMAND: Command[ExploreConfig, Given, Exploration] = Command(
     words=words,
     tables=tables,
     views=views,
-    page=page,
-    attach=attach,
     figures=figures,
+    several=page,
 )

@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 
 from worldline.commands.base import Result
 from worldline.commands.complexity.page import boost_waterfall, speed_limit_use
-from worldline.commands.doctor.offered import accuracy_curve
+from worldline.commands.doctor.page import accuracy_curve
 from worldline.commands.explore.explored import SHOWN, STATES, TWINS, Explored, read_explored
 from worldline.commands.explore.record import Exploration
 from worldline.errors import UsageError

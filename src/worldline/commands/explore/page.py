@@ -10,12 +10,11 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
-from markupsafe import Markup
 from torch import Tensor
 
 from worldline.commands.base import Result
 from worldline.commands.complexity.page import model_markup
-from worldline.commands.doctor.offered import curve_lines
+from worldline.commands.doctor.page import curve_lines
 from worldline.commands.explore.explored import SHOWN, TWINS, Bands, Explored, read_explored
 from worldline.commands.explore.record import TWINS as INPUTS
 from worldline.commands.explore.record import Exploration
@@ -27,13 +26,13 @@ from worldline.report.figures import Lines
 from worldline.report.guide import guide
 from worldline.report.images import change_sheet, picture_array, sheet
 from worldline.report.numbers import NONE, interval, share
-from worldline.report.page import Attached, fill_template, render_page
+from worldline.report.page import Attached, render_page
 from worldline.report.views import View
 from worldline.settings import Bounds
 from worldline.statistics import Share, Summary
 from worldline.trace import Comparison
 
-__all__ = ["attach", "page"]
+__all__ = ["page"]
 
 SCRIPTS = tuple(
     f"explore/{name}"
@@ -180,13 +179,6 @@ def page(results: Sequence[Result[Exploration]], attached: Sequence[Attached]) -
         warned=any(check.status == "warned" for check in record.checks),
         guide=guide(),
     )
-
-
-def attach(result: Result[Exploration], prefix: str) -> Attached:
-    """What another command's page would show of an exploration: its sentences."""
-    said = words(result.record)
-    sections = fill_template("explore/attached.html.j2", prefix=prefix, words=said)
-    return Attached(said.headline, Markup(sections))
 
 
 def _names(results: Sequence[Result[Exploration]]) -> list[str]:

@@ -9,7 +9,7 @@ import torch
 
 from worldline.commands.base import Result
 from worldline.commands.complexity.words import model_views
-from worldline.commands.doctor.offered import checks_table, curve_view
+from worldline.commands.doctor.words import checks_table, curve_view
 from worldline.commands.explore import tables
 from worldline.commands.explore.explored import ClassRow, Explored, Flow, read_explored
 from worldline.commands.explore.record import TWINS, Exploration

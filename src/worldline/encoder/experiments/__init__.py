@@ -9,21 +9,8 @@ from worldline.encoder.experiments.merging import Contraction, Dilation, Path3D,
 from worldline.encoder.experiments.pairs import Pairs
 from worldline.encoder.experiments.record import Control, Controls, Finding, Measurement, Outcome
 
-EXPERIMENTS: dict[str, type[Experiment]] = {
-    experiment.name: experiment
-    for experiment in (
-        Dilation,
-        Contraction,
-        Path3D,
-        Collapse,
-        Pairs,
-        Spacetime,
-        Image,
-        Reconcile,
-        Flip,
-        Bell,
-    )
-}
+_IN_ORDER = Dilation, Contraction, Path3D, Collapse, Pairs, Spacetime, Image, Reconcile, Flip, Bell
+EXPERIMENTS: dict[str, type[Experiment]] = {it.name: it for it in _IN_ORDER}
 """All of them by name, in the order in which a reader of the paper meets them."""
 
 __all__ = [

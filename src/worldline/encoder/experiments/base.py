@@ -11,10 +11,7 @@ from worldline.encoder.machine import Encoder
 from worldline.encoder.selection import Rule
 from worldline.errors import UsageError
 
-__all__ = ["Experiment", "Layered", "affordable", "check_dimension"]
-
-# of float64 in the paths that are held at once: 128 MiB, and about thrice that at the peak
-MOST_NUMBERS = 2**24
+__all__ = ["Experiment", "Layered", "check_dimension"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,22 +83,3 @@ def check_dimension(dimension: float) -> None:
             "With dimension 1 every pair is parallel before the first layer: nothing to measure. "
             "Use dimension ≥ 2."
         )
-
-
-def affordable(
-    encoder: Encoder, wanted: int, *, inputs: int, features: int = 2, least: int = 2
-) -> int:
-    """How many independent encoders, up to those wanted, have paths that fit in memory together.
-
-    Raises:
-        UsageError: not even the least number does.
-    """
-    each = features * (encoder.depth * encoder.width + inputs)
-    if each * least > 8 * MOST_NUMBERS:
-        raise UsageError(
-            f"Width {encoder.width}, depth {encoder.depth} and features of {inputs} numbers need "
-            f"{8 * each * least / 2**30:,.1f} GiB for {least} encoders; "
-            f"{MOST_NUMBERS * 64 / 2**30:.0f} GiB is allowed. Lower the width, the depth or the "
-            "dimension."
-        )
-    return max(least, min(wanted, MOST_NUMBERS // each))

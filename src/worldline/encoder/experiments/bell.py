@@ -13,12 +13,10 @@ from worldline.encoder.experiments.base import Experiment
 from worldline.encoder.experiments.record import (
     Control,
     Controls,
-    Finding,
     Floats,
     Integers,
     Measurement,
     Outcome,
-    verdict_on,
 )
 from worldline.encoder.experiments.walks import NOBODY_LISTENS
 from worldline.encoder.seeds import make_generator
@@ -97,47 +95,36 @@ class Bell(Experiment):
         for share in (*SHARES, 1.0):
             selection = Selection(candidates=self.candidates, width=round(share * self.candidates))
             rows.append((selection, bell_test(selection, trials=self.trials, generator=generator)))
-        found = [
+        *measurements, unselected = (
             Measurement(
                 f"S at k/n = {selection.share:.3g}", test.value, test.expected, test.standard_error
             )
             for selection, test in rows
-        ]
-        measurements = tuple(found[:-1])
-        finding = Finding(
-            measurements=measurements,
-            controls=Controls(
+        )
+        correlations = torch.stack([test.correlations for _, test in rows]).numpy()  # (S, 2, 2)
+        columns = zip(
+            *((it.share, it.width, at.value, at.expected, at.standard_error) for it, at in rows),
+            strict=True,
+        )
+        return Outcome.of(
+            BellTable(*map(np.array, columns), *correlations.reshape(-1, 4).T),
+            tuple(measurements),
+            Controls(
                 no_selection=Control(
-                    f"With all neurons kept S is {found[-1].measured:.3f} ± "
-                    f"{found[-1].standard_error:.1g}: the classical bound, 2, and nothing above.",
-                    found[-1],
+                    f"With all neurons kept S is {unselected.measured:.3f} ± "
+                    f"{unselected.standard_error:.1g}: the classical bound, 2, and nothing above.",
+                    unselected,
                 ),
                 rank_one=Control(ONE_LAYER),
                 sign_kept=Control(ONE_LAYER),
                 eavesdropper=NOBODY_LISTENS,
                 plain_cosines=_plain_cosines(),
             ),
-            verdict=verdict_on(
-                measurements,
-                "S exceeds 2, and even quantum mechanics' 2√2, for one reason: the neurons that "
-                "the other side reads with were chosen after looking at this side's setting. That "
-                "is post-selection (the detection loophole); there is no non-locality.",
-            ),
+            "S exceeds 2, and even quantum mechanics' 2√2, for one reason: the neurons that "
+            "the other side reads with were chosen after looking at this side's setting. That "
+            "is post-selection (the detection loophole); there is no non-locality.",
             replicas=self.trials,
         )
-        correlations = torch.stack([test.correlations for _, test in rows]).numpy()  # (S, 2, 2)
-        table = BellTable(
-            share=np.array([selection.share for selection, _ in rows]),
-            width=np.array([selection.width for selection, _ in rows]),
-            value=np.array([test.value for _, test in rows]),
-            law=np.array([test.expected for _, test in rows]),
-            standard_error=np.array([test.standard_error for _, test in rows]),
-            correlation_0_45=correlations[:, 0, 0],
-            correlation_0_135=correlations[:, 0, 1],
-            correlation_90_45=correlations[:, 1, 0],
-            correlation_90_135=correlations[:, 1, 1],
-        )
-        return Outcome(finding, table)
 
 
 def _plain_cosines() -> Control:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import ClassVar
 
 import numpy as np
@@ -12,29 +14,19 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldline.encoder.checking import came, check_count, check_finite
-from worldline.encoder.experiments.base import Experiment, affordable, check_dimension
+from worldline.encoder.experiments.base import Experiment, check_dimension
 from worldline.encoder.experiments.record import (
     CarryCurves,
     Control,
-    Finding,
     Flags,
     Floats,
     Integers,
     Measurement,
     Outcome,
     mean_of,
-    verdict_on,
 )
-from worldline.encoder.experiments.walks import (
-    controls_of,
-    from_fitted,
-    law_walk,
-    resolvable,
-    resolved,
-)
-from worldline.encoder.joint import encode_together
+from worldline.encoder.experiments.walks import Trial, Walk, resolvable
 from worldline.encoder.machine import Encoder
-from worldline.encoder.path import Path
 from worldline.encoder.reconcile import Reconciliation, reconcile_bits, reconcile_grey
 from worldline.encoder.seeds import make_generator
 from worldline.errors import BoundsError, ShapeError, UsageError
@@ -73,6 +65,10 @@ class Carry(Experiment):
 
     needs = "picture"
     table = CarryTable
+    shown = (
+        "Above: the picture, what is sent, and what three readers make of it. Below: rapidity of "
+        "the codewords by layer."
+    )
     beyond: ClassVar[int]  # n − k, as published
 
     candidates: int = 0
@@ -98,61 +94,50 @@ class Carry(Experiment):
                 fewer candidates than pixels.
         """
         pixels = check_picture(picture).flatten()
+        message = self._message(pixels)
         k = len(pixels)
         encoder = Encoder(candidates=self.candidates or k + self.beyond, width=k, depth=self.depth)
-        inputs = self.dimension or k
-        encoders = affordable(encoder, ENCODERS, inputs=inputs, features=3)
-        generator = make_generator(self.seed)
-        features = torch.randn(encoders, 3, inputs, dtype=torch.float64, generator=generator)
-        path = encode_together(encoder, features, generator=generator)
-        # (L + 1, P, 2): the receiver and the eavesdropper
-        phi = torch.stack([from_fitted(at) for at in path.directions])
-        law = law_walk(encoder.selection, phi[0].flatten(), self.depth, generator)
-        layer = resolved(encoder.selection, self.depth, start=2.0)
-        receiver, eavesdropper = (
-            self._error(path, phi[..., who], law, layer, who + 1) for who in (0, 1)
-        )
+        trial = Trial(encoder, self.dimension or k, make_generator(self.seed))
+        encoders = trial.affordable(ENCODERS, features=3)
+        features = trial.normals(encoders, 3)  # sender, receiver, eavesdropper
+        walk = trial.follow(features)
+        received, overheard = (self._error(walk, reader) for reader in (1, 2))
         # not our seed: it would draw our features again
-        seed = int(torch.randint(2**31, (), generator=generator))
+        seed = int(torch.randint(2**31, (), generator=trial.generator))
         # neurons come sorted by what they read; pixels meet them in any order
-        order = torch.randperm(k, generator=generator)
-        told = self._carry(encoder, features[0, 0], features[0, 1], pixels[order], seed)
-        measurements = (receiver, self._wrong_key(told, k))
-        finding = Finding(
-            measurements=measurements,
-            controls=controls_of(
-                encoder,
-                inputs,
-                generator,
-                pairs=encoders,
-                ends=(phi[0, :, 0], phi[-1, :, 0]),
-                eavesdropper=Control(_overheard(told), eavesdropper),
-            ),
-            verdict=verdict_on(measurements, _meaning(told, self.depth)),
-            replicas=encoders,
-            curves=CarryCurves(
-                tuple(resolvable(phi).mean((1, 2)).tolist()), tuple(law.abs().mean(1).tolist())
-            ),
-        )
+        order = torch.randperm(k, generator=trial.generator)
+        told = self._reconcile(encoder, *features[0, :2], message[order], seed=seed)
         row, column = np.indices(picture.shape)
         read = (told.carried, told.received, told.overheard, told.wrong_key)
-        table = CarryTable(
-            row.ravel(),
-            column.ravel(),
-            self._message(pixels).numpy(),
-            *(it[order.argsort()].numpy() for it in read),
+        return Outcome.of(
+            CarryTable(
+                row.ravel(),
+                column.ravel(),
+                message.numpy(),
+                *(it[order.argsort()].numpy() for it in read),
+            ),
+            (received, self._wrong_key(told, k)),
+            trial.controls(
+                walk.rapidity[..., 0],
+                pairs=encoders,
+                eavesdropper=Control(_overheard(told), overheard),
+            ),
+            _meaning(told, self.depth),
+            replicas=encoders,
+            curves=CarryCurves(
+                tuple(resolvable(walk.rapidity).mean((1, 2)).tolist()),
+                tuple(walk.law.abs().mean(1).tolist()),
+            ),
         )
-        return Outcome(finding, table)
 
     def _message(self, pixels: Tensor) -> Tensor:
         raise NotImplementedError
 
-    def _carry(
-        self, encoder: Encoder, sender: Tensor, receiver: Tensor, pixels: Tensor, seed: int
-    ) -> Reconciliation:
+    @property
+    def _reconcile(self) -> Callable[..., Reconciliation]:
         raise NotImplementedError
 
-    def _error(self, path: Path, phi: Tensor, law: Tensor, layer: int, who: int) -> Measurement:
+    def _error(self, walk: Walk, reader: int) -> Measurement:
         raise NotImplementedError
 
     def _wrong_key(self, told: Reconciliation, k: int) -> Measurement:
@@ -184,10 +169,6 @@ class Image(Carry):
         "y = αu + m is read as m̂ = y ∓ αv; the error has the root mean square α|u ∓ v|/√k = 2α "
         "sin(θ/2)/√k, and falls by e^−r per layer with the angle θ between the codewords u and ±v."
     )
-    shown = (
-        "Above: the picture, what is sent, and what three readers make of it. Below: rapidity of "
-        "the codewords by layer."
-    )
     beyond = 1000
 
     strength: float = 100.0
@@ -204,17 +185,17 @@ class Image(Carry):
     def _message(self, pixels: Tensor) -> Tensor:
         return pixels
 
-    def _carry(
-        self, encoder: Encoder, sender: Tensor, receiver: Tensor, pixels: Tensor, seed: int
-    ) -> Reconciliation:
-        return reconcile_grey(encoder, sender, receiver, pixels, strength=self.strength, seed=seed)
+    @property
+    def _reconcile(self) -> Callable[..., Reconciliation]:
+        return partial(reconcile_grey, strength=self.strength)
 
-    def _error(self, path: Path, phi: Tensor, law: Tensor, layer: int, who: int) -> Measurement:
-        u, v = path.directions[layer][:, 0], path.directions[layer][:, who]
+    def _error(self, walk: Walk, reader: int) -> Measurement:
+        layer = walk.resolved
+        u, v = walk.path.directions[layer][:, [0, reader]].unbind(1)
         gap = torch.minimum((u - v).norm(dim=-1), (u + v).norm(dim=-1))
-        scale = math.log(self.strength / math.sqrt(u.shape[-1]))
+        scale = math.log(self.strength / math.sqrt(walk.trial.encoder.width))
         # ln 2 sin(θ/2)
-        chord = math.log(2) - 0.5 * torch.nn.functional.softplus(2 * law[layer].abs())
+        chord = math.log(2) - 0.5 * torch.nn.functional.softplus(2 * walk.law[layer].abs())
         return mean_of(
             f"ln of the error (root mean square) after layer {layer}",
             gap.log() + scale,
@@ -251,10 +232,6 @@ class Reconcile(Carry):
         "θ the angle before the last layer and E the mean product of signs after selection (θ/π "
         "without it)."
     )
-    shown = (
-        "Above: the picture, what is sent, and what three readers make of it. Below: rapidity of "
-        "the codewords by layer."
-    )
     beyond = 200
 
     depth: int = 185
@@ -262,22 +239,20 @@ class Reconcile(Carry):
     def _message(self, pixels: Tensor) -> Tensor:
         return pixels > pixels.median()
 
-    def _carry(
-        self, encoder: Encoder, sender: Tensor, receiver: Tensor, pixels: Tensor, seed: int
-    ) -> Reconciliation:
-        return reconcile_bits(encoder, sender, receiver, self._message(pixels), seed=seed)
+    @property
+    def _reconcile(self) -> Callable[..., Reconciliation]:
+        return reconcile_bits
 
-    def _error(self, path: Path, phi: Tensor, law: Tensor, layer: int, who: int) -> Measurement:
+    def _error(self, walk: Walk, reader: int) -> Measurement:
         """At half of the depth, where bits are still wrong to be counted."""
-        half = max(1, path.layers[-1] // 2)
-        u, v = path.directions[half][:, 0], path.directions[half][:, who]
-        wrong = (u.sign() != v.sign() * phi[half].sign()[:, None]).double().mean(-1)
-        k = u.shape[-1]
-        angle = 2 * torch.atan(torch.exp(-law[half - 1].abs()))
-        kept = sign_correlation(angle, k / (self.candidates or k + self.beyond))
-        return mean_of(
-            f"wrong bits after layer {half} of {path.layers[-1]}", wrong, (1 - kept) / 2, "share"
-        )
+        half = max(1, self.depth // 2)
+        u, v = walk.path.directions[half][:, [0, reader]].unbind(1)
+        sign = walk.rapidity[half, :, reader - 1].sign()
+        wrong = (u.sign() != v.sign() * sign[:, None]).double().mean(-1)
+        angle = 2 * torch.atan(torch.exp(-walk.law[half - 1].abs()))
+        share = walk.trial.encoder.selection.share
+        law = (1 - sign_correlation(angle, share)) / 2
+        return mean_of(f"wrong bits after layer {half} of {self.depth}", wrong, law, "share")
 
     def _wrong_key(self, told: Reconciliation, k: int) -> Measurement:
         return Measurement(

@@ -9,26 +9,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldline.encoder.experiments.base import Layered, affordable
-from worldline.encoder.experiments.record import (
-    Finding,
-    Floats,
-    Integers,
-    Outcome,
-    mean_of,
-    verdict_on,
-)
-from worldline.encoder.experiments.walks import (
-    controls_of,
-    from_fitted,
-    law_walk,
-    measure_rate,
-    resolved,
-    send,
-)
-from worldline.encoder.machine import Encoder
+from worldline.encoder.experiments.base import Layered
+from worldline.encoder.experiments.record import Floats, Integers, Outcome
+from worldline.encoder.experiments.walks import Trial
 from worldline.encoder.seeds import make_generator
-from worldline.geometry.pair import angle, log_lorentz_factor
+from worldline.geometry.pair import angle
 
 __all__ = ["Collapse"]
 
@@ -86,45 +71,25 @@ class Collapse(Layered):
 
     def run(self) -> Outcome:
         """Fit one encoder for the figure, and independent ones for the measurements."""
-        generator = make_generator(self.seed)
-        encoder = self.encoder
-        encoders = affordable(encoder, ENCODERS, inputs=self.dimension, features=VECTORS_EACH + 1)
-        path = send(encoder, encoders, VECTORS_EACH + 1, self.dimension, generator)
-        start, end = (from_fitted(path.directions[layer]) for layer in (0, -1))  # (P, M)
-        law = law_walk(encoder.selection, start.flatten(), self.depth, generator)
-        last = resolved(encoder.selection, self.depth, start=2.0)
-        pairs = affordable(encoder, RATE_PAIRS, inputs=self.dimension)
-        measurements = (
-            mean_of(
-                f"mean ln γ of unseen vectors after layer {last}",
-                log_lorentz_factor(from_fitted(path.directions[last])).mean(1),
-                log_lorentz_factor(law[last]),
-                "nats",
-            ),
-            measure_rate(encoder, pairs, self.dimension, generator),
-        )
-        angles = self._unseen(encoder, generator)
-        finding = Finding(
-            measurements=measurements,
-            controls=controls_of(
-                encoder, self.dimension, generator, pairs=pairs, ends=(start, end)
-            ),
-            verdict=verdict_on(
-                measurements, _meaning(_parallel(angles[-1]), self.vectors, self.depth)
-            ),
+        trial = Trial(self.encoder, self.dimension, make_generator(self.seed))
+        encoders = trial.affordable(ENCODERS, features=VECTORS_EACH + 1)
+        walk = trial.follow(trial.normals(encoders, VECTORS_EACH + 1))
+        pairs = trial.affordable(RATE_PAIRS)
+        rate = trial.rate(pairs)
+        angles = self._unseen(trial)
+        at, vector = (it.ravel() for it in np.indices(angles.shape))
+        return Outcome.of(
+            CollapseTable(np.array(self.depths)[at], vector, angles.flatten().numpy()),
+            (walk.information("of unseen vectors "), rate),
+            trial.controls(walk.rapidity, pairs=pairs),
+            _meaning(_parallel(angles[-1]), self.vectors, self.depth),
             replicas=encoders,
         )
-        at, vector = (it.ravel() for it in np.indices(angles.shape))
-        table = CollapseTable(np.array(self.depths)[at], vector, angles.flatten().numpy())
-        return Outcome(finding, table)
 
-    def _unseen(self, encoder: Encoder, generator: torch.Generator) -> Tensor:
+    def _unseen(self, trial: Trial) -> Tensor:
         """Angles (depths, N) in radians from the fitted vector, all through one encoder."""
-        x = torch.randn(self.dimension, dtype=torch.float64, generator=generator)
-        vectors = torch.randn(
-            self.vectors, self.dimension, dtype=torch.float64, generator=generator
-        )
-        fitted = encoder.fit(x, generator=generator)
+        x, vectors = trial.normals(), trial.normals(self.vectors)
+        fitted = self.encoder.fit(x, generator=trial.generator)
         path = fitted.transform(vectors, layers=self.depths)
         rows = [
             angle(fitted.path.directions[layer].expand_as(others), others)

@@ -8,17 +8,9 @@ import numpy as np
 import torch
 
 from worldline.encoder.controls import sign_kept_probability
-from worldline.encoder.experiments.base import Layered, affordable
-from worldline.encoder.experiments.record import (
-    Finding,
-    FlipCurves,
-    Floats,
-    Integers,
-    Outcome,
-    mean_of,
-    verdict_on,
-)
-from worldline.encoder.experiments.walks import controls_of, from_fitted, send
+from worldline.encoder.experiments.base import Layered
+from worldline.encoder.experiments.record import FlipCurves, Floats, Integers, Outcome, mean_of
+from worldline.encoder.experiments.walks import Trial, from_fitted
 from worldline.encoder.reading import reading_length
 from worldline.encoder.seeds import make_generator
 
@@ -78,25 +70,26 @@ class Flip(Layered):
 
     def run(self) -> Outcome:
         """Fit encoders to features, and label others with them."""
-        generator = make_generator(self.seed)
-        encoder = self.encoder
-        encoders = affordable(encoder, ENCODERS, inputs=self.dimension, features=VECTORS_EACH + 1)
-        path = send(encoder, encoders, VECTORS_EACH + 1, self.dimension, generator)
+        trial = Trial(self.encoder, self.dimension, make_generator(self.seed))
+        selection = self.encoder.selection
+        encoders = trial.affordable(ENCODERS, features=VECTORS_EACH + 1)
+        path = trial.send(trial.normals(encoders, VECTORS_EACH + 1))
         length = path.log_norms[:, :, 0].diff(dim=0).exp()  # |y|, (L, P)
         fitted = torch.stack([at[:, 0] for at in path.directions[1:]])
         readings = fitted * length[..., None]  # (L, P, k)
-        start, end = (from_fitted(path.directions[layer]) for layer in (0, -1))  # (P, M)
+        ends = torch.stack([from_fitted(path.directions[layer]) for layer in (0, -1)])
+        start, end = ends  # (P, M)
         labels = path.directions[-1].sum(-1).sign()  # (P, M + 1)
         same = (labels[:, 1:] == labels[:, :1]).double()
         towards = (start > 0).double()
         grid = start[start > 0].quantile(torch.linspace(0.005, 0.995, 100, dtype=start.dtype))
-        law = sign_kept_probability(grid, encoder.selection, self.depth, samples=1000).value
+        law = sign_kept_probability(grid, selection, self.depth, samples=1000).value
         density, edges = torch.histogram(readings.flatten(), bins=60, density=True)
         measurements = (
             mean_of(
                 "mean reading of the fitted feature by a kept neuron",
                 readings.mean((0, 2)),
-                reading_length(encoder.selection).mean_reading,
+                reading_length(selection).mean_reading,
             ),
             mean_of(
                 "unrelated features that get the fitted feature's label", same.mean(1), 0.5, "share"
@@ -109,16 +102,6 @@ class Flip(Layered):
                 "share",
             ),
         )
-        pairs = affordable(encoder, RATE_PAIRS, inputs=self.dimension)
-        finding = Finding(
-            measurements=measurements,
-            controls=controls_of(
-                encoder, self.dimension, generator, pairs=pairs, ends=(start, end)
-            ),
-            verdict=verdict_on(measurements, _meaning(int((labels[:, 0] < 0).sum()), encoders)),
-            replicas=encoders,
-            curves=FlipCurves(*(tuple(it.tolist()) for it in (edges, density, grid, law))),
-        )
         table = FlipTable(
             encoder=np.arange(encoders).repeat(VECTORS_EACH),
             start_rapidity=start.flatten().numpy(),
@@ -126,7 +109,14 @@ class Flip(Layered):
             fitted_label=labels[:, 0].numpy().repeat(VECTORS_EACH),
             label=labels[:, 1:].flatten().numpy(),
         )
-        return Outcome(finding, table)
+        return Outcome.of(
+            table,
+            measurements,
+            trial.controls(ends, pairs=trial.affordable(RATE_PAIRS)),
+            _meaning(int((labels[:, 0] < 0).sum()), encoders),
+            replicas=encoders,
+            curves=FlipCurves(*(tuple(it.tolist()) for it in (edges, density, grid, law))),
+        )
 
 
 def _meaning(negative: int, encoders: int) -> str:

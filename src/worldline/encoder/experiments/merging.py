@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from worldline.encoder.experiments.base import Layered, affordable
+from worldline.encoder.experiments.base import Layered
 from worldline.encoder.experiments.record import (
     Control,
-    Finding,
     Floats,
     Integers,
     Measurement,
@@ -20,9 +20,8 @@ from worldline.encoder.experiments.record import (
     Names,
     Outcome,
     mean_of,
-    verdict_on,
 )
-from worldline.encoder.experiments.walks import Merging, controls_of, measure_merging, resolvable
+from worldline.encoder.experiments.walks import Trial, Walk, resolvable
 from worldline.encoder.path import spacetime_path
 from worldline.encoder.seeds import make_generator
 from worldline.errors import UsageError
@@ -43,50 +42,46 @@ class Merge(Layered):
         dimension: D of the features.
     """
 
+    drawn: ClassVar[int] = 0  # coordinates of the features in the figure; 0 for none
+
     dimension: int = 2
 
-    def run(self) -> Outcome:
-        """Send the pairs through their encoders."""
-        generator = make_generator(self.seed)
-        replicas = affordable(
-            self.encoder, max(REPLICAS, self._least), inputs=self.dimension, least=self._least
+    def __post_init__(self) -> None:
+        """Refuse features that the figure cannot show."""
+        super().__post_init__()
+        if self.drawn and self.width != self.drawn:
+            raise UsageError(
+                f"{self.name} draws {self.drawn} coordinates of the features: --width must be "
+                f"{self.drawn}; got {self.width}."
+            )
+
+    def _send(self, shown: int = 1) -> Walk:
+        """Send pairs through their encoders, as many as are shown and more."""
+        trial = Trial(self.encoder, self.dimension, make_generator(self.seed))
+        pairs = trial.affordable(max(REPLICAS, shown), least=max(shown, 30))
+        return trial.follow(trial.normals(pairs, 2))
+
+    def _outcome(
+        self,
+        walk: Walk,
+        table: object,
+        meaning: str,
+        *own: Measurement,
+        time_alone: Control | None = None,
+    ) -> Outcome:
+        """What an experiment measured of its own, after what all of them measure."""
+        phi = walk.rapidity[..., 0]
+        pairs = phi.shape[1]
+        rate = walk.trial.rate(pairs)
+        curves = (log_lorentz_factor(it).mean(1) for it in (resolvable(phi), walk.law))
+        return Outcome.of(
+            table,
+            (rate, walk.information(), *own),
+            walk.trial.controls(phi, pairs=pairs, time_alone=time_alone),
+            meaning,
+            replicas=pairs,
+            curves=MergeCurves(*(tuple(it.tolist()) for it in curves)),
         )
-        merging = measure_merging(self.encoder, replicas, self.dimension, generator)
-        measurements = (merging.rate, merging.information, *self._measure(merging))
-        finding = Finding(
-            measurements=measurements,
-            controls=controls_of(
-                self.encoder,
-                self.dimension,
-                generator,
-                pairs=replicas,
-                ends=(merging.rapidity[0], merging.rapidity[-1]),
-                time_alone=self._time_alone(merging),
-            ),
-            verdict=verdict_on(measurements, self._meaning(merging)),
-            replicas=replicas,
-            curves=MergeCurves(
-                _row(log_lorentz_factor(resolvable(merging.rapidity)).mean(1)),
-                _row(log_lorentz_factor(merging.law).mean(1)),
-            ),
-        )
-        return Outcome(finding, self._rows(merging))
-
-    @property
-    def _least(self) -> int:
-        return 30
-
-    def _measure(self, merging: Merging) -> tuple[Measurement, ...]:
-        raise NotImplementedError
-
-    def _meaning(self, _merging: Merging) -> str:
-        raise NotImplementedError
-
-    def _rows(self, merging: Merging) -> object:
-        raise NotImplementedError
-
-    def _time_alone(self, _merging: Merging) -> Control | None:
-        return None
 
 
 @dataclass(frozen=True)
@@ -108,12 +103,8 @@ class MergePairs(Merge):
 
     pairs: int = 50
 
-    @property
-    def _least(self) -> int:
-        return max(self.pairs, 30)
-
-    def _rows(self, merging: Merging) -> PairTable:
-        phi = merging.rapidity[:, : self.pairs]  # (L + 1, P)
+    def _rows(self, walk: Walk) -> PairTable:
+        phi = walk.rapidity[:, : self.pairs, 0]  # (L + 1, P)
         layer, pair = np.indices(phi.shape)
         # |â − b̂|²/4 = (1 − ρ)/2, exact near both ends
         distance = torch.sigmoid(-2 * phi)
@@ -143,16 +134,18 @@ class Dilation(MergePairs):
     )
     shown = "Left: the cosine of each pair by layer. Right: the mean of ln γ, with the exact law."
 
-    def _measure(self, merging: Merging) -> tuple[Measurement, ...]:
-        depth, law = (proper_depth(phi, dim=0) for phi in (merging.rapidity, merging.law))
-        return (mean_of("proper depth Σ sin θ over the layers", depth, law, "layers"),)
-
-    def _meaning(self, merging: Merging) -> str:
-        apart = float(proper_depth(merging.rapidity, dim=0).mean())
-        return (
-            f"Of {self.depth + 1} layers, the input counted, a pair is told apart for {apart:.2g}, "
-            "and depth composes exactly like boosts along one line. But the layers are random and "
-            "so are the features: it says nothing about what a network has learned."
+    def run(self) -> Outcome:
+        """Send the pairs through their encoders."""
+        walk = self._send(self.pairs)
+        depth, law = (proper_depth(phi, dim=0) for phi in (walk.rapidity[..., 0], walk.law))
+        return self._outcome(
+            walk,
+            self._rows(walk),
+            f"Of {self.depth + 1} layers, the input counted, a pair is told apart for "
+            f"{float(depth.mean()):.2g}, and depth composes exactly like boosts along one line. "
+            "But the layers are random and so are the features: it says nothing about what a "
+            "network has learned.",
+            mean_of("proper depth Σ sin θ over the layers", depth, law, "layers"),
         )
 
 
@@ -183,17 +176,19 @@ class Contraction(MergePairs):
     candidates: int = 100
     depth: int = 50
 
-    def _measure(self, merging: Merging) -> tuple[Measurement, ...]:
-        together = (merging.rapidity[-1] > 0).double()
-        return (mean_of("pairs that end together rather than opposite", together, 0.5, "share"),)
-
-    def _meaning(self, merging: Merging) -> str:
-        apart = float(length_contraction(merging.law[-1]).median())
-        return (
+    def run(self) -> Outcome:
+        """Send the pairs through their encoders."""
+        walk = self._send(self.pairs)
+        together = (walk.rapidity[-1, :, 0] > 0).double()
+        apart = float(length_contraction(walk.law[-1]).median())
+        return self._outcome(
+            walk,
+            self._rows(walk),
             "With depth half of the pairs come together and half become opposite, so the distance "
             "goes to 0 or to its largest value, and the separation sin θ to 0 in both cases: by "
             f"the law its median after layer {self.depth} is {apart:.2g}. Vectors in float64 stop "
-            "at sin θ ≈ 1e-16; the law does not."
+            "at sin θ ≈ 1e-16; the law does not.",
+            mean_of("pairs that end together rather than opposite", together, 0.5, "share"),
         )
 
 
@@ -219,6 +214,7 @@ class Path3D(Merge):
     """
 
     table = PathTable
+    drawn = 3
 
     name = "path3d"
     title = "The path in three dimensions"
@@ -237,31 +233,24 @@ class Path3D(Merge):
     depth: int = 200
     dimension: int = 3
 
-    def __post_init__(self) -> None:
-        """A path in three dimensions needs three."""
-        super().__post_init__()
-        _must_be(self.name, self.width, 3)
-
-    def _measure(self, merging: Merging) -> tuple[Measurement, ...]:
-        own = torch.stack([at[:, 0] for at in merging.path.directions[1:]])  # (L, P, 3)
-        if len(own) < 2:
-            return ()
+    def run(self) -> Outcome:
+        """Send the pairs through their encoders, and follow the first."""
+        walk = self._send()
+        own = torch.stack([at[:, 0] for at in walk.path.directions[1:]])  # (L, P, 3)
         jumps = (own[1:] * own[:-1]).sum(-1).mean(0)
-        return (mean_of("mean cosine of successive directions of the fitted feature", jumps, 0.0),)
-
-    def _meaning(self, _merging: Merging) -> str:
-        return (
-            "With depth the other feature follows the fitted one, or its mirror image. Neither "
-            "moves along a line: every layer throws both to a new place on the sphere, so the "
-            "path is a sequence of points and no trajectory."
-        )
-
-    def _rows(self, merging: Merging) -> PathTable:
-        path = torch.stack([at[0] for at in merging.path.directions[1:]])  # (L, 2, 3)
+        quantity = "mean cosine of successive directions of the fitted feature"
+        path = torch.stack([at[0] for at in walk.path.directions[1:]])  # (L, 2, 3)
         layer, who = np.indices(path.shape[:2])
         x, y, z = path.reshape(-1, 3).numpy().T
-        phi = merging.rapidity[1:, 0].numpy().repeat(2)
-        return PathTable(layer.ravel() + 1, WHO[who.ravel()], x, y, z, phi)
+        phi = walk.rapidity[1:, 0, 0].numpy().repeat(2)
+        return self._outcome(
+            walk,
+            PathTable(layer.ravel() + 1, WHO[who.ravel()], x, y, z, phi),
+            "With depth the other feature follows the fitted one, or its mirror image. Neither "
+            "moves along a line: every layer throws both to a new place on the sphere, so the "
+            "path is a sequence of points and no trajectory.",
+            *((mean_of(quantity, jumps, 0.0),) if self.depth > 1 else ()),
+        )
 
 
 @dataclass(frozen=True)
@@ -286,6 +275,7 @@ class Spacetime(Merge):
     """
 
     table = SpacetimeTable
+    drawn = 2  # and time
 
     name = "spacetime"
     title = "The spacetime path"
@@ -305,73 +295,57 @@ class Spacetime(Merge):
     speed: float = 0.1
 
     def __post_init__(self) -> None:
-        """Two coordinates and time make three."""
+        """Refuse a speed that leaves no path."""
         super().__post_init__()
-        _must_be(self.name, self.width, 2)
         if not 0 < self.speed * self.depth <= FASTEST:
             raise UsageError(
                 f"--speed (c) must be positive, and at most {FASTEST:g} over the depth: beyond it "
                 f"float64 puts every point on the time axis; got {self.speed}."
             )
 
-    def _measure(self, merging: Merging) -> tuple[Measurement, ...]:
-        points = spacetime_path(merging.path, speed=self.speed)[-1]  # (P, 2, 3)
+    def run(self) -> Outcome:
+        """Send the pairs through their encoders, and show one of either end."""
+        walk = self._send()
+        path = spacetime_path(walk.path, speed=self.speed)  # (layers, P, 2, 3)
+        points, directions = path[-1], walk.path.directions[-1]  # (P, 2, 3), (P, 2, 2)
         cosine = (points[:, 0] * points[:, 1]).sum(-1)
-        square, ends = (self.depth * self.speed) ** 2, merging.law[-1].tanh()
+        square, ends = (self.depth * self.speed) ** 2, walk.law[-1].tanh()
         law = (square + ends) / (square + 1)
         time = self.depth * self.speed / math.sqrt(1 + square)
-        return (
+        strangers = (directions[:, 0] * torch.roll(directions[:, 1], 1, 0)).sum(-1)
+        evidence = mean_of(
+            "cosine of spacetime points of unrelated features",
+            (square + strangers) / (square + 1),
+            square / (square + 1),
+        )
+        return self._outcome(
+            walk,
+            self._rows(walk, path),
+            "The merging of the features is real (their rapidity grows as above); the convergence "
+            "of the drawn worldlines is mostly the constant c, which is free: no law stands "
+            "behind it, and it makes even opposite features meet.",
             mean_of(f"time coordinate after layer {self.depth}", points[:, 0, 0], time),
             mean_of(
                 "cosine of spacetime points, pairs that end opposite",
                 cosine[cosine < square / (square + 1)],
                 law[ends < 0],
             ),
+            time_alone=Control(
+                "Features of different encoders, which have nothing to do with each other, have a "
+                f"spacetime cosine of {evidence.measured:.2f} after layer {self.depth}, by the "
+                f"time coordinate alone: with c = {self.speed:g} it is the layer number that meets "
+                "itself.",
+                evidence,
+            ),
         )
 
-    def _time_alone(self, merging: Merging) -> Control:
-        square = (self.depth * self.speed) ** 2
-        stranger = torch.roll(merging.path.directions[-1][:, 1], 1, 0)
-        cosine = (merging.path.directions[-1][:, 0] * stranger).sum(-1)
-        evidence = mean_of(
-            "cosine of spacetime points of unrelated features",
-            (square + cosine) / (square + 1),
-            square / (square + 1),
-        )
-        return Control(
-            "Features of different encoders, which have nothing to do with each other, have a "
-            f"spacetime cosine of {evidence.measured:.2f} after layer {self.depth}, by the time "
-            f"coordinate alone: with c = {self.speed:g} it is the layer number that meets itself.",
-            evidence,
-        )
-
-    def _meaning(self, _merging: Merging) -> str:
-        return (
-            "The merging of the features is real (their rapidity grows as above); the convergence "
-            "of the drawn worldlines is mostly the constant c, which is free: no law stands "
-            "behind it, and it makes even opposite features meet."
-        )
-
-    def _rows(self, merging: Merging) -> SpacetimeTable:
-        ends = merging.rapidity[-1]
-        chosen = [int(ends.argmax()), int(ends.argmin())]
-        points = spacetime_path(merging.path, speed=self.speed)[:, chosen]  # (layers, 2, 2, 3)
+    def _rows(self, walk: Walk, path: Tensor) -> SpacetimeTable:
+        ends = walk.rapidity[-1, :, 0]
+        points = path[:, [int(ends.argmax()), int(ends.argmin())]]  # (layers, 2, 2, 3)
         at, pair, who = (it.ravel() for it in np.indices(points.shape[:3]))
-        layers = np.array(merging.path.layers[-len(points) :])
+        layers = np.array(walk.path.layers[-len(points) :])
         t, x, y = points.reshape(-1, 3).numpy().T
         return SpacetimeTable(layers[at], ENDS[pair], WHO[who], t, x, y)
 
 
 WHO, ENDS = np.array(("fitted", "other")), np.array(("together", "opposite"))
-
-
-def _must_be(name: str, width: int, needed: int) -> None:
-    if width != needed:
-        raise UsageError(
-            f"{name} draws {needed} coordinates of the features: --width must be {needed}; got "
-            f"{width}."
-        )
-
-
-def _row(values: Tensor) -> tuple[float, ...]:
-    return tuple(values.tolist())

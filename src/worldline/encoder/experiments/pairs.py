@@ -14,18 +14,14 @@ from worldline.encoder.checking import came, check_finite
 from worldline.encoder.experiments.base import Layered
 from worldline.encoder.experiments.record import (
     Control,
-    Finding,
     Flags,
     Floats,
     Integers,
     Measurement,
     Outcome,
-    verdict_on,
 )
-from worldline.encoder.experiments.walks import controls_of, from_fitted
-from worldline.encoder.joint import encode_together
+from worldline.encoder.experiments.walks import Trial, from_fitted
 from worldline.encoder.laws import rapidity_walk
-from worldline.encoder.machine import Encoder
 from worldline.encoder.seeds import make_generator
 from worldline.errors import BoundsError, ShapeError
 
@@ -100,54 +96,44 @@ class Pairs(Layered):
                 embedding.
         """
         triples = _check((embeddings, matched, unmatched))  # (N, 3, D)
-        encoder, inputs, generator = self.encoder, triples.shape[-1], make_generator(self.seed)
+        trial = Trial(self.encoder, triples.shape[-1], make_generator(self.seed))
         before = from_fitted(triples)  # (N, 2)
-        after = from_fitted(encode_together(encoder, triples, generator=generator).directions[-1])
+        after = from_fitted(trial.send(triples).directions[-1])
         walks = (
-            rapidity_walk(phi, encoder.selection, self.depth, generator=generator)
+            rapidity_walk(phi, self.encoder.selection, self.depth, generator=trial.generator)
             for phi in before.T
         )
         law = torch.stack([walk[-1] for walk in walks], 1)
-        plain = Encoder(candidates=self.width, width=self.width, depth=self.depth, rule="none")
-        unselected = from_fitted(
-            encode_together(plain, triples, generator=generator).directions[-1]
-        )
+        plain = replace(self.encoder, candidates=self.width, rule="none")
+        unselected = from_fitted(replace(trial, encoder=plain).send(triples).directions[-1])
         measurements = (*_means(after, law, self.depth), *_areas(after, law))
-        found = controls_of(
-            encoder,
-            inputs,
-            generator,
-            pairs=min(len(triples), RATE_PAIRS),
-            ends=(before.flatten(), after.flatten()),
-        )
-        finding = Finding(
-            measurements=measurements,
-            controls=replace(found, no_selection=_without(found.no_selection, unselected)),
-            verdict=verdict_on(measurements, _meaning(before, after)),
-            replicas=len(triples),
-        )
+        ends = torch.stack((before.flatten(), after.flatten()))
+        found = trial.controls(ends, pairs=min(len(triples), RATE_PAIRS))
         was, now = before.T.flatten(), after.T.flatten()
         unmatched_too, pair = np.indices((2, len(triples)))
         columns = (was, now, *(torch.sigmoid(s * phi) for phi in (was, now) for s in (-2, 2)))
-        table = PartnerTable(
-            pair.ravel(), unmatched_too.ravel() == 0, *(it.numpy() for it in columns)
+        return Outcome.of(
+            PartnerTable(pair.ravel(), unmatched_too.ravel() == 0, *(it.numpy() for it in columns)),
+            measurements,
+            replace(found, no_selection=_without(found.no_selection, unselected)),
+            _meaning(before, after),
+            replicas=len(triples),
         )
-        return Outcome(finding, table)
 
 
 def _means(after: Tensor, law: Tensor, depth: int) -> tuple[Measurement, ...]:
     """Mean rapidity of matched and of unmatched pairs beside the law from the same starts."""
-    found = []
-    for column, kind in enumerate(("matched", "unmatched")):
-        gap = (after - law)[:, column]
-        error = float(gap.std()) / math.sqrt(len(gap))
-        measured, predicted = float(after[:, column].mean()), float(law[:, column].mean())
-        found.append(
-            Measurement(
-                f"mean φ of {kind} pairs after layer {depth}", measured, predicted, error, "nats"
-            )
+    columns = zip(("matched", "unmatched"), after.T, law.T, (after - law).T, strict=True)
+    return tuple(
+        Measurement(
+            f"mean φ of {kind} pairs after layer {depth}",
+            float(measured.mean()),
+            float(predicted.mean()),
+            float(gap.std()) / math.sqrt(len(gap)),
+            "nats",
         )
-    return tuple(found)
+        for kind, measured, predicted, gap in columns
+    )
 
 
 def _areas(after: Tensor, law: Tensor) -> tuple[Measurement, ...]:

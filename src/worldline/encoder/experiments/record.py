@@ -162,6 +162,27 @@ class Outcome:
     finding: Finding
     table: object
 
+    @classmethod
+    def of(
+        cls,
+        table: object,
+        measurements: tuple[Measurement, ...],
+        controls: Controls,
+        meaning: str,
+        *,
+        replicas: int,
+        curves: MergeCurves | CarryCurves | FlipCurves | None = None,
+    ) -> Outcome:
+        """With the verdict that the measurements give, and what it means."""
+        finding = Finding(
+            measurements=measurements,
+            controls=controls,
+            verdict=verdict_on(measurements, meaning),
+            replicas=replicas,
+            curves=curves,
+        )
+        return cls(finding, table)
+
 
 def mean_of(
     quantity: str, values: Tensor, law: Tensor | float | None, unit: str = ""

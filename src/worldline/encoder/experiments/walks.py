@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
+from torch.nn.functional import normalize
 
 from worldline.encoder.controls import rank_one, sign_kept_large_width, sign_kept_probability
 from worldline.encoder.experiments.record import Control, Controls, Measurement, mean_of, percent
@@ -16,21 +17,13 @@ from worldline.encoder.machine import Encoder
 from worldline.encoder.path import Path
 from worldline.encoder.rates import rapidity_gain, rapidity_rate
 from worldline.encoder.selection import Selection
+from worldline.errors import UsageError
 from worldline.geometry.pair import log_lorentz_factor, rapidity
 
-__all__ = [
-    "NOBODY_LISTENS",
-    "Merging",
-    "controls_of",
-    "from_fitted",
-    "law_walk",
-    "measure_merging",
-    "measure_rate",
-    "resolvable",
-    "resolved",
-    "send",
-]
+__all__ = ["NOBODY_LISTENS", "Trial", "Walk", "from_fitted", "resolvable"]
 
+# of float64 in the paths that are held at once: 128 MiB, and about thrice that at the peak
+MOST_NUMBERS = 2**24
 CONE = 7.0  # nats: sinh φ = e^φ/2 to 1e-6, so the pair is near the light cone
 # nats: float64 vectors stop at 36, and one pair in e^10 runs ten nats ahead where k is 2
 RESOLVED = 26.0
@@ -42,78 +35,151 @@ NOBODY_LISTENS = Control("Does not apply: no message is carried.")
 
 
 @dataclass(frozen=True)
-class Merging:
-    """P pairs through P independent encoders.
+class Walk:
+    """Features through P independent encoders, beside the exact law of their walk.
 
     Attributes:
+        trial: whose encoders they are.
         path: the features, fitted one first.
-        rapidity: (L + 1, P) of the second feature from the fitted one.
+        rapidity: (L + 1, P, M) of the M other features from the fitted one.
         law: (L + 1, W) drawn from the exact walk, from the same starts.
-        rate: nats per layer, of as many pairs that start near the light cone.
-        information: mean ln γ after the last layer at which float64 still resolves every pair.
+        resolved: the last layer at which float64 still resolves every pair.
     """
 
+    trial: Trial
     path: Path
     rapidity: Tensor
     law: Tensor
-    rate: Measurement
-    information: Measurement
+    resolved: int
+
+    def information(self, of: str = "") -> Measurement:
+        """Mean ln γ after the last layer at which it is resolved."""
+        measured = log_lorentz_factor(self.rapidity[self.resolved]).mean(1)
+        law = log_lorentz_factor(self.law[self.resolved])
+        return mean_of(f"mean ln γ {of}after layer {self.resolved}", measured, law, "nats")
 
 
-def send(
-    encoder: Encoder, copies: int, features: int, inputs: int, generator: torch.Generator
-) -> Path:
-    """Unrelated Gaussian features, the fitted one first, through as many independent encoders."""
-    drawn = torch.randn(copies, features, inputs, dtype=torch.float64, generator=generator)
-    return encode_together(encoder, drawn, generator=generator)
+@dataclass(frozen=True)
+class Trial:
+    """Independent encoders of one setting, and all that is drawn for them, in one order.
 
+    Attributes:
+        encoder: the setting.
+        inputs: D of the features.
+        generator: of features, layers and draws from the laws.
+    """
 
-def measure_merging(
-    encoder: Encoder, pairs: int, inputs: int, generator: torch.Generator
-) -> Merging:
-    """Send pairs of unrelated features through encoders and compare them with the law."""
-    path = send(encoder, pairs, 2, inputs, generator)
-    phi = torch.stack([from_fitted(at)[:, 0] for at in path.directions])  # (L + 1, P)
-    law = law_walk(encoder.selection, phi[0], encoder.depth, generator)
-    last = resolved(encoder.selection, encoder.depth, start=2.0)
-    reached = mean_of(
-        f"mean ln γ after layer {last}",
-        log_lorentz_factor(phi[last]),
-        log_lorentz_factor(law[last]),
-        "nats",
-    )
-    rate = measure_rate(encoder, pairs, inputs, generator)
-    return Merging(path, phi, law, rate, reached)
+    encoder: Encoder
+    inputs: int
+    generator: torch.Generator
 
+    def affordable(self, wanted: int, *, features: int = 2, least: int = 2) -> int:
+        """How many encoders, up to those wanted, have paths that fit in memory together.
 
-def measure_rate(
-    encoder: Encoder, pairs: int, inputs: int, generator: torch.Generator
-) -> Measurement:
-    """Nats per layer of pairs that are put near the light cone, each with an encoder of its own."""
-    depth = resolved(encoder.selection, encoder.depth, start=CONE)
-    x, across = torch.randn(2, pairs, inputs, dtype=torch.float64, generator=generator)
-    x = torch.nn.functional.normalize(x, dim=-1)
-    across = torch.nn.functional.normalize(across - (across * x).sum(-1, keepdim=True) * x, dim=-1)
-    near = torch.stack((x, math.tanh(CONE) * x + across / math.cosh(CONE)), 1)
-    path = encode_together(replace(encoder, depth=depth), near, generator=generator)
-    start, end = (
-        rapidity(at[:, 0], at[:, 1]).abs() for at in (path.directions[0], path.directions[-1])
-    )
-    return mean_of(
-        "rapidity per layer near the light cone",
-        (end - start) / depth,
-        rapidity_rate(encoder.selection),
-        "nats",
-    )
+        Raises:
+            UsageError: not even the least number does.
+        """
+        width, depth = self.encoder.width, self.encoder.depth
+        each = features * (depth * width + self.inputs)
+        if each * least > 8 * MOST_NUMBERS:
+            raise UsageError(
+                f"Width {width}, depth {depth} and features of {self.inputs} numbers need "
+                f"{8 * each * least / 2**30:,.1f} GiB for {least} encoders; "
+                f"{MOST_NUMBERS * 64 / 2**30:.0f} GiB is allowed. Lower the width, the depth or "
+                "the dimension."
+            )
+        return max(least, min(wanted, MOST_NUMBERS // each))
 
+    def normals(self, *count: int) -> Tensor:
+        """Unrelated Gaussian features (…, D), float64."""
+        shape = (*count, self.inputs)
+        return torch.randn(shape, dtype=torch.float64, generator=self.generator)
 
-def law_walk(
-    selection: Selection, starts: Tensor, depth: int, generator: torch.Generator
-) -> Tensor:
-    """(L + 1, W) rapidities drawn from the exact law, their starts drawn from those given."""
-    walkers = max(32, min(20_000, LAW_NUMBERS // (selection.width * depth)))
-    rows = torch.randint(len(starts), (walkers,), generator=generator)
-    return rapidity_walk(starts[rows], selection, depth, generator=generator)
+    def send(self, features: Tensor) -> Path:
+        """Features (P, M + 1, D), the fitted one first, through P encoders."""
+        return encode_together(self.encoder, features, generator=self.generator)
+
+    def follow(self, features: Tensor) -> Walk:
+        """Send features, and draw from the law of their walk."""
+        path = self.send(features)
+        phi = torch.stack([from_fitted(at) for at in path.directions])
+        selection, depth, starts = self.encoder.selection, self.encoder.depth, phi[0].flatten()
+        walkers = max(32, min(20_000, LAW_NUMBERS // (selection.width * depth)))
+        rows = torch.randint(len(starts), (walkers,), generator=self.generator)
+        law = rapidity_walk(starts[rows], selection, depth, generator=self.generator)
+        return Walk(self, path, phi, law, resolved(selection, depth, start=2.0))
+
+    def rate(self, pairs: int) -> Measurement:
+        """Nats per layer of pairs that are put near the light cone, each with its own encoder."""
+        selection = self.encoder.selection
+        depth = resolved(selection, self.encoder.depth, start=CONE)
+        x, across = self.normals(2, pairs)
+        x = normalize(x, dim=-1)
+        across = normalize(across - (across * x).sum(-1, keepdim=True) * x, dim=-1)
+        near = torch.stack((x, math.tanh(CONE) * x + across / math.cosh(CONE)), 1)
+        path = replace(self, encoder=replace(self.encoder, depth=depth)).send(near)
+        start, end = (rapidity(*path.directions[at].unbind(1)).abs() for at in (0, -1))
+        name = "rapidity per layer near the light cone"
+        return mean_of(name, (end - start) / depth, rapidity_rate(selection), "nats")
+
+    def controls(
+        self,
+        ends: Tensor,
+        *,
+        pairs: int,
+        eavesdropper: Control = NOBODY_LISTENS,
+        time_alone: Control | None = None,
+    ) -> Controls:
+        """The controls of an experiment.
+
+        Args:
+            ends: rapidities, first before the first layer and last after the last; each (P,), or
+                (P, M) of P encoders.
+            pairs: through plain layers.
+            eavesdropper, time_alone: what the experiment found itself.
+        """
+        return Controls(
+            no_selection=self._no_selection(pairs),
+            rank_one=self.rank(),
+            sign_kept=_sign_kept(ends[0], ends[-1], self.encoder.selection, self.encoder.depth),
+            eavesdropper=eavesdropper,
+            time_alone=time_alone,
+        )
+
+    def _no_selection(self, pairs: int) -> Control:
+        """As many pairs through plain Gaussian layers, k of k kept."""
+        plain = replace(self.encoder, candidates=self.encoder.width, rule="none")
+        evidence, exact = replace(self, encoder=plain).rate(pairs), rapidity_rate(plain.selection)
+        return Control(
+            "Plain Gaussian layers (k = n) merge pairs too, by ½[ψ(k/2) − ψ((k−1)/2)] = "
+            f"{exact:.3g} nats per layer (measured {evidence.measured:.3g} ± "
+            f"{evidence.standard_error:.1g}): "
+            f"{part_of_rate(exact, rapidity_rate(self.encoder.selection))}.",
+            evidence,
+        )
+
+    def rank(self) -> Control:
+        """How near to rank one the product of all layers is, over some independent encoders."""
+        encoder, depth = self.encoder, self.encoder.depth
+        operations = depth * encoder.width**2 * max(encoder.width, self.inputs)
+        copies = int(min(64, COMPOSE_OPERATIONS // operations))
+        if copies == 0:
+            return self._rank_by_strangers()
+        fitted = encoder.fit(self.normals(copies), generator=self.generator)
+        share = rank_one(fitted.compose().matrix).share
+        spread = float(share.std()) / math.sqrt(copies) if copies > 1 else 0.0
+        name = "σ₁²/Σσ² of the composed layers"
+        evidence = Measurement(name, float(share.mean()), None, spread, "share")
+        several = f"the product of all {depth} layers" if depth > 1 else "one layer"
+        return Control(_rank_words(evidence.measured, f"In {several} σ₁²/Σσ² is"), evidence)
+
+    def _rank_by_strangers(self) -> Control:
+        """Without the product: features that the encoder was not fitted to become parallel."""
+        end = self.send(self.normals(4, 3)).directions[-1]
+        parallel = rapidity(end[:, 1], end[:, 2]).tanh().square()
+        evidence = mean_of("ρ² of two features that the encoder was not fitted to", parallel, None)
+        what = "Two unrelated features, neither of them fitted, leave with a squared correlation of"
+        return Control(_rank_words(evidence.measured, what), evidence)
 
 
 def from_fitted(directions: Tensor) -> Tensor:
@@ -125,48 +191,6 @@ def from_fitted(directions: Tensor) -> Tensor:
 def resolvable(phi: Tensor) -> Tensor:
     """|φ| up to what float64 vectors can show: beyond it rounding makes pairs parallel, φ = ∞."""
     return phi.abs().clamp_max(53 * math.log(2))
-
-
-def controls_of(
-    encoder: Encoder,
-    inputs: int,
-    generator: torch.Generator,
-    *,
-    pairs: int,
-    ends: tuple[Tensor, Tensor],
-    eavesdropper: Control = NOBODY_LISTENS,
-    time_alone: Control | None = None,
-) -> Controls:
-    """The controls of an experiment.
-
-    Args:
-        encoder: of the experiment.
-        inputs: width of its features.
-        generator: of what the controls draw.
-        pairs: through plain layers.
-        ends: rapidities before the first layer and after the last, (P,) or (P, M) of P encoders.
-        eavesdropper, time_alone: what the experiment found itself.
-    """
-    return Controls(
-        no_selection=_no_selection(encoder, pairs, inputs, generator),
-        rank_one=rank(encoder, inputs, generator),
-        sign_kept=_sign_kept(*ends, encoder.selection, encoder.depth),
-        eavesdropper=eavesdropper,
-        time_alone=time_alone,
-    )
-
-
-def _no_selection(encoder: Encoder, pairs: int, inputs: int, generator: torch.Generator) -> Control:
-    """As many pairs through plain Gaussian layers, k of k kept."""
-    plain = replace(encoder, candidates=encoder.width, rule="none")
-    evidence = measure_rate(plain, pairs, inputs, generator)
-    exact = rapidity_rate(plain.selection)
-    return Control(
-        f"Plain Gaussian layers (k = n) merge pairs too, by ½[ψ(k/2) − ψ((k−1)/2)] = {exact:.3g} "
-        f"nats per layer (measured {evidence.measured:.3g} ± {evidence.standard_error:.1g}): "
-        f"{part_of_rate(exact, rapidity_rate(encoder.selection))}.",
-        evidence,
-    )
 
 
 def part_of_rate(plain: float, selected: float) -> str:
@@ -198,31 +222,6 @@ def resolved(selection: Selection, depth: int, *, start: float) -> int:
     layers = range(1, depth + 1)
     highest = ((at, start + gain.mean * at + 4 * math.sqrt(gain.variance * at)) for at in layers)
     return max((at for at, phi in highest if phi < RESOLVED), default=1)
-
-
-def rank(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
-    """How near to rank one the product of all layers is, over some independent encoders."""
-    operations = encoder.depth * encoder.width**2 * max(encoder.width, inputs)
-    copies = int(min(64, COMPOSE_OPERATIONS // operations))
-    if copies == 0:
-        return _rank_by_strangers(encoder, inputs, generator)
-    x = torch.randn(copies, inputs, dtype=torch.float64, generator=generator)
-    share = rank_one(encoder.fit(x, generator=generator).compose().matrix).share
-    spread = float(share.std()) / math.sqrt(copies) if copies > 1 else 0.0
-    name = "σ₁²/Σσ² of the composed layers"
-    evidence = Measurement(name, float(share.mean()), None, spread, "share")
-    several = f"the product of all {encoder.depth} layers"
-    what = f"In {several if encoder.depth > 1 else 'one layer'} σ₁²/Σσ² is"
-    return Control(_rank_words(evidence.measured, what), evidence)
-
-
-def _rank_by_strangers(encoder: Encoder, inputs: int, generator: torch.Generator) -> Control:
-    """Rank one without its matrix: features that the encoder was not fitted to become parallel."""
-    end = send(encoder, 4, 3, inputs, generator).directions[-1]
-    parallel = rapidity(end[:, 1], end[:, 2]).tanh().square()
-    evidence = mean_of("ρ² of two features that the encoder was not fitted to", parallel, None)
-    what = "Two unrelated features, neither of them fitted, leave with a squared correlation of"
-    return Control(_rank_words(evidence.measured, what), evidence)
 
 
 def _rank_words(share: float, what: str) -> str:
