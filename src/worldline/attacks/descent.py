@@ -17,7 +17,7 @@ from worldline.attacks.losses import cross_entropy
 from worldline.attacks.norms import NormName, check_ball, named_norm
 from worldline.attacks.record import Attacked, Iterate, Record
 from worldline.errors import GradientWarning, UsageError
-from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.inputs import check_inputs, labels_of, logits_of
 from worldline.settings import Bounds
 from worldline.trace import Model, untouched
 
@@ -94,7 +94,7 @@ class Descent(ABC):
         A :class:`worldline.errors.GradientWarning` says where no gradient came at the start.
         """
         check_inputs(x, self.bounds)
-        check_labels(y, len(x))
+        y = labels_of(y, len(x))
         generator = torch.Generator().manual_seed(self.seed)
         record = Record(x, keep_best=self.keep == "best")
         everything = torch.arange(len(x), device=x.device)
@@ -163,7 +163,7 @@ class Descent(ABC):
                 point.requires_grad_(not final)
                 logits = logits_of(model, point)
                 if step == 0:
-                    check_labels(y, len(y), classes=logits.shape[1])
+                    y = labels_of(y, len(y), classes=logits.shape[1])
                 loss, falls = self.loss_of(logits, y, climb)
                 height = -loss if falls else loss
                 gradient = None if final else _slope(height, point)

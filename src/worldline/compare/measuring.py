@@ -19,7 +19,7 @@ from worldline.compare.checks import (
 )
 from worldline.compare.models import Answers, ClassCountError, Failure, Models, opened
 from worldline.errors import InputError, UsageError
-from worldline.inputs import check_labels, in_dtype_of
+from worldline.inputs import in_dtype_of, labels_of
 from worldline.settings import DEFAULT, Settings
 
 __all__ = ["Measured", "SourceResult", "measure"]
@@ -161,7 +161,7 @@ def measure(
     torch.Size([2, 2])
     """
     check_given(models, x, settings)
-    check_labels(y, len(x))
+    y = labels_of(y, len(x))
     run = _Run(models, x, y, settings, classes)
     run.look()
     results = {name: it for name, it in (done or {}).items() if name in run.clean}
@@ -213,7 +213,7 @@ class _Run:
                 self.clean[name] = found
             self.settings.progress("Looking at clean inputs", number + 1, len(self.models))
         check_left(len(self.clean), self.failures)
-        check_labels(self.y, len(self.x), classes=self.classes)
+        self.y = labels_of(self.y, len(self.x), classes=self.classes)
         check_label_order(self.clean, self.y, self.classes or 2)
 
     def take_up(self, name: str, result: SourceResult) -> None:

@@ -35,7 +35,7 @@ from worldline.explain.sampling import random_pairs
 from worldline.explain.untrained_network import untrained
 from worldline.geometry import check_frame_name, proper_depth
 from worldline.geometry.spacetime import limit_share
-from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.inputs import check_inputs, labels_of, logits_of
 from worldline.nullmodel import Prediction
 from worldline.nullmodel import predict as predict_untrained
 from worldline.settings import DEFAULT, Settings
@@ -124,7 +124,7 @@ def complexity(
     model = open_model(model).call  # type: ignore[assignment]
     if y is not None:
         with untouched(model), torch.no_grad():
-            check_labels(y, len(x), classes=logits_of(model, x[:2]).shape[1])
+            y = labels_of(y, len(x), classes=logits_of(model, x[:2]).shape[1])
     if adversarial is not None and adversarial.shape != x.shape:
         raise ShapeError(
             f"Each sample needs one twin: {tuple(x.shape)} inputs, "

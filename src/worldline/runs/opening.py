@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from worldline import __version__
 from worldline.attacks import FGSM, PGD, Attack, Square, strong_attack
 from worldline.errors import ModelError, UsageError
-from worldline.inputs import Data, check_labels, in_dtype_of, logits_of
+from worldline.inputs import Data, in_dtype_of, labels_of, logits_of
 from worldline.loading import import_object, load_data, load_model
 from worldline.loading.imports import user_code
 from worldline.runs.config import AttackConfig, DataConfig, ModelConfig
@@ -117,8 +117,8 @@ def prepare_inputs(
     advice = "Check that the data's shape is what the model expects."
     with untouched(model), torch.no_grad(), user_code(tried, advice):
         logits = logits_of(model, x[:2])
-    for labels in (y, reference_y):
-        check_labels(labels, len(labels), classes=logits.shape[1])
+    classes = logits.shape[1]
+    y, reference_y = (labels_of(it, len(it), classes=classes) for it in (y, reference_y))
     return x, y, (reference_x, reference_y)
 
 

@@ -149,7 +149,7 @@ def _check(
     opened = given.opened
     cheap: Descent | Square = (
         partial(Square, queries=CURVE_QUERIES) if given.blind else partial(PGD, steps=CURVE_STEPS)
-    )(epsilon=config.epsilon, norm=config.norm, bounds=config.bounds, seed=config.seed)
+    )(**config.ball, seed=config.seed)
     few = slice(0, CURVE_SAMPLES)
     curve = accuracy_curve(
         opened.model, opened.x[few], opened.y[few], attack=cheap, settings=config.settings()
