@@ -69,9 +69,8 @@ class FittedEncoder:
     def compose(self) -> Composed:
         """The product H = W_L … W_1, its scale carried as a logarithm: L products (k, k)(k, D)."""
         product: Tensor | None = None
-        log_scale = torch.zeros(
-            len(self._batched.directions[0]), dtype=torch.float64, device=self._device
-        )
+        start = self._batched.directions[0]
+        log_scale = start.new_zeros(len(start), dtype=torch.float64)
         for weight in self._weights():
             product = weight if product is None else weight @ product
             norm = torch.linalg.matrix_norm(product)
@@ -133,10 +132,6 @@ class FittedEncoder:
             rows.append(rapidity(a.flatten(0, -2), others.flatten(0, -2)).view(others.shape[:-1]))
         return torch.stack(rows)
 
-    @property
-    def _device(self) -> torch.device:
-        return self._batched.directions[0].device
-
     def _weights(self) -> Iterator[Tensor]:
         """W_1 … W_L with the axis P."""
         rows = self._rows()
@@ -159,7 +154,7 @@ class FittedEncoder:
         return iter(self._kept)
 
     def _draw(self) -> Iterator[Tensor]:
-        generator = torch.Generator(self._device)
+        generator = torch.Generator(self._batched.directions[0].device)
         generator.set_state(self._state)
         for direction in self._batched.directions[:-1]:
             yield draw_noise(direction, self.selection.width, generator=generator)

@@ -82,7 +82,7 @@ class ReadingLength:
     def log_mean(self) -> float:
         """E ln |y|, in nats."""
         if self._chi:
-            return 0.5 * (math.log(2) + polygamma(0, self.selection.width / 2))
+            return log_chi(self.selection.width)
         _, difference, step = self._frullani
         return 0.5 * (math.log(self.mean_square) + float(difference.sum()) * step)
 
@@ -147,6 +147,11 @@ def _threshold(selection: Selection) -> tuple[Tensor, Tensor]:
             log_t < log_rest, torch.special.ndtri(log_t.exp()), -torch.special.ndtri(log_rest.exp())
         )
     return z, density / density.sum()
+
+
+def log_chi(degrees: int) -> float:
+    """E ln χ = ½[ln 2 + ψ(degrees/2)], in nats."""
+    return 0.5 * (math.log(2) + polygamma(0, degrees / 2))
 
 
 def polygamma(order: int, x: float) -> float:
