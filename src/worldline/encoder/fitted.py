@@ -107,9 +107,8 @@ class FittedEncoder:
             direction, *factors = unit(apply_rows(next(rows), x, y, direction))
             lengths.append(factors)
             directions.append(direction if at in held else direction[:0])
-        log_norms = log_length(
-            *(torch.stack(parts) for parts in zip(*lengths, strict=True))
-        ).cumsum(0)
+        scale, length = (torch.stack(factors) for factors in zip(*lengths, strict=True))
+        log_norms = log_length(scale, length).cumsum(0)
         kept = tuple(self._out(directions[layer]) for layer in held)
         return Path(held, kept, self._out(log_norms[list(held)], 1), self.path.normalise)
 
@@ -176,17 +175,16 @@ class FittedEncoder:
         """(P, N, D), or say what came."""
         own = self._batched.directions[0]
         encoders, width = own.shape
-        fits = isinstance(features, Tensor) and features.ndim in ((2,) if self._single else (2, 3))
         fits = (
-            fits
+            isinstance(features, Tensor)
+            and features.ndim in ((2,) if self._single else (2, 3))
             and features.shape[-1] == width
-            and features.dtype == own.dtype
-            and features.device == own.device
+            and features.shape[:-2] in ((), (encoders,))
+            and (features.dtype, features.device) == (own.dtype, own.device)
         )
-        if not fits or (features.ndim == 3 and len(features) != encoders):
-            expected = (
-                f"(N, {width})" if self._single else f"({encoders}, N, {width}) or (N, {width})"
-            )
+        if not fits:
+            rows = f"(N, {width})"
+            expected = rows if self._single else f"({encoders}, N, {width}) or {rows}"
             raise ShapeError(
                 f"Features must be {expected} {own.dtype} on {own.device}, as the fitted feature; "
                 f"got {came(features)}."

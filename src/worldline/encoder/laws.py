@@ -170,9 +170,8 @@ def check_rapidity(rapidity: Tensor) -> Tensor:
 
 def chi_lengths(count: int, degrees: int, *, generator: torch.Generator) -> Tensor:
     """(count,) chi-distributed with the given degrees of freedom; zeros for none."""
-    normals = torch.randn(
-        count, degrees, dtype=torch.float64, device=generator.device, generator=generator
-    )
+    shape, device = (count, degrees), generator.device
+    normals = torch.randn(shape, dtype=torch.float64, device=device, generator=generator)
     lengths: Tensor = torch.linalg.vector_norm(normals, dim=-1)
     return lengths
 

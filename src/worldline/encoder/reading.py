@@ -100,9 +100,8 @@ class ReadingLength:
     def _frullani(self) -> tuple[Tensor, Tensor, float]:
         """Nodes u, e^{−s} − L(s / E S) at s = e^u, and the step."""
         k, step = self.selection.width, 0.125
-        u = torch.arange(
-            -42.0, 8 + 80 / k + math.log(self.mean_square / k), step, dtype=torch.float64
-        )
+        end = 8 + 80 / k + math.log(self.mean_square / k)
+        u = torch.arange(-42.0, end, step, dtype=torch.float64)
         s = u.exp()
         return u, torch.exp(-s) - self.laplace(s / self.mean_square), step
 

@@ -131,7 +131,7 @@ class Carry(Experiment):
         )
 
     def _message(self, pixels: Tensor) -> Tensor:
-        raise NotImplementedError
+        return pixels
 
     @property
     def _reconcile(self) -> Callable[..., Reconciliation]:
@@ -181,9 +181,6 @@ class Image(Carry):
                 f"--strength (α) must be positive and at most {STRONGEST:g}, beside which float64 "
                 f"still holds a picture; got {self.strength}."
             )
-
-    def _message(self, pixels: Tensor) -> Tensor:
-        return pixels
 
     @property
     def _reconcile(self) -> Callable[..., Reconciliation]:
@@ -284,12 +281,8 @@ def _meaning(told: Reconciliation, depth: int) -> str:
 
 def check_picture(picture: Tensor) -> Tensor:
     """(H, W) float64 in [0, 1], or say what came."""
-    if (
-        not isinstance(picture, Tensor)
-        or not picture.is_floating_point()
-        or picture.ndim != 2
-        or picture.numel() < 2
-    ):
+    grey = isinstance(picture, Tensor) and picture.is_floating_point() and picture.ndim == 2
+    if not grey or picture.numel() < 2:
         raise ShapeError(
             f"A picture must be grey: a floating tensor (H, W) in [0, 1]; got {came(picture)}."
         )

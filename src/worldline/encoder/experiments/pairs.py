@@ -20,9 +20,8 @@ from worldline.encoder.experiments.record import (
     Measurement,
     Outcome,
 )
-from worldline.encoder.experiments.walks import Trial, from_fitted
+from worldline.encoder.experiments.walks import from_fitted
 from worldline.encoder.laws import rapidity_walk
-from worldline.encoder.seeds import make_generator
 from worldline.errors import BoundsError, ShapeError
 
 __all__ = ["Pairs"]
@@ -96,7 +95,7 @@ class Pairs(Layered):
                 embedding.
         """
         triples = _check((embeddings, matched, unmatched))  # (N, 3, D)
-        trial = Trial(self.encoder, triples.shape[-1], make_generator(self.seed))
+        trial = self.trial(triples.shape[-1])
         before = from_fitted(triples)  # (N, 2)
         after = from_fitted(trial.send(triples).directions[-1])
         walks = (
