@@ -10,10 +10,9 @@ from torch import Tensor
 
 from worldline.encoder.checking import came, check_finite
 from worldline.encoder.layer import apply_rows, draw_noise, set_readings
-from worldline.encoder.path import Composed, Path, log_length, unit
+from worldline.encoder.path import Composed, Path, from_fitted, log_length, unit
 from worldline.encoder.selection import Selection
 from worldline.errors import LayerError, ShapeError
-from worldline.geometry.pair import rapidity
 
 __all__ = ["FittedEncoder"]
 
@@ -124,12 +123,8 @@ class FittedEncoder:
 
         Cost: one :meth:`transform`.
         """
-        rows = []
-        path = self.transform(features)
-        for own, others in zip(self.path.directions, path.directions, strict=True):
-            a = own[..., None, :].expand_as(others)
-            rows.append(rapidity(a.flatten(0, -2), others.flatten(0, -2)).view(others.shape[:-1]))
-        return torch.stack(rows)
+        both = zip(self.path.directions, self.transform(features).directions, strict=True)
+        return torch.stack([from_fitted(torch.cat((x[..., None, :], it), -2)) for x, it in both])
 
     def _weights(self) -> Iterator[Tensor]:
         """W_1 … W_L with the axis P."""

@@ -10,7 +10,7 @@ import torch
 from worldline.encoder.controls import sign_kept_probability
 from worldline.encoder.experiments.base import Layered
 from worldline.encoder.experiments.record import FlipCurves, Floats, Integers, Outcome, mean_of
-from worldline.encoder.experiments.walks import from_fitted
+from worldline.encoder.path import from_fitted
 from worldline.encoder.reading import reading_length
 
 __all__ = ["Flip"]

@@ -20,8 +20,8 @@ from worldline.encoder.experiments.record import (
     Measurement,
     Outcome,
 )
-from worldline.encoder.experiments.walks import from_fitted
 from worldline.encoder.laws import rapidity_walk
+from worldline.encoder.path import from_fitted
 from worldline.errors import BoundsError, ShapeError
 
 __all__ = ["Pairs"]
