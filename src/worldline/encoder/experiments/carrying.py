@@ -109,13 +109,9 @@ class Carry(Experiment):
         told = self._reconcile(encoder, *features[0, :2], message[order], seed=seed)
         row, column = np.indices(picture.shape)
         read = (told.carried, told.received, told.overheard, told.wrong_key)
+        values = (it.numpy() for it in (message, *(it[order.argsort()] for it in read)))
         return Outcome.of(
-            CarryTable(
-                row.ravel(),
-                column.ravel(),
-                message.numpy(),
-                *(it[order.argsort()].numpy() for it in read),
-            ),
+            CarryTable(row.ravel(), column.ravel(), *values),
             (received, self._wrong_key(told, k)),
             trial.controls(
                 walk.rapidity[..., 0],

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.encoder.checking import came, check_finite
+from worldline.encoder.checking import came, check_directions, check_finite
 from worldline.encoder.experiments.base import Layered
 from worldline.encoder.experiments.record import (
     Control,
@@ -22,7 +22,7 @@ from worldline.encoder.experiments.record import (
 )
 from worldline.encoder.laws import rapidity_walk
 from worldline.encoder.path import from_fitted
-from worldline.errors import BoundsError, ShapeError
+from worldline.errors import ShapeError
 
 __all__ = ["Pairs"]
 
@@ -140,9 +140,8 @@ def _areas(after: Tensor, law: Tensor) -> tuple[Measurement, ...]:
     found = []
     for either, by in ((False, "distance |â−b̂|"), (True, "the smaller of |â−b̂| and |â+b̂|")):
         (measured, error), (predicted, law_error) = _area(after, either), _area(law, either)
-        found.append(
-            Measurement(f"ROC area by {by}", measured, predicted, math.hypot(error, law_error))
-        )
+        total = math.hypot(error, law_error)
+        found.append(Measurement(f"ROC area by {by}", measured, predicted, total))
     return tuple(found)
 
 
@@ -202,10 +201,5 @@ def _check(groups: tuple[Tensor, ...]) -> Tensor:
         )
     triples = torch.stack(groups, 1).double()
     check_finite("the embeddings", triples)
-    zero = (triples == 0).all(-1).any(-1)
-    if bool(zero.any()):
-        raise BoundsError(
-            f"Row {int(zero.nonzero()[0])} holds a zero embedding, which has no direction. Leave "
-            "it out."
-        )
+    check_directions(triples, "holds a zero embedding, which has no direction")
     return triples
