@@ -249,8 +249,9 @@ def _reduce(
         margins=margins,
         weights=weights,
     )
-    still = torch.sigmoid(margin(logits.transpose(0, 1), labels) / margins)  # (n, M)
-    flips -= (weights @ still)[:, None, :]
+    unmoved = margin(logits.transpose(0, 1), labels).T.contiguous()  # (M, n)
+    still = torch.sigmoid(unmoved / margins[:, None])
+    flips -= (weights @ still.T)[:, None, :]
     return flips[0].double(), _percentiles(flips[1:]), alike, alike_spread
 
 
