@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -224,16 +225,13 @@ def features_of(layer: Layer, output: object, samples: int) -> Tensor:
         LayerError: the value is another than the one that was found, so this batch took another way
             through the model.
     """
-    tensors = list(tensors_in(output))
-    if layer.part < len(tensors):
-        value = tensors[layer.part][1]
+    came: object = type(output).__name__
+    for _, value in islice(tensors_in(output), layer.part, layer.part + 1):
+        came = tuple(value.shape)
         if value.ndim > layer.batch_dim and value.shape[layer.batch_dim] == samples:
             reduced = _reduce(_by_sample(value, layer.batch_dim), layer)
             if reduced is not None and tuple(reduced.shape[1:]) == layer.shape:
                 return reduced.flatten(1) if reduced.ndim > 1 else reduced[:, None]
-    came = (
-        tuple(tensors[layer.part][1].shape) if layer.part < len(tensors) else type(output).__name__
-    )
     raise LayerError(
         f"Layer {layer.name!r} returned {came} for this batch of {samples} samples, and "
         f"{layer.shape} a sample when it was found: the model computes something else for other "
