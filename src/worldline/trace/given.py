@@ -6,13 +6,14 @@ import torch
 from torch import Tensor
 
 from worldline.errors import BoundsError, LabelError, ShapeError
+from worldline.trace.values import shape_of
 
 __all__ = ["check_finite", "check_labels", "check_layers", "check_twins"]
 
 
 def check_labels(y: Tensor, samples: int, *, classes: int | None = None) -> None:
     """Refuse labels that are not (N,) integers in 0…K−1."""
-    came = f"{tuple(y.shape)} {y.dtype}" if isinstance(y, Tensor) else type(y).__name__
+    came = shape_of(y)
     if isinstance(y, Tensor) and y.ndim == 2 and len(y) == samples:
         raise LabelError(
             f"Labels must be class numbers (N,); got {came}, which looks one-hot. Pass y.argmax(1)."
