@@ -39,6 +39,8 @@ FILES = {
 def test_each_command_has_the_same_files(name: str) -> None:
     folder = SOURCE / "commands" / name
     missing = FILES - {path.name for path in folder.glob("*.py")}
+    if (folder / "views").is_dir():  # each view with its sentence, table and figure in one file
+        missing -= {"figures.py", "tables.py"}
     assert not missing, f"commands/{name} lacks {sorted(missing)}"
 
 
@@ -58,7 +60,7 @@ def test_each_command_is_one_object_of_the_same_methods(name: str) -> None:
 @pytest.mark.law
 def test_no_command_imports_another_s_insides() -> None:
     for path in (SOURCE / "commands").rglob("*.py"):
-        own = path.parent.name
+        own = path.relative_to(SOURCE / "commands").parts[0]
         for node in ast.walk(ast.parse(path.read_text("utf-8"))):
             if not isinstance(node, ast.ImportFrom) or not node.module:
                 continue
