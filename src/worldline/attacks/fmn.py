@@ -57,7 +57,7 @@ class FMN:
     a cosine. Nothing is drawn at random.
 
     Attributes:
-        norm: what is to be small: ``linf``, ``l2``, ``l1`` or ``l0`` (the number of changed values).
+        norm: what is to be small: ``linf``, ``l2``, ``l1`` or ``l0`` (how many values change).
         steps: number of gradient steps.
         step_size: first α, an L2 length in widths of the bounds; the last is a hundredth of it.
         gamma: first γ; the last is 0.001.
@@ -66,8 +66,8 @@ class FMN:
         callback: called with every :class:`Iterate`; ``loss`` is the margin (its negative,
             targeted), below 0 where the point fools, and ``rows`` the samples that were right.
 
-    Errors: UsageError for impossible options; ShapeError, BoundsError, LabelError for x, y, mask and
-        start that do not fit. A GradientWarning says where no gradient came.
+    Errors: UsageError for impossible options; ShapeError, BoundsError, LabelError for x, y, mask
+        and start that do not fit. A GradientWarning says where no gradient came.
     Cost: ``steps`` forward and backward passes for the input alone over the samples that the model
         gets right, and two forward passes; memory of one backward pass and six copies of x.
     Source: arXiv:2102.12827. Where we differ: the clip comes before the projection, which keeps
