@@ -3,12 +3,13 @@
 from worldline.attacks.apgd import APGD
 from worldline.attacks.asking import choices, predict
 from worldline.attacks.autoattack import AutoAttack
+from worldline.attacks.budget import Budget
 from worldline.attacks.collide import entangle, separate
 from worldline.attacks.descent import OTHERWISE, Descent, gradient_problem, told_elsewhere
 from worldline.attacks.fmn import FMN, Smallest
 from worldline.attacks.invariant import Invariant, invariance
 from worldline.attacks.matching import CLOSE, Collided
-from worldline.attacks.norms import NormName, named_norm
+from worldline.attacks.norms import Box, NormName, named_norm
 from worldline.attacks.pgd import FGSM, PGD
 from worldline.attacks.record import Attacked, Iterate
 from worldline.attacks.scale import Scale
@@ -28,6 +29,8 @@ __all__ = [
     "Attack",
     "Attacked",
     "AutoAttack",
+    "Box",
+    "Budget",
     "Collided",
     "Descent",
     "Invariant",

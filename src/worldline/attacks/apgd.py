@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from worldline.attacks.budget import Around
 from worldline.attacks.descent import Climb, Descent, Step
 from worldline.attacks.losses import LossName, check_loss, cross_entropy, dlr, targeted_dlr
-from worldline.attacks.norms import Norm, named_norm
 from worldline.attacks.record import Record, by_sample
 from worldline.errors import ModelError, UsageError
 from worldline.inputs import labels_of, logits_of
@@ -31,7 +31,7 @@ class APGD(Descent):
     f has changed since then.
 
     Attributes:
-        epsilon, norm, keep, bounds, seed, callback: as in :class:`PGD`; as there, success is a
+        epsilon, norm, keep, bounds, mask, seed, callback: as in :class:`PGD`; as there, success is a
             lower bound on how often the model can be fooled.
         steps: number of gradient steps.
         loss: ``ce``, the cross-entropy, or ``dlr``, the difference of logits ratio, which no
@@ -77,8 +77,8 @@ class APGD(Descent):
                 "labels as y, and how many classes to aim at as targets=."
             )
 
-    def stepper(self, clean: Tensor, project: Callable[[Tensor], Tensor]) -> Step:  # noqa: D102
-        return _Adaptive(self, clean, project)
+    def stepper(self, around: Around) -> Step:  # noqa: D102
+        return _Adaptive(self, around)
 
     def loss_of(self, logits: Tensor, y: Tensor, climb: Climb) -> tuple[Tensor, bool]:  # noqa: D102
         if climb.target is not None:
@@ -136,12 +136,12 @@ def checkpoints(steps: int) -> tuple[int, ...]:
 class _Adaptive:
     """Algorithm 1 for one run: every sample with its own step size."""
 
-    def __init__(self, attack: APGD, clean: Tensor, project: Callable[[Tensor], Tensor]) -> None:
-        self.norm: Norm = named_norm(attack.norm)
-        self.project, self.rho = project, attack.rho
+    def __init__(self, attack: APGD, around: Around) -> None:
+        clean = around.center
+        self.direction, self.project, self.rho = around.direction, around.project, attack.rho
         self.checkpoints = frozenset(checkpoints(attack.steps))
         self.size = torch.full(
-            (len(clean),), 2 * attack.epsilon, dtype=clean.dtype, device=clean.device
+            (len(clean),), 2 * around.radius, dtype=clean.dtype, device=clean.device
         )
         self.taken = self.since = 0  # steps in all, and since the last checkpoint
         self.rises = torch.zeros(len(clean), dtype=clean.dtype, device=clean.device)
@@ -155,7 +155,7 @@ class _Adaptive:
         else:
             point, gradient = self._look_back(point, gradient, height)
         self.height = height
-        step = self.norm.direction(gradient).mul_(by_sample(self.size, point)).add_(point)
+        step = self.direction(gradient).mul_(by_sample(self.size, point)).add_(point)
         moved = self.project(step)
         if self.taken:
             moved = (

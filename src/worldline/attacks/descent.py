@@ -13,12 +13,12 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from worldline.attacks.budget import Around, Budget
 from worldline.attacks.losses import cross_entropy
-from worldline.attacks.norms import NormName, check_ball, named_norm
+from worldline.attacks.norms import Box, NormName
 from worldline.attacks.record import Attacked, Iterate, Record
 from worldline.errors import GradientWarning, UsageError
-from worldline.inputs import check_inputs, labels_of, logits_of
-from worldline.settings import Bounds
+from worldline.inputs import labels_of, logits_of
 from worldline.trace import Model, untouched
 
 __all__ = ["Climb", "Descent", "Step", "gradient_problem", "told_elsewhere"]
@@ -54,20 +54,21 @@ class Descent(ABC):
     which runs there are (:meth:`runs`). Attributes are those of :class:`PGD`.
     """
 
-    epsilon: float
+    epsilon: float | Tensor
     norm: NormName = "linf"
     steps: int = 20
     random_start: bool = True
     restarts: int = 1
     targeted: bool = False
     keep: Literal["best", "last"] = "best"
-    bounds: Bounds = (0.0, 1.0)
+    bounds: Box = (0.0, 1.0)
+    mask: Tensor | None = None
     seed: int = 0
     callback: Callable[[Iterate], None] | None = None
 
     def __post_init__(self) -> None:
         """Refuse impossible options."""
-        check_ball(self.epsilon, self.norm, self.bounds)
+        self.budget.radius  # noqa: B018  # whether there is one
         if self.steps < 1 or self.restarts < 1:
             raise UsageError(
                 f"steps and restarts must be at least 1; got {self.steps} and {self.restarts}."
@@ -93,7 +94,8 @@ class Descent(ABC):
 
         A :class:`worldline.errors.GradientWarning` says where no gradient came at the start.
         """
-        check_inputs(x, self.bounds)
+        self.budget.check(x)
+        budget = self.budget.on(x)
         y = labels_of(y, len(x))
         generator = torch.Generator().manual_seed(self.seed)
         record = Record(x, keep_best=self.keep == "best")
@@ -105,11 +107,9 @@ class Descent(ABC):
                 clean, labels = (x, y) if climb.rows is None else (x[rows], y[rows])
                 part = record if climb.rows is None else Record(clean, keep_best=record.keep_best)
                 from_here = start if start is None or climb.rows is None else start[rows]
-                project = named_norm(self.norm).projector(clean.detach(), self.epsilon, self.bounds)
-                point = project(self._start(clean, from_here, generator))
-                told = self._run(
-                    model, point, labels, climb, rows, self.stepper(clean, project), part
-                )
+                around = (budget if climb.rows is None else budget.at(rows)).around(clean)
+                point = around.project(self._start(around, from_here, generator))
+                told = self._run(model, point, labels, climb, rows, self.stepper(around), part)
                 problem = problem if climb.number else told
                 if part is not record:
                     record.merge(rows, part)
@@ -122,13 +122,22 @@ class Descent(ABC):
             )
         return record.result()
 
-    def with_epsilon(self, epsilon: float) -> Descent:
+    @property
+    def budget(self) -> Budget:
+        """How far it may go, and where."""
+        return Budget(self.epsilon, self.norm, self.bounds, self.mask)
+
+    def with_budget(self, budget: Budget) -> Descent:
+        """The same attack within another budget."""
+        return replace(self, **{"mask": None, **budget.given})
+
+    def with_epsilon(self, epsilon: float | Tensor) -> Descent:
         """The same attack in another ball."""
-        return replace(self, epsilon=epsilon)
+        return self.with_budget(replace(self.budget, epsilon=epsilon))
 
     @abstractmethod
-    def stepper(self, clean: Tensor, project: Callable[[Tensor], Tensor]) -> Step:
-        """The rule from one iterate to the next, for one run; ``project`` works in place."""
+    def stepper(self, around: Around) -> Step:
+        """The rule from one iterate to the next, for one run in the balls around its samples."""
 
     def runs(self, model: Model, x: Tensor, y: Tensor, record: Record) -> Iterator[Climb]:
         """The runs of the attack, one after the other."""
@@ -138,12 +147,12 @@ class Descent(ABC):
         """The loss of each sample, and whether it is to fall."""
         return cross_entropy(logits, y), self.targeted
 
-    def _start(self, x: Tensor, start: Tensor | None, generator: torch.Generator) -> Tensor:
+    def _start(self, around: Around, start: Tensor | None, generator: torch.Generator) -> Tensor:
         if start is not None:
             return start.detach().clone()
         if self.random_start:
-            return x.detach() + named_norm(self.norm).random(x, self.epsilon, generator)
-        return x.detach().clone()
+            return around.center + around.random(generator)
+        return around.center.clone()
 
     def _run(
         self,

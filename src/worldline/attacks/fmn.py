@@ -6,12 +6,14 @@ import math
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import cast
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
 from worldline.attacks.asking import choices
+from worldline.attacks.budget import Budget
 from worldline.attacks.descent import OTHERWISE, problem_of, slope_of
 from worldline.attacks.norms import BallName, named_ball
 from worldline.attacks.record import Iterate, by_sample
@@ -128,7 +130,10 @@ class FMN:
         check_inputs(x, self.bounds)
         y = labels_of(y, len(x)).to(x.device)
         x = x.detach()
-        free = None if mask is None else _mask_like(mask, x)
+        free = None
+        if mask is not None:
+            budget = Budget(0.0, bounds=self.bounds, mask=mask).on(x)
+            free = cast("Tensor", budget.mask).expand(x.shape)
         if start is not None and start.shape != x.shape:
             raise ShapeError(f"start must be like x, {tuple(x.shape)}; got {tuple(start.shape)}.")
         with untouched(model):
@@ -252,17 +257,3 @@ def _margin(logits: Tensor, y: Tensor) -> Tensor:
     """z_y − max_{i≠y} z_i, (N,)."""
     others = logits.scatter(1, y[:, None], -torch.inf)
     return logits.gather(1, y[:, None])[:, 0] - others.amax(1)
-
-
-def _mask_like(mask: Tensor, x: Tensor) -> Tensor:
-    """(N, …) 1 where an entry may change, else 0, in the dtype of x."""
-    try:
-        whole = torch.as_tensor(mask, device=x.device).broadcast_to(x.shape)
-    except (RuntimeError, TypeError, ValueError):
-        came = tuple(mask.shape) if isinstance(mask, Tensor) else type(mask).__name__
-        raise ShapeError(
-            f"mask must be a tensor that broadcasts to x, {tuple(x.shape)}; got {came}."
-        ) from None
-    if not bool(((whole == 0) | (whole == 1)).all()):
-        raise UsageError("mask must be true (1) where an entry may change, else false (0).")
-    return whole.to(x.dtype)

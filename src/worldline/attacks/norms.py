@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Literal, get_args
@@ -10,7 +9,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from worldline.errors import BoundsError, UsageError
+from worldline.errors import UsageError
 from worldline.settings import Bounds, NormName
 
 __all__ = [
@@ -21,16 +20,19 @@ __all__ = [
     "NORMS",
     "Ball",
     "BallName",
+    "Box",
     "Linf",
     "Norm",
     "NormName",
-    "check_ball",
     "named_ball",
     "named_norm",
 ]
 
 BallName = Literal["linf", "l2", "l1", "l0"]
 """Of the minimum-norm attacks; those inside a fixed ball know the first two."""
+
+Box = Bounds | tuple[Tensor, Tensor]
+"""Lowest and highest legal value: for all entries, or by feature."""
 
 FAINT = 1e-12
 
@@ -82,12 +84,18 @@ class Norm(Ball):
 
     @abstractmethod
     def projector(
-        self, center: Tensor, epsilon: float, bounds: Bounds
+        self, center: Tensor, epsilon: float, bounds: Box, scale: Tensor | None = None
     ) -> Callable[[Tensor], Tensor]:
-        """A function that moves x, in place, into the ball around the center and the bounds."""
+        """A function that moves x, in place, into the ball around the center and the bounds.
+
+        With a scale (it broadcasts to the inputs, 0 where an entry is fixed) the ball is
+        ‖δ/scale‖ ≤ ε.
+        """
 
     @abstractmethod
-    def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:
+    def random(
+        self, like: Tensor, epsilon: float, generator: torch.Generator, scale: Tensor | None = None
+    ) -> Tensor:
         """Uniform displacement in the ball."""
 
 
@@ -111,16 +119,20 @@ class Linf(Norm):
         return gradient.sign()
 
     def projector(  # noqa: D102
-        self, center: Tensor, epsilon: float, bounds: Bounds
+        self, center: Tensor, epsilon: float, bounds: Box, scale: Tensor | None = None
     ) -> Callable[[Tensor], Tensor]:
-        lowest, highest = (center - epsilon).clamp(*bounds), (center + epsilon).clamp(*bounds)
+        reach = epsilon if scale is None else epsilon * scale
+        lowest, highest = (center - reach).clamp(*bounds), (center + reach).clamp(*bounds)
         return lambda x: x.clamp_(lowest, highest)
 
-    def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:  # noqa: D102
+    def random(  # noqa: D102
+        self, like: Tensor, epsilon: float, generator: torch.Generator, scale: Tensor | None = None
+    ) -> Tensor:
         uniform = torch.rand(
             like.shape, generator=generator, dtype=like.dtype, device=generator.device
         )
-        return (uniform.to(like.device) * 2 - 1) * epsilon
+        uniform = (uniform.to(like.device) * 2 - 1) * epsilon
+        return uniform if scale is None else uniform * scale
 
 
 class L2(Norm):
@@ -153,25 +165,33 @@ class L2(Norm):
         )
 
     def projector(  # noqa: D102
-        self, center: Tensor, epsilon: float, bounds: Bounds
+        self, center: Tensor, epsilon: float, bounds: Box, scale: Tensor | None = None
     ) -> Callable[[Tensor], Tensor]:
+        inverse = None if scale is None else torch.where(scale > 0, 1 / scale, 0.0).to(scale)
+
         def project(x: Tensor) -> Tensor:
             delta = x - center
-            size = self.size(delta)
+            size = self.size(delta if inverse is None else delta * inverse)
             shrink = torch.where(size > epsilon, epsilon / size, torch.ones_like(size))
             return torch.add(center, delta.mul_(_rows(shrink, delta)), out=x).clamp_(*bounds)
 
         return project
 
-    def random(self, like: Tensor, epsilon: float, generator: torch.Generator) -> Tensor:  # noqa: D102
+    def random(  # noqa: D102
+        self, like: Tensor, epsilon: float, generator: torch.Generator, scale: Tensor | None = None
+    ) -> Tensor:
         normal = torch.randn(
             like.shape, generator=generator, dtype=like.dtype, device=generator.device
         )
         radius = torch.rand(
             len(like), generator=generator, dtype=like.dtype, device=generator.device
         )
-        radius = epsilon * radius ** (1 / max(1, like[0].numel()))
-        return (self.direction(normal) * _rows(radius, normal)).to(like.device)
+        if scale is None:
+            radius = epsilon * radius ** (1 / max(1, like[0].numel()))
+            return (self.direction(normal) * _rows(radius, normal)).to(like.device)
+        normal, radius = normal.to(like.device) * (scale > 0), radius.to(like.device)
+        entries = (scale > 0).expand(like.shape).flatten(1).sum(1).clamp(min=1)
+        return self.direction(normal) * _rows(epsilon * radius ** (1 / entries), normal) * scale
 
 
 class L1(Ball):
@@ -230,15 +250,6 @@ class L0(Ball):
 
 NORMS: dict[str, Norm] = {norm.name: norm for norm in (Linf(), L2())}
 BALLS: dict[str, Ball] = {**NORMS, "l1": L1(), "l0": L0()}
-
-
-def check_ball(epsilon: float, norm: str, bounds: Bounds) -> None:
-    """Refuse a ball that no attack can keep to."""
-    named_norm(norm)
-    if not (math.isfinite(epsilon) and epsilon >= 0):
-        raise UsageError(f"epsilon must be a finite number ≥ 0 in pixel units; got {epsilon}.")
-    if not bounds[0] < bounds[1]:
-        raise BoundsError(f"bounds must be (low, high) with low < high; got {bounds}.")
 
 
 def named_norm(name: str) -> Norm:

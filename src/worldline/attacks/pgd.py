@@ -7,11 +7,11 @@ from dataclasses import dataclass, replace
 
 from torch import Tensor
 
+from worldline.attacks.budget import Around, Budget
 from worldline.attacks.descent import Descent, Step
-from worldline.attacks.norms import NormName, named_norm
+from worldline.attacks.norms import Box, NormName
 from worldline.attacks.record import Iterate
 from worldline.errors import UsageError
-from worldline.settings import Bounds
 
 __all__ = ["FGSM", "PGD"]
 
@@ -27,16 +27,20 @@ class PGD(Descent):
     is an upper bound on the model's robustness.
 
     Attributes:
-        epsilon: radius of the ball, in the units of the input (pixel units).
+        epsilon: radius of the ball, in the units of the input (pixel units); or a tensor of sizes
+            by feature (it broadcasts to one input) or by sample ((N,) or (N, 1, …)), see
+            :class:`Budget`.
         norm: ``linf`` or ``l2``.
         steps: number of gradient steps, at least 1.
-        step_size: in the units of the input; default 2.5 · epsilon / steps.
+        step_size: in the units of the input (of ``epsilon``, where that is a tensor); default
+            2.5 · epsilon / steps.
         random_start: start uniformly in the ball instead of at the input.
         restarts: how often to start again; each sample keeps its best.
         targeted: ``y`` are the classes to reach.
         keep: ``best``: of all iterates, a successful one before others and then the one of highest
             loss (lowest, targeted); ``last``: the final iterate.
-        bounds: lowest and highest legal value of the input.
+        bounds: lowest and highest legal value of the input, two numbers or two tensors by feature.
+        mask: true where an entry may change, of a shape that broadcasts to x; default: everywhere.
         seed: of the random starts; the global random state is not used.
         callback: called with every :class:`Iterate`, the final one included.
 
@@ -63,16 +67,16 @@ class PGD(Descent):
         if self.step_size is not None and not self.step_size > 0:
             raise UsageError(f"step_size must be positive; got {self.step_size}.")
 
-    def with_epsilon(self, epsilon: float) -> PGD:
-        """The same attack in another ball; a given step size grows with it."""
-        size = self.step_size
-        if size is not None and self.epsilon:
-            size *= epsilon / self.epsilon
-        return replace(self, epsilon=epsilon, step_size=size)
+    def with_budget(self, budget: Budget) -> PGD:
+        """The same attack within another budget; a given step size grows with it."""
+        size, before = self.step_size, self.budget.radius
+        if size is not None and before:
+            size *= budget.radius / before
+        return replace(self, **{"mask": None, **budget.given}, step_size=size)
 
-    def stepper(self, clean: Tensor, project: Callable[[Tensor], Tensor]) -> Step:  # noqa: D102
-        direction = named_norm(self.norm).direction
-        size = self.step_size if self.step_size is not None else 2.5 * self.epsilon / self.steps
+    def stepper(self, around: Around) -> Step:  # noqa: D102
+        direction, project = around.direction, around.project
+        size = self.step_size if self.step_size is not None else 2.5 * around.radius / self.steps
         return lambda point, gradient, _height: project(point.add_(direction(gradient), alpha=size))
 
 
@@ -92,30 +96,26 @@ class FGSM(PGD):
     def __init__(
         self,
         *,
-        epsilon: float,
+        epsilon: float | Tensor,
         norm: NormName = "linf",
         targeted: bool = False,
-        bounds: Bounds = (0.0, 1.0),
+        bounds: Box = (0.0, 1.0),
+        mask: Tensor | None = None,
         callback: Callable[[Iterate], None] | None = None,
     ) -> None:
         super().__init__(
             epsilon=epsilon,
             norm=norm,
             steps=1,
-            step_size=epsilon or None,
+            step_size=Budget(epsilon).radius or None,
             random_start=False,
             targeted=targeted,
             keep="last",
             bounds=bounds,
+            mask=mask,
             callback=callback,
         )
 
-    def with_epsilon(self, epsilon: float) -> PGD:
-        """The same attack in another ball."""
-        return FGSM(
-            epsilon=epsilon,
-            norm=self.norm,
-            targeted=self.targeted,
-            bounds=self.bounds,
-            callback=self.callback,
-        )
+    def with_budget(self, budget: Budget) -> PGD:
+        """The same attack within another budget."""
+        return FGSM(**budget.given, targeted=self.targeted, callback=self.callback)

@@ -11,11 +11,11 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from worldline.attacks.asking import choices
-from worldline.attacks.norms import NormName, check_ball, named_norm
+from worldline.attacks.budget import Around, Budget
+from worldline.attacks.norms import Box, NormName
 from worldline.attacks.record import Attacked, by_sample
 from worldline.errors import UsageError
-from worldline.inputs import check_inputs, labels_of, logits_of
-from worldline.settings import Bounds
+from worldline.inputs import labels_of, logits_of
 from worldline.trace import Model, untouched
 
 __all__ = ["Square"]
@@ -33,7 +33,7 @@ class Square:
     are fooled are left alone from then on.
 
     Attributes:
-        epsilon, norm, bounds, seed: as in :class:`PGD`; success is a lower bound on how often the
+        epsilon, norm, bounds, mask, seed: as in :class:`PGD`; success is a lower bound on how often the
             model can be fooled.
         queries: forward passes of each sample at most.
         share: of the pixels in the first window, in (0, 1].
@@ -57,16 +57,17 @@ class Square:
     tensor([[0.3000, 0.7000]])
     """
 
-    epsilon: float
+    epsilon: float | Tensor
     norm: NormName = "linf"
     queries: int = 1000
     share: float = 0.8
-    bounds: Bounds = (0.0, 1.0)
+    bounds: Box = (0.0, 1.0)
+    mask: Tensor | None = None
     seed: int = 0
 
     def __post_init__(self) -> None:
         """Refuse impossible options."""
-        check_ball(self.epsilon, self.norm, self.bounds)
+        self.budget.radius  # noqa: B018  # whether there is one
         if self.queries < 1:
             raise UsageError(f"queries must be at least 1; got {self.queries}.")
         if not 0 < self.share <= 1:
@@ -74,23 +75,34 @@ class Square:
 
     def __call__(self, model: Model, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> Attacked:
         """Attack each input; ``y`` are the labels."""
-        check_inputs(x, self.bounds)
+        self.budget.check(x)
         y = labels_of(y, len(x))
         with untouched(model), torch.no_grad():
             return self._search(
-                lambda point: logits_of(model, point.reshape(-1, *x.shape[1:])), _pictures(x), x, y
+                lambda point: logits_of(model, point.reshape(-1, *x.shape[1:])),
+                self.budget.around(x).seen_as(_pictures(x)),
+                x,
+                y,
             )
 
-    def with_epsilon(self, epsilon: float) -> Square:
+    @property
+    def budget(self) -> Budget:
+        """How far it may go, and where."""
+        return Budget(self.epsilon, self.norm, self.bounds, self.mask)
+
+    def with_budget(self, budget: Budget) -> Square:
+        """The same attack within another budget."""
+        return replace(self, **{"mask": None, **budget.given})
+
+    def with_epsilon(self, epsilon: float | Tensor) -> Square:
         """The same attack in another ball."""
-        return replace(self, epsilon=epsilon)
+        return self.with_budget(replace(self.budget, epsilon=epsilon))
 
     def _search(
-        self, ask: Callable[[Tensor], Tensor], clean: Tensor, x: Tensor, y: Tensor
+        self, ask: Callable[[Tensor], Tensor], around: Around, x: Tensor, y: Tensor
     ) -> Attacked:
-        generator = torch.Generator().manual_seed(self.seed)
-        project = named_norm(self.norm).projector
-        best = project(clean, self.epsilon, self.bounds)(clean + self._stripes(clean, generator))
+        generator, clean = torch.Generator().manual_seed(self.seed), around.center
+        best = around.project(clean + self._stripes(around, generator))
         logits = ask(best)
         y = labels_of(y, len(y), classes=logits.shape[1])
         margin, said = _margin(logits, y), choices(logits)
@@ -101,10 +113,11 @@ class Square:
             held = (~success).nonzero().flatten()
             if len(held) == 0:
                 break
+            here = around.at(held)
             changed = self._change(
-                clean[held], best[held], self._window(clean, query, generator), generator
+                here, best[held], self._window(clean, query, generator), generator
             )
-            changed = project(clean[held], self.epsilon, self.bounds)(changed)
+            changed = here.project(changed)
             answer = ask(changed)
             now, named = _margin(answer, y[held]), choices(answer)
             hit = (named != y[held]) & (named >= 0)
@@ -129,34 +142,38 @@ class Square:
         )
         return slice(top, top + tall), slice(left, left + wide)
 
-    def _stripes(self, clean: Tensor, generator: torch.Generator) -> Tensor:
-        """The start: vertical stripes on the surface of the ball."""
-        samples, channels, height, width = clean.shape
-        signs = _signs((samples, channels, 1, width), generator, clean).expand(-1, -1, height, -1)
-        return signs * (self.epsilon / float(named_norm(self.norm).size(signs[:1])))
+    def _stripes(self, around: Around, generator: torch.Generator) -> Tensor:
+        """The start: vertical stripes on the surface of the ball, or inside it by a mask."""
+        samples, channels, height, width = around.center.shape
+        signs = _signs((samples, channels, 1, width), generator, around.center)
+        signs = signs.expand(-1, -1, height, -1)
+        return around.scaled(signs * (around.radius / float(around.norm.size(signs[:1]))))
 
     def _change(
-        self, clean: Tensor, best: Tensor, window: tuple[slice, slice], generator: torch.Generator
+        self, around: Around, best: Tensor, window: tuple[slice, slice], generator: torch.Generator
     ) -> Tensor:
         down, across = window
-        delta = best - clean
+        clean, radius = around.center, around.radius
+        delta = around.unscaled(best - clean)
         samples, channels = clean.shape[:2]
         signs = _signs((samples, channels, 1, 1), generator, clean)
         if self.norm == "linf":
-            delta[:, :, down, across] = self.epsilon * signs
-            return clean + delta
+            delta[:, :, down, across] = radius * signs
+            return clean + around.scaled(delta)
         inside = delta[:, :, down, across]
         bump = (
             signs * _peak(inside)
             + inside / inside.flatten(1).norm(dim=1).clamp_min(1e-12)[:, None, None, None]
         )
-        free = (self.epsilon**2 - delta.flatten(1).square().sum(1)).clamp_min(0)
+        if around.scale is not None:
+            bump = bump * around.free.expand(clean.shape)[:, :, down, across]
+        free = (radius**2 - delta.flatten(1).square().sum(1)).clamp_min(0)
         budget = (free + inside.flatten(1).square().sum(1)).sqrt()
         delta[:, :, down, across] = bump * by_sample(
             budget / bump.flatten(1).norm(dim=1).clamp_min(1e-12), bump
         )
         size = delta.flatten(1).norm(dim=1).clamp_min(1e-12)
-        return clean + delta * by_sample(self.epsilon / size, delta)
+        return clean + around.scaled(delta * by_sample(radius / size, delta))
 
 
 def _pictures(x: Tensor) -> Tensor:

@@ -9,6 +9,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from worldline.attacks.budget import Around, Budget
 from worldline.errors import BoundsError, ModelError, ShapeError
 from worldline.settings import Bounds
 from worldline.trace import Model, untouched
@@ -82,16 +83,21 @@ def noise_twin(
     *,
     bounds: Bounds = (0.0, 1.0),
     generator: torch.Generator,
+    budget: Budget | None = None,
 ) -> Float[Tensor, "N ..."]:
     """Control for the adversarial twin: noise of the same norm in every Lp.
 
     The perturbation's entries are permuted within each sample and their signs redrawn; the sum is
-    clipped to the bounds (which can only shorten it).
+    clipped to the bounds (which can only shorten it). Within a budget that has a mask or sizes by
+    entry it is the changes in units of these sizes that are permuted, among the entries that may
+    change: what is fixed keeps its bits, and the norm in the budget's units is the same.
 
     Args:
         clean, adversarial: (N, …).
         bounds: lowest and highest legal value.
         generator: on the CPU.
+        budget: of the attack, where it has a mask, sizes by entry or bounds by feature; its bounds
+            count then.
 
     Returns:
         (N, …), the noise twins.
@@ -104,16 +110,33 @@ def noise_twin(
     >>> (noise - clean).abs().sort().values
     tensor([[0.0000, 0.0000, 0.1000, 0.2000]])
     """
+    around = None if budget is None or budget.plain else budget.around(clean)
     noise = torch.empty_like(clean)
     rows = max(1, BLOCK // max(1, clean[0].numel()))
     for start in range(0, len(clean), rows):
         part = clean[start : start + rows]
         delta = (adversarial[start : start + rows] - part).flatten(1)
+        if around is not None:
+            here = around.at(torch.arange(start, start + len(part), device=clean.device))
+            noise[start : start + rows] = _noise_within(here, delta, generator)
+            continue
         order = torch.rand(delta.shape, generator=generator).argsort(1).to(delta.device)
         signs = torch.randint(0, 2, delta.shape, generator=generator).to(delta) * 2 - 1
         moved = part + (delta.gather(1, order) * signs).view_as(part)
         noise[start : start + rows] = moved.clamp(*bounds)
     return noise
+
+
+def _noise_within(around: Around, delta: Tensor, generator: torch.Generator) -> Tensor:
+    """The free entries' changes, in units of their sizes, dealt to the free entries anew."""
+    clean = around.center
+    fixed = ~around.free.expand(clean.shape).flatten(1)
+    units = around.unscaled(delta.view_as(clean)).flatten(1)
+    drawn = (torch.rand(delta.shape, generator=generator).to(delta.device) + 2 * fixed).argsort(1)
+    places = fixed.to(torch.uint8).argsort(1, stable=True)  # the free ones first, as in drawn
+    signs = torch.randint(0, 2, delta.shape, generator=generator).to(delta) * 2 - 1
+    dealt = torch.zeros_like(units).scatter_(1, places, units.gather(1, drawn)) * signs
+    return (clean + around.scaled(dealt.view_as(clean))).clamp(*around.bounds)
 
 
 def _name(attack: object) -> str:
