@@ -133,6 +133,7 @@ class Data:
         class_names: one for each class, or None.
         reference_rows: where the reference stands in what the user gave; None where it came apart.
         conversions: what was done to what was given, in sentences.
+        feature_names: one for each column of a table, or None.
     """
 
     name: str
@@ -146,6 +147,7 @@ class Data:
     class_names: tuple[str, ...] | None = None
     reference_rows: Tensor | None = None
     conversions: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -31,8 +31,8 @@ class APGD(Descent):
     f has changed since then.
 
     Attributes:
-        epsilon, norm, keep, bounds, mask, seed, callback: as in :class:`PGD`; as there, success is a
-            lower bound on how often the model can be fooled.
+        epsilon, norm, keep, bounds, mask, seed, callback: as in :class:`PGD`; as there, success is
+            a lower bound on how often the model can be fooled.
         steps: number of gradient steps.
         loss: ``ce``, the cross-entropy, or ``dlr``, the difference of logits ratio, which no
             scaling of the logits can saturate (at least 3 classes; with ``targets`` at least 4).

@@ -16,7 +16,7 @@ from worldline.errors import BoundsError, ShapeError, UsageError
 from worldline.inputs import check_inputs
 from worldline.settings import Bounds, NormName
 
-__all__ = ["Around", "Budget"]
+__all__ = ["Around", "Budget", "at_rows"]
 
 ROUNDING = 4  # units in the last place of an input that projecting and adding may lose
 SLACK = 1e-5  # of ε, likewise
@@ -72,7 +72,9 @@ class Budget:
                 f"epsilon must be a finite number ≥ 0 in pixel units; got {self.epsilon}."
             )
         if self.mask is not None and not isinstance(self.mask, Tensor):
-            raise UsageError(f"mask must be a tensor; got a {type(self.mask).__name__}.")
+            raise ShapeError(
+                f"mask must be a tensor that broadcasts to x; got {type(self.mask).__name__}."
+            )
         if self.mask is not None and not bool(((self.mask == 0) | (self.mask == 1)).all()):
             raise UsageError("mask must be true (1) where an entry may change, else false (0).")
         low, high = self.bounds
@@ -177,7 +179,7 @@ class Budget:
         if around.scale is None:
             return around.norm.size(delta)
         gone = torch.where(around.free | (delta == 0), 0.0, torch.inf).to(delta)
-        return around.norm.size(delta * around.inverse + gone)
+        return around.norm.size(around.unscaled(delta) + gone)
 
     def largest(self, clean: Tensor, twin: Tensor) -> float:
         """Of the sizes."""
@@ -187,7 +189,7 @@ class Budget:
         """(N,) whether each twin keeps to the budget, but for rounding; the fixed to the bit."""
         around = self.around(clean)
         rounding = ROUNDING * torch.finfo(clean.dtype).eps * torch.maximum(clean.abs(), twin.abs())
-        delta = ((twin - clean).abs() - rounding).clamp(min=0) * around.inverse
+        delta = around.unscaled(((twin - clean).abs() - rounding).clamp(min=0))
         low, high = around.bounds
         out = (twin < low - rounding) | (twin > high + rounding)
         out |= ~around.free & (twin != clean)
@@ -199,8 +201,19 @@ class Budget:
         if self.plain:
             return self.width * math.sqrt(x[0].numel()) if self.norm == "l2" else self.width
         around = self.around(x)
-        low, high = around.bounds
-        return float(around.norm.size((high - low) * around.inverse).max())
+        low, high = map(torch.as_tensor, around.bounds)
+        return float(around.norm.size(around.unscaled(high - low)).max())
+
+
+def at_rows(attack: Any, x: Tensor, rows: Tensor) -> Any:
+    """The attack for some of the inputs x, where its budget is by sample."""
+    parts = getattr(attack, "attacks", None)
+    if parts is not None:
+        return replace(attack, attacks=[at_rows(it, x, rows) for it in parts])
+    budget = getattr(attack, "budget", None)
+    if not isinstance(budget, Budget) or budget.plain:
+        return attack
+    return attack.with_budget(budget.on(x).at(rows))
 
 
 @dataclass(frozen=True, eq=False)
@@ -230,11 +243,10 @@ class Around:
         )
 
     @cached_property
-    def inverse(self) -> Tensor | float:
+    def inverse(self) -> Tensor:
         """1/scale, 0 where an entry is fixed."""
-        if self.scale is None:
-            return 1.0
-        return torch.where(self.scale > 0, 1 / self.scale, 0.0).to(self.scale)
+        scale = self.center.new_ones(1) if self.scale is None else self.scale
+        return torch.where(scale > 0, 1 / scale, 0.0).to(scale)
 
     @cached_property
     def project(self) -> Callable[[Tensor], Tensor]:
@@ -291,10 +303,10 @@ def _like(value: Tensor, x: Tensor, name: str) -> Tensor:
     try:
         value.broadcast_to(x.shape)
     except RuntimeError:
-        sized = "epsilon by sample is (N,) or (N, 1, …); " if name == "epsilon" else ""
+        sample = "; by sample it is (N,) or (N, 1, …)" if name == "epsilon" else ""
         raise ShapeError(
-            f"{name} of shape {tuple(value.shape)} does not broadcast to the inputs, "
-            f"{tuple(x.shape)}. {sized.capitalize()}By feature it has the shape of one input."
+            f"{name} must be a tensor that broadcasts to x, {tuple(x.shape)}; got "
+            f"{tuple(value.shape)}. By feature it has the shape of one input{sample}."
         ) from None
     return value.detach().to(x).reshape(*(1,) * (x.ndim - value.ndim), *value.shape)
 

@@ -33,8 +33,8 @@ class Square:
     are fooled are left alone from then on.
 
     Attributes:
-        epsilon, norm, bounds, mask, seed: as in :class:`PGD`; success is a lower bound on how often the
-            model can be fooled.
+        epsilon, norm, bounds, mask, seed: as in :class:`PGD`; success is a lower bound on how often
+            the model can be fooled.
         queries: forward passes of each sample at most.
         share: of the pixels in the first window, in (0, 1].
 

@@ -133,7 +133,7 @@ def _noise_within(around: Around, delta: Tensor, generator: torch.Generator) -> 
     fixed = ~around.free.expand(clean.shape).flatten(1)
     units = around.unscaled(delta.view_as(clean)).flatten(1)
     drawn = (torch.rand(delta.shape, generator=generator).to(delta.device) + 2 * fixed).argsort(1)
-    places = fixed.to(torch.uint8).argsort(1, stable=True)  # the free ones first, as in drawn
+    places = fixed.to(torch.uint8).argsort(stable=True, dim=1)  # the free ones first, as in drawn
     signs = torch.randint(0, 2, delta.shape, generator=generator).to(delta) * 2 - 1
     dealt = torch.zeros_like(units).scatter_(1, places, units.gather(1, drawn)) * signs
     return (clean + around.scaled(dealt.view_as(clean))).clamp(*around.bounds)

@@ -10,6 +10,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from worldline.attacks.asking import choices, predict
+from worldline.attacks.budget import at_rows
 from worldline.attacks.twins import Attack, adversarial_twin
 from worldline.errors import UsageError
 from worldline.trace import Model
@@ -83,7 +84,7 @@ class WorstCase:
                 if len(rows) == 0:
                     continue
                 here = rows.to(x.device)
-                twin[here] = adversarial_twin(attack, model, x[here], y[here])
+                twin[here] = adversarial_twin(at_rows(attack, x, here), model, x[here], y[here])
                 said = choices(predict(model, twin[here], batch_size=self.batch_size))
                 found_by[rows[(said != labels[rows]) & (said >= 0)]] = position
             remaining.append(float((found_by == HELD).double().mean()))

@@ -19,7 +19,7 @@ from worldline.attacks import (
     predict,
     told_elsewhere,
 )
-from worldline.checks.found import whole_range
+from worldline.attacks.budget import at_rows
 from worldline.errors import ModelError, UsageError
 from worldline.inputs import check_settings
 from worldline.settings import DEFAULT, Settings
@@ -37,7 +37,7 @@ class CurvePoint:
     """One ε of the curve.
 
     Attributes:
-        epsilon: radius, in the units of the input.
+        epsilon: radius, in the units of the input; of sizes by entry, how many times each.
         accuracy: share of samples still right under the attack.
         interval: of it, 95 %, over samples (Wilson 1927).
         noise_accuracy: share still right under noise of the same size.
@@ -120,13 +120,13 @@ def accuracy_curve(
         raise UsageError(f"epsilons must grow from at least 0; got {epsilons}.")
     effort = attack.queries if isinstance(attack, Square) else attack.steps
     chance = float(y.unique(return_counts=True)[1].max()) / len(y)
-    largest = whole_range(attack.norm, attack.bounds, x)
-    radii = epsilons if epsilons is not None else _grid(attack.epsilon, largest)
+    radius, largest = attack.budget.radius, attack.budget.reach(x)
+    radii = epsilons if epsilons is not None else _grid(radius, largest)
     points: list[CurvePoint] = []
     for number, point in enumerate(_points(model, x, y, attack, radii, settings)):
         settings.progress("Measuring the curve", number, len(radii))
         points.append(point)
-        if epsilons is None and point.epsilon >= attack.epsilon and point.accuracy <= chance:
+        if epsilons is None and point.epsilon >= radius and point.accuracy <= chance:
             break
     settings.progress("Measuring the curve", len(radii), len(radii))
     if not points:
@@ -147,15 +147,19 @@ def _points(
 ) -> Iterator[CurvePoint]:
     """One point after the other, as long as any output names a class."""
     generator = torch.Generator().manual_seed(settings.seed)
-    labels, size = y.cpu(), settings.batch_size
+    labels, size, budget = y.cpu(), settings.batch_size, attack.budget
     for epsilon in radii:
         twins = x
         if epsilon:
-            here = attack.with_epsilon(epsilon)
-            batches = zip(x.split(size), y.split(size), strict=True)
+            here = attack.with_budget(budget.grown(epsilon))
             with told_elsewhere():
-                twins = torch.cat([adversarial_twin(here, model, *it) for it in batches])
-        noise = noise_twin(x, twins, bounds=attack.bounds, generator=generator)
+                twins = torch.cat(
+                    [
+                        adversarial_twin(at_rows(here, x, rows), model, x[rows], y[rows])
+                        for rows in torch.arange(len(x), device=x.device).split(size)
+                    ]
+                )
+        noise = noise_twin(x, twins, bounds=budget.outer, generator=generator, budget=budget)
         said, noisy = (choices(predict(model, twin, batch_size=size)) for twin in (twins, noise))
         known = (said >= 0) & (noisy >= 0)
         count = int(known.sum())

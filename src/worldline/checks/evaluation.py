@@ -6,7 +6,7 @@ import itertools
 
 from torch import Tensor
 
-from worldline.attacks import Attack, NormName
+from worldline.attacks import Attack, Box, Budget, NormName
 from worldline.checks import outputs, radius, strength
 from worldline.checks.check import (
     Check,
@@ -20,7 +20,7 @@ from worldline.checks.check import (
     skip,
 )
 from worldline.checks.curve import Curve
-from worldline.checks.found import Found, Threat, found_by, whole_range
+from worldline.checks.found import Found, found_by
 from worldline.checks.sources import ATHALYE, CARLINI, CROCE, OURS
 from worldline.inputs import check_settings
 from worldline.settings import DEFAULT, Settings
@@ -40,8 +40,10 @@ def check_evaluation(
     y: Tensor,
     *,
     attack: Attack,
-    epsilon: float,
+    epsilon: float | Tensor,
     norm: NormName = "linf",
+    bounds: Box | None = None,
+    mask: Tensor | None = None,
     samples: int = 512,
     curve: Curve | None = None,
     thorough: bool = False,
@@ -56,7 +58,8 @@ def check_evaluation(
         model: the model that was attacked.
         clean, noise, adversarial, y: the twins (N, …) and labels (N,).
         attack: what made them; its steps and restarts are doubled where it is one of ours.
-        epsilon, norm: the declared threat model, in pixel units, inside ``settings.bounds``.
+        epsilon, norm, bounds, mask: the declared threat model, in pixel units, as in
+            :class:`worldline.attacks.Budget`; the bounds are those of ``settings`` if not given.
         samples: how many samples the repeated attacks use.
         curve: of :func:`accuracy_curve`; without it, its two checks do not apply.
         thorough: also restarts, a gradient-free attack and transfer, on the samples that the attack
@@ -91,7 +94,7 @@ def check_evaluation(
     ['finite', 'epsilon', 'deterministic', 'logits', 'gradient']
     """
     check_settings(settings)
-    threat = Threat(epsilon, norm, settings.bounds)
+    threat = Budget(epsilon, norm, bounds or settings.bounds, mask)
     found = found_by(attack, model, clean, noise, adversarial, y, threat=threat, settings=settings)
     finite = Look("finite", OURS, lambda: _finite(found))
     if not len(found):
@@ -140,7 +143,9 @@ def _finite(found: Found) -> Verdict:
 def _rounding(found: Found) -> Verdict:
     """As a picture file would store them: rounded to 8 bits, do the twins hold, and still fool?"""
     clean, threat, fooled = found.clean, found.threat, found.fooled
-    if not radius.is_picture(clean, threat.bounds):
+    if not threat.plain:
+        return skip("The budget has a mask or differs by entry, which rounding would not keep to.")
+    if not radius.is_picture(clean, threat.outer):
         return skip("The inputs are no pictures, which would be stored in 8 bits.")
     count = int(fooled.sum())
     if not count:
@@ -211,7 +216,9 @@ def _unbounded(curve: Curve | None, found: Found) -> Verdict:
     if curve is None:
         return skip(NO_CURVE)
     last = curve.points[-1]
-    reach = whole_range(curve.norm, found.threat.bounds, found.clean)
+    if not bool(found.threat.around(found.clean[:1]).free.all()):
+        return skip("Some entries may not change, so that no ε turns any input into any other.")
+    reach = found.threat.reach(found.clean)
     if last.accuracy > curve.chance and last.epsilon < (1 - 1e-9) * reach:
         return skip(
             f"The curve ends at ε = {last.epsilon:.3g}, above chance and below the {reach:.3g} "

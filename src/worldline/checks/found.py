@@ -1,54 +1,20 @@
-"""What an evaluation found, sample by sample, under its threat model."""
+"""What an evaluation found, sample by sample, under its threat model (a ``Budget``)."""
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from worldline.attacks import Attack, NormName, adversarial_twin, choices, named_norm, predict
-from worldline.attacks.norms import check_ball
+from worldline.attacks import Attack, Budget, adversarial_twin, choices, predict
+from worldline.attacks.budget import at_rows
 from worldline.inputs import check_inputs, labels_of
-from worldline.settings import Bounds, Settings
+from worldline.settings import Settings
 from worldline.trace import Model, check_twins
 
-__all__ = ["Found", "Threat", "found_by", "whole_range"]
-
-
-@dataclass(frozen=True)
-class Threat:
-    """What an attack may do: move each input by ε in a norm, inside the bounds."""
-
-    epsilon: float
-    norm: NormName
-    bounds: Bounds
-
-    def __post_init__(self) -> None:
-        """Refuse what no attack can keep to."""
-        check_ball(self.epsilon, self.norm, self.bounds)
-
-    @property
-    def sign(self) -> str:
-        """Of the norm."""
-        return named_norm(self.norm).sign
-
-    @property
-    def width(self) -> float:
-        """Highest less lowest legal value."""
-        return self.bounds[1] - self.bounds[0]
-
-    def largest(self, clean: Tensor, twin: Tensor) -> float:
-        """Largest change of a sample."""
-        return float(named_norm(self.norm).size(twin - clean).max())
-
-
-def whole_range(norm: NormName, bounds: Bounds, x: Tensor) -> float:
-    """The radius from which the ball holds every legal input, wherever its center is."""
-    width = bounds[1] - bounds[0]
-    return width * math.sqrt(x[0].numel()) if norm == "l2" else width
+__all__ = ["Found", "found_by"]
 
 
 @dataclass(frozen=True)
@@ -74,7 +40,7 @@ class Found:
     undefined: int
     infinite: int
     attack: Attack
-    threat: Threat
+    threat: Budget
     settings: Settings
 
     def __len__(self) -> int:
@@ -83,7 +49,11 @@ class Found:
     def first(self, samples: int) -> Found:
         """The first samples alone."""
         names = ("clean", "adversarial", "y", "right", "noise_right", "still_right")
-        return replace(self, **{name: getattr(self, name)[:samples] for name in names})
+        first = {name: getattr(self, name)[:samples] for name in names}
+        rows = torch.arange(len(first["clean"]), device=self.clean.device)
+        attack = at_rows(self.attack, self.clean, rows)
+        threat = self.threat.on(self.clean).at(rows)
+        return replace(self, attack=attack, threat=threat, **first)
 
     @property
     def fooled(self) -> Tensor:
@@ -102,8 +72,11 @@ class Found:
     def attacked(self, attack: Attack, rows: Tensor, *, model: Model | None = None) -> Tensor:
         """Twins of these rows by another attack, or of another model."""
         target = self.model if model is None else model
-        batches = self.batches(self.clean[rows], self.y[rows])
-        return torch.cat([adversarial_twin(attack, target, *batch) for batch in batches])
+        parts = (
+            adversarial_twin(at_rows(attack, self.clean, some), target, self.clean[some], y)
+            for some, y in self.batches(rows, self.y[rows])
+        )
+        return torch.cat([*parts])
 
     def fools(self, rows: Tensor, twins: Tensor) -> Tensor:
         """Which twins of these rows are misclassified, on the CPU; an output of NaN is not."""
@@ -123,7 +96,7 @@ def found_by(
     adversarial: Tensor,
     y: Tensor,
     *,
-    threat: Threat,
+    threat: Budget,
     settings: Settings,
 ) -> Found:
     """Ask the model about all three twins of each sample, once what was given fits together."""
@@ -137,6 +110,8 @@ def found_by(
     infinite = torch.stack([output.isinf().any(1) for output in said]).any(0) & ~nan
     keep = (~nan).nonzero().flatten() if bool(nan.any()) else slice(None)
     here = keep.to(clean.device) if isinstance(keep, Tensor) else keep
+    if isinstance(here, Tensor):
+        attack, threat = at_rows(attack, clean, here), threat.on(clean).at(here)
     right, noise_right, still_right = (choices(it[keep]) == y.cpu()[keep] for it in said)
     return Found(
         model=model,

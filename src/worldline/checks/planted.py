@@ -10,9 +10,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldline.attacks import Attack, NormName, adversarial_twin, named_norm, told_elsewhere
+from worldline.attacks import Attack, Budget, NormName, adversarial_twin, named_norm, told_elsewhere
 from worldline.checks.check import Check, Look, Verdict, at_least, attempt, several, skip
-from worldline.checks.found import Threat
 from worldline.checks.radius import slack
 from worldline.checks.sources import ZIMMERMANN
 from worldline.errors import UsageError
@@ -131,7 +130,7 @@ def plant_and_attack(
             f"samples, inner and trials must be at least 1; got {samples}, {inner}, {trials}."
         )
     check_settings(settings)
-    threat = Threat(epsilon, norm, settings.bounds)
+    threat = Budget(epsilon, norm, settings.bounds)
     check_inputs(x, settings.bounds)
     x = x[:samples]
     chosen = one_layer(model, x, layer)
@@ -151,13 +150,13 @@ def plant_and_attack(
 
 @dataclass(frozen=True)
 class _Ball:
-    threat: Threat
+    threat: Budget
     generator: torch.Generator
 
     def within(self, x: Tensor, count: int, share: float) -> Tensor:
         many = x.expand(count, *x.shape[1:])
-        norm, radius = named_norm(self.threat.norm), share * self.threat.epsilon
-        return (many + norm.random(many, radius, self.generator)).clamp(*self.threat.bounds)
+        norm, radius = named_norm(self.threat.norm), share * self.threat.radius
+        return (many + norm.random(many, radius, self.generator)).clamp(*self.threat.outer)
 
     def surface(self, x: Tensor) -> Tensor:
         """As far out as it can lie: for L∞ a corner of the ball."""
@@ -166,7 +165,7 @@ class _Ball:
         else:
             normal = torch.randn(x.shape, generator=self.generator).to(x)
             unit = named_norm(self.threat.norm).direction(normal)
-        return (x + self.threat.epsilon * unit).clamp(*self.threat.bounds)
+        return (x + self.threat.radius * unit).clamp(*self.threat.outer)
 
 
 def _one(
@@ -188,7 +187,7 @@ def _one(
         twin = adversarial_twin(attack, planted, x, label)
     with torch.no_grad():
         found = int(planted(twin).argmax(1)) == 1
-    inside = draw.threat.largest(x, twin) <= draw.threat.epsilon + slack(draw.threat)
+    inside = draw.threat.largest(x, twin) <= draw.threat.radius + slack(draw.threat)
     return True, found and inside, lucky
 
 

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from worldline.attacks import FGSM, PGD, Descent, Square, WorstCase, adversarial_twin
+from worldline.attacks.budget import at_rows
 from worldline.checks.check import Verdict, at_least, at_most, fine, several, skip
 from worldline.checks.found import Found
 from worldline.checks.standin import fit_standin
@@ -24,7 +25,7 @@ def fgsm(found: Found) -> Verdict:
     if isinstance(found.attack, FGSM) or getattr(found.attack, "targeted", False):
         return skip("The attack is FGSM or targeted; nothing to compare.")
     threat = found.threat
-    step = FGSM(epsilon=threat.epsilon, norm=threat.norm, bounds=threat.bounds)
+    step = FGSM(**threat.given)
     rows = torch.arange(len(found), device=found.clean.device)
     one_step = float(found.fools(rows, found.attacked(step, rows)).double().mean())
     many = float((~found.still_right).double().mean())
@@ -67,13 +68,7 @@ def gradient_free(found: Found, queries: int) -> Verdict:
     if not len(found.left):
         return _nothing_left(found)
     threat = found.threat
-    square = Square(
-        epsilon=threat.epsilon,
-        norm=threat.norm,
-        queries=queries,
-        bounds=threat.bounds,
-        seed=found.settings.seed,
-    )
+    square = Square(**threat.given, queries=queries, seed=found.settings.seed)
     more = int(found.fools(found.left, found.attacked(square, found.left)).sum())
     gain = found.points(more)
     so = (
@@ -98,13 +93,7 @@ def transfer(found: Found, standin: Model | None, reference: Tensor | None) -> V
     seed, threat = found.settings.seed, found.threat
     if standin is None and reference is not None:
         standin = fit_standin(found.model, reference, seed=seed)
-    attack = PGD(
-        steps=STANDIN_STEPS,
-        epsilon=threat.epsilon,
-        norm=threat.norm,
-        bounds=threat.bounds,
-        seed=seed,
-    )
+    attack = PGD(**threat.given, steps=STANDIN_STEPS, seed=seed)
     twins = found.attacked(attack, found.left, model=standin)
     more = int(found.fools(found.left, twins).sum())
     return at_most(
@@ -129,8 +118,12 @@ def _went_on(found: Found, attacks: list[Descent]) -> int:
     fooled = torch.zeros(len(rows), dtype=torch.bool)
     for attack in attacks:
         once = replace(attack, restarts=1)
-        batches = found.batches(found.clean[rows], found.y[rows], found.adversarial[rows])
-        twins = [once(found.model, x, y, start=start).x for x, y, start in batches]
+        twins = [
+            at_rows(once, found.clean, some)(
+                found.model, found.clean[some], y, start=found.adversarial[some]
+            ).x
+            for some, y in found.batches(rows, found.y[rows])
+        ]
         fooled |= found.fools(rows, torch.cat(twins))
     return int(fooled.sum())
 
@@ -139,7 +132,7 @@ def _again(found: Found, attacks: list[Descent]) -> int:
     """How many samples fall to twice the restarts."""
     rows = found.left
     more = [replace(each, restarts=2 * each.restarts, random_start=True) for each in attacks]
-    worst = WorstCase(more, found.settings.batch_size)
+    worst = at_rows(WorstCase(more, found.settings.batch_size), found.clean, rows)
     return int(
         found.fools(
             rows, adversarial_twin(worst, found.model, found.clean[rows], found.y[rows])

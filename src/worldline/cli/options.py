@@ -67,7 +67,7 @@ def _metavar(it: Described) -> str:
     if get_origin(it.plain) is Literal:
         return "|".join(get_args(it.plain))
     names: dict[Any, str] = {int: "N", float: "NUMBER"}
-    kinds = {"number": "NUMBER", "size": "SIZE", "callable": "NAME"}
+    kinds = {"number": "NUMBER", "sizes": "SIZES", "size": "SIZE", "callable": "NAME"}
     return kinds.get(it.option.kind) or names.get(it.plain, "TEXT")
 
 

@@ -21,7 +21,9 @@ from worldline.files import read_text, shorten
 from worldline.settings import Bounds, NormName, Progress, Settings, silent
 
 __all__ = [
+    "AUTO",
     "AttackConfig",
+    "BudgetConfig",
     "Config",
     "DataConfig",
     "ModelConfig",
@@ -36,7 +38,9 @@ __all__ = [
 
 LONGEST_CONFIG = 2**20
 LARGEST_SEED = 2**63 - 1
-Kind = Literal["", "number", "size", "callable"]
+AUTO: Bounds = (-math.inf, math.inf)
+"""Of ``--bounds auto``: what is legal is taken from the data."""
+Kind = Literal["", "number", "size", "sizes", "callable"]
 
 
 @dataclass(frozen=True)
@@ -131,7 +135,11 @@ class Config:
     def to_toml(self) -> str:
         """The configuration as TOML, every key written out; it runs again to the same numbers."""
         values = {it.name: getattr(self, it.name) for it in options_of(type(self))}
-        kept = {name: value for name, value in values.items() if value is not None}
+        kept = {
+            name: "auto" if value == AUTO else value
+            for name, value in values.items()
+            if value is not None
+        }
         return tomli_w.dumps({self.command: kept})
 
     @classmethod
@@ -168,6 +176,8 @@ class DataConfig(Config):
         unsafe_pickle: whether whole pickled modules, which can run any code, may be opened.
     """
 
+    finds_bounds: ClassVar[bool] = False  # whether it can take them from the data
+
     data: str = option(
         "digits",
         "'digits', an .npz with x and y, a folder of pictures by class, or file.py:factory of a "
@@ -177,7 +187,9 @@ class DataConfig(Config):
         0, "Resize a folder's pictures to N pixels and cut out the centre.", least=0, metavar="N"
     )
     bounds: Bounds = option(  # noqa: RUF009  # a field
-        (0.0, 1.0), "Legal range of the inputs.", metavar="LOW,HIGH"
+        (0.0, 1.0),
+        "Legal range of the inputs; auto (explore, doctor): the data's own.",
+        metavar="LOW,HIGH",
     )
     samples: int = option(1000, "Use at most so many samples.", least=1, metavar="N")
     batch_size: int = option(256, "Inputs in one pass.", least=1, metavar="N")
@@ -185,6 +197,14 @@ class DataConfig(Config):
     unsafe_pickle: bool = option(
         False, "Open whole pickled modules (.pt, .pkl) and TorchScript, which can run any code."
     )
+
+    def __post_init__(self) -> None:
+        """Refuse to look for bounds where one range must hold for all."""
+        super().__post_init__()
+        if self.bounds == AUTO and not self.finds_bounds:
+            raise UsageError(
+                f"--bounds auto is for explore and doctor; give {self.command} two numbers."
+            )
 
     def settings(self, progress: Progress = silent) -> Settings:
         """What travels through the computation."""
@@ -240,6 +260,36 @@ class AttackConfig(DataConfig):
     def ball(self) -> dict[str, Any]:
         """What every attack of ours is told: how far it may go, and where."""
         return {"epsilon": self.epsilon, "norm": self.norm, "bounds": self.bounds}
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetConfig(AttackConfig):
+    """A run whose attack may have a size for each feature, and leave some alone.
+
+    Attributes:
+        eps: also ``0.1sd``, parts of each feature's standard deviation in the reference, or an
+            .npy file of sizes by feature.
+        mask: an .npy file, true where an entry may change.
+        immutable: columns that may not change, by number or name.
+    """
+
+    finds_bounds: ClassVar[bool] = True
+
+    eps: str = option(
+        "0.15",
+        "Radius of the attack in the inputs' units; 8/255 works. By feature: FILE.npy, or 0.1sd "
+        "for a tenth of each column's standard deviation.",
+        kind="sizes",
+    )
+    mask: str = option("", "Where inputs may change: true in an .npy file.", metavar="FILE")
+    immutable: str = option(
+        "", "Columns of a table that may not change: 0,3,7, or names.", metavar="COLUMNS"
+    )
+
+    @property
+    def epsilon(self) -> float:
+        """ε as a number, in the units of the input; 1 where sizes are by feature."""
+        return 1.0 if self.eps.endswith((".npy", "sd")) else super().epsilon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -318,6 +368,11 @@ def parse_number(text: str, name: str) -> float:
     return value
 
 
+def _parse_sizes(text: str, name: str) -> float:
+    """A number, the number before ``sd``, or 1 for a file."""
+    return 1.0 if text.endswith(".npy") else parse_number(text.removesuffix("sd"), name)
+
+
 def parse_size(text: str, name: str) -> int:
     """Bytes: a positive number with its unit, ``B``, ``kB``, ``MB``, ``GB``, ``TB``, or ``KiB`` ….
 
@@ -340,15 +395,19 @@ def parse_size(text: str, name: str) -> int:
 
 
 def parse_bounds(text: str) -> Bounds:
-    """``low,high`` with low < high.
+    """``low,high`` with low < high, or ``auto``.
 
     >>> from worldline.runs.config import parse_bounds
     >>> parse_bounds("0,255")
     (0.0, 255.0)
     """
+    if text == "auto":
+        return AUTO
     parts = text.split(",")
     if len(parts) != 2:
-        raise UsageError(f"--bounds must be 'low,high', such as 0,1; got {shorten(text)!r}.")
+        raise UsageError(
+            f"--bounds must be 'low,high', such as 0,1, or auto; got {shorten(text)!r}."
+        )
     low, high = (parse_number(part.strip(), "--bounds") for part in parts)
     return low, high
 
@@ -388,12 +447,14 @@ def _check(it: Described, value: Any) -> None:
     """Refuse a value outside the option's limits, whoever gave it."""
     if get_origin(it.plain) is Literal and value not in get_args(it.plain):
         raise it.refused(_expected(it), repr(value))
-    if it.hint == Bounds:
+    if it.hint == Bounds and value != AUTO:
         pair = isinstance(value, tuple) and len(value) == 2 and all(map(math.isfinite, value))
         if not (pair and value[0] < value[1]):
             raise it.refused("'low,high' with low < high", repr(value))
     elif isinstance(value, str):
-        parse = {"number": parse_number, "size": parse_size}.get(it.option.kind)
+        parse = {"number": parse_number, "size": parse_size, "sizes": _parse_sizes}.get(
+            it.option.kind
+        )
         if parse and (value or it.default) and parse(value, it.flag) <= 0:
             raise it.refused("positive", value)
         if "\0" in value:
@@ -436,7 +497,9 @@ def _read_toml(kind: type[Config], path: str | Path) -> dict[str, Any]:
 
 
 def _of_toml(it: Described, value: Any) -> Any:
-    if it.option.kind == "number" and type(value) in (int, float):
+    if it.hint == Bounds and value == "auto":
+        return AUTO
+    if it.option.kind in ("number", "sizes") and type(value) in (int, float):
         value = str(value)
     if not isinstance(value, (str, int, float, bool, list)):
         raise UsageError(f"{it.name} must be {_expected(it)}; got a {type(value).__name__}.")

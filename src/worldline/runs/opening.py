@@ -10,12 +10,13 @@ import torch
 from torch import Tensor, nn
 
 from worldline import __version__
-from worldline.attacks import FGSM, PGD, Attack, Square, strong_attack
-from worldline.errors import ModelError, UsageError
+from worldline.attacks import FGSM, PGD, Attack, Budget, Square, strong_attack
+from worldline.errors import BoundsError, ModelError, UsageError
 from worldline.inputs import Data, in_dtype_of, labels_of, logits_of
 from worldline.loading import import_object, load_data, load_model
 from worldline.loading.imports import user_code
-from worldline.runs.config import AttackConfig, DataConfig, ModelConfig
+from worldline.runs.budgets import open_budget, with_own_bounds
+from worldline.runs.config import AUTO, AttackConfig, BudgetConfig, DataConfig, ModelConfig
 from worldline.settings import Progress
 from worldline.trace import untouched
 
@@ -34,6 +35,7 @@ __all__ = [
 
 
 CHANNELS = (1, 3, 4)
+WIDEST = (-1e37, 1e37)  # what float32 holds, with room for a difference
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class Opened:
     x: Tensor
     y: Tensor
     reference: tuple[Tensor, Tensor]
+    budget: Budget | None = None  # of a run that has one
 
 
 def open_one(config: ModelConfig, progress: Progress) -> Opened:
@@ -57,12 +60,22 @@ def open_one(config: ModelConfig, progress: Progress) -> Opened:
     model = open_model(config.model, config, device, progress, data, weights=config.weights)
     data = fitted(model, data)
     x, y, reference = prepare_inputs(model, data, config.samples, device)
-    return Opened(device, data, model, x, y, reference)
+    if not isinstance(config, BudgetConfig):
+        return Opened(device, data, model, x, y, reference)
+    budget, said = open_budget(config, data, x)
+    data = replace(data, conversions=(*data.conversions, *said))
+    return Opened(device, data, model, x, y, reference, budget)
 
 
 def open_data(config: DataConfig) -> Data:
     """The data that a configuration names."""
-    return load_data(config.data, bounds=config.bounds, image_size=config.image_size)
+    if config.bounds != AUTO:
+        return load_data(config.data, bounds=config.bounds, image_size=config.image_size)
+    try:
+        data = load_data(config.data, image_size=config.image_size)
+    except BoundsError:
+        data = load_data(config.data, bounds=WIDEST, image_size=config.image_size)
+    return with_own_bounds(data)
 
 
 def open_model(
@@ -79,7 +92,7 @@ def open_model(
         spec,
         weights or None,
         unsafe_pickle=config.unsafe_pickle,
-        bounds=config.bounds,
+        bounds=data.bounds,
         progress=progress,
     )
     if any(torch.nn.parameter.is_lazy(it) for it in model.parameters()):
@@ -129,18 +142,19 @@ def open_device(name: str) -> torch.device:
     return device
 
 
-def make_attack(config: AttackConfig, *, classes: int = 2) -> Attack:
+def make_attack(config: AttackConfig, *, classes: int = 2, budget: Budget | None = None) -> Attack:
     """PGD, FGSM, the strong default for so many classes, or the user's callable."""
+    ball = config.ball if budget is None else budget.given
     if config.attack == "fgsm":
-        return FGSM(**config.ball)
+        return FGSM(**ball)
     if config.attack == "pgd":
-        return PGD(**config.ball, steps=config.steps, seed=config.seed)
+        return PGD(**ball, steps=config.steps, seed=config.seed)
     if config.attack == "square":
-        return Square(**config.ball, seed=config.seed)
+        return Square(**ball, seed=config.seed)
     if config.attack == "strong":
         size = config.batch_size
         return strong_attack(
-            **config.ball, classes=classes, steps=config.steps, seed=config.seed, batch_size=size
+            **ball, classes=classes, steps=config.steps, seed=config.seed, batch_size=size
         )
     attack = import_object(config.attack)
     if not callable(attack):

@@ -5,13 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from worldline.runs.config import AttackConfig, ModelConfig, option
+from worldline.runs.config import BudgetConfig, ModelConfig, option
 
 __all__ = ["DoctorConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DoctorConfig(AttackConfig, ModelConfig):
+class DoctorConfig(BudgetConfig, ModelConfig):
     """Examine a model, attack it, and say whether the number that comes out is to be believed.
 
     Attributes:

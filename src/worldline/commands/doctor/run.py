@@ -13,6 +13,7 @@ from worldline import attacks, checks
 from worldline.commands.doctor.config import DoctorConfig
 from worldline.commands.doctor.record import Diagnosis, Remaining
 from worldline.errors import ModelError
+from worldline.runs.budgets import settled
 from worldline.runs.codec import schema_of
 from worldline.runs.opening import Opened, make_attack, open_one, versions
 from worldline.runs.store import RunFolder
@@ -48,6 +49,12 @@ class Given:
     attack: attacks.Attack
 
     @property
+    def budget(self) -> attacks.Budget:
+        """Of the attack."""
+        assert self.opened.budget is not None
+        return self.opened.budget
+
+    @property
     def undefined(self) -> int:
         """How many inputs are left out."""
         return len(self.opened.x) - len(self.x)
@@ -69,21 +76,22 @@ def prepare(config: DoctorConfig, progress: Progress) -> Given:
             "Look for a logarithm, a division or an overflow in the model."
         )
     rows = known.to(opened.device)
-    attack = make_attack(config, classes=output.shape[1])
+    attack = make_attack(config, classes=output.shape[1], budget=opened.budget)
     return Given(opened, rows, opened.x[rows], opened.y[rows], said[known], attack)
 
 
 def run(config: DoctorConfig, given: Given, folder: RunFolder, progress: Progress) -> Diagnosis:
     """Examine the model, attack it, examine the attack, and keep the checks as a table."""
-    model, x, y = given.opened.model, given.x, given.y
+    model, x, y, budget = given.opened.model, given.x, given.y, given.budget
+    config = settled(config, given.opened.data)
     settings = config.settings(progress)
     progress("Examining the model", 0, 1)
     report = checks.check_model(model, given.opened.x, given.opened.y, bounds=config.bounds)
     progress("Examining the model", 1, 1)
     twins, worst_case = _attack(given, config, progress)
     generator = torch.Generator().manual_seed(config.seed)
-    noise = attacks.noise_twin(x, twins, bounds=config.bounds, generator=generator)
-    cheap = attacks.PGD(**config.ball, steps=CURVE_STEPS, seed=config.seed)
+    noise = attacks.noise_twin(x, twins, bounds=config.bounds, generator=generator, budget=budget)
+    cheap = attacks.PGD(**budget.given, steps=CURVE_STEPS, seed=config.seed)
     few = slice(0, CURVE_SAMPLES)
     curve = checks.accuracy_curve(model, x[few], y[few], attack=cheap, settings=settings)
     evaluation = checks.check_evaluation(
@@ -93,15 +101,14 @@ def run(config: DoctorConfig, given: Given, folder: RunFolder, progress: Progres
         given.whole(twins),
         given.opened.y,
         attack=given.attack,
-        epsilon=config.epsilon,
-        norm=config.norm,
+        **budget.given,
         samples=len(x),
         curve=curve,
         thorough=True,
         reference=given.opened.reference[0],
         settings=settings,
     )
-    planted = _plant(given, config, settings) if config.attack_selftest else None
+    planted = _plant(given, config, settings) if config.attack_selftest and budget.plain else None
     again = {check.name for check in evaluation}
     examined = (
         *(check for check in report.checks if check.name not in again),
@@ -152,7 +159,12 @@ def _notes(given: Given, config: DoctorConfig) -> Iterator[str]:
             f"{given.undefined:,} of {len(given.opened.x):,} samples were left out, as the model's "
             "output for them holds NaN."
         )
-    if config.thorough and given.x.ndim != PICTURES:
+    plain = given.budget.plain
+    if config.attack_selftest and not plain:
+        yield "No adversarial examples were planted: it is done in one ε for all entries, only."
+    if config.thorough and not plain:
+        yield "AutoAttack was left out: it knows one ε for all entries, and no mask."
+    elif config.thorough and given.x.ndim != PICTURES:
         yield "AutoAttack was left out: it takes pictures (N, C, H, W) only."
     elif config.thorough and not _has_autoattack():
         yield "AutoAttack was left out: pip install 'worldline[autoattack]' adds it."
@@ -164,7 +176,7 @@ def _attack(
     """Twins of the named attack, and what is left after it and after each further one."""
     attack, model, samples = given.attack, given.opened.model, len(given.x)
     named = list(attack.attacks) if isinstance(attack, attacks.WorstCase) else [attack]
-    more = _more(config, given.x) if config.thorough else []
+    more = _more(config, given) if config.thorough else []
     progress("Attacking", 0, 1 + len(more))
     found = attacks.WorstCase(named, config.batch_size)(model, given.x, given.y)
     left = [round(share * samples) for share in found.remaining]
@@ -186,14 +198,16 @@ def _attack(
     return found.x, tuple(rows)
 
 
-def _more(config: DoctorConfig, x: Tensor) -> list[attacks.Attack]:
+def _more(config: DoctorConfig, given: Given) -> list[attacks.Attack]:
     """Attacks that thoroughness adds; the authors' AutoAttack where it is there, on pictures."""
     seed = config.seed + 1
-    apgd = attacks.APGD(**config.ball, seed=seed)
-    square = attacks.Square(**config.ball, seed=seed, queries=SQUARE_QUERIES)
+    apgd = attacks.APGD(**given.budget.given, seed=seed)
+    square = attacks.Square(**given.budget.given, seed=seed, queries=SQUARE_QUERIES)
     more: list[attacks.Attack] = [apgd, replace(apgd, loss="dlr"), square]
-    if _has_autoattack() and x.ndim == PICTURES:
-        more.append(attacks.AutoAttack(**config.ball, seed=seed, batch_size=config.batch_size))
+    if _has_autoattack() and given.x.ndim == PICTURES and given.budget.plain:
+        more.append(
+            attacks.AutoAttack(**given.budget.given, seed=seed, batch_size=config.batch_size)
+        )
     return more
 
 

@@ -5,14 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import ClassVar
 
-from worldline.runs.config import AttackConfig, ModelConfig, option, parse_size
+from worldline.runs.config import BudgetConfig, ModelConfig, option, parse_size
 from worldline.settings import FrameName, Tokens
 
 __all__ = ["ExploreConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ExploreConfig(AttackConfig, ModelConfig):
+class ExploreConfig(BudgetConfig, ModelConfig):
     """Attack a model, follow the twins through its layers, and write a report.
 
     Attributes:

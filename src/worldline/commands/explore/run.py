@@ -13,6 +13,7 @@ from worldline.attacks import (
     OTHERWISE,
     PGD,
     Attack,
+    Budget,
     Descent,
     Square,
     adversarial_twin,
@@ -36,6 +37,7 @@ from worldline.errors import InputError, ModelError
 from worldline.explain import TwinStory
 from worldline.geometry import proper_depth
 from worldline.inputs import logits_of
+from worldline.runs.budgets import settled
 from worldline.runs.codec import schema_of
 from worldline.runs.keys import content_key
 from worldline.runs.opening import Opened, make_attack, open_one, versions
@@ -58,6 +60,12 @@ class Given:
     opened: Opened
     attack: Attack
     blind: bool  # no gradient comes
+
+    @property
+    def budget(self) -> Budget:
+        """Of the attack."""
+        assert self.opened.budget is not None
+        return self.opened.budget
 
 
 def prepare(config: ExploreConfig, progress: Progress) -> Given:
@@ -84,7 +92,10 @@ def prepare(config: ExploreConfig, progress: Progress) -> Given:
             batch_size=config.batch_size,
             copies=2,
         )
-    attack, problem = make_attack(config), gradient_problem(model, x[:TRIED], opened.y[:TRIED])
+    attack, problem = (
+        make_attack(config, budget=opened.budget),
+        gradient_problem(model, x[:TRIED], opened.y[:TRIED]),
+    )
     if problem and isinstance(attack, Descent):
         raise ModelError(f"{config.attack} cannot attack {config.model}: {problem}. {OTHERWISE}")
     return Given(opened, attack, bool(problem))
@@ -92,11 +103,13 @@ def prepare(config: ExploreConfig, progress: Progress) -> Given:
 
 def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progress) -> Exploration:
     """Attack the model, follow the twins through its layers, and keep what was found."""
-    opened, settings = given.opened, config.settings(progress)
+    opened, budget = given.opened, given.budget
+    config = settled(config, opened.data)
+    settings = config.settings(progress)
     model, x, y = opened.model, opened.x, opened.y
     adversarial = _attack_in_shards(config, given, folder, progress)
     generator = torch.Generator().manual_seed(config.seed)
-    noise = noise_twin(x, adversarial, bounds=config.bounds, generator=generator)
+    noise = noise_twin(x, adversarial, bounds=config.bounds, generator=generator, budget=budget)
     curve, checks = _check(config, given, noise, adversarial, progress)
     story = explain.twins(
         model,
@@ -126,7 +139,8 @@ def _attack_in_shards(
 ) -> Tensor:
     """Adversarial twins, one file for each batch, named by the content that decides it."""
     model, x, y = given.opened.model, given.opened.x, given.opened.y
-    key = content_key(config.to_toml(), model, x, y)
+    decides = () if given.budget.plain else given.budget.given.values()
+    key = content_key(config.to_toml(), model, x, y, *decides)
     parts = []
     for start in range(0, len(x), config.batch_size):
         rows = slice(start, start + config.batch_size)
@@ -149,7 +163,7 @@ def _check(
     opened = given.opened
     cheap: Descent | Square = (
         partial(Square, queries=CURVE_QUERIES) if given.blind else partial(PGD, steps=CURVE_STEPS)
-    )(**config.ball, seed=config.seed)
+    )(**given.budget.given, seed=config.seed)
     few = slice(0, CURVE_SAMPLES)
     curve = accuracy_curve(
         opened.model, opened.x[few], opened.y[few], attack=cheap, settings=config.settings()
@@ -161,8 +175,7 @@ def _check(
         adversarial,
         opened.y,
         attack=given.attack,
-        epsilon=config.epsilon,
-        norm=config.norm,
+        **given.budget.given,
         curve=curve,
         settings=config.settings(progress),
     )
@@ -177,6 +190,11 @@ def _measure(
         return (
             "Complexity was left out, as it keeps no limit of memory: worldline complexity "
             "measures it."
+        )
+    if opened.budget is not None and not opened.budget.plain:
+        return (
+            "Complexity was left out, as its noise knows one size and one range for all entries: "
+            "worldline complexity measures it."
         )
     try:
         found, _ = measure(

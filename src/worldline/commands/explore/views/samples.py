@@ -157,9 +157,11 @@ def change_view(result: Result[Exploration], data: Explored) -> View:
         )
     else:
         title = "The attack changes nothing"
+    by_feature = record.epsilon_text.endswith(("sd", ".npy"))
+    allowed = "" if by_feature else f" of the allowed {record.epsilon_text}"
     sentence = (
         f"Medians over {count(len(change), 'sample')}. In the {norm_sign(record.norm)} norm that "
-        f"is {significant(float(own.median()))} of the allowed {record.epsilon_text}; the change "
+        f"is {significant(float(own.median()))}{allowed}; the change "
         f"is {share(float(relative.median()))} as long as the input itself. In the pictures of the "
         "change, lighter raises a value, darker lowers it, grey leaves it."
     )
