@@ -90,7 +90,8 @@ def noise_twin(
     The perturbation's entries are permuted within each sample and their signs redrawn; the sum is
     clipped to the bounds (which can only shorten it). Within a budget that has a mask or sizes by
     entry it is the changes in units of these sizes that are permuted, among the entries that may
-    change: what is fixed keeps its bits, and the norm in the budget's units is the same.
+    change, and the sum is projected onto the budget: what is fixed keeps its bits, and the norm in
+    the budget's units is the same.
 
     Args:
         clean, adversarial: (N, …).
@@ -136,7 +137,7 @@ def _noise_within(around: Around, delta: Tensor, generator: torch.Generator) -> 
     places = fixed.to(torch.uint8).argsort(stable=True, dim=1)  # the free ones first, as in drawn
     signs = torch.randint(0, 2, delta.shape, generator=generator).to(delta) * 2 - 1
     dealt = torch.zeros_like(units).scatter_(1, places, units.gather(1, drawn)) * signs
-    return (clean + around.scaled(dealt.view_as(clean))).clamp(*around.bounds)
+    return around.project(clean + around.scaled(dealt.view_as(clean)))
 
 
 def _name(attack: object) -> str:
