@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import worldline as wl
 from worldline.errors import BoundsError, LabelError, ShapeError, UsageError
 from worldline.explain import sides
-from worldline.explain.sides import _first_for_good
+from worldline.explain.sides import first_for_good
 from worldline.statistics import Bootstrap, quantiles
 
 
@@ -349,9 +349,9 @@ def test_zoo_models_reset_completely() -> None:
 
 @pytest.mark.law
 @given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=8))
-def test_first_for_good(table: list[list[bool]]) -> None:
+def testfirst_for_good(table: list[list[bool]]) -> None:
     expected = [next((i for i in range(4) if all(row[i:])), -1) for row in table]
-    assert _first_for_good(torch.tensor(table)).tolist() == expected
+    assert first_for_good(torch.tensor(table)).tolist() == expected
 
 
 @pytest.mark.law

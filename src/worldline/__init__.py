@@ -6,6 +6,7 @@ True
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -73,30 +74,12 @@ __all__ = [
     "zoo",
 ]
 
-_ROOMS = {
-    "attacks",
-    "checks",
-    "commands",
-    "compare",
-    "encoder",
-    "explain",
-    "geometry",
-    "loading",
-    "nullmodel",
-    "plot",
-    "report",
-    "runs",
-    "statistics",
-    "trace",
-    "zoo",
-}
-
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that ``worldline --help`` need not wait for torch."""
     if name not in __all__:
         raise AttributeError(f"module 'worldline' has no attribute {name!r}")
-    if name in _ROOMS:
+    if find_spec(f"worldline.{name}"):  # a room
         return import_module(f"worldline.{name}")
     home = {"check_model": "checks", "Settings": "settings"}.get(name, "geometry")
     return getattr(import_module(f"worldline.{home}"), name)

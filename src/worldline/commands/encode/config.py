@@ -11,7 +11,7 @@ from worldline.errors import DataError, UsageError
 from worldline.files import real_file, reason_of, shorten
 from worldline.runs.config import Config, option
 
-__all__ = ["ALL", "FILES", "NAMES", "EncodeConfig", "Name"]
+__all__ = ["ALL", "NAMES", "EncodeConfig", "Name"]
 
 Name = Literal[
     "dilation",
@@ -87,8 +87,13 @@ class EncodeConfig(Config):
 
     def to_toml(self) -> str:
         """With a sum over each file that it names: a file that changed makes it another run."""
-        sums = [f"# {name}: {_sum(getattr(self, name))}" for name in FILES if getattr(self, name)]
+        sums = [f"# {name}: {_sum(path)}" for name, path in self.files.items()]
         return "\n".join([super().to_toml(), *sums])
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Those that it names, by their options."""
+        return {name: path for name in FILES if (path := getattr(self, name))}
 
     @property
     def chosen(self) -> dict[str, int | float]:
