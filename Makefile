@@ -43,6 +43,8 @@ check: $(VENV)/installed-check+test
 bench: $(VENV)/installed-bench+test
 	$(BIN)/python benchmarks/pgd.py
 	$(BIN)/python benchmarks/apgd.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps adv_lib
+	$(BIN)/python benchmarks/minimum_norm.py
 	$(BIN)/python benchmarks/tracing.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/explore.py
