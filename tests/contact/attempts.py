@@ -132,9 +132,11 @@ def _run(
 def table() -> str:
     """What the first attempt of each gives, as Markdown."""
     rows = []
-    tries: list[tuple[str, Callable[..., Attempt]]] = [(it, attempt) for it in NETWORKS]
-    for name in (*CONFIGURATIONS["PICTURES"], *CONFIGURATIONS["TEXTS"]):
-        tries.append((name, attempt_transformer))
+    others = (*CONFIGURATIONS["PICTURES"], *CONFIGURATIONS["TEXTS"])
+    tries: list[tuple[str, Callable[..., Attempt]]] = [
+        *((it, attempt) for it in NETWORKS),
+        *((it, attempt_transformer) for it in others),
+    ]
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         data = make_data(Path(folder))
@@ -144,7 +146,7 @@ def table() -> str:
                 found = make(command, name, data, Path(folder) / f"{name}-{command}")
                 said = found.said.strip().removeprefix("worldline: ")
                 cells.append("report" if found.code == 0 else f"exit {found.code}: {said}")
-                print(name, command, found.code, file=sys.stderr)
+                sys.stderr.write(f"{name} {command} {found.code}\n")
             kind = NETWORKS[name] if make is attempt else "transformers, random weights"
             rows.append(f"| {name.replace('_', ' ')} | {kind} | {' | '.join(cells)} |")
             if make is not attempt:
