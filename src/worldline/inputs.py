@@ -142,6 +142,7 @@ class Data:
         split: in words, how the reference was set apart.
         class_names: one for each class, or None.
         reference_rows: where the reference stands in what the user gave; None where it came apart.
+        done: in sentences, what was done to the inputs.
     """
 
     name: str
@@ -154,13 +155,15 @@ class Data:
     split: str
     class_names: tuple[str, ...] | None = None
     reference_rows: Tensor | None = None
+    done: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What must be said of it: that half of it became the reference."""
+        """What must be said of it: what was done to it, and that half of it became reference."""
         if self.reference_rows is None:
-            return ()
+            return self.done
         return (
+            *self.done,
             f"No reference came with the data: {self.split}. Samples are called by their rows in "
             f"what was given.",
         )

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+from copy import deepcopy
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 import torch
@@ -55,14 +57,20 @@ def open_one(config: ModelConfig, progress: Progress) -> Opened:
 
 
 def open_data(config: DataConfig) -> Data:
-    """The data that a configuration names."""
+    """The data that a configuration names, or was handed."""
+    if config.handed.data is not None:
+        _refuse(config, "image_size", "data")
+        return cast(Data, config.handed.data)
     return load_data(config.data, bounds=config.bounds, image_size=config.image_size)
 
 
 def open_model(
     spec: str, config: DataConfig, device: torch.device, progress: Progress, *, weights: str = ""
 ) -> nn.Module:
-    """A model by name, on the device."""
+    """A model by name, on the device: one that was handed over as it is, or a copy of it there."""
+    if spec in config.handed.models:
+        _refuse(config, "weights", "the model")
+        return _on(config.handed.models[spec], device)
     model = load_model(
         spec,
         weights or None,
@@ -71,6 +79,17 @@ def open_model(
         progress=progress,
     )
     return model.to(device)
+
+
+def _refuse(config: DataConfig, name: str, what: str) -> None:
+    if getattr(config, name, None):
+        raise UsageError(f"{name} is for {what} by name; {what} was handed over as it is.")
+
+
+def _on(model: nn.Module, device: torch.device) -> nn.Module:
+    """The user's own model is not moved."""
+    tensors = (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ()
+    return model if {it.device for it in tensors} <= {device} else deepcopy(model).to(device)
 
 
 def open_device(name: str) -> torch.device:
@@ -86,6 +105,8 @@ def open_device(name: str) -> torch.device:
 
 def make_attack(config: AttackConfig, *, classes: int = 2) -> Attack:
     """PGD, FGSM, the strong default for so many classes, or the user's callable."""
+    if config.handed.attack is not None:
+        return cast(Attack, config.handed.attack)
     if config.attack == "fgsm":
         return FGSM(**config.ball)
     if config.attack == "pgd":

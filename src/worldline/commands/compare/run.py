@@ -51,7 +51,8 @@ def prepare(config: CompareConfig, progress: Progress) -> Given:
     """
     device = open_device(config.device)
     for spec in config.models:
-        check_model_name(spec)
+        if spec not in config.handed.models:
+            check_model_name(spec)
     data = open_data(config)
     x, y = data.x[: config.samples].to(device), data.y[: config.samples].to(device)
     compare.check_samples(x, config.bounds)
