@@ -35,6 +35,7 @@ ROOMS = [
     "plot",
     "report",
     "commands",
+    "calls",
     "cli",
     "__main__",
 ]

@@ -6,16 +6,20 @@ from typing import Any
 
 import numpy as np
 import torch
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldline.errors import DataError, LabelError
-from worldline.inputs import Data, labels_of, named_labels, samples_of
+from worldline.encoder.experiments import LARGEST_SIDE
+from worldline.errors import DataError, LabelError, ShapeError
+from worldline.inputs import Data, check_inputs, labels_of, named_labels, samples_of
 from worldline.loading.data import Held, beside, divided
 from worldline.loading.datasets import read_batches, read_items, told
+from worldline.loading.embeddings import match_embeddings
 from worldline.settings import Bounds
 from worldline.trace import untouched
+from worldline.zoo import PartnerEmbeddings
 
-__all__ = ["hold_data"]
+__all__ = ["hold_data", "hold_embeddings", "hold_picture"]
 
 NAME = "the given data"
 
@@ -62,6 +66,39 @@ def hold_data(
     if not isinstance(reference, (tuple, list)) or len(reference) != 2:
         raise DataError(f"The reference must be a pair (x, y); got {told(reference)}.")
     return beside(NAME, held, _held(*reference, bounds, names, seed), bounds)
+
+
+def hold_embeddings(data: Any, seed: int = 0) -> PartnerEmbeddings:
+    """A pair (a, b) of matched embeddings, as :func:`worldline.loading.load_embeddings` reads them.
+
+    >>> import torch
+    >>> from worldline.loading import hold_embeddings
+    >>> hold_embeddings((torch.eye(40), torch.eye(40))).origin
+    '40 pairs of the given data'
+    """
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise DataError(f"data must be a pair (a, b) of embeddings; got {told(data)}.")
+    a, b = (np.asarray(it.detach().cpu() if isinstance(it, Tensor) else it) for it in data)
+    return match_embeddings(a, b, NAME, seed=seed)
+
+
+def hold_picture(image: Any) -> Float[Tensor, "H W"]:
+    """A grey picture in 0…1, from a tensor, an array or a Pillow image; bytes are divided by 255.
+
+    >>> import torch
+    >>> from worldline.loading import hold_picture
+    >>> hold_picture(torch.tensor([[0, 255]], dtype=torch.uint8))
+    tensor([[0., 1.]], dtype=torch.float64)
+    """
+    pixels = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
+    if pixels.ndim != 2 or pixels.dtype.kind not in "fiu" or max(pixels.shape) > LARGEST_SIDE:
+        raise ShapeError(
+            f"image must be a grey picture (H, W) of at most {LARGEST_SIDE}×{LARGEST_SIDE} pixels; "
+            f"got {told(image)}."
+        )
+    scaled = pixels.astype(float) / (255 if pixels.dtype == np.uint8 else 1)
+    check_inputs(picture := torch.from_numpy(scaled), (0, 1))
+    return picture
 
 
 def _held(x: Any, y: Any, bounds: Bounds, names: tuple[str, ...] | None, seed: int) -> Held:

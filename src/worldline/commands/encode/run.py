@@ -78,7 +78,7 @@ def _experiments(config: EncodeConfig) -> tuple[Experiment, ...]:
     known = {"seed"}
     if config.name != ALL:
         known |= {it.name for it in fields(kinds[0])} | {INPUTS[kinds[0].needs]} - {""}
-    named = {*config.chosen, *(it for it in FILES if getattr(config, it))}
+    named = {*config.chosen, *_files(config)}
     if unknown := sorted(named - known):
         raise UsageError(
             f"{config.name} has no {', '.join(map(_flag, unknown))}; it has "
@@ -87,16 +87,26 @@ def _experiments(config: EncodeConfig) -> tuple[Experiment, ...]:
     return tuple(kind(seed=config.seed, **config.chosen) for kind in kinds)
 
 
+def _files(config: EncodeConfig) -> dict[str, str]:
+    """Those that are named, or whose content was handed over."""
+    handed = {name: "FILE" for name in FILES if getattr(config.handed, name) is not None}
+    return handed | {name: getattr(config, name) for name in FILES if getattr(config, name)}
+
+
 def _given(
     experiment: Experiment, config: EncodeConfig, progress: Progress
 ) -> tuple[tuple[Tensor, ...], str]:
     """What an experiment needs to be given, and what it is."""
     if experiment.needs == "picture":
+        if config.handed.image is not None:
+            return (config.handed.image,), "the given picture"
         if not config.image:
             return (zoo.picture(),), "the embedded photograph"
         return (load_picture(Path(config.image)),), Path(config.image).name
     if experiment.needs == "embeddings":
-        if config.data:
+        if config.handed.data is not None:
+            found = config.handed.data
+        elif config.data:
             found = load_embeddings(Path(config.data), seed=config.seed)
         else:
             found = zoo.embeddings(seed=config.seed, progress=progress)
@@ -121,10 +131,9 @@ def _do(task: Task, config: EncodeConfig, folder: RunFolder) -> ExperimentReport
     it = task.experiment
     with _one_thread():
         outcome = it.run(*task.given)
-    files = {name: getattr(config, name) for name in FILES if getattr(config, name)}
     told = " ".join(
         f"{_flag(key)} {shlex.quote(str(value))}"
-        for key, value in {**it.settings(), **files}.items()
+        for key, value in {**it.settings(), **_files(config)}.items()
     )
     report = ExperimentReport(
         experiment=cast(Name, it.name),  # of which a test holds that both lists are one

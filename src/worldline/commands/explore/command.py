@@ -22,4 +22,5 @@ COMMAND = Command(
     views=views,
     figures=figures,
     several=page,
+    rows="layers",
 )
