@@ -157,7 +157,8 @@ def test_data_is_taken_as_people_hold_it(kind: str, held: tuple[Tensor, Tensor, 
     assert torch.equal(found.y, expected.y)
     assert torch.equal(found.rows, expected.rows)
     assert torch.equal(found.reference_rows, expected.reference_rows)
-    torch.testing.assert_close(found.x, expected.x, atol=2e-4 if kind == "result" else 0, rtol=0)
+    far = 2e-4 if kind == "result" else 0
+    torch.testing.assert_close(found.x.float(), expected.x, atol=far, rtol=0)
     named = kind in ("own dataset", "loader of a subset")
     assert found.class_names == (Mine.classes if named else None)
 
@@ -188,6 +189,14 @@ def test_names_data_and_reference_are_taken(held: tuple[Tensor, Tensor, str]) ->
     assert named.record.class_names[3] == "digit 3"
 
 
+def _but_for_the_mode(found: Any) -> object:
+    """The mode decides nothing; the doctor says which it was."""
+    if not hasattr(found.record, "selftest"):
+        return found.record
+    checks = tuple(it for it in found.record.checks if it.name != "mode")
+    return replace(found.record, checks=checks)
+
+
 @pytest.mark.law
 @pytest.mark.parametrize("kind", ["explore", "doctor", "complexity", "distant", "compare"])
 def test_the_model_and_the_data_are_left_as_they_were(
@@ -204,7 +213,7 @@ def test_the_model_and_the_data_are_left_as_they_were(
     else:
         found = getattr(wl, kind)(model, x, y, samples=40, **more)
         calm = getattr(wl, kind)(Normed().eval(), x, y, samples=40, **more)
-        assert found.record == calm.record, "the mode decides nothing"
+        assert _but_for_the_mode(found) == _but_for_the_mode(calm)
         assert found.record.model == "Normed"
     assert model.training
     assert model.head.training
