@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 import worldline as wl
 from worldline.errors import BoundsError, LabelError, LayerError, ModelError, ShapeError, UsageError
-from worldline.explain.evidence import _for_good
 from worldline.explain.pool import Pool
+from worldline.explain.sides import first_for_good
 from worldline.geometry import Frame
 from worldline.runs.codec import from_json, to_json
 from worldline.runs.features import feature_store
@@ -379,7 +379,7 @@ def test_meeting_for_good() -> None:
     flags = torch.tensor(
         [[0, 1, 1, 1, 0], [1, 0, 1, 1, 1], [1, 1, 1, 0, 1], [1, 1, 1, 1, 1]]
     ).bool()
-    assert _for_good(flags, 3).tolist() == [1, 2, -1, 0]
+    assert first_for_good(flags[:, :4]).tolist() == [1, 2, -1, 0]
 
 
 @pytest.mark.oracle

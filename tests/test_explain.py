@@ -12,7 +12,7 @@ from torch import Tensor, nn
 import worldline as wl
 from worldline.errors import BoundsError, LabelError, ShapeError, UsageError
 from worldline.explain import sides
-from worldline.explain.sides import _first_for_good
+from worldline.explain.sides import first_for_good
 from worldline.statistics import Bootstrap, quantiles
 
 
@@ -271,7 +271,8 @@ def test_reference_samples_of_nan_are_left_out_of_means_and_frames(frame, projec
     more, labels = torch.cat((x[:7], bad, x[7:])), torch.cat((y[:7], torch.zeros(3).long(), y[7:]))
     found = wl.trace.trace_reference(model, more, labels, layers, **given)
     assert [it.left_out for it in found] == [0, 3, 3][: len(layers)]
-    torch.testing.assert_close(found[-1].means, clean[-1].means, equal_nan=True)
+    close = {"rtol": 1e-5, "atol": 1e-6, "equal_nan": True}  # batches are cut elsewhere: float32
+    torch.testing.assert_close(found[-1].means, clean[-1].means, **close)
     assert found[-1].means[:2].isfinite().all()
     assert found[-1].means[2].isnan().all()
     none = wl.trace.trace_reference(model, bad, torch.tensor([0, 1, 1]), layers, **given)
@@ -349,9 +350,9 @@ def test_zoo_models_reset_completely() -> None:
 
 @pytest.mark.law
 @given(st.lists(st.lists(st.booleans(), min_size=4, max_size=4), min_size=1, max_size=8))
-def test_first_for_good(table: list[list[bool]]) -> None:
+def testfirst_for_good(table: list[list[bool]]) -> None:
     expected = [next((i for i in range(4) if all(row[i:])), -1) for row in table]
-    assert _first_for_good(torch.tensor(table)).tolist() == expected
+    assert first_for_good(torch.tensor(table)).tolist() == expected
 
 
 @pytest.mark.law

@@ -6,6 +6,7 @@ True
 """
 
 from importlib import import_module
+from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -82,25 +83,6 @@ __all__ = [
     "zoo",
 ]
 
-_ROOMS = {
-    "attacks",
-    "calls",
-    "checks",
-    "commands",
-    "compare",
-    "encoder",
-    "explain",
-    "geometry",
-    "loading",
-    "nullmodel",
-    "plot",
-    "report",
-    "runs",
-    "statistics",
-    "trace",
-    "zoo",
-}
-
 _CALLS = ("compare_models", "complexity", "distant", "doctor", "encode", "explore")
 _HOMES = {"check_model": "checks", "Settings": "settings", **dict.fromkeys(_CALLS, "calls")}
 
@@ -109,7 +91,7 @@ def __getattr__(name: str) -> Any:
     """Import on first use, so that ``worldline --help`` need not wait for torch."""
     if name not in __all__:
         raise AttributeError(f"module 'worldline' has no attribute {name!r}")
-    if name in _ROOMS:
+    if find_spec(f"worldline.{name}"):  # a room
         return import_module(f"worldline.{name}")
     home = _HOMES.get(name, "geometry")
     return getattr(import_module(f"worldline.{home}"), name)

@@ -142,7 +142,7 @@ class Data:
         split: in words, how the reference was set apart.
         class_names: one for each class, or None.
         reference_rows: where the reference stands in what the user gave; None where it came apart.
-        done: in sentences, what was done to the inputs.
+        conversions: what was done to what was given, in sentences.
     """
 
     name: str
@@ -155,15 +155,15 @@ class Data:
     split: str
     class_names: tuple[str, ...] | None = None
     reference_rows: Tensor | None = None
-    done: tuple[str, ...] = ()
+    conversions: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What must be said of it: what was done to it, and that half of it became reference."""
+        """What must be said of it: conversions, and that half of it became the reference."""
         if self.reference_rows is None:
-            return self.done
+            return self.conversions
         return (
-            *self.done,
+            *self.conversions,
             f"No reference came with the data: {self.split}. Samples are called by their rows in "
             f"what was given.",
         )

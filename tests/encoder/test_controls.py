@@ -21,7 +21,7 @@ from worldline.encoder import (
     sign_kept_large_width,
     sign_kept_probability,
 )
-from worldline.encoder.carrier import carry_bits, recover_bits
+from worldline.encoder.reconcile import carry_bits, recover_bits
 from worldline.geometry.bell import (
     CLASSICAL_BOUND,
     TSIRELSON_BOUND,

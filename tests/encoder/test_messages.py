@@ -21,7 +21,7 @@ from worldline.encoder import (
     sign_kept_probability,
     spacetime_path,
 )
-from worldline.encoder.carrier import carry_bits, carry_grey
+from worldline.encoder.reconcile import carry_bits, carry_grey
 from worldline.errors import BoundsError, LayerError, ShapeError, UsageError, WorldlineError
 from worldline.geometry.bell import bell_value, chsh, sign_correlation
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
@@ -9,12 +10,12 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 
 from worldline.compare.checks import check_given, check_left
-from worldline.compare.models import Answers, ClassCountError, Failure, Models, opened
-from worldline.errors import InputError, ModelError
+from worldline.compare.models import Answers, Failure, Models, dropping_out, opened
+from worldline.errors import ModelError
 from worldline.geometry.population import CKA, gaussian_information, independent_information, whiten
 from worldline.inputs import in_dtype_of, labels_of, logits_of
 from worldline.settings import DEFAULT, Settings
-from worldline.trace import Model, collect, find_layers, untouched
+from worldline.trace import Model, collect, pick_layers, untouched
 
 __all__ = ["Baselines", "baselines"]
 
@@ -119,26 +120,22 @@ def baselines(
     seen: dict[str, _Seen] = {}
     failures: dict[str, Failure] = {}
     for number, (name, entry) in enumerate(models.items()):
-        try:
-            with opened(name, entry) as model:
-                answers = Answers(name, model, classes)
-                seen[name] = _look(model, answers, x, y, settings.batch_size)
+        with dropping_out(name, failures), opened(name, entry) as model:
+            answers = Answers(name, model, classes)
+            seen[name] = _look(model, answers, x, y, settings.batch_size)
             classes = answers.classes
-        except ClassCountError:
-            raise
-        except InputError as error:
-            failures[name] = Failure(name, str(error))
         settings.progress("Measuring what others use", number + 1, len(models))
     check_left(len(seen), failures)
     every = list(seen.values())
     chosen = torch.stack([it.classes for it in every])
-    gradients = _gradients(every)
+    gradients = _gradients([it.gradients for it in every])
+    features = [it.feature_grams for it in every]
     return Baselines(
         names=tuple(seen),
         gradient_cosine=None if gradients is None else gradients[0],
         gradient_norm=None if gradients is None else gradients[1],
-        feature_cka=_cka([it.feature_grams for it in every]),
-        logit_cka=_always(_cka([it.logit_grams for it in every])),
+        feature_cka=_cka(features) if len(every) - features.count(None) > 1 else None,
+        logit_cka=_cka([it.logit_grams for it in every]),
         cca_information=_information([it.whitened for it in every]),
         agreement=(chosen[:, None] == chosen[None]).double().mean(-1),
         accuracy=None if y is None else (chosen == y.cpu()).double().mean(1),
@@ -176,7 +173,7 @@ def _penultimate(model: Model, x: Tensor) -> str | None:
     """The last layer that is read before the output; None for a black box."""
     if not isinstance(model, nn.Module):
         return None
-    layers = [layer for layer in find_layers(model, x) if layer.default]
+    layers = pick_layers(model, x)
     return layers[-2].name if len(layers) > 2 else None
 
 
@@ -196,35 +193,25 @@ def _input_gradients(model: Model, x: Tensor, y: Tensor, batch_size: int) -> Ten
     return torch.cat(parts)
 
 
-def _gradients(every: list[_Seen]) -> tuple[Tensor, Tensor] | None:
-    known = [it.gradients is not None for it in every]
-    if sum(known) < 2:
+def _gradients(every: list[Tensor | None]) -> tuple[Tensor, Tensor] | None:
+    known = [it for it in every if it is not None]
+    if len(known) < 2:
         return None
-    shape = next(it.gradients for it in every if it.gradients is not None)
-    none = torch.full_like(shape, torch.nan)
-    rows = torch.stack([none if it.gradients is None else it.gradients for it in every])
+    none = torch.full_like(known[0], torch.nan)
+    rows = torch.stack([none if it is None else it for it in every])
     size = rows.norm(dim=-1)
     flat = (rows / size.clamp(min=1e-30)[..., None]).flatten(1)
     return (flat @ flat.T / rows.shape[1]).double(), size.double().mean(1)
 
 
-def _cka(grams: list[list[Tensor] | None] | list[list[Tensor]]) -> Tensor | None:
-    known = [place for place, rows in enumerate(grams) if rows is not None]
-    if len(known) < 2:
-        return None
+def _cka(grams: Sequence[list[Tensor] | None]) -> Tensor:
     sums = CKA()
     for batch in zip(*(rows for rows in grams if rows is not None), strict=True):
         sums.add(torch.stack(batch))
     out = torch.full((len(grams), len(grams)), torch.nan, dtype=torch.float64)
-    place = torch.tensor(known)
+    place = torch.tensor([place for place, rows in enumerate(grams) if rows is not None])
     out[place[:, None], place[None, :]] = sums.matrix()
     return out
-
-
-def _always(value: Tensor | None) -> Tensor:
-    if value is None:
-        raise ModelError("No logits to compare.")
-    return value
 
 
 def _information(whitened: list[Tensor]) -> Tensor:

@@ -36,14 +36,14 @@ def check_given(models: Models, x: Tensor, settings: Settings) -> None:
     check_samples(x, settings.bounds)
 
 
-def check_models(models: Models, *, fewest: int = 2) -> None:
+def check_models(models: Models) -> None:
     """Refuse what is no mapping of names to models, and too few of them."""
     if not isinstance(models, Mapping) or not all(isinstance(name, str) for name in models):
         raise UsageError(
             f"models must be a mapping of names to models; got {type(models).__name__}."
         )
-    if len(models) < fewest:
-        raise UsageError(f"At least {fewest} models are needed; got {', '.join(models) or 'none'}.")
+    if len(models) < 2:
+        raise UsageError(f"At least 2 models are needed; got {', '.join(models) or 'none'}.")
     for name, entry in models.items():
         if not callable(entry) and not isinstance(entry, Loader):
             raise UsageError(
@@ -52,16 +52,16 @@ def check_models(models: Models, *, fewest: int = 2) -> None:
             )
 
 
-def check_samples(x: Tensor, bounds: Bounds, *, fewest: int = FEWEST) -> None:
+def check_samples(x: Tensor, bounds: Bounds) -> None:
     """Refuse bad inputs, and too few of them.
 
     >>> import torch, worldline as wl
     >>> wl.compare.check_samples(torch.rand(40, 8), (0.0, 1.0))
     """
     check_inputs(x, bounds)
-    if len(x) < fewest:
+    if len(x) < FEWEST:
         raise ShapeError(
-            f"At least {fewest} samples are needed to compare models; got {len(x)}. "
+            f"At least {FEWEST} samples are needed to compare models; got {len(x)}. "
             "Fewer give a ranking by chance."
         )
 

@@ -164,7 +164,10 @@ def judge(
         names=tuple(names) if names is not None else tuple(map(str, range(models))),
         predicted=verdict(0, score),
         rivals={name: verdict(row, table) for row, (name, table) in enumerate(rivals.items(), 1)},
-        ahead={name: _ahead(values, spread, row) for row, name in enumerate(rivals, 1)},
+        ahead={
+            name: _ahead(values[0] - values[row], spread[:, 0] - spread[:, row])
+            for row, name in enumerate(rivals, 1)
+        },
         resamples=resamples,
         permutations=permutations,
         seed=seed,
@@ -262,13 +265,6 @@ def _agreement(value: float, spread: Array, p: float | None) -> Agreement:
     return Agreement(float(value), (float(low), float(high)), p)
 
 
-def _ahead(values: Array, spread: Array, row: int) -> tuple[Agreement, Agreement]:
-    one, two = (
-        _agreement(
-            values[0, column] - values[row, column],
-            spread[:, 0, column] - spread[:, row, column],
-            None,
-        )
-        for column in (0, 1)
-    )
-    return one, two
+def _ahead(values: Array, spread: Array) -> tuple[Agreement, Agreement]:
+    within, double = (_agreement(values[it], spread[:, it], None) for it in (0, 1))
+    return within, double

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -17,8 +18,9 @@ from worldline.compare.checks import (
     check_label_order,
     check_left,
 )
-from worldline.compare.models import Answers, ClassCountError, Failure, Models, opened
-from worldline.errors import InputError, UsageError
+from worldline.compare.models import Answers, Failure, Models, dropping_out, opened
+from worldline.compare.probes import drawn_counts
+from worldline.errors import UsageError
 from worldline.inputs import in_dtype_of, labels_of
 from worldline.settings import DEFAULT, Settings
 
@@ -79,23 +81,13 @@ class Measured:
     def only(self, names: Sequence[str]) -> Measured:
         """The same for some of the models, in this order."""
         rows = torch.tensor([self.names.index(name) for name in names])
-
-        def pairs(table: Tensor) -> Tensor:
-            return table[rows][:, rows]
-
-        return replace(
-            self,
-            names=tuple(names),
-            rate=pairs(self.rate),
-            adversarial_rate=pairs(self.adversarial_rate),
-            noise_rate=pairs(self.noise_rate),
-            same_mistake=pairs(self.same_mistake),
-            interval=pairs(self.interval),
-            fooled=pairs(self.fooled),
-            noise_fooled=pairs(self.noise_fooled),
-            right=self.right[rows],
-            accuracy=self.accuracy[rows],
-        )
+        by_model = {"right", "accuracy"}
+        tables: dict[str, Any] = {
+            name: it[rows] if name in by_model else it[rows][:, rows]
+            for name, it in vars(self).items()
+            if isinstance(it, Tensor)
+        }
+        return replace(self, names=tuple(names), **tables)
 
     def reliability(self, *, splits: int = 20, seed: int = 0) -> tuple[Tensor, Tensor]:
         """Rates on two random halves of the samples, (splits, M, M) each.
@@ -192,18 +184,13 @@ class _Run:
 
     def classify(self, name: str, x: Tensor) -> Tensor | None:
         """A model's classes (N,); None, and a failure on record, where it cannot say."""
-        try:
-            with opened(name, self.models[name]) as model:
-                answers = Answers(name, model, self.classes)
-                scores = answers(x, self.settings.batch_size)
-                check_constant(name, scores)
-        except ClassCountError:
-            raise
-        except InputError as error:
-            self.failures[name] = Failure(name, str(error))
-            return None
-        self.classes = answers.classes
-        return scores.argmax(1)
+        with dropping_out(name, self.failures), opened(name, self.models[name]) as model:
+            answers = Answers(name, model, self.classes)
+            scores = answers(x, self.settings.batch_size)
+            check_constant(name, scores)
+            self.classes = answers.classes
+            return scores.argmax(1)
+        return None
 
     def look(self) -> None:
         """Every model's answers to the clean inputs."""
@@ -234,14 +221,13 @@ class _Run:
 
     def attack(self, source: str, attack: Attack) -> SourceResult | None:
         """One source's adversarial inputs and their noise twins, shown to all targets left."""
-        try:
-            with opened(source, self.models[source]) as model:
-                x = in_dtype_of(model, self.x)
-                if isinstance(attack, Descent):
-                    check_gradient(model, x, self.y)
-                adversarial = adversarial_twin(attack, model, x, self.y)
-        except InputError as error:
-            self.failures[source] = Failure(source, str(error))
+        adversarial = None
+        with dropping_out(source, self.failures), opened(source, self.models[source]) as model:
+            x = in_dtype_of(model, self.x)
+            if isinstance(attack, Descent):
+                check_gradient(model, x, self.y)
+            adversarial = adversarial_twin(attack, model, x, self.y)
+        if adversarial is None:
             return None
         generator = torch.Generator().manual_seed(self.settings.seed)
         noise = noise_twin(x, adversarial, bounds=self.settings.bounds, generator=generator)
@@ -298,10 +284,7 @@ def _interval(
     fooled: Tensor, noise_fooled: Tensor, right: Tensor, resamples: int, seed: int
 ) -> Tensor:
     """(M, M, 2), from samples drawn again, the same for all pairs: weights times flags."""
-    generator = torch.Generator().manual_seed(seed)
-    samples = right.shape[1]
-    drawn = torch.randint(samples, (resamples, samples), generator=generator)
-    weights = torch.zeros(resamples, samples).scatter_add_(1, drawn, torch.ones(drawn.shape))
+    weights = drawn_counts(right.shape[1], resamples, seed)
     count = weights @ right.float().T  # (R, M)
     rows = []
     for adversarial, noise in zip(fooled, noise_fooled, strict=True):

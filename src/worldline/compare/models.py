@@ -14,7 +14,16 @@ from worldline.errors import InputError, ModelError
 from worldline.inputs import in_dtype_of
 from worldline.trace import Model, logits_in, untouched
 
-__all__ = ["Answers", "ClassCountError", "Failure", "Kind", "Loader", "Models", "opened"]
+__all__ = [
+    "Answers",
+    "ClassCountError",
+    "Failure",
+    "Kind",
+    "Loader",
+    "Models",
+    "dropping_out",
+    "opened",
+]
 
 Kind = Literal["logits", "probabilities", "labels"]
 
@@ -146,6 +155,17 @@ def opened(name: str, entry: Model | Loader) -> Iterator[Model]:
             f"The loader of model {name!r} raised {type(error).__name__}: {error}."
         ) from error
     yield model
+
+
+@contextmanager
+def dropping_out(name: str, failures: dict[str, Failure]) -> Iterator[None]:
+    """What goes wrong with this one model goes on record, and the others go on."""
+    try:
+        yield
+    except ClassCountError:
+        raise
+    except InputError as error:
+        failures[name] = Failure(name, str(error))
 
 
 def _are_probabilities(scores: Tensor) -> bool:

@@ -10,10 +10,10 @@ from torch import Tensor
 
 from worldline.attacks import named_norm
 from worldline.compare.checks import check_constant, check_given, check_label_order, check_left
-from worldline.compare.models import Answers, ClassCountError, Failure, Kind, Models, opened
-from worldline.compare.probes import Probes, choose_samples, make_probes
-from worldline.compare.responses import Response, predicted_flips, respond, similarity
-from worldline.errors import InputError, UsageError
+from worldline.compare.models import Answers, Failure, Kind, Models, dropping_out, opened
+from worldline.compare.probes import Probes, choose_samples, drawn_counts, make_probes
+from worldline.compare.responses import Response, margin, predicted_flips, respond, similarity
+from worldline.errors import UsageError
 from worldline.notebook import as_html
 from worldline.settings import DEFAULT, NormName, Settings
 
@@ -169,20 +169,16 @@ class _Run:
 
     def ask(self, name: str, x: Tensor) -> Tensor | None:
         """A model's centred logits (N, K); None, and a failure on record, if it cannot answer."""
-        try:
+        with dropping_out(name, self.failures):
             with opened(name, self.models[name]) as model:
                 answers = Answers(name, model, self.classes, self.kinds.get(name))
                 scores = answers(x, self.settings.batch_size)
             check_constant(name, scores)
-        except ClassCountError:
-            raise
-        except InputError as error:
-            self.failures[name] = Failure(name, str(error))
-            return None
-        self.classes = answers.classes
-        if answers.kind is not None:
-            self.kinds[name] = answers.kind
-        return scores
+            self.classes = answers.classes
+            if answers.kind is not None:
+                self.kinds[name] = answers.kind
+            return scores
+        return None
 
     def scout(self, count: int) -> Tensor:
         """Mean class probabilities (N, K) of a few models on all samples."""
@@ -216,16 +212,13 @@ class _Run:
 
     def notes(self, names: tuple[str, ...]) -> tuple[str, ...]:
         """What was done to answers that are not logits, in words."""
-        by_kind = {
-            kind: ", ".join(n for n in names if self.kinds[n] == kind)
-            for kind in ("probabilities", "labels")
-        }
         words = {
             "probabilities": "return probabilities; their logarithms stand for the logits",
             "labels": "return labels only; a probe says something only where it changes one "
             "(a weaker variant)",
         }
-        return tuple(f"{by_kind[kind]}: {words[kind]}." for kind in words if by_kind[kind])
+        of = {kind: [name for name in names if self.kinds[name] == kind] for kind in words}
+        return tuple(f"{', '.join(of[kind])}: {words[kind]}." for kind in words if of[kind])
 
 
 def _reduce(
@@ -241,7 +234,8 @@ def _reduce(
     margins = torch.tensor([it.margin for it in responses])
     displacements = torch.stack([it.displacement for it in responses])
     responses.clear()
-    weights = _resamples(len(labels), resamples, seed)
+    counts = drawn_counts(len(labels), resamples, seed)
+    weights = torch.cat([torch.ones(1, len(labels)), counts]) / len(labels)  # first, equal ones
     every = similarity(displacements, weights)
     alike, alike_spread = every[0].double(), _percentiles(every[1:])
     del every
@@ -255,23 +249,10 @@ def _reduce(
         margins=margins,
         weights=weights,
     )
-    still = torch.sigmoid(_margin(logits, labels) / margins[:, None])  # (M, n)
+    unmoved = margin(logits.transpose(0, 1), labels).T.contiguous()  # (M, n)
+    still = torch.sigmoid(unmoved / margins[:, None])
     flips -= (weights @ still.T)[:, None, :]
     return flips[0].double(), _percentiles(flips[1:]), alike, alike_spread
-
-
-def _resamples(samples: int, resamples: int, seed: int) -> Tensor:
-    """(1 + R, n) weights that sum to one: equal ones, then of samples drawn with replacement."""
-    generator = torch.Generator().manual_seed(seed)
-    drawn = torch.randint(samples, (resamples, samples), generator=generator)
-    counts = torch.zeros(resamples, samples).scatter_add_(1, drawn, torch.ones(drawn.shape))
-    return torch.cat([torch.ones(1, samples), counts]) / samples
-
-
-def _margin(logits: Tensor, labels: Tensor) -> Tensor:
-    """max_{k≠ŷ} f_k − f_ŷ, (M, n)."""
-    place = labels.view(1, -1, 1).expand(len(logits), -1, 1)
-    return logits.scatter(-1, place, -torch.inf).amax(-1) - logits.gather(-1, place).squeeze(-1)
 
 
 def _percentiles(values: Tensor) -> Tensor:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from worldline.settings import Bounds
 
-__all__ = ["Probes", "choose_samples", "make_probes"]
+__all__ = ["Probes", "choose_samples", "drawn_counts", "make_probes"]
 
 
 @dataclass(frozen=True)
@@ -42,6 +42,13 @@ def choose_samples(probabilities: Tensor, count: int, share: float) -> tuple[Ten
     pool = gap.argsort(stable=True)[: max(count, round(share * len(gap)))]
     rows = pool[torch.linspace(0, len(pool) - 1, min(count, len(pool))).round().long()]
     return rows, top.indices[rows, 0]
+
+
+def drawn_counts(samples: int, resamples: int, seed: int) -> Tensor:
+    """(R, n) how often each sample is drawn, of n drawn with replacement, R times over."""
+    generator = torch.Generator().manual_seed(seed)
+    drawn = torch.randint(samples, (resamples, samples), generator=generator)
+    return torch.zeros(resamples, samples).scatter_add_(1, drawn, torch.ones(drawn.shape))
 
 
 def make_probes(

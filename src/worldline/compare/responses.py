@@ -22,7 +22,7 @@ from torch import Tensor
 from worldline.compare.probes import Probes
 from worldline.settings import NormName
 
-__all__ = ["Response", "loss", "predicted_flips", "respond", "similarity"]
+__all__ = ["Response", "loss", "margin", "predicted_flips", "respond", "similarity"]
 
 BLOCK = 2**21
 """Numbers in one block of a reduction: 8 MiB."""
@@ -63,6 +63,12 @@ def loss(logits: Tensor, labels: Tensor) -> Tensor:
     mine: Tensor = logits.masked_fill(~own, 0.0).sum(-1)
     change: Tensor = others - mine
     return change
+
+
+def margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """max_{k≠ŷ} f_k − f_ŷ: (n, …, K) and (n,) → (n, …), below 0 where the label wins."""
+    place = labels.view(-1, *(1,) * (logits.ndim - 1)).expand(*logits.shape[:-1], 1)
+    return logits.scatter(-1, place, -torch.inf).amax(-1) - logits.gather(-1, place).squeeze(-1)
 
 
 def respond(logits: Tensor, probed: Tensor, probes: Probes, norm: NormName) -> Response:
@@ -148,9 +154,6 @@ def predicted_flips(
             + (1 - own_weight) * own[:, :, None] * alignment.T[None, :, :, None]
         )
         z = moved.mul_(reach).add_(logits[:, rows].permute(1, 0, 2)[:, :, None])
-        place = labels[rows].view(-1, 1, 1, 1).expand(*z.shape[:3], 1)
-        right = z.gather(-1, place).squeeze(-1)
-        wrong = z.scatter(-1, place, -torch.inf).amax(-1)
-        lost = torch.sigmoid((wrong - right) / margins[None, :, None])  # (n, T, S)
+        lost = torch.sigmoid(margin(z, labels[rows]) / margins[None, :, None])  # (n, T, S)
         total.addmm_(weights[:, rows], lost.transpose(1, 2).flatten(1))
     return total.view(-1, models, models)

@@ -7,7 +7,7 @@ from torch import Tensor
 
 from worldline.errors import BoundsError, UsageError
 
-__all__ = ["came", "check_count", "check_finite"]
+__all__ = ["came", "check_count", "check_directions", "check_finite"]
 
 
 def check_count(name: str, value: object) -> None:
@@ -27,6 +27,13 @@ def check_finite(name: str, value: Tensor) -> None:
     raise BoundsError(
         f"{bad} of {value.numel()} values of {name} are NaN or infinite; all must be finite."
     )
+
+
+def check_directions(rows: Tensor, said: str) -> None:
+    """Refuse rows (N, D) or (N, M, D) with a zero vector, and say which is the first."""
+    zero = (rows == 0).all(-1).view(len(rows), -1).any(-1)
+    if bool(zero.any()):
+        raise BoundsError(f"Row {int(zero.nonzero()[0])} {said}. Leave it out.")
 
 
 def came(value: object) -> str:

@@ -102,11 +102,8 @@ def bell_test(
     read = fitted.new_tensor([[diagonal, diagonal], [-diagonal, diagonal]])  # 45° and 135°
     rows = []
     for setting in fitted:
-        weights = draw_rows(
-            setting.expand(trials, 2),
-            selection.draw(trials, generator=generator),
-            generator=generator,
-        )
+        readings = selection.draw(trials, generator=generator)
+        weights = draw_rows(setting.expand(trials, 2), readings, generator=generator)
         own = (weights @ setting).sign()  # (trials, k)
         other = (weights @ read.T).sign()  # (trials, k, 2)
         rows.append((own[..., None] * other).mean(-2))

@@ -104,9 +104,8 @@ def sign_kept_probability(
         raise UsageError(f"samples must be at least 2, for a standard error; got {samples}.")
     generator = generator or make_generator(seed, slope.device)
     variance = torch.zeros(samples, dtype=torch.float64, device=slope.device)
-    for _ in range(
-        depth
-    ):  # V_L = (1 + χ² V_{L−1}) / |y|², the lengths being exchangeable over layers
+    # V_L = (1 + χ² V_{L−1}) / |y|², the lengths being exchangeable over layers
+    for _ in range(depth):
         square = selection.draw(samples, generator=generator).square().sum(-1)
         across = chi_lengths(samples, selection.width - 1, generator=generator)
         variance = (1 + across**2 * variance) / square

@@ -10,10 +10,9 @@ from torch import Tensor
 
 from worldline.encoder.checking import came, check_finite
 from worldline.encoder.layer import apply_rows, draw_noise, set_readings
-from worldline.encoder.path import Composed, Path, log_length, unit
+from worldline.encoder.path import Composed, Path, from_fitted, log_length, unit
 from worldline.encoder.selection import Selection
 from worldline.errors import LayerError, ShapeError
-from worldline.geometry.pair import rapidity
 
 __all__ = ["FittedEncoder"]
 
@@ -69,9 +68,8 @@ class FittedEncoder:
     def compose(self) -> Composed:
         """The product H = W_L … W_1, its scale carried as a logarithm: L products (k, k)(k, D)."""
         product: Tensor | None = None
-        log_scale = torch.zeros(
-            len(self._batched.directions[0]), dtype=torch.float64, device=self._device
-        )
+        start = self._batched.directions[0]
+        log_scale = start.new_zeros(len(start), dtype=torch.float64)
         for weight in self._weights():
             product = weight if product is None else weight @ product
             norm = torch.linalg.matrix_norm(product)
@@ -108,9 +106,8 @@ class FittedEncoder:
             direction, *factors = unit(apply_rows(next(rows), x, y, direction))
             lengths.append(factors)
             directions.append(direction if at in held else direction[:0])
-        log_norms = log_length(
-            *(torch.stack(parts) for parts in zip(*lengths, strict=True))
-        ).cumsum(0)
+        scale, length = (torch.stack(factors) for factors in zip(*lengths, strict=True))
+        log_norms = log_length(scale, length).cumsum(0)
         kept = tuple(self._out(directions[layer]) for layer in held)
         return Path(held, kept, self._out(log_norms[list(held)], 1), self.path.normalise)
 
@@ -126,16 +123,8 @@ class FittedEncoder:
 
         Cost: one :meth:`transform`.
         """
-        rows = []
-        path = self.transform(features)
-        for own, others in zip(self.path.directions, path.directions, strict=True):
-            a = own[..., None, :].expand_as(others)
-            rows.append(rapidity(a.flatten(0, -2), others.flatten(0, -2)).view(others.shape[:-1]))
-        return torch.stack(rows)
-
-    @property
-    def _device(self) -> torch.device:
-        return self._batched.directions[0].device
+        both = zip(self.path.directions, self.transform(features).directions, strict=True)
+        return torch.stack([from_fitted(torch.cat((x[..., None, :], it), -2)) for x, it in both])
 
     def _weights(self) -> Iterator[Tensor]:
         """W_1 … W_L with the axis P."""
@@ -159,7 +148,7 @@ class FittedEncoder:
         return iter(self._kept)
 
     def _draw(self) -> Iterator[Tensor]:
-        generator = torch.Generator(self._device)
+        generator = torch.Generator(self._batched.directions[0].device)
         generator.set_state(self._state)
         for direction in self._batched.directions[:-1]:
             yield draw_noise(direction, self.selection.width, generator=generator)
@@ -181,17 +170,16 @@ class FittedEncoder:
         """(P, N, D), or say what came."""
         own = self._batched.directions[0]
         encoders, width = own.shape
-        fits = isinstance(features, Tensor) and features.ndim in ((2,) if self._single else (2, 3))
         fits = (
-            fits
+            isinstance(features, Tensor)
+            and features.ndim in ((2,) if self._single else (2, 3))
             and features.shape[-1] == width
-            and features.dtype == own.dtype
-            and features.device == own.device
+            and features.shape[:-2] in ((), (encoders,))
+            and (features.dtype, features.device) == (own.dtype, own.device)
         )
-        if not fits or (features.ndim == 3 and len(features) != encoders):
-            expected = (
-                f"(N, {width})" if self._single else f"({encoders}, N, {width}) or (N, {width})"
-            )
+        if not fits:
+            rows = f"(N, {width})"
+            expected = rows if self._single else f"({encoders}, N, {width}) or {rows}"
             raise ShapeError(
                 f"Features must be {expected} {own.dtype} on {own.device}, as the fitted feature; "
                 f"got {came(features)}."

@@ -12,11 +12,11 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.encoder.checking import came, check_finite
+from worldline.encoder.checking import came, check_directions, check_finite
 from worldline.encoder.machine import Encoder
 from worldline.encoder.path import Path, split_length
 from worldline.encoder.seeds import make_generator
-from worldline.errors import BoundsError, ShapeError, UsageError
+from worldline.errors import ShapeError, UsageError
 
 __all__ = ["encode_together"]
 
@@ -93,9 +93,4 @@ def _check(encoder: Encoder, features: Tensor) -> None:
             f"each M; got {came(features)}."
         )
     check_finite("features", features)
-    zero = (features[:, 0] == 0).all(-1)
-    if bool(zero.any()):
-        row = int(zero.nonzero()[0])
-        raise BoundsError(
-            f"Row {row} has a zero feature first: no direction to fit to. Leave it out."
-        )
+    check_directions(features[:, 0], "has a zero feature first: no direction to fit to")

@@ -145,16 +145,13 @@ def one_step_moments(rapidity: Float[Tensor, " N"], selection: Selection) -> One
     """
     s = torch.sinh(check_rapidity(rapidity))
     law, k = reading_length(selection), selection.width
-    missing = torch.full_like(s, math.nan)
-    inverse_chi = (
-        math.exp(math.lgamma((k - 2) / 2) - math.lgamma((k - 1) / 2)) / math.sqrt(2)
-        if k >= 3
-        else math.nan
-    )
-    return OneStepMoments(
-        mean=s * law.mean * inverse_chi if k >= 3 else missing,
-        second=(law.mean_square * s**2 + 1) / (k - 3) if k >= 4 else missing,
-    )
+    mean = second = torch.full_like(s, math.nan)
+    if k >= 3:
+        inverse_chi = math.exp(math.lgamma((k - 2) / 2) - math.lgamma((k - 1) / 2)) / math.sqrt(2)
+        mean = s * law.mean * inverse_chi
+    if k >= 4:
+        second = (law.mean_square * s**2 + 1) / (k - 3)
+    return OneStepMoments(mean, second)
 
 
 def check_rapidity(rapidity: Tensor) -> Tensor:
@@ -173,9 +170,8 @@ def check_rapidity(rapidity: Tensor) -> Tensor:
 
 def chi_lengths(count: int, degrees: int, *, generator: torch.Generator) -> Tensor:
     """(count,) chi-distributed with the given degrees of freedom; zeros for none."""
-    normals = torch.randn(
-        count, degrees, dtype=torch.float64, device=generator.device, generator=generator
-    )
+    shape, device = (count, degrees), generator.device
+    normals = torch.randn(shape, dtype=torch.float64, device=device, generator=generator)
     lengths: Tensor = torch.linalg.vector_norm(normals, dim=-1)
     return lengths
 

@@ -102,11 +102,7 @@ class Encoder:
         single = _check_feature(x)
         features = x[None] if single else x
         device = features.device
-        child = (
-            make_generator(seed, device)
-            if generator is None
-            else spawn_generator(generator, device)
-        )
+        child = spawn_generator(generator, device) if generator else make_generator(seed, device)
         if self.sampler == "literal":
             readings, weights = self._fit_literally(features, child)
         else:
@@ -128,12 +124,8 @@ class Encoder:
     ) -> tuple[Tensor, list[Tensor]]:
         """Readings and weights, layer by layer, all candidates drawn."""
         widest = max(features.shape[-1], self.width)
-        needed = (
-            len(features)
-            * widest
-            * features.element_size()
-            * max(self.candidates, self.width * self.depth)
-        )
+        drawn = len(features) * max(self.candidates, self.width * self.depth)
+        needed = drawn * widest * features.element_size()
         if needed > self.memory:
             raise UsageError(
                 f"sampler='literal' with {self.candidates} candidates, depth {self.depth} and "

@@ -10,8 +10,9 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldline.errors import BoundsError, LayerError, UsageError
+from worldline.geometry.pair import rapidity
 
-__all__ = ["Composed", "Path", "spacetime_path", "split_length"]
+__all__ = ["Composed", "Path", "from_fitted", "spacetime_path", "split_length"]
 
 
 @dataclass(frozen=True)
@@ -104,6 +105,12 @@ def spacetime_path(path: Path, *, speed: float) -> Float[Tensor, "L1 ... D1"]:
             time = torch.full_like(direction[..., :1], layer * speed)
             rows.append(torch.nn.functional.normalize(torch.cat((time, direction), -1), dim=-1))
     return torch.stack(rows)
+
+
+def from_fitted(directions: Tensor) -> Tensor:
+    """Rapidities (…, M) of the other features from the first of each (…, M + 1, D)."""
+    first, others = directions[..., :1, :].expand_as(directions[..., 1:, :]), directions[..., 1:, :]
+    return rapidity(first.flatten(0, -2), others.flatten(0, -2)).view(others.shape[:-1])
 
 
 def split_length(v: Tensor) -> tuple[Tensor, Tensor]:

@@ -15,7 +15,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.encoder.reading import polygamma, reading_length
+from worldline.encoder.reading import log_chi, polygamma, reading_length
 from worldline.encoder.selection import Selection
 
 __all__ = [
@@ -61,9 +61,8 @@ def rapidity_gain(selection: Selection) -> RapidityGain:
     law, k = reading_length(selection), selection.width
     if k == 1:
         return RapidityGain(math.inf, math.nan)
-    return RapidityGain(
-        law.log_mean - _log_chi_mean(k - 1), law.log_variance + polygamma(1, (k - 1) / 2) / 4
-    )
+    variance = law.log_variance + polygamma(1, (k - 1) / 2) / 4
+    return RapidityGain(law.log_mean - log_chi(k - 1), variance)
 
 
 def rapidity_rate(selection: Selection) -> float:
@@ -155,15 +154,7 @@ def lyapunov_spectrum(selection: Selection) -> Float[Tensor, " k"]:
     1.468
     """
     k = selection.width
-    across = torch.arange(k - 1, 0, -1, dtype=torch.float64) / 2  # (k − i)/2 for i = 1 … k − 1
-    values = torch.cat((across.new_tensor([reading_length(selection).log_mean]), _log_chi(across)))
+    halves = torch.arange(k - 1, 0, -1, dtype=torch.float64) / 2  # (k − i)/2 for i = 1 … k − 1
+    across = 0.5 * (math.log(2) + torch.digamma(halves))
+    values = torch.cat((halves.new_tensor([reading_length(selection).log_mean]), across))
     return values.sort(descending=True).values
-
-
-def _log_chi_mean(degrees: int) -> float:
-    return float(_log_chi(torch.tensor(degrees / 2, dtype=torch.float64)))
-
-
-def _log_chi(half_degrees: Tensor) -> Tensor:
-    """E ln χ = ½[ln 2 + ψ(degrees/2)]."""
-    return 0.5 * (math.log(2) + torch.digamma(half_degrees))

@@ -82,7 +82,7 @@ class ReadingLength:
     def log_mean(self) -> float:
         """E ln |y|, in nats."""
         if self._chi:
-            return 0.5 * (math.log(2) + polygamma(0, self.selection.width / 2))
+            return log_chi(self.selection.width)
         _, difference, step = self._frullani
         return 0.5 * (math.log(self.mean_square) + float(difference.sum()) * step)
 
@@ -100,9 +100,8 @@ class ReadingLength:
     def _frullani(self) -> tuple[Tensor, Tensor, float]:
         """Nodes u, e^{−s} − L(s / E S) at s = e^u, and the step."""
         k, step = self.selection.width, 0.125
-        u = torch.arange(
-            -42.0, 8 + 80 / k + math.log(self.mean_square / k), step, dtype=torch.float64
-        )
+        end = 8 + 80 / k + math.log(self.mean_square / k)
+        u = torch.arange(-42.0, end, step, dtype=torch.float64)
         s = u.exp()
         return u, torch.exp(-s) - self.laplace(s / self.mean_square), step
 
@@ -147,6 +146,11 @@ def _threshold(selection: Selection) -> tuple[Tensor, Tensor]:
             log_t < log_rest, torch.special.ndtri(log_t.exp()), -torch.special.ndtri(log_rest.exp())
         )
     return z, density / density.sum()
+
+
+def log_chi(degrees: int) -> float:
+    """E ln χ = ½[ln 2 + ψ(degrees/2)], in nats."""
+    return 0.5 * (math.log(2) + polygamma(0, degrees / 2))
 
 
 def polygamma(order: int, x: float) -> float:

@@ -17,13 +17,20 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from worldline.encoder.carrier import carry_bits, carry_grey, recover_bits, recover_grey
 from worldline.encoder.joint import encode_together
 from worldline.encoder.machine import Encoder
 from worldline.encoder.seeds import make_generator
-from worldline.errors import ShapeError
+from worldline.errors import ShapeError, UsageError
 
-__all__ = ["Reconciliation", "reconcile_bits", "reconcile_grey"]
+__all__ = [
+    "Reconciliation",
+    "carry_bits",
+    "carry_grey",
+    "reconcile_bits",
+    "reconcile_grey",
+    "recover_bits",
+    "recover_grey",
+]
 
 
 @dataclass(frozen=True)
@@ -46,6 +53,59 @@ class Reconciliation:
     wrong_key_error: float
     overheard: Tensor
     overheard_error: float
+
+
+def carry_grey(
+    message: Float[Tensor, " k"], codeword: Float[Tensor, " k"], *, strength: float
+) -> Float[Tensor, " k"]:
+    """Add a grey message to a codeword.
+
+    y = α u + m.
+
+    Args:
+        message: (k,) m.
+        codeword: (k,) u, a unit vector.
+        strength: α > 0; the receiver's error is α |u ∓ v|/√k.
+
+    Raises:
+        ShapeError: message and codeword are not one (k,). UsageError: strength not positive.
+
+    Not secure: see the module.
+
+    >>> import torch
+    >>> from worldline.encoder.reconcile import carry_grey, recover_grey
+    >>> u = torch.tensor([0.6, 0.8])
+    >>> recover_grey(carry_grey(torch.tensor([0.25, 0.5]), u, strength=100.0), -u, strength=100.0)
+    tensor([0.2500, 0.5000])
+    """
+    _check_message(message, codeword, strength)
+    return strength * codeword + message
+
+
+def recover_grey(
+    carried: Float[Tensor, " k"], codeword: Float[Tensor, " k"], *, strength: float
+) -> Float[Tensor, " k"]:
+    """Take a grey message off with the other codeword, whichever sign it has.
+
+    m̂ = y ∓ α v, the sign that leaves the shorter remainder; right if |m| < α (cos(θ/2) −
+    sin(θ/2)), θ the angle between u and ±v: if α exceeds |m| where the codewords agree.
+
+    Args:
+        carried: (k,) y.
+        codeword: (k,) v, a unit vector near ±u.
+        strength: the sender's α.
+
+    Raises:
+        ShapeError, UsageError: as :func:`carry_grey`.
+
+    >>> import torch
+    >>> from worldline.encoder.reconcile import recover_grey
+    >>> recover_grey(torch.tensor([10.5, 0.25]), torch.tensor([1.0, 0.0]), strength=10.0)
+    tensor([0.5000, 0.2500])
+    """
+    _check_message(carried, codeword, strength)
+    minus, plus = carried - strength * codeword, carried + strength * codeword
+    return minus if float(minus.norm()) <= float(plus.norm()) else plus
 
 
 def reconcile_grey(
@@ -89,8 +149,57 @@ def reconcile_grey(
     keys = _codewords(encoder, sender, receiver, seed)
     carried = carry_grey(message, keys[0], strength=strength)
     read = [recover_grey(carried, key, strength=strength) for key in keys[1:]]
-    errors = [float((m - message).square().mean().sqrt()) for m in read]
-    return _result(carried, read, errors)
+    return _result(carried, [(it, float((it - message).square().mean().sqrt())) for it in read])
+
+
+def carry_bits(message: Bool[Tensor, " k"], codeword: Float[Tensor, " k"]) -> Bool[Tensor, " k"]:
+    """XOR a binary message with the sign bits of a codeword.
+
+    Args:
+        message: (k,) bool. Its first bit is the pilot: known to both sides, it tells the receiver
+            whether v is u or −u.
+        codeword: (k,) u.
+
+    Raises:
+        ShapeError: message and codeword are not one (k,).
+
+    Not secure: see the module.
+
+    >>> import torch
+    >>> from worldline.encoder.reconcile import carry_bits, recover_bits
+    >>> u, bits = torch.tensor([0.5, -0.7, 0.1]), torch.tensor([True, True, False])
+    >>> recover_bits(carry_bits(bits, u), -u, pilot=True)
+    tensor([ True,  True, False])
+    """
+    if message.dtype != torch.bool:
+        raise ShapeError(
+            f"A binary message must be boolean; got {message.dtype}. Threshold it: message > 0.5."
+        )
+    _check_message(message, codeword)
+    return message ^ (codeword > 0)
+
+
+def recover_bits(
+    carried: Bool[Tensor, " k"], codeword: Float[Tensor, " k"], *, pilot: bool | None = None
+) -> Bool[Tensor, " k"]:
+    """XOR the sign bits of the other codeword away.
+
+    Args:
+        carried: (k,) bool.
+        codeword: (k,) v, near ±u: a bit is wrong where a coordinate of u and ±v differs in sign.
+        pilot: the known first bit of the message, by which v ≈ −u is noticed; None: no correction,
+            and for v ≈ −u every bit comes out inverted.
+
+    Raises:
+        ShapeError: not one (k,), or not boolean.
+
+    >>> import torch
+    >>> from worldline.encoder.reconcile import recover_bits
+    >>> recover_bits(torch.tensor([True, False]), torch.tensor([0.5, 0.5]))
+    tensor([False,  True])
+    """
+    message = carry_bits(carried, codeword)
+    return ~message if pilot is not None and bool(message[0]) != pilot else message
 
 
 def reconcile_bits(
@@ -131,8 +240,7 @@ def reconcile_bits(
     keys = _codewords(encoder, sender, receiver, seed)
     carried = carry_bits(message, keys[0])
     read = [recover_bits(carried, key, pilot=bool(message[0])) for key in keys[1:]]
-    errors = [float((m != message).double().mean()) for m in read]
-    return _result(carried, read, errors)
+    return _result(carried, [(it, float((it != message).double().mean())) for it in read])
 
 
 def _codewords(encoder: Encoder, sender: Tensor, receiver: Tensor, seed: int) -> list[Tensor]:
@@ -143,27 +251,26 @@ def _codewords(encoder: Encoder, sender: Tensor, receiver: Tensor, seed: int) ->
             f"{tuple(sender.shape)} {sender.dtype} and {tuple(receiver.shape)} {receiver.dtype}."
         )
     generator = make_generator(seed, sender.device)
-    noise = torch.randn(
-        len(sender) + encoder.width, dtype=sender.dtype, device=sender.device, generator=generator
-    )
-    stranger, wrong = (
-        noise[: len(sender)],
-        torch.nn.functional.normalize(noise[len(sender) :], dim=0),
-    )
-    path = encode_together(
-        encoder, torch.stack((sender, receiver, stranger))[None], generator=generator
-    )
+    numbers = len(sender) + encoder.width
+    noise = torch.randn(numbers, dtype=sender.dtype, device=sender.device, generator=generator)
+    stranger, wrong = noise.split((len(sender), encoder.width))
+    features = torch.stack((sender, receiver, stranger))[None]
+    path = encode_together(encoder, features, generator=generator)
     u, v, z = path.directions[-1][0]
-    return [u, v, wrong, z]
+    return [u, v, torch.nn.functional.normalize(wrong, dim=0), z]
 
 
-def _result(carried: Tensor, read: list[Tensor], errors: list[float]) -> Reconciliation:
-    return Reconciliation(
-        carried=carried,
-        received=read[0],
-        received_error=errors[0],
-        wrong_key=read[1],
-        wrong_key_error=errors[1],
-        overheard=read[2],
-        overheard_error=errors[2],
-    )
+def _result(carried: Tensor, read: list[tuple[Tensor, float]]) -> Reconciliation:
+    received, wrong_key, overheard = read
+    return Reconciliation(carried, *received, *wrong_key, *overheard)
+
+
+def _check_message(message: Tensor, codeword: Tensor, strength: float = 1.0) -> None:
+    if message.ndim != 1 or message.shape != codeword.shape:
+        raise ShapeError(
+            "Message and codeword must have one shape (k,), k the encoder's width; got "
+            f"{tuple(message.shape)} and {tuple(codeword.shape)}. Flatten an image; choose width "
+            "to fit it."
+        )
+    if not strength > 0:
+        raise UsageError(f"strength must be positive; got {strength}.")

@@ -32,7 +32,7 @@ from worldline.explain.measures.measuring import (
     pair_rapidities,
 )
 from worldline.explain.sampling import random_pairs
-from worldline.explain.untrained_network import untrained
+from worldline.explain.untrained_network import untrained_or_note
 from worldline.geometry import check_frame_name, proper_depth
 from worldline.geometry.spacetime import limit_share
 from worldline.inputs import check_inputs, labels_of, logits_of
@@ -157,7 +157,7 @@ def complexity(
     pairs["strangers"] = _strangers(x, y, strangers, generator, notes)
     given = Given(x, y, pairs, chosen, thorough, differentiated, settings)
     trained = measure(model, given, "trained")
-    fresh, kept = _untrained(model, settings.seed, notes) if null else (None, ())
+    fresh, kept = untrained_or_note(model, settings.seed, notes) if null else (None, ())
     drawn = measure(fresh, given, "untrained") if fresh is not None else None
     few = replace(given, pairs={kind: _first(*pairs[kind]) for kind in ("noise", "strangers")})
     predicted, status = _predictions(fresh, few)
@@ -230,26 +230,6 @@ def _strangers(
 
 def _first(one: Tensor, other: Tensor) -> tuple[Tensor, Tensor]:
     return one[:PREDICTED], other[:PREDICTED]
-
-
-def _untrained(
-    model: Model, seed: int, notes: list[str]
-) -> tuple[nn.Module | None, tuple[str, ...]]:
-    """The untrained network, if the model can have one, and a note if not."""
-    if not isinstance(model, nn.Module):
-        notes.append("There is no untrained null: the model is a plain callable, not an nn.Module.")
-        return None, ()
-    try:
-        fresh, kept = untrained(model, seed=seed)
-    except ModelError as error:
-        notes.append(f"There is no untrained null. {error}")
-        return None, ()
-    if kept:
-        notes.append(
-            f"The untrained null keeps the trained values of {', '.join(kept)}: they have no "
-            "reset_parameters."
-        )
-    return fresh, kept
 
 
 def _predictions(fresh: nn.Module | None, given: Given) -> tuple[dict[str, Prediction], str]:

@@ -26,6 +26,7 @@ from worldline.explain.pool import Pool
 from worldline.explain.sampling import groups_of
 from worldline.explain.search import TopPairs, count_pairs, top_pairs
 from worldline.explain.strangers import Counts, DistantStory, SearchKind, SeenLayer
+from worldline.explain.untrained_network import NO_MODULE, kept_note
 from worldline.inputs import check_inputs, check_settings, labels_of, logits_of
 from worldline.settings import DEFAULT, Settings
 from worldline.trace import Model, choose_layers, find_layers, one_layer, untouched
@@ -152,8 +153,7 @@ def distant(
     far = far_quantiles(reader, own, random)
     untrained = Nulls(None, {}, None, "")
     if nulls and not isinstance(model, nn.Module):
-        why = "There is no untrained null: the model is a plain callable, not an nn.Module."
-        untrained = replace(untrained, why=why)
+        untrained = replace(untrained, why=NO_MODULE)
     elif isinstance(model, nn.Module):
         untrained = search_untrained(model, both, random, reader, seek, nulls)
     evidence = Evidence(reader, own, y.cpu(), random, value, far, untrained)
@@ -217,11 +217,8 @@ def _notes(told: DistantStory, k: int, entries: int, why: str) -> tuple[str, ...
             f"The search was approximate: FAISS returned {told.recall:.1%} of the nearest "
             f"neighbours, so a stronger pair may have been missed."
         )
-    if null is not None and null.kept:
-        notes.append(
-            f"The untrained null keeps the trained values of {', '.join(null.kept)}: they have no "
-            f"reset_parameters."
-        )
+    if null is not None:
+        notes += kept_note(null.kept)
     if counts.copies:
         notes.append(
             f"{counts.copies} pairs of identical inputs were left out ({counts.copies_disagree} "

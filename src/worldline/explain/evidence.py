@@ -14,6 +14,7 @@ from worldline.explain.network import Network, Reader
 from worldline.explain.pool import Pool
 from worldline.explain.sampling import class_pairs
 from worldline.explain.search import TopPairs
+from worldline.explain.sides import first_for_good
 from worldline.explain.sieve import Pairs
 from worldline.explain.strangers import ClassMap, DistantPair, Numbers, UntrainedNull
 from worldline.explain.untrained_network import untrained
@@ -113,7 +114,8 @@ class Evidence:
         assert found.distance is not None
         line, index = line.clone(), self.reader.index
         line[:, index] = found.rapidity  # the search's own number: other batches round differently
-        meets = _for_good(sign * line >= (self.far[2] if sign > 0 else -self.far[0]), index)
+        as_far = sign * line >= (self.far[2] if sign > 0 else -self.far[0])  # (P, L)
+        meets = first_for_good(as_far[:, : index + 1])
         matched = self.random.matched_p(found.rapidity, found.distance, self.pool, sign)
         nearer = self.random.quantile(found.distance)
         fresh, null = self.nulls.lines.get(sign), self.nulls.summary
@@ -183,12 +185,6 @@ def _family_p(sign: int, value: float, best: tuple[float, ...]) -> float:
 
 def _both(values: Tensor, i: int, j: int) -> tuple[int, int]:
     return int(values[i]), int(values[j])
-
-
-def _for_good(flags: Tensor, index: int) -> Tensor:
-    """(P,) first layer from which all flags (P, L) up to the index are true; −1: not even there."""
-    run = flags[:, : index + 1].flip(1).long().cumprod(1).sum(1)
-    return torch.where(run > 0, index + 1 - run, -1)
 
 
 def _at(pairs: Pairs, place: int) -> float:

@@ -18,7 +18,15 @@ from torch import Tensor
 
 from worldline.statistics import Bootstrap, Share
 
-__all__ = ["SwapLayer", "moved", "moved_share", "side_for_good", "swap_layer", "wrong_side"]
+__all__ = [
+    "SwapLayer",
+    "first_for_good",
+    "moved",
+    "moved_share",
+    "side_for_good",
+    "swap_layer",
+    "wrong_side",
+]
 
 HALF = 0.5
 
@@ -88,10 +96,10 @@ def swap_layer(names: Sequence[str], change: Tensor, bootstrap: Bootstrap) -> Sw
     """
     ends = [share.interval for share in moved_share(change, bootstrap)]
     sure = torch.tensor([[end is not None and end[0] > HALF for end in ends]])
-    index = int(_first_for_good(sure)[0])
+    index = int(first_for_good(sure)[0])
     if index < 0:
         return None
-    drawn = _first_for_good(torch.from_numpy(bootstrap.shares(change) > HALF)).numpy()
+    drawn = first_for_good(torch.from_numpy(bootstrap.shares(change) > HALF)).numpy()
     drawn = np.where(drawn < 0, len(names), drawn)
     low, high = np.quantile(drawn, (0.025, 0.975), method="inverted_cdf")
     high = max(int(high), index)
@@ -110,13 +118,13 @@ def side_for_good(flags: Tensor) -> Tensor:
         (N,) indices; −1: never for good. It says nothing of what the attack moved: a clean sample
         may have stood there before.
     """
-    start = _first_for_good(torch.isnan(flags) | (flags > 0))
+    start = first_for_good(torch.isnan(flags) | (flags > 0))
     places = torch.arange(flags.shape[1])
     counted = (flags > 0) & (places >= start[:, None]) & (start >= 0)[:, None]
     return torch.where(counted.any(1), counted.long().argmax(1), -1)
 
 
-def _first_for_good(flags: Tensor) -> Tensor:
+def first_for_good(flags: Tensor) -> Tensor:
     """(S, L) flags → (S,) first index from which all are true; −1 where the last is not."""
     for_good = flags.flip(1).long().cumprod(1).sum(1)  # number of true flags at the end
     return torch.where(for_good > 0, flags.shape[1] - for_good, -1)

@@ -7,10 +7,10 @@ from dataclasses import dataclass, field, fields, replace
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldline.attacks import noise_twin
-from worldline.errors import ModelError, ShapeError
+from worldline.errors import ShapeError
 from worldline.explain.boosts import excess_boost
 from worldline.explain.sides import (
     SwapLayer,
@@ -20,7 +20,7 @@ from worldline.explain.sides import (
     swap_layer,
     wrong_side,
 )
-from worldline.explain.untrained_network import untrained
+from worldline.explain.untrained_network import untrained_or_note
 from worldline.geometry import proper_depth
 from worldline.inputs import check_inputs, check_settings, labels_of, logits_of, set_apart
 from worldline.notebook import as_html
@@ -313,7 +313,7 @@ def twins(
         )
 
     trained = trace(model, "Tracing", None)
-    fresh, kept = _untrained(model, settings.seed, notes) if null else (None, ())
+    fresh, kept = untrained_or_note(model, settings.seed, notes) if null else (None, ())
     null_trace = None if fresh is None else trace(fresh, "Untrained null", trained.wrong)
     told = _Telling(trained, null_trace, y.cpu(), Bootstraps(resamples, settings.seed))
     notes.extend(told.notes(reference[1], classes))
@@ -378,26 +378,6 @@ def _left_out(means: Sequence[Reference], layers: Sequence[Layer], samples: int)
     ]
 
 
-def _untrained(
-    model: Model, seed: int, notes: list[str]
-) -> tuple[nn.Module | None, tuple[str, ...]]:
-    """The untrained network, if the model can have one, and a note if not."""
-    if not isinstance(model, nn.Module):
-        notes.append("There is no untrained null: the model is a plain callable, not an nn.Module.")
-        return None, ()
-    try:
-        fresh, kept = untrained(model, seed=seed)
-    except ModelError as error:
-        notes.append(f"There is no untrained null. {error}")
-        return None, ()
-    if kept:
-        notes.append(
-            f"The untrained null keeps the trained values of {', '.join(kept)}, which cannot be "
-            "reset."
-        )
-    return fresh, kept
-
-
 SHOWN: tuple[Comparison, ...] = COMPARISONS[: len(fields(Rapidities))]
 TO_CLEAN: tuple[Comparison, ...] = COMPARISONS[: len(fields(ProperDepths))]
 
@@ -433,7 +413,8 @@ class _Telling:
         moved_shares = moved_share(self.change, self.bootstrap)
         rapidity = self._by_layer(self.trained)
         untrained = None if self.null is None else self._by_layer(self.null)
-        excess = (None, *self.bootstrap.summaries(self._excess_boosts()))
+        twins = (self.trained.rapidity[name][self.fooled] for name in TO_CLEAN)
+        excess = (None, *self.bootstrap.summaries(excess_boost(*twins)))
         return tuple(
             LayerStory(
                 index=index,
@@ -494,7 +475,3 @@ class _Telling:
     def _by_layer(self, trace: TwinTrace) -> list[Rapidities]:
         columns = [self.bootstrap.summaries(trace.rapidity[name][self.fooled]) for name in SHOWN]
         return [Rapidities(*row) for row in zip(*columns, strict=True)]
-
-    def _excess_boosts(self) -> Tensor:
-        """(S, L − 1) boost of the adversarial twin − boost of the noise twin; > 0 drives apart."""
-        return excess_boost(*(self.trained.rapidity[name][self.fooled] for name in TO_CLEAN))

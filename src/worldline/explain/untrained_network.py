@@ -9,7 +9,9 @@ from torch import nn
 
 from worldline.errors import ModelError
 
-__all__ = ["untrained"]
+__all__ = ["NO_MODULE", "kept_note", "untrained", "untrained_or_note"]
+
+NO_MODULE = "There is no untrained null: the model is a plain callable, not an nn.Module."
 
 
 def untrained(model: nn.Module, *, seed: int = 0) -> tuple[nn.Module, tuple[str, ...]]:
@@ -46,6 +48,30 @@ def untrained(model: nn.Module, *, seed: int = 0) -> tuple[nn.Module, tuple[str,
         torch.manual_seed(seed)
         kept = _reset(fresh)
     return fresh.eval(), kept
+
+
+def untrained_or_note(
+    model: object, seed: int, notes: list[str]
+) -> tuple[nn.Module | None, tuple[str, ...]]:
+    """:func:`untrained`, or None; the notes then say why, and else what keeps its values."""
+    if not isinstance(model, nn.Module):
+        notes.append(NO_MODULE)
+        return None, ()
+    try:
+        fresh, kept = untrained(model, seed=seed)
+    except ModelError as error:
+        notes.append(f"There is no untrained null. {error}")
+        return None, ()
+    notes.extend(kept_note(kept))
+    return fresh, kept
+
+
+def kept_note(kept: tuple[str, ...]) -> list[str]:
+    """The note on modules that keep their trained values, if there are any."""
+    if not kept:
+        return []
+    names = ", ".join(kept)
+    return [f"The untrained null keeps the trained values of {names}, which cannot be reset."]
 
 
 @torch.no_grad()

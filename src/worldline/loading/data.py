@@ -28,7 +28,7 @@ class Held:
     x: Tensor
     y: Tensor
     class_names: tuple[str, ...] | None = None
-    done: tuple[str, ...] = ()
+    conversions: tuple[str, ...] = ()
 
 
 def load_data(
@@ -132,7 +132,8 @@ def _from_archive(spec: str, bounds: Bounds, limit: int | None) -> Data:
     held = _pair(arrays, "x", "y", bounds, spec)
     if "reference_x" not in arrays:
         return divided(spec, Path(spec).name, held, bounds)
-    return beside(Path(spec).name, held, _pair(arrays, *names, bounds, spec), bounds)
+    reference = _pair(arrays, *names, bounds, spec, held.class_names)
+    return beside(Path(spec).name, held, reference, bounds)
 
 
 def beside(name: str, held: Held, reference: Held, bounds: Bounds) -> Data:
@@ -153,7 +154,7 @@ def beside(name: str, held: Held, reference: Held, bounds: Bounds) -> Data:
         split=f"{len(held.x):,} samples may be attacked; {len(reference.x):,} reference samples "
         "come with them",
         class_names=held.class_names,
-        done=tuple(dict.fromkeys((*held.done, *reference.done))),
+        conversions=tuple(dict.fromkeys((*held.conversions, *reference.conversions))),
     )
 
 
@@ -181,12 +182,17 @@ def divided(spec: str, name: str, held: Held, bounds: Bounds) -> Data:
         split=split,
         class_names=held.class_names,
         reference_rows=apart,
-        done=held.done,
+        conversions=held.conversions,
     )
 
 
 def _pair(
-    arrays: dict[str, np.ndarray], x_name: str, y_name: str, bounds: Bounds, spec: str
+    arrays: dict[str, np.ndarray],
+    x_name: str,
+    y_name: str,
+    bounds: Bounds,
+    spec: str,
+    class_names: tuple[str, ...] | None = None,
 ) -> Held:
     """Inputs as float32, labels, the classes' names if the labels are words, and what was done."""
     x = arrays[x_name]
@@ -195,7 +201,7 @@ def _pair(
     with np.errstate(all="ignore"):  # what overflows is not finite, and told as that
         inputs, notes = samples_of(x if x.dtype == np.uint8 else x.astype(np.float32), bounds)
     try:
-        labels, names = named_labels(arrays[y_name])
+        labels, names = named_labels(arrays[y_name], class_names)
         return Held(inputs, labels_of(labels, len(inputs)), names, notes)
     except LabelError as error:
         raise LabelError(f"{y_name} in {spec}: {error}") from None

@@ -72,11 +72,9 @@ class Activation:
 
     def __call__(self, x: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """φ(x)."""
-        return (
-            _VALUES[self.name](x)
-            if self.name != "leaky_relu"
-            else torch.where(x > 0, x, self.slope * x)
-        )
+        if self.name == "leaky_relu":
+            return torch.where(x > 0, x, self.slope * x)
+        return _VALUES[self.name](x)
 
     def variance(self, q: Float[Tensor, ...]) -> Float[Tensor, ...]:
         """E φ(√q z)², of float64 variances q ≥ 0."""
@@ -92,7 +90,7 @@ class Activation:
         """
         qab = c * torch.sqrt(qa * qb)
         if self.name in _HOMOGENEOUS:
-            s = {"linear": 1.0, "relu": 0.0, "leaky_relu": self.slope}[self.name]
+            s = self._below_zero
             arc = torch.sqrt((1 - c) * (1 + c)) + c * (math.pi - torch.acos(c))
             return s * qab + (1 - s) ** 2 * torch.sqrt(qa * qb) * arc / (2 * math.pi)
         if self.name == "sign":
@@ -106,8 +104,7 @@ class Activation:
     def gain(self, q: float) -> float:
         """E φ'(√q z)², what χ₁ is made of, for q in [0, ∞]; infinite for ``sign``."""
         if self.name in _HOMOGENEOUS:
-            s = {"linear": 1.0, "relu": 0.0, "leaky_relu": self.slope}[self.name]
-            return (1 + s**2) / 2
+            return (1 + self._below_zero**2) / 2
         if self.name == "sign":
             return math.inf
         if self.name == "erf":
@@ -119,6 +116,11 @@ class Activation:
         with torch.enable_grad():
             (slope,) = torch.autograd.grad(self(x).sum(), x)
         return float((weight * slope**2).sum())
+
+    @property
+    def _below_zero(self) -> float:
+        """Slope of a homogeneous activation for negative inputs; for positive ones it is 1."""
+        return {"linear": 1.0, "relu": 0.0, "leaky_relu": self.slope}[self.name]
 
     def _kernel_by_quadrature(self, qa: Tensor, qb: Tensor, c: Tensor) -> Tensor:
         if qa.numel() == 0:

@@ -231,26 +231,23 @@ def mean_field(
     phi = _check(activation, sigma_w, sigma_b)
     q = variance_fixed_point(phi, sigma_w=sigma_w, sigma_b=sigma_b, start=start)
     chi = sigma_w**2 * phi.gain(q)
-    if abs(chi - 1) < 1e-9:
-        phase: Phase = "critical"
-    else:
-        phase = "ordered" if chi < 1 else "chaotic"
+    phase: Phase = "ordered" if chi < 1 else "chaotic"
     if math.isinf(q):
         phase = "unbounded"
+    elif abs(chi - 1) < 1e-9:
+        phase = "critical"
     if q == 0 or math.isinf(q) or (phi.homogeneous and sigma_b == 0):
         # A vanishing network is linear; a scale-free one merges pairs algebraically, not at a rate.
-        scale_free = math.isinf(q) or phi.homogeneous
-        merged = scale_free and not (
-            phi.name == "linear" or (phi.name == "leaky_relu" and phi.slope == 1)
-        )
+        linear = phi.name == "linear" or (phi.name == "leaky_relu" and phi.slope == 1)
+        merged = (math.isinf(q) or phi.homogeneous) and not linear
         return MeanField(q, chi, phase, 1.0 if merged else math.nan, math.inf)
     if phase != "chaotic":
         return MeanField(q, chi, phase, 1.0, -1 / math.log(chi) if phase == "ordered" else math.inf)
     c = _correlation_fixed_point(phi, sigma_w, sigma_b, q)
     slope = _correlation_slope(phi, sigma_w, q, c)
-    return MeanField(
-        q, chi, phase, c, -1 / math.log(slope) if 0 < slope < 1 else 0.0 if slope <= 0 else math.inf
-    )
+    if slope <= 0:
+        return MeanField(q, chi, phase, c, 0.0)
+    return MeanField(q, chi, phase, c, -1 / math.log(slope) if slope < 1 else math.inf)
 
 
 def _correlation_fixed_point(phi: Activation, sigma_w: float, sigma_b: float, q: float) -> float:

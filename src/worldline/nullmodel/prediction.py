@@ -27,6 +27,8 @@ _CONVOLUTIONS = {
     nn.Conv2d: nn.functional.conv2d,
     nn.Conv3d: nn.functional.conv3d,
 }
+_DROPOUTS = nn.Dropout, nn.Dropout1d, nn.Dropout2d, nn.Dropout3d
+Init = str | tuple[float, float]
 
 
 @dataclass(frozen=True)
@@ -46,27 +48,23 @@ class Prediction:
 
 @dataclass(frozen=True)
 class _Moments:
-    """Second moments per unit, (N, *positions), and whether the units are channels of maps."""
+    """⟨aa⟩, ⟨bb⟩, ⟨ab⟩ per unit, (3, N, *positions), and whether the units are channels of maps."""
 
-    aa: Tensor
-    bb: Tensor
-    ab: Tensor
+    values: Tensor
     maps: bool
 
+    def flat(self) -> Tensor:
+        """(3, N), over all positions."""
+        return self.values.flatten(2).mean(2) if self.values.ndim > 2 else self.values
+
     def rapidity(self) -> Tensor:
-        aa, bb, ab = (
-            m.flatten(1).mean(1) if m.ndim > 1 else m for m in (self.aa, self.bb, self.ab)
-        )
+        aa, bb, ab = self.flat().unbind()
         both = torch.sqrt(aa * bb)
         return 0.5 * ((both + ab).clamp_min(0).log() - (both - ab).clamp_min(0).log())
 
 
 def predict(
-    module: nn.Module,
-    a: Float[Tensor, "N ..."],
-    b: Float[Tensor, "N ..."],
-    *,
-    init: str | tuple[float, float] = "reset",
+    module: nn.Module, a: Float[Tensor, "N ..."], b: Float[Tensor, "N ..."], *, init: Init = "reset"
 ) -> Prediction:
     """Rapidity of each pair after every layer, had the network random weights and infinite width.
 
@@ -110,17 +108,18 @@ def predict(
     _check_inputs(a, b, init)
     layers, rows = ["input"], [_raw(a, b, 1).rapidity()]
     state: _Moments | None = None
-    for name, part in _parts(module, ""):
+    for place, part in _parts(module, ""):
+        name = place or type(part).__name__
         try:
-            if state is None and _weightless(part):
+            if state is None and next(part.parameters(), None) is None:
                 a, b = _apply(part, a), _apply(part, b)
                 rows.append(_raw(a, b, 1).rapidity())
             else:
                 state = _advance(part, state, a, b, init)
                 rows.append(state.rapidity())
         except (ModelError, ShapeError) as error:
-            raise type(error)(f"Layer {name or type(part).__name__!r}: {error}") from error
-        layers.append(name or type(part).__name__)
+            raise type(error)(f"Layer {name!r}: {error}") from error
+        layers.append(name)
     rapidity = torch.stack(rows)
     return Prediction(tuple(layers), rapidity, torch.tanh(rapidity))
 
@@ -133,21 +132,15 @@ def _parts(module: nn.Module, prefix: str) -> Iterator[tuple[str, nn.Module]]:
         yield from _parts(child, f"{prefix}.{name}" if prefix else name)
 
 
-def _weightless(part: nn.Module) -> bool:
-    return next(part.parameters(), None) is None
-
-
 def _apply(part: nn.Module, x: Tensor) -> Tensor:
-    if isinstance(part, nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
+    if isinstance(part, _DROPOUTS):
         return x
     with torch.no_grad():
         out: Tensor = part(x)
     return out
 
 
-def _advance(
-    part: nn.Module, state: _Moments | None, a: Tensor, b: Tensor, init: str | tuple[float, float]
-) -> _Moments:
+def _advance(part: nn.Module, state: _Moments | None, a: Tensor, b: Tensor, init: Init) -> _Moments:
     """Moments after one module."""
     if isinstance(part, nn.Linear):
         if state is None:
@@ -163,7 +156,7 @@ def _advance(
         return _convolve(part, state, a, b, init)  # type: ignore[arg-type]
     if state is None:
         raise ModelError(f"no random-weight map is known for {type(part).__name__}.")
-    if isinstance(part, nn.Identity | nn.Dropout | nn.Dropout1d | nn.Dropout2d | nn.Dropout3d):
+    if isinstance(part, (nn.Identity, *_DROPOUTS)):
         return state
     if isinstance(part, nn.Flatten):
         return _flatten(part, state)
@@ -175,17 +168,10 @@ def _raw(a: Tensor, b: Tensor, unit_axis: int) -> _Moments:
     x, y = a.double(), b.double()
     if x.ndim == 1:
         x, y = x[:, None], y[:, None]
-    return _Moments(
-        (x * x).mean(unit_axis),
-        (y * y).mean(unit_axis),
-        (x * y).mean(unit_axis),
-        unit_axis != x.ndim - 1,
-    )
+    return _Moments(torch.stack((x * x, y * y, x * y)).mean(unit_axis + 1), unit_axis != x.ndim - 1)
 
 
-def _affine(
-    state: _Moments, part: nn.Module, init: str | tuple[float, float], fan_in: int
-) -> _Moments:
+def _affine(state: _Moments, part: nn.Module, init: Init, fan_in: int) -> _Moments:
     """σ_w² · mean + σ_b²."""
     has_bias = getattr(part, "bias", None) is not None
     if isinstance(init, tuple):
@@ -193,7 +179,7 @@ def _affine(
     else:
         w2, b2 = (1 / 3, 1 / (3 * fan_in)) if init == "reset" else (2.0, 0.0)
     b2 = b2 if has_bias else 0.0
-    return replace(state, aa=w2 * state.aa + b2, bb=w2 * state.bb + b2, ab=w2 * state.ab + b2)
+    return replace(state, values=w2 * state.values + b2)
 
 
 def _convolve(
@@ -201,7 +187,7 @@ def _convolve(
     state: _Moments | None,
     a: Tensor,
     b: Tensor,
-    init: str | tuple[float, float],
+    init: Init,
 ) -> _Moments:
     space = len(part.kernel_size)
     if part.groups != 1 or part.padding_mode != "zeros":
@@ -220,34 +206,32 @@ def _convolve(
     if not state.maps:
         raise ModelError("a convolution after Linear or Flatten has no prediction.")
     taps = math.prod(part.kernel_size)
-    window = torch.full(
-        (1, 1, *part.kernel_size), 1 / taps, dtype=torch.float64, device=state.aa.device
+    window = state.values.new_full((1, 1, *part.kernel_size), 1 / taps)
+    averaged = _CONVOLUTIONS[type(part)](
+        state.values.flatten(0, 1)[:, None],
+        window,
+        stride=part.stride,
+        padding=part.padding,
+        dilation=part.dilation,
     )
-
-    def mean(m: Tensor) -> Tensor:
-        averaged: Tensor = _CONVOLUTIONS[type(part)](
-            m[:, None], window, stride=part.stride, padding=part.padding, dilation=part.dilation
-        )
-        return averaged[:, 0]
-
-    moved = _Moments(mean(state.aa), mean(state.bb), mean(state.ab), True)
+    moved = _Moments(averaged[:, 0].unflatten(0, (3, -1)), True)
     return _affine(moved, part, init, part.in_channels * taps)
 
 
 def _flatten(part: nn.Flatten, state: _Moments) -> _Moments:
     if part.start_dim != 1 or part.end_dim != -1:
         raise ModelError("only nn.Flatten() of all dimensions after the batch has a map.")
-    aa, bb, ab = (m.flatten(1).mean(1) if m.ndim > 1 else m for m in (state.aa, state.bb, state.ab))
-    return _Moments(aa, bb, ab, False)
+    return _Moments(state.flat(), False)
 
 
 def _activate(activation: Activation, state: _Moments) -> _Moments:
-    both = torch.sqrt(state.aa * state.bb)
-    c = torch.where(both > 0, state.ab / both, torch.zeros_like(both)).clamp(-1, 1)
-    aa, bb = activation.variance(state.aa), activation.variance(state.bb)
-    same = (c == 1) & (state.aa == state.bb)  # identical stays identical, to the last digit
-    ab = torch.where(same, aa, activation.kernel(state.aa, state.bb, c))
-    return replace(state, aa=aa, bb=bb, ab=ab)
+    aa, bb, ab = state.values.unbind()
+    both = torch.sqrt(aa * bb)
+    c = torch.where(both > 0, ab / both, torch.zeros_like(both)).clamp(-1, 1)
+    after_a, after_b = activation.variance(aa), activation.variance(bb)
+    same = (c == 1) & (aa == bb)  # identical stays identical, to the last digit
+    mixed = torch.where(same, after_a, activation.kernel(aa, bb, c))
+    return replace(state, values=torch.stack((after_a, after_b, mixed)))
 
 
 def _activation(part: nn.Module) -> Activation:
@@ -273,14 +257,9 @@ def _fits(x: Tensor, axis: int, expected: int) -> None:
         )
 
 
-def _check_inputs(a: Tensor, b: Tensor, init: str | tuple[float, float]) -> None:
-    if (
-        a.shape != b.shape
-        or a.ndim < 2
-        or not a.is_floating_point()
-        or not b.is_floating_point()
-        or a.numel() == 0
-    ):
+def _check_inputs(a: Tensor, b: Tensor, init: Init) -> None:
+    floating = a.is_floating_point() and b.is_floating_point()
+    if a.shape != b.shape or a.ndim < 2 or not floating or a.numel() == 0:
         raise ShapeError(
             "predict takes two floating batches (N, …) of one shape; got "
             f"{tuple(a.shape)} {a.dtype} and {tuple(b.shape)} {b.dtype}."

@@ -91,7 +91,10 @@ def _numbers_or_words(y: object) -> Tensor | list[str]:
         if found.dtype.kind == "S":
             found = np.char.decode(found, "utf-8", "replace")
         if found.dtype.kind == "U" and found.ndim == 1:
-            return [str(word) for word in found]
+            words = [str(word) for word in found]
+            if not all(word.isdecimal() for word in words):
+                return words
+            found = np.asarray([int(word) for word in words])
         return torch.from_numpy(found.astype(np.float64 if found.dtype.kind == "f" else np.int64))
     except (TypeError, ValueError, OverflowError, RuntimeError):
         raise LabelError(

@@ -111,25 +111,19 @@ class Snapshot:
                     "on a batch of real inputs first."
                 )
         self.parameters = list(dict.fromkeys(parameters))
-        python = [
-            module for module in self.modules if not isinstance(module, torch.jit.ScriptModule)
+        self.attributes = [
+            (vars(module), dict(vars(module)))
+            for module in self.modules
+            if not isinstance(module, torch.jit.ScriptModule)
         ]
-        self.attributes = [(vars(module), dict(vars(module))) for module in python]
+        held = [value for _, attributes in self.attributes for value in attributes.values()]
         self.containers = [
-            (value, value.copy())
-            for _, attributes in self.attributes
-            for value in attributes.values()
-            if type(value) in (dict, OrderedDict, list, set)
+            (value, value.copy()) for value in held if type(value) in (dict, OrderedDict, list, set)
         ]
-        loose = [
-            value
-            for _, attributes in self.attributes
-            for value in attributes.values()
-            if isinstance(value, Tensor)
-        ]
-        buffers = [value for root in roots for value in root.buffers()]
-        tensors = dict.fromkeys([*self.parameters, *buffers, *loose])
-        copied = dict.fromkeys([*buffers, *loose]) if not writes else tensors
+        buffers = dict.fromkeys(value for root in roots for value in root.buffers())
+        buffers |= dict.fromkeys(value for value in held if isinstance(value, Tensor))
+        tensors = dict.fromkeys(self.parameters) | buffers
+        copied = tensors if writes else buffers
         self.tensors = [(value, value.detach(), value.detach().clone()) for value in copied]
         self.versions = [
             (value, value.data_ptr(), _version(value))
@@ -140,12 +134,7 @@ class Snapshot:
         self.leaves = [
             (value, value.grad, value.requires_grad) for value in tensors if value.is_leaf
         ]
-        self.generators = [
-            pair
-            for _, attributes in self.attributes
-            for value in attributes.values()
-            if (pair := _generator(value))
-        ]
+        self.generators = [pair for value in held if (pair := _generator(value))]
         self.settings = [(get(), put) for get, put in SETTINGS]
         devices = {value.device for value in tensors if value.device.type == "cuda"}
         self.devices = [(device, torch.cuda.get_rng_state(device)) for device in devices]
@@ -181,11 +170,10 @@ class Snapshot:
             for value, alias, content in self.tensors:
                 if _restore_tensor(value, alias, content) and id(value) in parameters:
                     self.wrote = True
-        if any(
+        self.lost = any(
             (value.data_ptr(), _version(value)) != (where, version)
             for value, where, version in self.versions
-        ):
-            self.lost = True
+        )
         for value, grad, requires_grad in self.leaves:
             _restore_gradient(value, grad, requires_grad)
         for state, put in (*self.generators, *self.settings):
@@ -231,12 +219,10 @@ def _refill(container: Any, content: Any) -> None:
 
 def _generator(value: object) -> tuple[Any, Callable[[Any], Any]] | None:
     """The state of a random generator and how to set it."""
-    if isinstance(value, torch.Generator):
+    if isinstance(value, (torch.Generator, np.random.RandomState)):
         return value.get_state(), value.set_state
     if isinstance(value, random.Random):
         return value.getstate(), value.setstate
-    if isinstance(value, np.random.RandomState):
-        return value.get_state(), value.set_state
     if isinstance(value, np.random.Generator):
         bits = value.bit_generator
         return bits.state, lambda state: setattr(bits, "state", state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from itertools import islice
 
 import torch
 from torch import Tensor
@@ -13,7 +14,13 @@ from worldline.errors import LayerError, ShapeError
 from worldline.settings import Tokens
 from worldline.trace.guard import guarded
 from worldline.trace.opening import Model, open_model
-from worldline.trace.values import batch_dimension, check_tokens, tensors_in
+from worldline.trace.values import (
+    at_least_float32,
+    batch_dimension,
+    check_tokens,
+    shape_of,
+    tensors_in,
+)
 from worldline.trace.watching import INPUT, Visit, describe, watching
 
 __all__ = ["PROBES", "Layer", "choose_layers", "features_of", "few", "find_layers", "pick_layers"]
@@ -218,16 +225,13 @@ def features_of(layer: Layer, output: object, samples: int) -> Tensor:
         LayerError: the value is another than the one that was found, so this batch took another way
             through the model.
     """
-    tensors = list(tensors_in(output))
-    if layer.part < len(tensors):
-        value = tensors[layer.part][1]
+    came: object = type(output).__name__
+    for _, value in islice(tensors_in(output), layer.part, layer.part + 1):
+        came = tuple(value.shape)
         if value.ndim > layer.batch_dim and value.shape[layer.batch_dim] == samples:
             reduced = _reduce(_by_sample(value, layer.batch_dim), layer)
             if reduced is not None and tuple(reduced.shape[1:]) == layer.shape:
                 return reduced.flatten(1) if reduced.ndim > 1 else reduced[:, None]
-    came = (
-        tuple(tensors[layer.part][1].shape) if layer.part < len(tensors) else type(output).__name__
-    )
     raise LayerError(
         f"Layer {layer.name!r} returned {came} for this batch of {samples} samples, and "
         f"{layer.shape} a sample when it was found: the model computes something else for other "
@@ -238,10 +242,9 @@ def features_of(layer: Layer, output: object, samples: int) -> Tensor:
 def _check(x: object, tokens: str) -> None:
     check_tokens(tokens)
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 1 or len(x) == 0:
-        came = f"{tuple(x.shape)} {x.dtype}" if isinstance(x, Tensor) else type(x).__name__
         raise ShapeError(
-            f"Inputs must be one floating tensor (N, …); got {came}. Bind further inputs with "
-            f"functools.partial(model, mask=mask); "
+            f"Inputs must be one floating tensor (N, …); got {shape_of(x)}. Bind further inputs "
+            "with functools.partial(model, mask=mask); "
             "for token numbers, pass their embeddings to a module that goes on from there."
         )
 
@@ -273,11 +276,7 @@ def _reduce(value: Tensor, layer: Layer) -> Tensor | None:
     if value.ndim != 3:
         return None
     if layer.reduction == "mean":
-        return (
-            value.float().mean(1)
-            if value.dtype in (torch.float16, torch.bfloat16)
-            else value.mean(1)
-        )
+        return at_least_float32(value).mean(1)
     token = layer.token or 0
     return value[:, token] if token < value.shape[1] else None
 
@@ -290,17 +289,6 @@ def _matches(layer: Layer, pattern: str) -> bool:
 def few(x: Tensor, samples: int) -> Tensor:
     """So many inputs, again from the start where there are fewer."""
     return x[:samples] if len(x) >= samples else x[torch.arange(samples, device=x.device) % len(x)]
-
-
-def _shapes(model: Model, x: Tensor, samples: int) -> dict[tuple[str, int], list[torch.Size]]:
-    """What each call returned in a pass of so many samples."""
-    shapes: dict[tuple[str, int], list[torch.Size]] = {}
-
-    def visit(name: str, call: int, output: object) -> None:
-        shapes[name, call] = [tensor.shape for _, tensor in tensors_in(output)]
-
-    _pass(model, x, samples, visit)
-    return shapes
 
 
 def _pass(model: Model, x: Tensor, samples: int, visit: Visit) -> tuple[object, bool]:
@@ -327,9 +315,12 @@ def _probe(model: Model, x: Tensor) -> tuple[list[_Event], _Event | None, dict[s
     forward wrote into parameters.
     """
     few, more = PROBES
-    shapes = _shapes(model, x, more)
+    shapes: dict[tuple[str, int], list[torch.Size]] = {}  # by call, in the pass of more samples
     events: list[_Event] = []
     ran: dict[str, int] = {}
+
+    def remember(name: str, call: int, output: object) -> None:
+        shapes[name, call] = [tensor.shape for _, tensor in tensors_in(output)]
 
     def found(output: object, others: list[torch.Size]) -> tuple[int, int, Tensor] | None:
         for part, (_, value) in enumerate(tensors_in(output)):
@@ -352,26 +343,12 @@ def _probe(model: Model, x: Tensor) -> tuple[list[_Event], _Event | None, dict[s
         version, content = (None, value.clone()) if frozen else (value._version, None)
         events.append(_Event(name, call, part, axis, value, version, content))
 
+    _pass(model, x, more, remember)
     output, writes = _pass(model, x, few, visit)
-    counts = _counts(shapes)
+    counts = {name: call + 1 for name, call in shapes}  # the last call of each
     steady = [event for event in events if counts.get(event.module) == ran[event.module]]
-    return steady, _returned(output, events), ran, writes
-
-
-def _counts(shapes: dict[tuple[str, int], list[torch.Size]]) -> dict[str, int]:
-    counts: dict[str, int] = {}
-    for name, call in shapes:
-        counts[name] = max(counts.get(name, 0), call + 1)
-    return counts
-
-
-def _returned(output: object, events: list[_Event]) -> _Event | None:
-    """The event whose value the model returned."""
-    for _, tensor in tensors_in(output):
-        for event in events:
-            if event.holds(tensor):
-                return event
-    return None
+    tensors = (tensor for _, tensor in tensors_in(output))
+    return steady, next(filter(None, map(known, tensors)), None), ran, writes
 
 
 def _why_not(model: Model, x: Tensor, name: str) -> str | None:
@@ -386,11 +363,7 @@ def _why_not(model: Model, x: Tensor, name: str) -> str | None:
 
     def visit(module: str, _call: int, output: object) -> None:
         if module == name:
-            came.append(
-                f"{tuple(output.shape)} {output.dtype}"
-                if isinstance(output, Tensor)
-                else type(output).__name__
-            )
+            came.append(shape_of(output))
 
     counts = []
     for samples in PROBES:

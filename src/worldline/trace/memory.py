@@ -122,13 +122,14 @@ def _kept(widths: Sequence[int], classes: int, frame: FrameName, project_to: int
     They are float64, and float32 for use unless projected.
     """
     means = sum(12 * classes * min(width, project_to or width) for width in widths)
-    origins = (
-        0
-        if frame == "raw"
-        else sum((8 if width > (project_to or width) else 12) * width for width in widths)
-    )
+    origins = sum((8 if width > (project_to or width) else 12) * width for width in widths)
     maps = sum(28 * width**2 for width in widths) if frame == "whitened" else 0
-    return means + origins + maps + (4 * max(widths, default=0) if project_to else 0)
+    return (
+        means
+        + (origins if frame != "raw" else 0)
+        + maps
+        + (4 * max(widths, default=0) if project_to else 0)
+    )
 
 
 def _bytes_an_input(model: Model, x: Tensor, layers: Sequence[Layer]) -> int:

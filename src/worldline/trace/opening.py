@@ -6,6 +6,7 @@ import functools
 import inspect
 from collections.abc import Callable
 from dataclasses import dataclass
+from itertools import chain
 from typing import cast
 
 import torch
@@ -29,14 +30,14 @@ class Opened:
     Attributes:
         call: what runs.
         root: the module whose submodules can be seen; None where there is none.
-        graph: whether ``root`` is a graph without submodule calls, whose operations are seen
-            instead.
+        graph: ``root`` where it is a graph without submodule calls, whose operations are seen
+            instead; else None.
         hidden: why nothing but the input and the output can be seen; empty where more can.
     """
 
     call: Callable[[Tensor], object]
     root: nn.Module | None
-    graph: bool = False
+    graph: fx.GraphModule | None = None
     hidden: str = ""
 
 
@@ -56,7 +57,7 @@ def open_model(model: Model) -> Opened:
         return Opened(plain, None, hidden=_SCRIPTED)
     if isinstance(plain, fx.GraphModule) and _is_flat(plain):
         _check_exported(plain)
-        return Opened(plain, plain, graph=True)
+        return Opened(plain, plain, graph=plain)
     if isinstance(plain, nn.Module):
         return Opened(plain, plain)
     if isinstance(plain, functools.partial):
@@ -113,26 +114,16 @@ def modules_behind(model: object) -> tuple[nn.Module, ...]:
         found = [model.__self__]
     elif inspect.isfunction(model):
         seen = inspect.getclosurevars(model)
-        found = [*seen.nonlocals.values(), *seen.globals.values()]
         found = [
             value
-            for value in found
+            for value in (*seen.nonlocals.values(), *seen.globals.values())
             if isinstance(value, (nn.Module, functools.partial)) or inspect.ismethod(value)
         ]
     else:
-        found = [
-            value
-            for value in getattr(model, "__dict__", {}).values()
-            if isinstance(value, nn.Module)
-        ]
-    behind = [
-        module
-        for value in found
-        for module in (
-            modules_behind(value) if callable(value) or isinstance(value, nn.Module) else ()
-        )
-    ]
-    return tuple(dict.fromkeys(behind))
+        held = getattr(model, "__dict__", {}).values()
+        found = [value for value in held if isinstance(value, nn.Module)]
+    behind = (modules_behind(value) for value in found if callable(value))
+    return tuple(dict.fromkeys(chain.from_iterable(behind)))
 
 
 def _unwrapped(model: Callable[..., object]) -> Callable[..., object]:
@@ -148,10 +139,8 @@ def _unwrapped(model: Callable[..., object]) -> Callable[..., object]:
 def _is_flat(graph: fx.GraphModule) -> bool:
     """Whether it calls operations and no submodules but the guards of ``torch.export``."""
     nodes = list(graph.graph.nodes)
-    called = [
-        node.target for node in nodes if node.op == "call_module" and node.target != "_guards_fn"
-    ]
-    return not called and any(node.op == "call_function" for node in nodes)
+    calls = any(node.op == "call_module" and node.target != "_guards_fn" for node in nodes)
+    return not calls and any(node.op == "call_function" for node in nodes)
 
 
 def _check_exported(graph: fx.GraphModule) -> None:

@@ -15,8 +15,9 @@ from worldline.settings import FrameName, Progress, silent
 from worldline.trace.given import check_layers
 from worldline.trace.layers import Layer
 from worldline.trace.opening import Model
-from worldline.trace.reference import at_least_float32, check_whitening
+from worldline.trace.reference import check_whitening
 from worldline.trace.stream import tracing
+from worldline.trace.values import at_least_float32
 
 __all__ = ["fit_frames", "trace_pairs"]
 

@@ -16,14 +16,9 @@ from worldline.trace.layers import Layer
 from worldline.trace.opening import Model
 from worldline.trace.sketch import Sketch
 from worldline.trace.stream import tracing
+from worldline.trace.values import at_least_float32
 
-__all__ = [
-    "WIDEST_WHITENING",
-    "Reference",
-    "at_least_float32",
-    "check_whitening",
-    "trace_reference",
-]
+__all__ = ["WIDEST_WHITENING", "Reference", "check_whitening", "trace_reference"]
 
 WIDEST_WHITENING = 4096
 
@@ -128,11 +123,6 @@ def check_whitening(layers: Sequence[Layer]) -> None:
                 f"{layer.name!r}, over the limit of "
                 f"{WIDEST_WHITENING}. Use the centered frame, or choose narrower layers."
             )
-
-
-def at_least_float32(features: Tensor) -> Tensor:
-    """Half precision made single; others as they are."""
-    return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
 
 
 def _sketches(layers: Sequence[Layer], project_to: int | None, seed: int) -> list[Sketch | None]:

@@ -63,7 +63,7 @@ def tracing(model: Model, layers: Sequence[Layer]) -> Iterator[Pass]:
         positions.setdefault((layer.module, layer.call), []).append(position)
     ran: dict[str, int] = {}
     samples = batch = 0
-    visitor: Visitor = _ignore
+    visitor: Visitor
 
     def visit(name: str, call: int, output: object) -> None:
         ran[name] = call + 1
@@ -76,18 +76,14 @@ def tracing(model: Model, layers: Sequence[Layer]) -> Iterator[Pass]:
 
     watched = frozenset(layer.module for layer in layers)
     writes = not layers or any(layer.writes for layer in layers)
-    with (
-        untouched(model, writes=writes),
-        torch.no_grad(),
-        watching(model, visit, watched) as watched_run,
-    ):
+    with untouched(model, writes=writes), torch.no_grad(), watching(model, visit, watched) as go:
 
         def run(x: Tensor, show: Visitor) -> object:
             nonlocal samples, batch, visitor
             samples, visitor = len(x), show
             batch += 1
             ran.clear()
-            output = watched_run(x)
+            output = go(x)
             _check_calls(layers, ran, batch)
             return output
 
@@ -150,7 +146,3 @@ def _check_calls(layers: Sequence[Layer], ran: dict[str, int], batch: int) -> No
                 f"{layer.calls} times when it was found: which call is which depends on the "
                 "inputs. Trace layers that every input passes alike."
             )
-
-
-def _ignore(_position: int, _features: Tensor) -> None:
-    pass

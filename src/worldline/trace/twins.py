@@ -21,9 +21,9 @@ from worldline.settings import Progress, silent
 from worldline.trace.given import check_layers, check_twins, labels_of
 from worldline.trace.layers import Layer
 from worldline.trace.opening import Model
-from worldline.trace.reference import Reference, at_least_float32
+from worldline.trace.reference import Reference
 from worldline.trace.stream import tracing
-from worldline.trace.values import choices, logits_in
+from worldline.trace.values import at_least_float32, choices, logits_in
 
 __all__ = ["COMPARISONS", "Comparison", "TwinTrace", "trace_twins"]
 
@@ -44,6 +44,7 @@ class that the adversarial twin scores highest beside the label; ``rival`` is th
 clean input scores highest beside it.
 """
 
+TWINS = "clean", "noise", "adversarial"
 BLOCK = 2**18  # numbers in one twin's block: three of them, 3 MiB, stay in the cache in use
 
 
@@ -165,9 +166,7 @@ def trace_twins(
     rapidity: dict[Comparison, Tensor] = {
         name: torch.empty(size, len(layers), dtype=torch.float64) for name in COMPARISONS
     }
-    predictions = {
-        name: torch.empty(size, dtype=torch.long) for name in ("clean", "noise", "adversarial")
-    }
+    predictions = {name: torch.empty(size, dtype=torch.long) for name in TWINS}
     used = torch.empty(size, dtype=torch.long)
     step = max(1, batch_size // 3)
     with tracing(model, layers) as run:
@@ -190,7 +189,7 @@ def trace_twins(
             logits = logits_in(output, 3 * samples)
             scores = logits.cpu().view(3, -1, logits.shape[-1])
             labels = y[rows].cpu()
-            for name, score in zip(("clean", "noise", "adversarial"), scores, strict=True):
+            for name, score in zip(TWINS, scores, strict=True):
                 predictions[name][rows] = choices(score)
             used[rows] = _highest_beside(scores[2], labels) if wrong is None else wrong[rows].cpu()
             rival = _highest_beside(scores[0], labels)
@@ -232,10 +231,7 @@ def _gram_of_displacements(twins: Tensor, origin: Tensor | None) -> Tensor:
         part = twins[:, start : start + block]
         rows = space[:, : part.shape[1]]
         torch.sub(part[1:], part[0], out=rows[1:])
-        if origin is None:
-            rows[0].copy_(part[0])
-        else:
-            torch.sub(part[0], origin, out=rows[0])
+        torch.sub(part[0], 0 if origin is None else origin, out=rows[0])
         by_sample = rows.transpose(0, 1)  # (block, 3, D)
         gram[start : start + block] = torch.bmm(by_sample, by_sample.transpose(1, 2))
     if width == 1:  # one coordinate knows only the sign: keep rounding from making an angle of it

@@ -11,7 +11,15 @@ from torch import Tensor
 from worldline.errors import ModelError, UsageError
 from worldline.settings import Tokens
 
-__all__ = ["batch_dimension", "check_tokens", "choices", "logits_in", "tensors_in"]
+__all__ = [
+    "at_least_float32",
+    "batch_dimension",
+    "check_tokens",
+    "choices",
+    "logits_in",
+    "shape_of",
+    "tensors_in",
+]
 
 
 def check_tokens(tokens: str) -> None:
@@ -48,6 +56,18 @@ def tensors_in(output: object, path: str = "") -> Iterator[tuple[str, Tensor]]:
     elif hasattr(output, "__dataclass_fields__"):
         for name in output.__dataclass_fields__:
             yield from tensors_in(getattr(output, name), f"{path}.{name}")
+
+
+def shape_of(value: object) -> str:
+    """Shape and dtype of a tensor, else the type: what came, in an error."""
+    if isinstance(value, Tensor):
+        return f"{tuple(value.shape)} {value.dtype}"
+    return type(value).__name__
+
+
+def at_least_float32(features: Tensor) -> Tensor:
+    """Half precision made single; others as they are."""
+    return features.float() if features.dtype in (torch.float16, torch.bfloat16) else features
 
 
 def batch_dimension(

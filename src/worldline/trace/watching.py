@@ -40,17 +40,13 @@ def watching(model: Model, visit: Visit, only: frozenset[str] | None = None) -> 
     def hook(name: str) -> Callable[[nn.Module, object, object], None]:
         return lambda _module, _inputs, output: returned(name, output)
 
-    graph = (
-        _FlatGraph(opened.root, returned)
-        if opened.graph and isinstance(opened.root, fx.GraphModule)
-        else None
-    )
+    call = _Operations(opened.graph, returned).run if opened.graph else opened.call
 
     def run(x: Tensor) -> object:
         calls.clear()
         x = x.clone()
         returned(INPUT, x)
-        output: object = graph.run(x) if graph is not None else opened.call(x)
+        output: object = call(x)
         if opened.call is not opened.root:
             returned("", output)
         return output
@@ -58,10 +54,9 @@ def watching(model: Model, visit: Visit, only: frozenset[str] | None = None) -> 
     fused = torch.backends.mha.get_fastpath_enabled()
     try:
         torch.backends.mha.set_fastpath_enabled(False)
-        if graph is None:
-            for name, module in _visible(opened):
-                if only is None or name in only:
-                    handles.append(module.register_forward_hook(hook(name)))
+        for name, module in _visible(opened):
+            if only is None or name in only:
+                handles.append(module.register_forward_hook(hook(name)))
         with _eager():
             yield run
     finally:
@@ -72,7 +67,7 @@ def watching(model: Model, visit: Visit, only: frozenset[str] | None = None) -> 
 
 def _visible(opened: Opened) -> Iterator[tuple[str, nn.Module]]:
     """Modules that run hooks, by name; the root only where it is what runs."""
-    if opened.root is None:
+    if opened.root is None or opened.graph:
         return
     for name, module in opened.root.named_modules():
         if not isinstance(module, torch.jit.ScriptModule) and (
@@ -94,8 +89,8 @@ def describe(model: Model) -> tuple[dict[str, tuple[str, bool, bool]], dict[str,
         same module.
     """
     opened = open_model(model)
-    if opened.graph and isinstance(opened.root, fx.GraphModule):
-        return _FlatGraph(opened.root, lambda _name, _output: None).described(), {}
+    if opened.graph:
+        return _described(opened.graph), {}
     described = {}
     for name, module in _visible(opened):
         leaf = not any(True for _ in module.children())
@@ -120,71 +115,47 @@ def _eager() -> AbstractContextManager[object]:
     return stance
 
 
-class _FlatGraph:
-    """A graph of operations, as ``torch.export`` makes it, run node by node.
+# fmt: off
+ACTIVATIONS = {
+    "celu", "elu", "gelu", "glu", "hardsigmoid", "hardswish", "hardtanh", "leaky_relu",
+    "logsigmoid", "mish", "prelu", "relu", "relu6", "rrelu", "selu", "sigmoid", "silu", "softplus",
+    "softsign", "tanh", "threshold",
+}
+# fmt: on
+"""Operations of an exported graph that are activations."""
 
-    An operation is named by the module that it came from, or by itself where it stood in the root's
-    own forward.
-    """
 
-    ACTIVATIONS = frozenset(
-        (
-            "celu",
-            "elu",
-            "gelu",
-            "glu",
-            "hardsigmoid",
-            "hardswish",
-            "hardtanh",
-            "leaky_relu",
-            "logsigmoid",
-            "mish",
-            "prelu",
-        )
-    ) | {
-        "relu",
-        "relu6",
-        "rrelu",
-        "selu",
-        "sigmoid",
-        "silu",
-        "softplus",
-        "softsign",
-        "tanh",
-        "threshold",
-    }
+class _Operations(fx.Interpreter):
+    """A graph of operations, as ``torch.export`` makes it, run node by node."""
 
     def __init__(self, graph: fx.GraphModule, returned: Callable[[str, object], None]) -> None:
-        names = self._names(graph)
+        super().__init__(graph)
+        self.names, self.returned = _names(graph), returned
 
-        class Interpreter(fx.Interpreter):
-            def run_node(self, n: fx.Node) -> object:
-                output = super().run_node(n)
-                if n in names:
-                    returned(names[n], output)
-                return output
+    def run_node(self, n: fx.Node) -> object:
+        """One operation, and who returned it."""
+        output = super().run_node(n)
+        if n in self.names:
+            self.returned(self.names[n], output)
+        return output
 
-        self.names = names
-        self.interpreter = Interpreter(graph)
 
-    def run(self, x: Tensor) -> object:
-        """One pass."""
-        return self.interpreter.run(x)
+def _names(graph: fx.GraphModule) -> dict[fx.Node, str]:
+    """Each operation by the module that it came from, or by itself where none is named."""
+    names = {}
+    for node in graph.graph.nodes:
+        if node.op in ("call_function", "call_method"):
+            stack = list((node.meta.get("nn_module_stack") or {}).values())
+            names[node] = (stack[-1][0] if stack else "") or node.name
+    return names
 
-    @staticmethod
-    def _names(graph: fx.GraphModule) -> dict[fx.Node, str]:
-        names = {}
-        for node in graph.graph.nodes:
-            if node.op in ("call_function", "call_method"):
-                stack = list((node.meta.get("nn_module_stack") or {}).values())
-                names[node] = (stack[-1][0] if stack else "") or node.name
-        return names
 
-    def described(self) -> dict[str, tuple[str, bool, bool]]:
-        """Kind, leaf and activation by name; the kind is that of its last operation."""
-        described = {}
-        for node, name in self.names.items():
-            operation = operation_name(node)
-            leaf = not any(other.startswith(f"{name}.") for other in self.names.values())
-            described[name] = operation, leaf, operation in self.ACTIVATIONS
-        return described
+def _described(graph: fx.GraphModule) -> dict[str, tuple[str, bool, bool]]:
+    """Kind, leaf and activation by name; the kind is that of its last operation."""
+    names = _names(graph)
+    described = {}
+    for node, name in names.items():
+        operation = operation_name(node)
+        leaf = not any(other.startswith(f"{name}.") for other in names.values())
+        described[name] = operation, leaf, operation in ACTIVATIONS
+    return described

@@ -11,7 +11,7 @@ from worldline.errors import DataError, UsageError
 from worldline.files import real_file, reason_of, shorten
 from worldline.runs.config import Config, option
 
-__all__ = ["ALL", "FILES", "NAMES", "EncodeConfig", "Name"]
+__all__ = ["ALL", "NAMES", "EncodeConfig", "Name"]
 
 Name = Literal[
     "dilation",
@@ -87,8 +87,16 @@ class EncodeConfig(Config):
 
     def to_toml(self) -> str:
         """With a sum over each file that it names: a file that changed makes it another run."""
-        sums = [f"# {name}: {_sum(getattr(self, name))}" for name in FILES if getattr(self, name)]
+        named = {name: path for name in FILES if (path := getattr(self, name))}
+        sums = [f"# {name}: {_sum(path)}" for name, path in named.items()]
         return "\n".join([super().to_toml(), *sums])
+
+    @property
+    def files(self) -> dict[str, str]:
+        """Those that it names, by their options; FILE for what was handed over."""
+        handed = (name for name in FILES if getattr(self.handed, name) is not None)
+        named = {name: path for name in FILES if (path := getattr(self, name))}
+        return dict.fromkeys(handed, "FILE") | named
 
     @property
     def chosen(self) -> dict[str, int | float]:

@@ -49,15 +49,10 @@ def context(result: Result[EncoderReport], _prefix: str) -> dict[str, object]:
     record = result.record
     return {
         "compared": compared(record) if record.experiment == ALL else None,
-        "experiments": [
-            (
-                it,
-                base64.b64encode(result.pictures[it.figure]).decode(),
-                measured(it),
-                evidence(it.finding.controls),
-            )
-            for it in record.experiments
-        ],
+        "experiments": record.experiments,
+        "pictures": {name: base64.b64encode(png).decode() for name, png in result.pictures.items()},
+        "measured": measured,
+        "evidence": evidence,
     }
 
 
@@ -132,15 +127,9 @@ def _collapse(figure: Figure, _it: ExperimentReport, table: CollapseTable) -> No
         title = f"depth {depth}" if depth else "input"
         axes.set(title=title, xticks=(0, 90, 180), xlabel="angle (degrees)", yscale="log")
         axes.set_ylim(8e-5, 4)
-        axes.text(
-            0.5,
-            0.97,
-            f"{near:,} of {len(angles):,}\nwithin 1° of\n0° or 180°",
-            transform=axes.transAxes,
-            ha="center",
-            va="top",
-            fontsize=8,
-        )
+        said = f"{near:,} of {len(angles):,}\nwithin 1° of\n0° or 180°"
+        place = {"transform": axes.transAxes, "ha": "center", "va": "top"}
+        axes.text(0.5, 0.97, said, **place, fontsize=8)
     figure.axes[0].set_ylabel("share of unseen vectors")
 
 
@@ -271,15 +260,12 @@ def _pairs(axes: Axes, table: PairTable, values: Floats) -> None:
     layers = np.unique(table.layer)
     lines = values.reshape(len(layers), -1)
     ends = table.correlation.reshape(len(layers), -1)[-1] > 0
-    for together, color, style, label in (
-        (True, BLUE, "-", "end together"),
-        (False, VERMILLION, "--", "end opposite"),
-    ):
-        shown = axes.plot(
-            layers, lines[:, ends == together], color=color, linestyle=style, linewidth=0.9
-        )
-        for line in shown:
-            line.set(alpha=0.75, label=label if line is shown[0] else None)
+    kinds = (True, BLUE, "-", "end together"), (False, VERMILLION, "--", "end opposite")
+    for together, color, style, label in kinds:
+        these = lines[:, ends == together]
+        shown = axes.plot(layers, these, color=color, linestyle=style, linewidth=0.9, alpha=0.75)
+        if shown:
+            shown[0].set_label(label)
     axes.legend(frameon=False, loc="center right")
 
 

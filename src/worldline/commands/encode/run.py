@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from worldline import zoo
-from worldline.commands.encode.config import ALL, FILES, EncodeConfig, Name
+from worldline.commands.encode.config import ALL, EncodeConfig, Name
 from worldline.commands.encode.record import EncoderReport, ExperimentReport
 from worldline.encoder.experiments import EXPERIMENTS, Experiment
 from worldline.errors import RunError, UsageError
@@ -78,19 +78,9 @@ def _experiments(config: EncodeConfig) -> tuple[Experiment, ...]:
     known = {"seed"}
     if config.name != ALL:
         known |= {it.name for it in fields(kinds[0])} | {INPUTS[kinds[0].needs]} - {""}
-    named = {*config.chosen, *_files(config)}
-    if unknown := sorted(named - known):
-        raise UsageError(
-            f"{config.name} has no {', '.join(map(_flag, unknown))}; it has "
-            f"{', '.join(map(_flag, sorted(known)))}."
-        )
+    if unknown := {*config.chosen, *config.files} - known:
+        raise UsageError(f"{config.name} has no {_flags(unknown)}; it has {_flags(known)}.")
     return tuple(kind(seed=config.seed, **config.chosen) for kind in kinds)
-
-
-def _files(config: EncodeConfig) -> dict[str, str]:
-    """Those that are named, or whose content was handed over."""
-    handed = {name: "FILE" for name in FILES if getattr(config.handed, name) is not None}
-    return handed | {name: getattr(config, name) for name in FILES if getattr(config, name)}
 
 
 def _given(
@@ -131,10 +121,8 @@ def _do(task: Task, config: EncodeConfig, folder: RunFolder) -> ExperimentReport
     it = task.experiment
     with _one_thread():
         outcome = it.run(*task.given)
-    told = " ".join(
-        f"{_flag(key)} {shlex.quote(str(value))}"
-        for key, value in {**it.settings(), **_files(config)}.items()
-    )
+    settings = {**it.settings(), **config.files}
+    told = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in settings.items())
     report = ExperimentReport(
         experiment=cast(Name, it.name),  # of which a test holds that both lists are one
         title=it.title,
@@ -156,8 +144,8 @@ def _key(task: Task) -> str:
     return content_key(task.experiment, *task.given)
 
 
-def _flag(name: str) -> str:
-    return f"--{name.replace('_', '-')}"
+def _flags(names: set[str]) -> str:
+    return ", ".join(f"--{name}" for name in sorted(names))
 
 
 @contextmanager

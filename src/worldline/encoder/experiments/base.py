@@ -7,7 +7,9 @@ from typing import Any, ClassVar, Literal
 
 from worldline.encoder.checking import check_count
 from worldline.encoder.experiments.record import Outcome
+from worldline.encoder.experiments.walks import Trial
 from worldline.encoder.machine import Encoder
+from worldline.encoder.seeds import make_generator
 from worldline.encoder.selection import Rule
 from worldline.errors import UsageError
 
@@ -67,6 +69,10 @@ class Layered(Experiment):
             if isinstance(value, int) and name != "seed":
                 check_count(name, value)
         check_dimension(self.settings().get("dimension", 2))
+
+    def trial(self, inputs: int) -> Trial:
+        """Its encoders, for features of so many numbers."""
+        return Trial(self.encoder, inputs, make_generator(self.seed))
 
     @property
     def encoder(self) -> Encoder:

@@ -96,13 +96,11 @@ class Bell(Experiment):
             selection = Selection(candidates=self.candidates, width=round(share * self.candidates))
             rows.append((selection, bell_test(selection, trials=self.trials, generator=generator)))
         *measurements, unselected = (
-            Measurement(
-                f"S at k/n = {selection.share:.3g}", test.value, test.expected, test.standard_error
-            )
-            for selection, test in rows
+            Measurement(f"S at k/n = {it.share:.3g}", at.value, at.expected, at.standard_error)
+            for it, at in rows
         )
         correlations = torch.stack([test.correlations for _, test in rows]).numpy()  # (S, 2, 2)
-        columns = zip(
+        columns = zip(  # in the order of the table
             *((it.share, it.width, at.value, at.expected, at.standard_error) for it, at in rows),
             strict=True,
         )

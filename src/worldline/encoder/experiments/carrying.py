@@ -109,13 +109,9 @@ class Carry(Experiment):
         told = self._reconcile(encoder, *features[0, :2], message[order], seed=seed)
         row, column = np.indices(picture.shape)
         read = (told.carried, told.received, told.overheard, told.wrong_key)
+        values = (it.numpy() for it in (message, *(it[order.argsort()] for it in read)))
         return Outcome.of(
-            CarryTable(
-                row.ravel(),
-                column.ravel(),
-                message.numpy(),
-                *(it[order.argsort()].numpy() for it in read),
-            ),
+            CarryTable(row.ravel(), column.ravel(), *values),
             (received, self._wrong_key(told, k)),
             trial.controls(
                 walk.rapidity[..., 0],
@@ -131,7 +127,7 @@ class Carry(Experiment):
         )
 
     def _message(self, pixels: Tensor) -> Tensor:
-        raise NotImplementedError
+        return pixels
 
     @property
     def _reconcile(self) -> Callable[..., Reconciliation]:
@@ -181,9 +177,6 @@ class Image(Carry):
                 f"--strength (α) must be positive and at most {STRONGEST:g}, beside which float64 "
                 f"still holds a picture; got {self.strength}."
             )
-
-    def _message(self, pixels: Tensor) -> Tensor:
-        return pixels
 
     @property
     def _reconcile(self) -> Callable[..., Reconciliation]:
@@ -284,12 +277,8 @@ def _meaning(told: Reconciliation, depth: int) -> str:
 
 def check_picture(picture: Tensor) -> Tensor:
     """(H, W) float64 in [0, 1], or say what came."""
-    if (
-        not isinstance(picture, Tensor)
-        or not picture.is_floating_point()
-        or picture.ndim != 2
-        or picture.numel() < 2
-    ):
+    grey = isinstance(picture, Tensor) and picture.is_floating_point() and picture.ndim == 2
+    if not grey or picture.numel() < 2:
         raise ShapeError(
             f"A picture must be grey: a floating tensor (H, W) in [0, 1]; got {came(picture)}."
         )

@@ -12,7 +12,6 @@ from torch import Tensor
 from worldline.encoder.experiments.base import Layered
 from worldline.encoder.experiments.record import Floats, Integers, Outcome
 from worldline.encoder.experiments.walks import Trial
-from worldline.encoder.seeds import make_generator
 from worldline.geometry.pair import angle
 
 __all__ = ["Collapse"]
@@ -71,7 +70,7 @@ class Collapse(Layered):
 
     def run(self) -> Outcome:
         """Fit one encoder for the figure, and independent ones for the measurements."""
-        trial = Trial(self.encoder, self.dimension, make_generator(self.seed))
+        trial = self.trial(self.dimension)
         encoders = trial.affordable(ENCODERS, features=VECTORS_EACH + 1)
         walk = trial.follow(trial.normals(encoders, VECTORS_EACH + 1))
         pairs = trial.affordable(RATE_PAIRS)

@@ -10,9 +10,8 @@ import torch
 from worldline.encoder.controls import sign_kept_probability
 from worldline.encoder.experiments.base import Layered
 from worldline.encoder.experiments.record import FlipCurves, Floats, Integers, Outcome, mean_of
-from worldline.encoder.experiments.walks import Trial, from_fitted
+from worldline.encoder.path import from_fitted
 from worldline.encoder.reading import reading_length
-from worldline.encoder.seeds import make_generator
 
 __all__ = ["Flip"]
 
@@ -70,7 +69,7 @@ class Flip(Layered):
 
     def run(self) -> Outcome:
         """Fit encoders to features, and label others with them."""
-        trial = Trial(self.encoder, self.dimension, make_generator(self.seed))
+        trial = self.trial(self.dimension)
         selection = self.encoder.selection
         encoders = trial.affordable(ENCODERS, features=VECTORS_EACH + 1)
         path = trial.send(trial.normals(encoders, VECTORS_EACH + 1))

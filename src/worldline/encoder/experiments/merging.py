@@ -21,9 +21,8 @@ from worldline.encoder.experiments.record import (
     Outcome,
     mean_of,
 )
-from worldline.encoder.experiments.walks import Trial, Walk, resolvable
+from worldline.encoder.experiments.walks import Walk, resolvable
 from worldline.encoder.path import spacetime_path
-from worldline.encoder.seeds import make_generator
 from worldline.errors import UsageError
 from worldline.geometry import length_contraction, log_lorentz_factor, proper_depth
 
@@ -57,7 +56,7 @@ class Merge(Layered):
 
     def _send(self, shown: int = 1) -> Walk:
         """Send pairs through their encoders, as many as are shown and more."""
-        trial = Trial(self.encoder, self.dimension, make_generator(self.seed))
+        trial = self.trial(self.dimension)
         pairs = trial.affordable(max(REPLICAS, shown), least=max(shown, 30))
         return trial.follow(trial.normals(pairs, 2))
 

@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from worldline.encoder.checking import came, check_finite
+from worldline.encoder.checking import came, check_directions, check_finite
 from worldline.encoder.experiments.base import Layered
 from worldline.encoder.experiments.record import (
     Control,
@@ -20,10 +20,9 @@ from worldline.encoder.experiments.record import (
     Measurement,
     Outcome,
 )
-from worldline.encoder.experiments.walks import Trial, from_fitted
 from worldline.encoder.laws import rapidity_walk
-from worldline.encoder.seeds import make_generator
-from worldline.errors import BoundsError, ShapeError
+from worldline.encoder.path import from_fitted
+from worldline.errors import ShapeError
 
 __all__ = ["Pairs"]
 
@@ -96,7 +95,7 @@ class Pairs(Layered):
                 embedding.
         """
         triples = _check((embeddings, matched, unmatched))  # (N, 3, D)
-        trial = Trial(self.encoder, triples.shape[-1], make_generator(self.seed))
+        trial = self.trial(triples.shape[-1])
         before = from_fitted(triples)  # (N, 2)
         after = from_fitted(trial.send(triples).directions[-1])
         walks = (
@@ -141,9 +140,8 @@ def _areas(after: Tensor, law: Tensor) -> tuple[Measurement, ...]:
     found = []
     for either, by in ((False, "distance |â−b̂|"), (True, "the smaller of |â−b̂| and |â+b̂|")):
         (measured, error), (predicted, law_error) = _area(after, either), _area(law, either)
-        found.append(
-            Measurement(f"ROC area by {by}", measured, predicted, math.hypot(error, law_error))
-        )
+        total = math.hypot(error, law_error)
+        found.append(Measurement(f"ROC area by {by}", measured, predicted, total))
     return tuple(found)
 
 
@@ -203,10 +201,5 @@ def _check(groups: tuple[Tensor, ...]) -> Tensor:
         )
     triples = torch.stack(groups, 1).double()
     check_finite("the embeddings", triples)
-    zero = (triples == 0).all(-1).any(-1)
-    if bool(zero.any()):
-        raise BoundsError(
-            f"Row {int(zero.nonzero()[0])} holds a zero embedding, which has no direction. Leave "
-            "it out."
-        )
+    check_directions(triples, "holds a zero embedding, which has no direction")
     return triples

@@ -14,13 +14,13 @@ from worldline.encoder.experiments.record import Control, Controls, Measurement,
 from worldline.encoder.joint import encode_together
 from worldline.encoder.laws import rapidity_walk
 from worldline.encoder.machine import Encoder
-from worldline.encoder.path import Path
+from worldline.encoder.path import Path, from_fitted
 from worldline.encoder.rates import rapidity_gain, rapidity_rate
 from worldline.encoder.selection import Selection
 from worldline.errors import UsageError
 from worldline.geometry.pair import log_lorentz_factor, rapidity
 
-__all__ = ["NOBODY_LISTENS", "Trial", "Walk", "from_fitted", "resolvable"]
+__all__ = ["NOBODY_LISTENS", "Trial", "Walk", "resolvable"]
 
 # of float64 in the paths that are held at once: 128 MiB, and about thrice that at the peak
 MOST_NUMBERS = 2**24
@@ -180,12 +180,6 @@ class Trial:
         evidence = mean_of("ρ² of two features that the encoder was not fitted to", parallel, None)
         what = "Two unrelated features, neither of them fitted, leave with a squared correlation of"
         return Control(_rank_words(evidence.measured, what), evidence)
-
-
-def from_fitted(directions: Tensor) -> Tensor:
-    """Rapidities (P, M) of the other features from the first of each row of (P, M + 1, D)."""
-    first, others = directions[:, :1].expand_as(directions[:, 1:]), directions[:, 1:]
-    return rapidity(first.flatten(0, 1), others.flatten(0, 1)).view(others.shape[:2])
 
 
 def resolvable(phi: Tensor) -> Tensor:

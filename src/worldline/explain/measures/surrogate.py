@@ -13,7 +13,6 @@ __all__ = ["aim"]
 ANCHORS = 1000
 CANDIDATES = 4
 RIDGE = 0.1
-WIDTH = 1.0
 
 
 def aim(x: Tensor, logits: Tensor) -> Tensor:
@@ -34,12 +33,8 @@ def aim(x: Tensor, logits: Tensor) -> Tensor:
     anchors, answers = x[:ANCHORS].double(), logits[:ANCHORS].double()
     answers = answers - answers.mean(1, keepdim=True)
     between = _squared(anchors, anchors)
-    scale = (
-        between[~torch.eye(len(anchors), dtype=torch.bool, device=x.device)]
-        .median()
-        .clamp(min=1e-300)
-        / WIDTH
-    )
+    itself = torch.eye(len(anchors), dtype=torch.bool, device=x.device)
+    scale = between[~itself].median().clamp(min=1e-300)
     kernel = torch.exp(-between / scale)
     ridge = RIDGE * torch.eye(len(anchors), dtype=kernel.dtype, device=x.device)
     weights = torch.linalg.solve(kernel + ridge, answers - answers.mean(0))  # (M, K)
