@@ -264,6 +264,16 @@ def test_an_attack_may_be_a_callable(held: tuple[Tensor, Tensor, str]) -> None:
 
 
 @pytest.mark.end_to_end
+def test_a_call_works_inside_a_block_without_gradients(held: tuple[Tensor, Tensor, str]) -> None:
+    x, y, _ = held
+    expected = wl.explore("linear", x, y, **QUICK).record
+    for block in (torch.no_grad, torch.inference_mode):
+        with block():
+            assert wl.explore("linear", x, y, **QUICK).record == expected
+            assert not torch.is_grad_enabled()
+
+
+@pytest.mark.end_to_end
 def test_a_result_says_itself_and_gives_tables(
     held: tuple[Tensor, Tensor, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -381,6 +391,7 @@ WRONG: dict[str, tuple[type[Exception], str, Callable[[Tensor, Tensor], object]]
     ),
     "pixels": (BoundsError, "outside bounds", lambda x, y: wl.explore("linear", 255 * x, y)),
     "model": (ModelError, "A model is an nn.Module", lambda x, y: wl.explore(3, x, y)),
+    "class": (ModelError, "Normed is a class", lambda x, y: wl.explore(Normed, x, y)),
     "reference": (
         DataError,
         r"must be a pair \(x, y\)",

@@ -27,7 +27,7 @@ def inline(sentence: str, page: str) -> str:
     """A whole page in a frame of the notebook's own, under a sentence that stays without frames.
 
     >>> from worldline.notebook import inline
-    >>> inline("fooled", '<p title="a">&lt;</p>')[-55:]
+    >>> inline("fooled", '<p title="a">&lt;</p>')[-54:]
     'srcdoc="<p title=&quot;a&quot;>&amp;lt;</p>"></iframe>'
     """
     held = page.replace("&", "&amp;").replace('"', "&quot;")

@@ -28,7 +28,7 @@ class MadeTwins:
     >>> import torch
     >>> from worldline.attacks.made import MadeTwins
     >>> x = torch.tensor([[0.1, 0.2], [0.3, 0.4]])
-    >>> MadeTwins(x, x + 1)(None, x[1:], None)
+    >>> MadeTwins(x, x + 1)(torch.nn.Identity(), x[1:], torch.tensor([0]))
     tensor([[1.3000, 1.4000]])
     """
 

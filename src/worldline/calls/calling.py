@@ -45,17 +45,18 @@ def call(
     """
     given = {name: value for name, value in options.items() if value is not None}
     out, progress = given.pop("out", None), given.pop("progress", silent)
-    config = hand(config_of(command).from_text(_as_text(command, given)))
-    if out is not None:
-        result = load(command)(config, Path(out), progress=progress)
-        result.report()
-        return result
-    root = Path(mkdtemp(prefix="worldline-"))
-    try:
-        result = load(command)(config, root / command, progress=progress)
-    except BaseException:
-        rmtree(root, ignore_errors=True)
-        raise
+    with torch.inference_mode(False), torch.enable_grad():  # wherever it is called
+        config = hand(config_of(command).from_text(_as_text(command, given)))
+        if out is not None:
+            result = load(command)(config, Path(out), progress=progress)
+            result.report()
+            return result
+        root = Path(mkdtemp(prefix="worldline-"))
+        try:
+            result = load(command)(config, root / command, progress=progress)
+        except BaseException:
+            rmtree(root, ignore_errors=True)
+            raise
     finalize(result.folder, rmtree, root, ignore_errors=True)
     return result
 
@@ -117,6 +118,10 @@ def named_models(models: Any, name: str | None = None) -> dict[str, Model | str]
             found[f"{stem}#{taken + 1}" if taken else stem] = model
         models = found
     for key, model in models.items():
+        if isinstance(model, type):
+            raise ModelError(
+                f"{model.__name__} is a class; hand over one of it, {model.__name__}(…)."
+            )
         if not isinstance(key, str) or not (isinstance(model, str) or callable(model)):
             raise ModelError(
                 "A model is an nn.Module, any callable that maps inputs (N, …) to outputs, or a "
