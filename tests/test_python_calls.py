@@ -253,6 +253,21 @@ def test_twins_that_were_made_already_stand_for_their_attack(
 
 
 @pytest.mark.end_to_end
+@pytest.mark.parametrize("wrapped", [False, True])
+def test_twins_of_pictures_are_turned_with_them(wrapped: bool) -> None:
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(144, 3))
+    x, y = torch.rand(80, 8, 8, 3), torch.arange(80) % 3
+    twins = (x + 0.03).clamp(0, 1)
+    model = (lambda it: net(it)) if wrapped else net
+    found = wl.explore(model, x, y, adversarial=twins, samples=20)
+    rows = wl.loading.hold_data(x, y).rows[:20]
+    kept = found.folder.read_tensors("twins.safetensors")["adversarial"]
+    assert torch.equal(kept, twins[rows].movedim(3, 1))
+    assert any("channels first" in note for note in found.record.notes)
+
+
+@pytest.mark.end_to_end
 def test_an_attack_may_be_a_callable(held: tuple[Tensor, Tensor, str]) -> None:
     x, y, _ = held
     expected = wl.explore("mlp", x, y, eps=0.1, **QUICK).record

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldline.errors import BoundsError, ShapeError, UsageError
 from worldline.geometry import check_frame_name
 from worldline.settings import Bounds, Settings
 from worldline.trace.given import check_finite, labels_of, named_labels
-from worldline.trace.opening import Model
+from worldline.trace.opening import Model, in_dtype_of
 from worldline.trace.values import logits_in
 
 __all__ = [
@@ -80,6 +80,8 @@ def samples_of(x: object, bounds: Bounds) -> tuple[Tensor, tuple[str, ...]]:
     if not isinstance(x, Tensor):
         try:
             array = np.asarray(x)
+            if array.dtype.kind not in "fiu":
+                raise TypeError(array.dtype)
             kept = array.dtype.kind == "f" or array.dtype == np.uint8
             dtype = array.dtype.newbyteorder("=") if kept else np.dtype(np.float32)
             x = torch.from_numpy(array.astype(dtype))
@@ -115,18 +117,6 @@ def logits_of(model: Model, x: Tensor) -> Tensor:
     (``x -= mean``).
     """
     return logits_in(model(in_dtype_of(model, x).clone()), len(x))
-
-
-def in_dtype_of(model: Model, x: Tensor) -> Tensor:
-    """Inputs in the dtype of the model's weights; as they are for a black box.
-
-    >>> import torch
-    >>> from worldline.inputs import in_dtype_of
-    >>> in_dtype_of(torch.nn.Linear(2, 2).double(), torch.rand(1, 2)).dtype
-    torch.float64
-    """
-    weights = model.parameters() if isinstance(model, nn.Module) else ()
-    return x.to(next((it.dtype for it in weights if it.is_floating_point()), x.dtype))
 
 
 @dataclass(frozen=True)

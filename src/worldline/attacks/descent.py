@@ -201,7 +201,13 @@ def gradient_problem(model: Model, x: Float[Tensor, "N ..."], y: Int[Tensor, " N
 
 @contextmanager
 def told_elsewhere() -> Iterator[None]:
-    """For attacks on few inputs within a result that says itself whether gradients come."""
+    """For attacks on few inputs within a result that says itself whether gradients come.
+
+    >>> import torch, worldline as wl
+    >>> x, y = torch.rand(2, 2), torch.tensor([0, 1])
+    >>> with wl.attacks.told_elsewhere():
+    ...     found = wl.attacks.PGD(epsilon=0.1, steps=1)(lambda x: x.detach(), x, y)
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", GradientWarning)
         yield

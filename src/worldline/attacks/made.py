@@ -38,6 +38,8 @@ class MadeTwins:
 
     def __call__(self, _model: Model, x: Tensor, _y: Tensor) -> Tensor:
         """The twins of these inputs, in their type and on their device."""
+        if x.ndim == 4 and x.shape[1:] != self.x.shape[1:]:  # channels were turned first
+            return self(_model, x.movedim(1, 3), _y).movedim(3, 1)
         if x.dtype not in self.places:
             known = self.places[x.dtype] = {}
             for place, row in enumerate(self.x.to(x.dtype)):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import platform
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import cast
 
 import numpy as np
@@ -23,6 +23,8 @@ from worldline.trace import untouched
 
 __all__ = [
     "Opened",
+    "channels_last",
+    "fitted",
     "make_attack",
     "open_data",
     "open_device",
@@ -31,6 +33,9 @@ __all__ = [
     "prepare_inputs",
     "versions",
 ]
+
+
+CHANNELS = (1, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -51,7 +56,8 @@ def open_one(config: ModelConfig, progress: Progress) -> Opened:
     """Device, data and model of a configuration, tried together once."""
     device = open_device(config.device)
     data = open_data(config)
-    model = open_model(config.model, config, device, progress, weights=config.weights)
+    model = open_model(config.model, config, device, progress, data, weights=config.weights)
+    data = fitted(model, data)
     x, y, reference = prepare_inputs(model, data, config.samples, device)
     return Opened(device, data, model, x, y, reference)
 
@@ -65,9 +71,18 @@ def open_data(config: DataConfig) -> Data:
 
 
 def open_model(
-    spec: str, config: DataConfig, device: torch.device, progress: Progress, *, weights: str = ""
+    spec: str,
+    config: DataConfig,
+    device: torch.device,
+    progress: Progress,
+    data: Data,
+    *,
+    weights: str = "",
 ) -> nn.Module:
-    """A model by name, on the device: one that was handed over as it is, or a copy of it there."""
+    """A model by name, on the device; lazy modules get their shapes from the data.
+
+    One that was handed over is taken as it is where it is there already, else copied.
+    """
     if spec in config.handed.models:
         _refuse(config, "weights", "the model")
         return _on(config.handed.models[spec], device)
@@ -78,6 +93,9 @@ def open_model(
         bounds=config.bounds,
         progress=progress,
     )
+    if any(torch.nn.parameter.is_lazy(it) for it in model.parameters()):
+        with torch.no_grad(), user_code(f"The lazy model {spec}", "It runs once on the data."):
+            model.eval()(data.x[:2])
     return model.to(device)
 
 
@@ -90,6 +108,36 @@ def _on(model: nn.Module, device: torch.device) -> nn.Module:
     """The user's own model is not moved."""
     tensors = (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ()
     return model if {it.device for it in tensors} <= {device} else deepcopy(model).to(device)
+
+
+def channels_last(x: Tensor) -> bool:
+    """Whether inputs look like pictures (N, H, W, C): one, three or four of the last axis alone."""
+    return x.ndim == 4 and x.shape[3] in CHANNELS and x.shape[1] not in CHANNELS
+
+
+def fitted(model: nn.Module, data: Data) -> Data:
+    """The data with its channels first, where they come last and the model takes them first."""
+    if not channels_last(data.x):
+        return data
+    with untouched(model), torch.no_grad():
+        if _takes(model, data.x[:2]) or not _takes(model, data.x[:2].movedim(3, 1)):
+            return data
+    shape = tuple(data.x.shape[1:])
+    return replace(
+        data,
+        x=data.x.movedim(3, 1).contiguous(),
+        reference_x=data.reference_x.movedim(3, 1).contiguous(),
+        conversions=(*data.conversions, f"Pictures {shape} were turned to channels first."),
+    )
+
+
+def _takes(model: nn.Module, x: Tensor) -> bool:
+    weights = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    try:
+        logits_of(model, x if weights is None else x.to(weights.device))
+    except Exception:  # of whatever kind: the other order is tried, and told if that fails, too
+        return False
+    return True
 
 
 def open_device(name: str) -> torch.device:
