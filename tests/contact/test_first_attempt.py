@@ -67,6 +67,7 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.mark.end_to_end
 @pytest.mark.filterwarnings("ignore")  # torch deprecates what these networks use
+@pytest.mark.parametrize("command", OPTIONS)
 @pytest.mark.parametrize("name", KINDS)
 def test_the_first_attempt_works_or_says_why_not(
     name: str, command: str, data: Path, tmp_path: Path
