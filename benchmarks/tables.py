@@ -112,6 +112,22 @@ def section(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+def median_lines(medians: dict[str, Any]) -> list[str]:
+    """The smallest changes that fool, ours beside the rivals'."""
+    lines = [
+        "| smallest change that fools: median (share fooled) | worldline | Foolbox | adv_lib |",
+        "|---|---|---|---|",
+    ]
+    for name, it in medians.items():
+        cells = (
+            f"{'∞' if it[who]['median'] is None else format(it[who]['median'], '.4g')} "
+            f"({it[who]['fooled']:.0%})"
+            for who in ("worldline", "Foolbox", "adv_lib")
+        )
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return [*lines, ""]
+
+
 def encoder_section(document: dict[str, Any]) -> list[str]:
     """The encoder's JSON has a shape of its own: every median time, and every ratio beside it."""
     versions = document["versions"]
@@ -531,6 +547,8 @@ def main() -> None:
             lines += section(document) if "benchmark" in document else encoder_section(document)
         if document.get("benchmark") == "distant":
             lines += distant_section(document)
+        if "medians" in document:
+            lines += median_lines(document["medians"])
         if "jacobian" in document:
             lines += jacobian_lines(document["jacobian"])
     DOCUMENT.write_text("\n".join(lines).rstrip() + "\n", "utf-8")
