@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -10,22 +10,29 @@ import torch
 from torch import Tensor
 
 from worldline import zoo
-from worldline.errors import BoundsError, DataError, LabelError
+from worldline.errors import BoundsError, DataError, LabelError, ShapeError
 from worldline.files import shorten
 from worldline.inputs import Data, check_inputs, labels_of, named_labels, samples_of, set_apart
 from worldline.loading.archive import read_arrays
 from worldline.loading.datasets import read_dataset
 from worldline.loading.folders import read_folders, split_folders
+from worldline.settings import Bounds
 
-__all__ = ["load_data"]
+__all__ = ["Held", "beside", "divided", "load_data"]
+
+
+@dataclass(frozen=True)
+class Held:
+    """Inputs and labels, the classes' names, and what was done to the inputs."""
+
+    x: Tensor
+    y: Tensor
+    class_names: tuple[str, ...] | None = None
+    conversions: tuple[str, ...] = ()
 
 
 def load_data(
-    spec: str,
-    *,
-    bounds: tuple[float, float] = (0.0, 1.0),
-    image_size: int = 0,
-    limit: int | None = None,
+    spec: str, *, bounds: Bounds = (0.0, 1.0), image_size: int = 0, limit: int | None = None
 ) -> Data:
     """Samples by name.
 
@@ -80,7 +87,7 @@ def load_data(
     if ":" in spec:
         x, y, class_names = read_dataset(spec, limit=limit)
         check_inputs(x, bounds)
-        return _divided(spec, spec.rpartition(":")[2], x, y, bounds, class_names)
+        return divided(spec, spec.rpartition(":")[2], Held(x, y, class_names), bounds)
     raise DataError(
         "Data is 'digits' or an .npz file with arrays x and y, a folder of pictures, or "
         f"file.py:factory of a Dataset; got {shorten(spec)!r}."
@@ -94,17 +101,14 @@ def _is_folder(spec: str) -> bool:
         return False
 
 
-def _from_folder(
-    folder: Path, bounds: tuple[float, float], image_size: int, limit: int | None
-) -> Data:
+def _from_folder(folder: Path, bounds: Bounds, image_size: int, limit: int | None) -> Data:
     samples, reference = split_folders(folder)
     found = read_folders(samples, image_size=image_size, limit=limit)
     low, high = bounds
     name = folder.resolve().name
     if reference is None:
-        return _divided(
-            str(folder), name, found.x * (high - low) + low, found.y, bounds, found.class_names
-        )
+        x = found.x * (high - low) + low
+        return divided(str(folder), name, Held(x, found.y, found.class_names), bounds)
     other = read_folders(reference, image_size=image_size, limit=limit)
     if other.class_names != found.class_names or other.x.shape[1:] != found.x.shape[1:]:
         raise DataError(
@@ -122,46 +126,46 @@ def _from_folder(
     return Data(name, x, found.y, rows, reference_x, other.y, bounds, split, found.class_names)
 
 
-def _from_archive(spec: str, bounds: tuple[float, float], limit: int | None) -> Data:
+def _from_archive(spec: str, bounds: Bounds, limit: int | None) -> Data:
     names = ("reference_x", "reference_y")
     arrays = read_arrays(Path(spec), required=("x", "y"), together=names, limit=limit)
-    x, y, class_names, notes = _pair(arrays, "x", "y", bounds, spec)
+    held = _pair(arrays, "x", "y", bounds, spec)
     if "reference_x" not in arrays:
-        found = _divided(spec, Path(spec).name, x, y, bounds, class_names)
-        return replace(found, conversions=notes)
-    reference_x, reference_y, _, _ = _pair(arrays, *names, bounds, spec, class_names)
-    split = (
-        f"{len(x):,} samples may be attacked; {len(reference_x):,} reference samples come with them"
-    )
-    rows = torch.arange(len(x))
+        return divided(spec, Path(spec).name, held, bounds)
+    reference = _pair(arrays, *names, bounds, spec, held.class_names)
+    return beside(Path(spec).name, held, reference, bounds)
+
+
+def beside(name: str, held: Held, reference: Held, bounds: Bounds) -> Data:
+    """Samples with a reference that came with them."""
+    if held.x.shape[1:] != reference.x.shape[1:]:
+        raise ShapeError(
+            f"Inputs of the reference have shape {tuple(reference.x.shape[1:])}, those to explain "
+            f"{tuple(held.x.shape[1:])}; they must be alike."
+        )
     return Data(
-        name=Path(spec).name,
-        x=x,
-        y=y,
-        rows=rows,
-        reference_x=reference_x,
-        reference_y=reference_y,
+        name=name,
+        x=held.x,
+        y=held.y,
+        rows=torch.arange(len(held.x)),
+        reference_x=reference.x,
+        reference_y=reference.y,
         bounds=bounds,
-        split=split,
-        class_names=class_names,
-        conversions=notes,
+        split=f"{len(held.x):,} samples may be attacked; {len(reference.x):,} reference samples "
+        "come with them",
+        class_names=held.class_names,
+        conversions=tuple(dict.fromkeys((*held.conversions, *reference.conversions))),
     )
 
 
-def _divided(
-    spec: str,
-    name: str,
-    x: Tensor,
-    y: Tensor,
-    bounds: tuple[float, float],
-    class_names: tuple[str, ...] | None,
-) -> Data:
+def divided(spec: str, name: str, held: Held, bounds: Bounds) -> Data:
     """Half of each class set apart as the reference."""
+    x, y = held.x, held.y
     rows, apart = set_apart(y)
     if len(apart) == 0:
         raise DataError(
             f"{spec} has too few samples ({len(x)}) to set some apart as the reference; give "
-            "reference_x and y."
+            "reference_x and reference_y (in Python reference=(x, y))."
         )
     split = (
         f"every second sample of each class is reference ({len(apart):,}), the others may be "
@@ -176,8 +180,9 @@ def _divided(
         reference_y=y[apart],
         bounds=bounds,
         split=split,
-        class_names=class_names,
+        class_names=held.class_names,
         reference_rows=apart,
+        conversions=held.conversions,
     )
 
 
@@ -185,10 +190,10 @@ def _pair(
     arrays: dict[str, np.ndarray],
     x_name: str,
     y_name: str,
-    bounds: tuple[float, float],
+    bounds: Bounds,
     spec: str,
     class_names: tuple[str, ...] | None = None,
-) -> tuple[Tensor, Tensor, tuple[str, ...] | None, tuple[str, ...]]:
+) -> Held:
     """Inputs as float32, labels, the classes' names if the labels are words, and what was done."""
     x = arrays[x_name]
     if x.dtype.kind not in "fiu":
@@ -197,6 +202,6 @@ def _pair(
         inputs, notes = samples_of(x if x.dtype == np.uint8 else x.astype(np.float32), bounds)
     try:
         labels, names = named_labels(arrays[y_name], class_names)
-        return inputs, labels_of(labels, len(inputs)), names, notes
+        return Held(inputs, labels_of(labels, len(inputs)), names, notes)
     except LabelError as error:
         raise LabelError(f"{y_name} in {spec}: {error}") from None

@@ -12,7 +12,7 @@ from worldline.errors import DataError, LabelError
 from worldline.files import available_memory, shorten, size_text, utf8
 from worldline.loading.imports import import_object, user_code
 
-__all__ = ["read_dataset"]
+__all__ = ["read_batches", "read_dataset", "read_items", "told"]
 
 
 def read_dataset(
@@ -59,6 +59,18 @@ def read_dataset(
             f"TensorDataset or list; it returned {type(data).__name__}. Make an IterableDataset a "
             "list first."
         )
+    return read_items(data, spec, limit=limit)
+
+
+def read_items(
+    data: Any, spec: str, *, limit: int | None = None
+) -> tuple[Tensor, Tensor, tuple[str, ...] | None]:
+    """All samples of a dataset that is here, called ``spec`` in messages; as :func:`read_dataset`.
+
+    >>> from worldline.loading.datasets import read_items
+    >>> read_items([([0.5], 1), ([0.0], 0)], "mine")[1]
+    tensor([1, 0])
+    """
     with user_code(f"The length of the dataset of {spec}", error=DataError):
         count = len(data)
     if count < 1:
@@ -80,20 +92,54 @@ def read_dataset(
                 f"{tuple(first.shape)}; one shape is needed. Resize in the dataset."
             )
         x[place], y[place] = value, label
+    return x, y, _names(data, int(y.max()))
+
+
+def read_batches(
+    data: Any, spec: str, *, limit: int | None = None
+) -> tuple[Tensor, Tensor, tuple[str, ...] | None]:
+    """All samples of batches (x, y), such as a ``DataLoader``'s, in the order in which they come.
+
+    >>> from worldline.loading.datasets import read_batches
+    >>> read_batches([(torch.zeros(2, 3), [0, 1]), (torch.ones(1, 3), [1])], "mine")[0].shape
+    torch.Size([3, 3])
+    """
+    limit, size = available_memory() // 2 if limit is None else limit, 0
+    items: list[tuple[Any, Any]] = []
+    with user_code(f"Reading {spec}", error=DataError):
+        for number, batch in enumerate(data):
+            sized = isinstance(batch, (tuple, list)) and len(batch) == 2
+            if not sized or not all(hasattr(it, "__len__") for it in batch):
+                raise DataError(f"Batch {number} of {spec} must be (x, y); it is {told(batch)}.")
+            items += zip(*batch, strict=True)
+            size += 4 * int(np.prod(getattr(batch[0], "shape", (0,))))
+            if 2 * size > limit:
+                raise DataError(
+                    f"{spec} needs more than the {size_text(limit)} that may be used. Give fewer "
+                    "samples, for instance of torch.utils.data.Subset(data, range(1000))."
+                )
+    x, y, _ = read_items(items, spec, limit=limit)
+    return x, y, _names(data, int(y.max()))
+
+
+def _names(data: Any, highest: int) -> tuple[str, ...] | None:
+    """The classes that a dataset, or the one inside a loader or subset, names."""
+    while not hasattr(data, "classes") and hasattr(data, "dataset"):
+        data = data.dataset
     names = getattr(data, "classes", None)
     known = (
         isinstance(names, (list, tuple))
-        and len(names) > int(y.max())
+        and len(names) > highest
         and all(isinstance(it, str) for it in names)
     )
-    return x, y, tuple(map(utf8, names)) if known and names is not None else None
+    return tuple(map(utf8, names)) if known and names is not None else None
 
 
 def _item(data: Any, place: int, spec: str) -> tuple[Tensor, int]:
     with user_code(f"Item {place} of {spec}", error=DataError):
         item = data[place]
     if not isinstance(item, (tuple, list)) or len(item) != 2:
-        raise DataError(f"Item {place} of {spec} must be a pair (x, y); it is {_told(item)}.")
+        raise DataError(f"Item {place} of {spec} must be a pair (x, y); it is {told(item)}.")
     value, label = item
     try:
         x = torch.as_tensor(np.asarray(value) if not isinstance(value, Tensor) else value)
@@ -101,12 +147,12 @@ def _item(data: Any, place: int, spec: str) -> tuple[Tensor, int]:
     except (TypeError, ValueError, RuntimeError) as error:
         raise DataError(
             f"x of item {place} of {spec} must be a tensor or an array of numbers; it is "
-            f"{_told(value)}. Convert pictures in the dataset (x / 255)."
+            f"{told(value)}. Convert pictures in the dataset (x / 255)."
         ) from error
     if not numbers or x.ndim < 1:
         raise DataError(
             f"x of item {place} of {spec} must be a tensor or an array of numbers with at least "
-            f"one axis; it is {_told(value)}."
+            f"one axis; it is {told(value)}."
         )
     try:
         number = label.item() if isinstance(label, (Tensor, np.ndarray, np.generic)) else label
@@ -114,11 +160,12 @@ def _item(data: Any, place: int, spec: str) -> tuple[Tensor, int]:
         number = None
     if not isinstance(number, int) or isinstance(number, bool) or not 0 <= number < 2**31:
         raise LabelError(
-            f"y of item {place} of {spec} must be a class number from 0; it is {_told(label)}."
+            f"y of item {place} of {spec} must be a class number from 0; it is {told(label)}."
         )
     return x.detach().cpu().float(), number
 
 
-def _told(value: object) -> str:
+def told(value: object) -> str:
+    """What something is, in a message."""
     shape = f" of shape {tuple(value.shape)}" if isinstance(value, (Tensor, np.ndarray)) else ""
     return f"{type(value).__name__}{shape or ' ' + shorten(repr(value), 40)}"

@@ -24,6 +24,7 @@ __all__ = [
     "AttackConfig",
     "Config",
     "DataConfig",
+    "Handed",
     "ModelConfig",
     "ModelsConfig",
     "Option",
@@ -103,17 +104,36 @@ def options_of(kind: type[Config]) -> tuple[Described, ...]:
     )
 
 
+@dataclass(frozen=True)
+class Handed:
+    """What a call in Python hands over instead of naming it, so that nothing is looked for.
+
+    Attributes:
+        models: by their names in the configuration.
+        data: samples; for ``encode`` matched and unmatched embeddings.
+        image: a grey picture (H, W), for ``encode``.
+        attack: a callable.
+    """
+
+    models: Mapping[str, Any] = field(default_factory=dict)
+    data: Any = None
+    image: Any = None
+    attack: Any = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """What every run decides.
 
     Attributes:
         seed: of everything random.
+        handed: what stands behind its names, where that is here already; no option, and not kept.
     """
 
     command: ClassVar[str]
     strict: ClassVar[bool] = False  # whether its record can be untrustworthy
 
+    handed: Handed = field(default=Handed(), repr=False, compare=False)
     seed: int = option(0, "Seed of everything random.", least=0, below=LARGEST_SEED, metavar="N")
 
     def __post_init__(self) -> None:
