@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from worldline.errors import DataError, LabelError
 from worldline.inputs import Data, labels_of, named_labels, samples_of
 from worldline.loading.data import Held, beside, divided
-from worldline.loading.datasets import read_batches, read_items, told
+from worldline.loading.datasets import Items, read_batches, read_items, told
 from worldline.settings import Bounds
 from worldline.trace import untouched
 
@@ -91,7 +91,7 @@ def _is_array(x: object) -> bool:
     return isinstance(x, Tensor) or hasattr(x, "__array__")
 
 
-def _read(data: Any, seed: int) -> tuple[Tensor, Tensor, tuple[str, ...] | None]:
+def _read(data: Any, seed: int) -> Items:
     """A data set or batches, with the process's random states left as they were."""
     numbered = hasattr(data, "__getitem__") and hasattr(data, "__len__")
     if isinstance(data, (str, bytes, dict)) or not (numbered or hasattr(data, "__iter__")):
