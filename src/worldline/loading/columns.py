@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from PIL import Image
 
 from worldline.errors import DataError, LabelError
-from worldline.files import shorten, utf8
+from worldline.files import reason_of, shorten, utf8
 from worldline.loading.found import Asked, Found, check_memory
 from worldline.loading.naming import INPUTS
 from worldline.loading.pixels import FORMATS, Picture, read_pictures
@@ -60,7 +60,16 @@ def samples_in(table: pa.Table, name: str, asked: Asked, *, part: str = "") -> F
     >>> found.x.tolist(), found.y, found.notes
     ([[1.0], [2.0]], ['oak', 'elm'], ('The label is the last column of trees.csv, kind.',))
     """
-    table.validate(full=True)
+    try:
+        table.validate(full=True)
+        return _samples(table, name, asked, part)
+    except (pa.ArrowException, UnicodeError, OverflowError) as error:
+        raise DataError(
+            f"{name} is damaged, or was made to deceive: {reason_of(error)}. Save it again."
+        ) from error
+
+
+def _samples(table: pa.Table, name: str, asked: Asked, part: str) -> Found:
     names, count = list(table.column_names), len(table)
     if count == 0 or len(names) < 2:
         raise DataError(
@@ -79,6 +88,7 @@ def samples_in(table: pa.Table, name: str, asked: Asked, *, part: str = "") -> F
     told = f"Column {shorten(names[places[0]], 40)!r} of {name}"
     x_told = told if len(places) == 1 else f"The columns of {name}"
     y_told = f"Column {shorten(names[label], 40)!r} of {name}"
+    y_told += "" if asked.y else " (--y names another)"
     y = _labels(table.column(label), y_told)
     only = table.column(places[0])
     pictures = len(places) == 1 and _is_picture(only.type)

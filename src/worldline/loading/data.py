@@ -111,7 +111,7 @@ ADVICE = {
     ),
     "Unpack it first.": (".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst"),
 }
-CLASS_FILES = ("class_names.txt", "classes.txt", "labels.txt")
+CLASS_FILES = ("class_names.txt", "classes.txt")
 
 
 @dataclass(frozen=True)
@@ -191,7 +191,7 @@ def load_data(
     if kind is FACTORY:
         name = spec.rpartition(":")[2]
     else:
-        name = Path(spec).resolve().name
+        name = Path(spec).name or Path(spec).resolve().name
         found = _with_class_names(found, Path(spec))
     held = _held(found, bounds)
     if reference is None:

@@ -69,7 +69,7 @@ def _split(folder: Path, asked: Asked, part: str) -> Found:
         raise DataError(f"{name} names no data files. Save it again with save_to_disk.")
     try:
         table = pa.concat_tables(tables)
-    except pa.ArrowException as error:
+    except (pa.ArrowException, UnicodeError) as error:
         raise DataError(f"The files of {name} differ: {reason_of(error)}.") from error
     return samples_in(table, name, asked, part=part)
 
