@@ -644,3 +644,26 @@ def test_a_table_goes_through_the_command(tmp_path: Path) -> None:
     assert result.exit_code == 0, result.output
     assert json.loads(result.stdout)["class_names"] == bunch.target_names.tolist()
     assert 'y = "kind"' in (tmp_path / "run" / "config.toml").read_text()
+
+
+@pytest.mark.message
+def test_the_reference_has_what_the_samples_leave(tmp_path: Path) -> None:
+    for name in ("test", "train"):
+        np.save(tmp_path / f"x_{name}.npy", BYTES)
+        np.save(tmp_path / f"y_{name}.npy", Y)
+        folder = tmp_path / "tables"
+        folder.mkdir(exist_ok=True)
+        pq.write_table(pa.table({"a": [0.5] * 12, "y": Y}), folder / f"{name}.parquet")
+        save_to_disk(tmp_path / "saved" / name, GREY)
+        for label in ("cat", "dog"):
+            (tmp_path / "pictures" / name / label).mkdir(parents=True)
+            GREY[0].save(tmp_path / "pictures" / name / label / "1.png")
+    (tmp_path / "saved" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
+    for folder, enough in ((tmp_path, 2400), (folder, 550), (tmp_path / "pictures", 400)):
+        assert len(load_data(str(folder), limit=enough).reference_x)
+        with pytest.raises(DataError, match=r"need .*, more than the .* that may be used"):
+            load_data(str(folder), limit=int(0.75 * enough))
+    assert len(load_data(str(tmp_path / "saved"), limit=20_000).reference_x)
+    pq.write_table(pa.table({"b": [0.5] * 12, "y": Y}), tmp_path / "tables" / "test-2.parquet")
+    with pytest.raises(DataError, match="The tables of test differ"):
+        load_data(str(tmp_path / "tables"))

@@ -73,11 +73,12 @@ def read_npy(asked: Asked) -> tuple[Found, Found | None]:
             f"labels.npy of images.npy). Name their file with --y."
         )
 
-    def found(it: Pair) -> Found:
+    def found(it: Pair, asked: Asked) -> Found:
         x, y = (read_array(beside(folder, name), limit=asked.limit) for name in it)
         return Found(x, y, shorten(it[0]), shorten(it[1]), shorten(it[0]), None, notes)
 
-    return found((x, y)), found(reference) if reference else None
+    samples = found((x, y), asked)
+    return samples, found(reference, asked.after(samples)) if reference else None
 
 
 def _class_names(array: np.ndarray, told: str) -> tuple[str, ...]:

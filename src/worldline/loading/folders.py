@@ -21,7 +21,8 @@ __all__ = ["read_picture_folder", "split_folders"]
 def read_picture_folder(asked: Asked) -> tuple[Found, Found | None]:
     """Pictures by class; of ``train`` and ``test`` (or ``val``), the first is the reference."""
     folder, other = split_folders(asked.path)
-    samples, reference = _read(folder, asked), _read(other, asked) if other else None
+    samples = _read(folder, asked)
+    reference = _read(other, asked.after(samples)) if other else None
     if reference and reference.class_names != samples.class_names:
         raise DataError(
             f"{samples.part} and {reference.part} in {asked.path.resolve().name} must hold the "

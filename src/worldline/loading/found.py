@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -36,6 +37,11 @@ class Asked:
     def path(self) -> Path:
         """Where it is, if it is a file or a folder."""
         return Path(self.spec)
+
+    def after(self, found: Found) -> Asked:
+        """The same, with what is left of the limit: inputs are held as stored and as float32."""
+        taken = found.x.nbytes + 4 * math.prod(found.x.shape)
+        return replace(self, limit=max(self.limit - taken, 0))
 
 
 @dataclass(frozen=True)

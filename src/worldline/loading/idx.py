@@ -60,10 +60,11 @@ def read_idx_folder(asked: Asked) -> tuple[Found, Found | None]:
         y=asked.y,
     )
 
-    def read(it: Pair, said: tuple[str, ...] = ()) -> Found:
-        return _pair(asked.path / it[0], asked.path / it[1], asked.limit, said)
+    def read(it: Pair, asked: Asked) -> Found:
+        return _pair(asked.path / it[0], asked.path / it[1], asked.limit, notes)
 
-    return read(pair, notes), read(reference) if reference else None
+    samples = read(pair, asked)
+    return samples, read(reference, asked.after(samples)) if reference else None
 
 
 def _pair(images: Path, labels: Path, limit: int, notes: tuple[str, ...] = ()) -> Found:

@@ -34,9 +34,10 @@ def read_saved(asked: Asked) -> tuple[Found, Found | None]:
     samples = [it for it in (*SAMPLES, *known) if it in known]
     if not samples:
         raise DataError(f"{shorten(str(folder))!r} names no splits. Save the data again.")
-    reference = "train" if "train" in known and samples[0] != "train" else ""
-    found, other = (it and _split(folder / it, asked, it) for it in (samples[0], reference))
-    return found, other or None  # type: ignore[return-value]
+    found = _split(folder / samples[0], asked, samples[0])
+    if "train" not in known or samples[0] == "train":
+        return found, None
+    return found, _split(folder / "train", asked.after(found), "train")
 
 
 def _described(folder: Path, file: str, key: str) -> list[object]:

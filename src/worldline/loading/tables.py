@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pyarrow as pa
@@ -44,16 +45,23 @@ def read_table_folder(asked: Asked) -> tuple[Found, Found | None]:
             "not clear. Name one file, or call them test and train."
         )
     reference = [it for it in parts[1:] if it[0] in REFERENCE][:1]
-    found = [
-        samples_in(
-            pa.concat_tables([_read(asked.path / it, asked.limit) for it in files]),
-            shorten(part or files[0]),
-            asked,
-            part=part,
-        )
-        for part, files in (parts[0], *reference)
-    ]
-    return found[0], found[1] if reference else None
+    samples = _part(*parts[0], asked)
+    return samples, _part(*reference[0], asked.after(samples)) if reference else None
+
+
+def _part(part: str, files: list[str], asked: Asked) -> Found:
+    """The tables of one part, one after the other."""
+    tables, left, name = [], asked.limit, shorten(part or files[0])
+    for it in files:
+        tables.append(_read(asked.path / it, left))
+        left -= tables[-1].nbytes
+    try:
+        table = pa.concat_tables(tables)
+    except pa.ArrowException as error:
+        raise DataError(
+            f"The tables of {name} differ: {reason_of(error)}. Save them alike."
+        ) from error
+    return samples_in(table, name, replace(asked, limit=left), part=part)
 
 
 def _read(path: Path, limit: int) -> pa.Table:
