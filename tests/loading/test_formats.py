@@ -177,6 +177,7 @@ def test_idx_without_labels_or_memory_is_told(tmp_path: Path) -> None:
         ("x y reference_x reference_y", "x y", "reference_x reference_y"),
         ("x_train y_train", "x_train y_train", None),
         ("features labels.npy", "features labels.npy", None),
+        ("train_x train_y my_images my_labels", "my_images my_labels", None),
     ],
 )
 def test_arrays_are_found_by_their_names(names: str, pair: str, reference: str | None) -> None:
@@ -659,10 +660,10 @@ def test_the_reference_has_what_the_samples_leave(tmp_path: Path) -> None:
             (tmp_path / "pictures" / name / label).mkdir(parents=True)
             GREY[0].save(tmp_path / "pictures" / name / label / "1.png")
     (tmp_path / "saved" / "dataset_dict.json").write_text('{"splits": ["train", "test"]}')
-    for folder, enough in ((tmp_path, 2400), (folder, 550), (tmp_path / "pictures", 400)):
-        assert len(load_data(str(folder), limit=enough).reference_x)
+    for place, enough in ((tmp_path, 2400), (folder, 550), (tmp_path / "pictures", 400)):
+        assert len(load_data(str(place), limit=enough).reference_x)
         with pytest.raises(DataError, match=r"need .*, more than the .* that may be used"):
-            load_data(str(folder), limit=int(0.75 * enough))
+            load_data(str(place), limit=int(0.75 * enough))
     assert len(load_data(str(tmp_path / "saved"), limit=20_000).reference_x)
     pq.write_table(pa.table({"b": [0.5] * 12, "y": Y}), tmp_path / "tables" / "test-2.parquet")
     with pytest.raises(DataError, match="The tables of test differ"):
