@@ -13,7 +13,7 @@ from worldline.encoder.experiments import LARGEST_SIDE
 from worldline.errors import DataError, LabelError, ShapeError
 from worldline.inputs import Data, check_inputs, labels_of, named_labels, samples_of
 from worldline.loading.data import Held, beside, divided
-from worldline.loading.datasets import read_batches, read_items, told
+from worldline.loading.datasets import Items, read_batches, read_items, told
 from worldline.loading.embeddings import match_embeddings
 from worldline.settings import Bounds
 from worldline.trace import untouched
@@ -128,7 +128,7 @@ def _is_array(x: object) -> bool:
     return isinstance(x, Tensor) or hasattr(x, "__array__")
 
 
-def _read(data: Any, seed: int) -> tuple[Tensor, Tensor, tuple[str, ...] | None]:
+def _read(data: Any, seed: int) -> Items:
     """A data set or batches, with the process's random states left as they were."""
     numbered = hasattr(data, "__getitem__") and hasattr(data, "__len__")
     if isinstance(data, (str, bytes, dict)) or not (numbered or hasattr(data, "__iter__")):

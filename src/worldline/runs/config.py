@@ -181,7 +181,7 @@ class DataConfig(Config):
     """A run on models and data.
 
     Attributes:
-        data, image_size, bounds: as in :func:`worldline.loading.load_data`.
+        data, x, y, image_size, bounds: as in :func:`worldline.loading.load_data`.
         samples: at most so many are used: the first ones.
         batch_size: inputs in one pass.
         device: where torch computes.
@@ -190,11 +190,17 @@ class DataConfig(Config):
 
     data: str = option(
         "digits",
-        "'digits', an .npz with x and y, a folder of pictures by class, or file.py:factory of a "
-        "Dataset.",
+        "'digits'; .npz, .npy, IDX, .csv, .parquet; a folder of pictures by class, of IDX files or "
+        "by save_to_disk; file.py:factory of a Dataset.",
+    )
+    x: str = option(
+        "", "Array, file, columns (A,B) or key of the data that hold the inputs.", metavar="NAME"
+    )
+    y: str = option(
+        "", "Array, file, column or key of the data that holds the labels.", metavar="NAME"
     )
     image_size: int = option(
-        0, "Resize a folder's pictures to N pixels and cut out the centre.", least=0, metavar="N"
+        0, "Resize pictures to N pixels and cut out the centre.", least=0, metavar="N"
     )
     bounds: Bounds = option(  # noqa: RUF009  # a field
         (0.0, 1.0), "Legal range of the inputs.", metavar="LOW,HIGH"

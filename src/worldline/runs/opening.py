@@ -65,9 +65,12 @@ def open_one(config: ModelConfig, progress: Progress) -> Opened:
 def open_data(config: DataConfig) -> Data:
     """The data that a configuration names, or was handed."""
     if config.handed.data is not None:
-        _refuse(config, "image_size", "data")
+        for name in ("image_size", "x", "y"):
+            _refuse(config, name, "data")
         return cast(Data, config.handed.data)
-    return load_data(config.data, bounds=config.bounds, image_size=config.image_size)
+    return load_data(
+        config.data, bounds=config.bounds, image_size=config.image_size, x=config.x, y=config.y
+    )
 
 
 def open_model(
