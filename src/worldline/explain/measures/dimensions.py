@@ -12,6 +12,8 @@ __all__ = ["Dimension", "dimension", "participation_ratio", "two_nn"]
 
 GROUPS = 20
 DISCARDED = 0.1
+TINY = 1e-12
+"""Of the whole spread: what is left of it is rounding, and nothing varies."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +78,9 @@ def participation_ratio(features: Tensor) -> tuple[float | None, tuple[float, fl
     """
     wide = features.double()
     wide = wide - wide.mean(0)
-    total = _ratio(wide)
+    by_sample = len(wide) <= wide.shape[1]
+    whole = wide @ wide.T if by_sample else wide.T @ wide
+    total = _ratio(whole)
     if total is None:
         return None, None
     groups = min(GROUPS, len(wide))
@@ -84,8 +88,9 @@ def participation_ratio(features: Tensor) -> tuple[float | None, tuple[float, fl
         return total, None
     parts = []
     for group in range(groups):
-        kept = torch.arange(len(wide)) % groups != group
-        part = _ratio(wide[kept.to(wide.device)] - wide[kept.to(wide.device)].mean(0))
+        kept = (torch.arange(len(wide)) % groups != group).to(wide.device)
+        rest = _kept_gram(whole, kept) if by_sample else _kept_scatter(whole, wide, kept)
+        part = _ratio(rest) if float(rest.trace()) > TINY * float(whole.trace()) else None
         if part is None:
             return total, None
         parts.append(part)
@@ -94,10 +99,23 @@ def participation_ratio(features: Tensor) -> tuple[float | None, tuple[float, fl
     return total, (max(1.0, total - 1.96 * error), total + 1.96 * error)
 
 
-def _ratio(centred: Tensor) -> float | None:
-    square = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+def _ratio(square: Tensor) -> float | None:
     trace, power = float(square.trace()), float((square**2).sum())
     return trace**2 / power if power > 0 else None
+
+
+def _kept_gram(gram: Tensor, kept: Tensor) -> Tensor:
+    """H G H of the kept samples alone, H = 1 − 11ᵀ/n, which moves them to their own mean."""
+    part = gram[kept][:, kept]
+    means = part.mean(0)
+    return part - means - means[:, None] + means.mean()
+
+
+def _kept_scatter(scatter: Tensor, wide: Tensor, kept: Tensor) -> Tensor:
+    """(D, D) Σ (z − z̄)(z − z̄)ᵀ of the kept samples, from that of all, whose mean is 0."""
+    gone = wide[~kept]
+    total = gone.sum(0)  # of the kept ones with the other sign
+    return scatter - gone.T @ gone - total[:, None] * total / int(kept.sum())
 
 
 def two_nn(
