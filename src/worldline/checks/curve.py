@@ -100,7 +100,8 @@ def accuracy_curve(
     Returns:
         A :class:`Curve`. Accuracy 0 at some ε: every sample can be fooled there. Each point is an
         upper bound on the robust accuracy, and is measured on its own (but for ``held``): that it
-        falls with ε is a check of the attack, not assumed. It ends where no output names a class any more.
+        falls with ε is a check of the attack, not assumed. It ends where no output names a class
+        any more.
 
     Raises:
         UsageError: an attack without ε, or radii that do not grow.

@@ -83,8 +83,8 @@ def check_evaluation(
         UsageError: an impossible threat model.
 
     Cost: five forward passes of a batch, one FGSM, and the attack again, from where it ended, on
-        what it left of ``samples`` (brief: of 32 at most); thorough: the same with doubled restarts, ``queries`` forward
-        passes and a stand-in fitted in seconds.
+        what it left of ``samples`` (brief: of 32 at most); thorough: the same with doubled
+        restarts, ``queries`` forward passes and a stand-in fitted in seconds.
 
     >>> import torch, worldline as wl
     >>> model, x, y = torch.nn.Linear(2, 2), torch.rand(60, 2), torch.arange(60) % 2

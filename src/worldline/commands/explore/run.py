@@ -49,7 +49,7 @@ __all__ = ["Given", "prepare", "run"]
 
 CURVE_SAMPLES, CURVE_STEPS, CURVE_QUERIES = 128, 5, 100
 TRIED = 32  # samples on which a gradient is looked for
-MEASURED = 128  # samples of the section on complexity; worldline complexity takes all
+MEASURED = 64  # samples of the section on complexity; worldline complexity takes all
 SIGMA = 0.1  # of its noise twins, as a share of the width of the bounds
 
 

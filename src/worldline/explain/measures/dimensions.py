@@ -12,6 +12,7 @@ __all__ = ["Dimension", "dimension", "participation_ratio", "two_nn"]
 
 GROUPS = 20
 DISCARDED = 0.1
+CANDIDATES = 4
 TINY = 1e-12
 """Of the whole spread: what is left of it is rounding, and nothing varies."""
 
@@ -128,12 +129,14 @@ def two_nn(
     repeat are counted once. None under 10 samples. The estimate is local: with few samples of a
     high-dimensional set it is too low.
     """
-    distinct = torch.unique(features.double(), dim=0)
+    distinct = features.double()
+    nearest = _nearest(distinct)
+    if bool((nearest == 0).any()):
+        distinct = torch.unique(distinct, dim=0)
+        nearest = _nearest(distinct)
     if len(distinct) < 10:
         return None, None
-    distances = torch.cdist(distinct, distinct, compute_mode="donot_use_mm_for_euclid_dist")
-    distances.fill_diagonal_(torch.inf)
-    first, second = distances.topk(2, dim=1, largest=False).values.unbind(1)
+    first, second = nearest[:, 0], nearest[:, 1]
     logs = (second / first).log().cpu()
     value = _slope(logs[None])
     if not bool(torch.isfinite(value)):
@@ -142,6 +145,20 @@ def two_nn(
     drawn = _slope(logs[torch.randint(len(logs), (resamples, len(logs)), generator=generator)])
     low, high = drawn.quantile(torch.tensor([0.025, 0.975], dtype=drawn.dtype)).tolist()
     return float(value), (low, high)
+
+
+def _nearest(wide: Tensor) -> Tensor:
+    """(N, ≤ 4) distances to the nearest samples, ascending.
+
+    One product of matrices finds them; what it rounds away is measured again from differences.
+    """
+    centred = wide - wide.mean(0)
+    gram = centred @ centred.T
+    squared = gram.diagonal()[:, None] + gram.diagonal() - 2 * gram
+    squared.fill_diagonal_(torch.inf)
+    places = squared.topk(min(CANDIDATES, len(wide) - 1), dim=1, largest=False).indices
+    apart = [torch.linalg.vector_norm(wide[column] - wide, dim=1) for column in places.T]
+    return torch.stack(apart, 1).sort(1).values if apart else squared[:, :0]
 
 
 def _slope(logs: Tensor) -> Tensor:
