@@ -374,10 +374,10 @@ def _unseen(unseen: Sequence[Unseen]) -> list[str]:
     reasons: dict[str, list[str]] = {}
     for it in unseen:
         reasons.setdefault(it.reason, []).append(it.module)
-    said = [
-        f"{', '.join(names[:3])}{f' and {len(names) - 3} more' if len(names) > 3 else ''} ({reason})"
-        for reason, names in reasons.items()
-    ]
+    said = []
+    for reason, names in reasons.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        said.append(f"{', '.join(names[:3])}{more} ({reason})")
     were = "1 module was" if len(unseen) == 1 else f"{len(unseen)} modules were"
     return [f"{were} not seen: {'; '.join(said)}."] if said else []
 

@@ -91,7 +91,8 @@ def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple
     a model without activation modules (``F.relu`` in its ``forward``), what any module returns. Of
     more than 20 there are taken, as long as they fit: the last of each top-level module, then of
     the modules in these, and so on inwards; at each step first the last of those neighbours whose
-    values have one shape. Of the first step that does not fit there are as many as do, evenly.
+    values have one shape. Of the first step that does not fit there are as many as do, evenly,
+    unless ten are taken already.
 
     Args:
         model: any ``nn.Module``, also compiled, exported or wrapped; or a callable, which is traced

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -160,6 +161,12 @@ class _Read:
     place: int
     made: Event | None = None
 
+    def widths(self) -> set[int]:
+        """How many numbers it makes, along the last dimension or as channels."""
+        given, made = _sizes(self.event), _sizes(self.made) if self.made else []
+        beside = made[-1:] if given[:-1] == made[:-1] else []
+        return {*made[:1], *beside}
+
 
 class _Seeing:
     """Visits one pass, and keeps each value once."""
@@ -205,20 +212,20 @@ class _Seeing:
 def _head(seeing: _Seeing, returned: Event | None) -> tuple[tuple[str, int] | None, _Read | None]:
     """The call with weights that makes the logits, and what it reads.
 
-    It made what the model returned; or it is the last one before that whose value has as many
-    numbers side by side (one, for two classes). Where there is none, the head is a function, and
-    reads the last value before the output.
+    It made what the model returned; or it is the last one before that which makes as many numbers
+    (or one, for two classes), side by side or as channels. Where there is none, the head is a
+    function, and reads the last value before the output.
     """
     if returned is None:
         return None, None
     place = seeing.events.index(returned)
-    classes = _sizes(returned)[-1:]
-    fits = set(classes) | ({1} if classes in ([2], []) else set())
+    classes = math.prod(_sizes(returned))
+    fits = {1, 2} if classes <= 2 else {classes}
     reads = [(key, read) for key, read in seeing.reads.items() if read.made is not None]
     made = [it for it in reads if it[1].made is returned] or [
         (key, read)
         for key, read in reads
-        if read.made in seeing.events[:place] and fits & set(_sizes(read.made) or [1])
+        if read.made in seeing.events[:place] and fits & read.widths()
     ]
     if made:
         (name, call), read = made[-1]

@@ -19,7 +19,7 @@ def by_stage(layers: Sequence[Stage], *, read: Sequence[int], always: Sequence[i
     Of the places that are ``read`` there are taken, as long as they fit: the last of each top-level
     module, then of the modules in these, and so on inwards; at each step first the last of those
     neighbours whose values have one shape. Of the first step that does not fit there are as many as
-    do, evenly.
+    do, evenly, unless half of the room is taken already.
 
     >>> from worldline.trace.stages import by_stage
     >>> blocks = [("input", (3,)), *((f"blocks.{i}.act", (8,)) for i in range(30)), ("head", (2,))]
@@ -30,6 +30,8 @@ def by_stage(layers: Sequence[Stage], *, read: Sequence[int], always: Sequence[i
     for level in _levels(layers, list(read)):
         left = [place for place in level if place not in chosen]
         room = min(len(left), MOST - len(chosen))
+        if room < len(left) and len(chosen) >= MOST // 2:
+            break
         chosen |= {left[(2 * it + 1) * len(left) // (2 * room)] for it in range(room)}
     return chosen
 
