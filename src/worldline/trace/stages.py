@@ -24,7 +24,7 @@ def by_stage(layers: Sequence[Stage], *, read: Sequence[int], always: Sequence[i
     >>> from worldline.trace.stages import by_stage
     >>> blocks = [("input", (3,)), *((f"blocks.{i}.act", (8,)) for i in range(30)), ("head", (2,))]
     >>> sorted(by_stage(blocks, read=range(1, 31), always=[0, 31]))
-    [0, 1, 3, 5, 6, 8, 10, 11, 13, 15, 17, 18, 20, 22, 23, 25, 27, 28, 30, 31]
+    [0, 1, 3, 5, 6, 8, 10, 12, 13, 15, 17, 18, 20, 22, 24, 25, 27, 29, 30, 31]
     """
     chosen = set(always)
     for level in _levels(layers, list(read)):
