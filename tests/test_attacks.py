@@ -299,7 +299,7 @@ def test_inputs_that_do_not_fit(mlp: nn.Module, batch) -> None:
         (x[0, 0, 0], y, mlp, ShapeError, r"shape \(N, …\).*got \(8,\)"),
         (x, y[:10], mlp, LabelError, "64 samples, 10 labels"),
         (x, nn.functional.one_hot(y, 10), mlp, LabelError, r"one-hot. Pass y\.argmax\(1\)"),
-        (x, y.float(), mlp, LabelError, r"integer tensor \(N,\); got \(64,\) torch.float32"),
+        (x, y + 0.5, mlp, LabelError, "whole class numbers; label 0 is"),
         (x, y + 5, mlp, LabelError, "must lie in 0…9, as the model has 10 outputs; got 5…14"),
         (
             x,

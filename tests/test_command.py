@@ -329,11 +329,11 @@ BAD = [
     (["--data", "onehot.npz"], 3, "looks one-hot. Pass y.argmax(1)"),
     (["--data", "nan.npz"], 3, "1 samples hold NaN or infinity, first sample 3"),
     (["--data", "words.npz"], 3, "must hold numbers"),
-    (["--data", "floats.npz"], 3, "must hold integer class numbers; its dtype is float32"),
-    (["--data", "negative.npz"], 3, "the lowest is -1"),
+    (["--data", "floats.npz"], 3, "y in floats.npz: Labels must be whole class numbers; label 0"),
+    (["--data", "negative.npz"], 3, "must be class numbers from 0; got -1…8"),
     (["--data", "short.npz"], 3, "200 samples, 100 labels"),
     (["--data", "wide.npz"], 3, "on inputs of shape (2, 1, 9, 9)"),
-    (["--data", "bytes.npz"], 3, "Input range [0, 255] is outside bounds (0, 1)"),
+    (["--data", "pixels.npz"], 3, "they look like pixels: divide them by 255"),
     (["--layers", "block*"], 3, "No layer matches 'block*'. The layers that ran, in order: input"),
     (["--bounds", "0"], 2, "--bounds must be 'low,high'"),
     (["--bounds", "1,0"], 2, "low < high; got (1.0, 0.0)"),
@@ -372,11 +372,11 @@ def bad_files(here: Path) -> Path:
         "onehot": {"x": x, "y": np.eye(10)[y]},
         "nan": {"x": hole, "y": y},
         "words": {"x": np.array(["a", "b"]), "y": y[:2]},
-        "floats": {"x": x, "y": y.astype(np.float32)},
+        "floats": {"x": x, "y": y + 0.5},
         "negative": {"x": x, "y": y - 1},
         "short": {"x": x, "y": y[:100]},
         "wide": {"x": np.zeros((20, 1, 9, 9)), "y": y[:20]},
-        "bytes": {"x": (255 * x).astype(np.uint8), "y": y},
+        "pixels": {"x": 255 * x, "y": y},
     }
     for name, content in arrays.items():
         np.savez(here / f"{name}.npz", **content)

@@ -271,7 +271,8 @@ def test_reference_samples_of_nan_are_left_out_of_means_and_frames(frame, projec
     more, labels = torch.cat((x[:7], bad, x[7:])), torch.cat((y[:7], torch.zeros(3).long(), y[7:]))
     found = wl.trace.trace_reference(model, more, labels, layers, **given)
     assert [it.left_out for it in found] == [0, 3, 3][: len(layers)]
-    torch.testing.assert_close(found[-1].means, clean[-1].means, equal_nan=True)
+    close = {"rtol": 1e-5, "atol": 1e-6, "equal_nan": True}  # batches are cut elsewhere: float32
+    torch.testing.assert_close(found[-1].means, clean[-1].means, **close)
     assert found[-1].means[:2].isfinite().all()
     assert found[-1].means[2].isnan().all()
     none = wl.trace.trace_reference(model, bad, torch.tensor([0, 1, 1]), layers, **given)

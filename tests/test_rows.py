@@ -10,7 +10,7 @@ import pytest
 
 from worldline import loading, zoo
 from worldline.commands import config_of, load
-from worldline.commands.explore.figures import spacetime
+from worldline.commands.explore.views import spacetime
 from worldline.errors import UsageError
 
 OPTIONS = {

@@ -14,6 +14,7 @@
         └── RunError      a run folder that cannot be written or read
 
     UndefinedPairWarning  some pairs have no value (a vector without a direction)
+    GradientWarning       an attack that steps along gradients got none
 
 Each message says what was expected, what came, where, and what to do.
 """
@@ -21,6 +22,7 @@ Each message says what was expected, what came, where, and what to do.
 __all__ = [
     "BoundsError",
     "DataError",
+    "GradientWarning",
     "InputError",
     "LabelError",
     "LayerError",
@@ -75,3 +77,10 @@ class RunError(InputError):
 
 class UndefinedPairWarning(UserWarning):
     """Some pairs have no value because a vector has no direction; see ``wl.pair_status``."""
+
+
+class GradientWarning(UserWarning):
+    """An attack that steps along gradients got none, so that it only shows what was wrong before.
+
+    See ``wl.attacks.gradient_problem``.
+    """

@@ -4,23 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from worldline.errors import BoundsError, ShapeError, UsageError
 from worldline.geometry import check_frame_name
 from worldline.settings import Bounds, Settings
-from worldline.trace.given import check_finite, check_labels
-from worldline.trace.opening import Model
+from worldline.trace.given import check_finite, labels_of, named_labels
+from worldline.trace.opening import Model, in_dtype_of
 from worldline.trace.values import logits_in
 
 __all__ = [
     "Data",
     "check_inputs",
-    "check_labels",
     "check_settings",
     "in_dtype_of",
+    "labels_of",
     "logits_of",
+    "named_labels",
+    "samples_of",
     "set_apart",
 ]
 
@@ -46,11 +49,53 @@ def check_inputs(x: Tensor, bounds: Bounds) -> None:
         check_finite(x, "Inputs")
     slack = TOLERANCE * (bounds[1] - bounds[0])
     if low < bounds[0] - slack or high > bounds[1] + slack:
+        pixels = tuple(bounds) == (0, 1) and low >= 0 and 1 < high <= 255
+        offer = (
+            "they look like pixels: divide them by 255 if the model wants 0…1, else pass the "
+            "bounds 0,255 (and an ε in those units)."
+            if pixels and high > 200
+            else "pass the bounds of your data, or move the normalisation into the model."
+        )
         raise BoundsError(
             f"Input range [{low:.4g}, {high:.4g}] is outside bounds ({bounds[0]:g}, "
-            f"{bounds[1]:g}); pass the bounds of your data, or move the normalisation into the "
-            "model."
+            f"{bounds[1]:g}); {offer}"
         )
+
+
+def samples_of(x: object, bounds: Bounds) -> tuple[Tensor, tuple[str, ...]]:
+    """Inputs (N, …) as people hold them, as a floating tensor inside the bounds, and what was done.
+
+    A tensor or anything that NumPy takes for an array of numbers. Bytes (uint8) with the bounds
+    (0, 1) are pixels and become x/255, which is said; other whole numbers keep their units.
+
+    Raises:
+        ShapeError, BoundsError: no such array, or outside the bounds; values that look like pixels
+            from 0 to 255 are offered their scaling.
+
+    >>> import torch
+    >>> from worldline.inputs import samples_of
+    >>> samples_of(torch.tensor([[0, 255]], dtype=torch.uint8), (0, 1))
+    (tensor([[0., 1.]]), ('The inputs are bytes: they were divided by 255, into 0…1.',))
+    """
+    if not isinstance(x, Tensor):
+        try:
+            array = np.asarray(x)
+            if array.dtype.kind not in "fiu":
+                raise TypeError(array.dtype)
+            kept = array.dtype.kind == "f" or array.dtype == np.uint8
+            dtype = array.dtype.newbyteorder("=") if kept else np.dtype(np.float32)
+            x = torch.from_numpy(array.astype(dtype))
+        except (TypeError, ValueError, RuntimeError):
+            raise ShapeError(
+                f"Inputs must be a tensor or an array of numbers (N, …); got {type(x).__name__}."
+            ) from None
+    notes: tuple[str, ...] = ()
+    if x.dtype == torch.uint8 and tuple(bounds) == (0, 1):
+        x, notes = x / 255, ("The inputs are bytes: they were divided by 255, into 0…1.",)
+    if not x.is_floating_point() and not x.is_complex() and x.dtype != torch.bool:
+        x = x.float()
+    check_inputs(x, bounds)
+    return x, notes
 
 
 def check_settings(settings: Settings) -> None:
@@ -68,21 +113,10 @@ def check_settings(settings: Settings) -> None:
 def logits_of(model: Model, x: Tensor) -> Tensor:
     """The model's logits (N, K), K ≥ 2, by the rule of :func:`worldline.trace.logits_in`.
 
-    The model gets a copy, as its forward may write into its input (``x -= mean``).
+    The model gets a copy in the dtype of its weights, as its forward may write into its input
+    (``x -= mean``).
     """
-    return logits_in(model(x.clone()), len(x))
-
-
-def in_dtype_of(model: Model, x: Tensor) -> Tensor:
-    """Inputs in the dtype of the model's weights; as they are for a black box.
-
-    >>> import torch
-    >>> from worldline.inputs import in_dtype_of
-    >>> in_dtype_of(torch.nn.Linear(2, 2).double(), torch.rand(1, 2)).dtype
-    torch.float64
-    """
-    weights = model.parameters() if isinstance(model, nn.Module) else ()
-    return x.to(next((it.dtype for it in weights if it.is_floating_point()), x.dtype))
+    return logits_in(model(in_dtype_of(model, x).clone()), len(x))
 
 
 @dataclass(frozen=True)
@@ -98,6 +132,7 @@ class Data:
         split: in words, how the reference was set apart.
         class_names: one for each class, or None.
         reference_rows: where the reference stands in what the user gave; None where it came apart.
+        conversions: what was done to what was given, in sentences.
     """
 
     name: str
@@ -110,13 +145,15 @@ class Data:
     split: str
     class_names: tuple[str, ...] | None = None
     reference_rows: Tensor | None = None
+    conversions: tuple[str, ...] = ()
 
     @property
     def notes(self) -> tuple[str, ...]:
-        """What must be said of it: that half of it became the reference."""
+        """What must be said of it: conversions, and that half of it became the reference."""
         if self.reference_rows is None:
-            return ()
+            return self.conversions
         return (
+            *self.conversions,
             f"No reference came with the data: {self.split}. Samples are called by their rows in "
             f"what was given.",
         )

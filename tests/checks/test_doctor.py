@@ -270,7 +270,7 @@ BAD = [
     (
         ["--attack", "cw"],
         2,
-        "--attack is strong, pgd, fgsm, package.module:callable or file.py:callable; got 'cw'",
+        "--attack is strong, pgd, fgsm, square, package.module:callable or file.py:callable; got",
     ),
     (["mlp", "--model", "cnn"], 2, "Name the model once"),
     (["--eps", "0"], 2, "--eps must be positive"),

@@ -13,7 +13,15 @@ from scipy.stats import norm
 from torch import Tensor, nn
 
 import worldline as wl
-from worldline.attacks import FGSM, PGD, Square, WorstCase, noise_twin, strong_attack
+from worldline.attacks import (
+    FGSM,
+    PGD,
+    Square,
+    WorstCase,
+    noise_twin,
+    strong_attack,
+    told_elsewhere,
+)
 from worldline.checks import (
     Check,
     Curve,
@@ -46,7 +54,8 @@ def examine(
     """Every check, as ``worldline doctor`` runs them, on fewer samples."""
     x, y = digits.x[:samples], digits.y[:samples]
     attack = attack or strong_attack(epsilon=epsilon, norm=norm, classes=10, steps=40)
-    found = attack(model, x, y)
+    with told_elsewhere():
+        found = attack(model, x, y)
     noise = noise_twin(x, found.x, generator=torch.Generator().manual_seed(0))
     curve = accuracy_curve(model, x, y, attack=PGD(epsilon=epsilon, norm=norm, steps=20))
     checks = check_evaluation(
@@ -311,9 +320,12 @@ def test_the_stand_in_imitates_and_transfers(mlp: nn.Module, digits) -> None:
 
 @pytest.mark.message
 def test_what_no_check_can_use(mlp: nn.Module, digits) -> None:
+    def mine(model, x, y):
+        return x
+
     x, y = digits.x[:10], digits.y[:10]
-    with pytest.raises(UsageError, match=r"whose ε can be set \(PGD, APGD\); got Square"):
-        accuracy_curve(mlp, x, y, attack=Square(epsilon=0.1))
+    with pytest.raises(UsageError, match=r"whose ε can be set \(PGD, APGD, Square\); got mine"):
+        accuracy_curve(mlp, x, y, attack=mine)
     with pytest.raises(UsageError, match=r"epsilons must grow from at least 0; got \(0.2, 0.1\)"):
         accuracy_curve(mlp, x, y, attack=PGD(epsilon=0.1), epsilons=(0.2, 0.1))
     with pytest.raises(UsageError, match="must be at least 1; got 0, 499, 200"):

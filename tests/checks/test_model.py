@@ -74,7 +74,7 @@ BENT = {  # what the model does → the checks that must warn, words that must b
     "half": (lambda m, x: m.layer(x).half(), {"precision"}, "float16 (3 digits)"),
     "two logits": (lambda m, x: (m.layer(x), -m.layer(x)), {"runs"}, "that could be them"),
     "none": (lambda m, x: None, {"runs"}, "it returned NoneType"),
-    "one class": (lambda m, x: m.layer(x)[:, :1], {"runs"}, "K ≥ 2 classes"),
+    "two dimensions": (lambda m, x: m.layer(x)[:, :1, None], {"runs"}, "or one logit a sample"),
     "raises": (lambda m, x: 1 / 0, {"runs"}, "ZeroDivisionError was raised: division by zero"),
     "exits": (lambda m, x: sys.exit(3), {"runs"}, "SystemExit was raised: 3"),
 }

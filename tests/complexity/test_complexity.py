@@ -187,14 +187,14 @@ def test_one_layer_and_one_class_are_said(digits) -> None:
 
 
 @pytest.mark.message
-def test_a_single_output_is_no_classifier_but_has_a_complexity(digits) -> None:
+def test_maps_as_outputs_are_no_classes_but_have_a_complexity(digits) -> None:
     torch.manual_seed(0)
-    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Linear(8, 1))
+    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 8), nn.ReLU(), nn.Unflatten(1, (2, 4)))
     found = wl.explain.complexity(model, digits.x[:40], null=False)
-    assert "K ≥ 2 classes" in {it.name: it for it in found.known}["sharpness"].status
+    assert "logits (N, K)" in {it.name: it for it in found.known}["sharpness"].status
     assert found.spectrum.singular_values[0].median > 0
     assert found.total_boost["noise"].count == 40
-    with pytest.raises(ModelError, match="K ≥ 2 classes"):
+    with pytest.raises(ModelError, match="or one logit a sample"):
         wl.explain.fragility(model, digits.x[:40])
 
 

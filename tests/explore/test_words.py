@@ -8,7 +8,8 @@ import pytest
 
 from worldline.checks import Check, Curve, CurvePoint
 from worldline.commands.explore.record import Exploration
-from worldline.commands.explore.tables import boosts, rapidity, sides, tables
+from worldline.commands.explore.views.similarity import rapidity
+from worldline.commands.explore.views.turn import boosts, sides, tables
 from worldline.commands.explore.words import attack_words, headline, words
 from worldline.explain import LayerStory, ProperDepths, Rapidities, SwapLayer
 from worldline.runs.codec import from_json, to_json

@@ -19,7 +19,7 @@ from PIL import Image
 
 import worldline as wl
 from worldline.cli import commands
-from worldline.commands.explore import figures as drawn
+from worldline.commands.explore import views as drawn
 from worldline.commands.explore.explored import Explored, read_explored
 from worldline.commands.rendering import render_report
 from worldline.report.images import picture, picture_array, sheet

@@ -21,6 +21,11 @@ from worldline.commands.doctor.words import curve_view
 from worldline.commands.explore import views as said
 from worldline.commands.explore.explored import Explored, read_explored
 from worldline.commands.explore.page import page
+from worldline.commands.explore.views.classes import classes_view
+from worldline.commands.explore.views.samples import map_view
+from worldline.commands.explore.views.similarity import similarity_view
+from worldline.commands.explore.views.trust import trust_view
+from worldline.commands.explore.views.turn import driver_view, turn_view
 from worldline.commands.rendering import render_report
 from worldline.explain import SwapLayer
 from worldline.statistics import Share, Summary, proportion
@@ -79,7 +84,7 @@ def test_twins_are_lost_only_where_phi_falls_and_ends_below_noise(
     first, last = small.record.layers[0].rapidity, small.record.layers[-1].rapidity
     changed = with_layer(small, 0, rapidity=replace(first, adversarial_clean=summary(start)))
     own = replace(last, adversarial_clean=summary(adversarial), noise_clean=summary(noise))
-    title = said._similarity(with_layer(changed, -1, rapidity=own).record).title
+    title = similarity_view(with_layer(changed, -1, rapidity=own).record).title
     falls, below = adversarial[2] < start[0], adversarial[2] < noise[0]
     assert ("lose their originals" in title) == (falls and below)
     assert ("end further from" in title) == (below and not falls)
@@ -97,7 +102,7 @@ def test_a_layer_is_named_alone_only_where_its_interval_stands_apart(small: Resu
     run = small
     for place, three in enumerate(values):
         run = with_layer(run, place + 1, excess_boost=summary(three))
-    title = said._driver(run.record).title
+    title = driver_view(run.record).title
     sure = [three for three in values if three[0] > 0]
     if not sure:
         assert title == "No layer drives the twins apart by more than noise does"
@@ -119,7 +124,7 @@ def test_a_layer_tips_only_where_the_record_says_so(
     last = small.record.layers[-1]
     swap = SwapLayer(last.name, last.index, (1, None)) if named else None
     run = with_layer(small, -1, moved_share=share(moved, undefined))
-    view = said._turn(replace(run.record, swap_layer=swap))
+    view = turn_view(replace(run.record, swap_layer=swap))
     assert (last.name in view.title) == named
     assert view.title.startswith("The attack does not") == (not named and moved[2] < 0.5)
     assert ("is open" in view.title) == (not named and moved[2] >= 0.5)
@@ -147,7 +152,7 @@ def test_a_class_is_worse_only_where_its_interval_lies_below_the_others(
     labels = np.repeat(np.arange(len(right)), 40)
     hit = np.concatenate([np.arange(40) < hits for hits in right])
     said_by = {twin: np.where(hit, labels, labels + 1) for twin in data.said}
-    view = said._classes(replace(data, labels=labels, said=said_by))
+    view = classes_view(replace(data, labels=labels, said=said_by))
     for place, hits in enumerate(right):
         own = proportion(hits, 40).interval
         rest = proportion(sum(right) - hits, 40 * (len(right) - 1)).interval
@@ -176,16 +181,16 @@ def test_one_fooled_sample_supports_no_comparison(small: Result) -> None:
         rapidity = replace(layer.rapidity, adversarial_clean=one, noise_clean=one)
         run = with_layer(run, place, rapidity=rapidity, moved_share=alone, excess_boost=one)
     record = replace(run.record, fooled=1, swap_layer=None)
-    assert said._similarity(record).title.startswith("Too few twins to compare")
-    assert said._driver(record).title == "No layer stands out"
-    assert "is open" in said._turn(record).title
+    assert similarity_view(record).title.startswith("Too few twins to compare")
+    assert driver_view(record).title == "No layer stands out"
+    assert "is open" in turn_view(record).title
 
 
 @pytest.mark.law
 def test_undefined_sides_and_similarities_are_said(small: Result, data: Explored) -> None:
     count = len(small.record.layers)
     nothing = {name: np.full_like(table, np.nan) for name, table in data.rapidity.items()}
-    view = said._map(small.record, replace(data, rapidity=nothing))
+    view = map_view(small.record, replace(data, rapidity=nothing))
     assert [title for title, _ in view.by_layer] == [
         f"At {layer.name}, no fooled twin has a similarity to strangers"
         for layer in small.record.layers
@@ -193,15 +198,15 @@ def test_undefined_sides_and_similarities_are_said(small: Result, data: Explored
     half = {name: table.copy() for name, table in data.rapidity.items()}
     lost = np.flatnonzero(data.fooled)[:3]
     half["adversarial_wrong"][lost, count - 1] = np.nan
-    _, sentence = said._map(small.record, replace(data, rapidity=half)).by_layer[-1]
+    _, sentence = map_view(small.record, replace(data, rapidity=half)).by_layer[-1]
     assert "3 more are undefined" in sentence
     last = small.record.layers[-1].rapidity
     gone = with_layer(small, -1, moved_share=NOBODY, excess_boost=NONE, wrong_side=NOBODY)
     gone = with_layer(gone, -1, rapidity=replace(last, adversarial_clean=NONE))
-    assert said._turn(replace(gone.record, swap_layer=None)).title == "No side is known"
-    assert "no fooled sample has a similarity" in said._similarity(gone.record).sentence
+    assert turn_view(replace(gone.record, swap_layer=None)).title == "No side is known"
+    assert "no fooled sample has a similarity" in similarity_view(gone.record).sentence
     single = replace(gone.record, layers=gone.record.layers[-1:])
-    assert said._driver(single).title == "No layer stands out"
+    assert driver_view(single).title == "No layer stands out"
 
 
 @pytest.mark.law
@@ -221,7 +226,7 @@ def test_trust_counts_what_was_checked(small: Result, statuses, title) -> None:
         Check(f"check{place}", "evaluation", status, None, None, None, "It was.", "us")
         for place, status in enumerate(statuses)
     )
-    view = said._trust(replace(small.record, checks=checks))
+    view = trust_view(replace(small.record, checks=checks))
     assert view.title == f"Can this evaluation be trusted? {title}"
 
 
@@ -231,12 +236,12 @@ def test_infinite_and_lone_values_have_a_page(small: Result, data: Explored) -> 
     endless = (math.inf, math.inf, math.inf)
     run = with_layer(small, 1, excess_boost=summary(endless))
     run = with_layer(run, 2, excess_boost=summary((-math.inf,) * 3))
-    assert "drives the twins apart most" in said._driver(run.record).title
-    assert "∞ nats" in said._driver(run.record).sentence
-    assert "−∞" in said._driver(run.record).table.rows[2][1]
+    assert "drives the twins apart most" in driver_view(run.record).title
+    assert "∞ nats" in driver_view(run.record).sentence
+    assert "−∞" in driver_view(run.record).table.rows[2][1]
     assert page([run], [])
     labels = np.zeros_like(data.labels)
-    alone = said._classes(replace(data, labels=labels))
+    alone = classes_view(replace(data, labels=labels))
     assert alone.title == "There is one class only"
 
 

@@ -65,7 +65,7 @@ def test_command_line_text_is_read_by_type() -> None:
         ({"share": "nan"}, "--share must be a finite number"),
         ({"share": "1"}, "--share must be below 1"),
         ({"memory": "2"}, "--memory must be a size with its unit"),
-        ({"attack": "magic"}, "--attack is pgd, fgsm, package.module:callable"),
+        ({"attack": "magic"}, "--attack is pgd, fgsm, square, package.module:callable"),
         ({"image_size": "-3"}, "--image-size must be at least 0"),
         ({"make": ("1", "x")}, "--make must be a list of whole numbers"),
     ],

@@ -485,8 +485,8 @@ def test_outputs_without_clear_logits_are_listed() -> None:
         ModelError, match=r"returned int with 0 tensors that could be them: no tensor"
     ):
         wl.attacks.predict(Returns(lambda _scores: 3), x)
-    with pytest.raises(ModelError, match=r"for 4 inputs it returned \(4,\) torch\.float32"):
-        wl.attacks.predict(Returns(lambda scores: scores[:, 0]), x)
+    with pytest.raises(ModelError, match=r"for 4 inputs it returned \(4, 3, 1\) torch\.float32"):
+        wl.attacks.predict(Returns(lambda scores: scores[..., None]), x)
     single = find_layers(Returns(lambda scores: scores[:, 0]), x)[-1]
     assert (single.name, single.width, single.default) == ("output", 1, False)
 
@@ -755,3 +755,16 @@ def test_a_parametrised_module_has_its_parametrisation_as_a_layer_only_if_it_is_
     )  # as many rows as a probe has samples
     parametrize.register_parametrization(model[0], "weight", Symmetric())
     assert [layer.name for layer in find_layers(model, x)] == ["input", "0", "1"]
+
+
+@pytest.mark.law
+@pytest.mark.parametrize("shape", [(5,), (5, 1)])
+def test_one_logit_is_the_log_odds_of_class_1(shape: tuple[int, ...]) -> None:
+    z = torch.randn(shape, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
+    logits = wl.trace.logits_in(z, 5)
+    assert torch.allclose(logits.softmax(1)[:, 1], z.flatten().sigmoid(), atol=1e-15)
+    loss = torch.nn.functional.cross_entropy(logits, torch.ones(5, dtype=torch.long))
+    binary = torch.nn.functional.binary_cross_entropy_with_logits(
+        z.flatten(), torch.ones(5).double()
+    )
+    assert torch.allclose(loss, binary, atol=1e-15)

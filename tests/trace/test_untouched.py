@@ -109,6 +109,7 @@ USES: dict[str, Use] = {
     "attacks.adversarial_twin": lambda model, x, y: wl.attacks.adversarial_twin(
         careless, model, x, y
     ),
+    "attacks.gradient_problem": wl.attacks.gradient_problem,
     "attacks.entangle": lambda model, x, y: wl.attacks.entangle(
         model, x[:3], x[3:6], reference=(x, y), settings=WIDELY, steps=1
     ),

@@ -4,7 +4,7 @@ from worldline.attacks.apgd import APGD
 from worldline.attacks.asking import choices, predict
 from worldline.attacks.autoattack import AutoAttack
 from worldline.attacks.collide import entangle, separate
-from worldline.attacks.descent import Descent
+from worldline.attacks.descent import OTHERWISE, Descent, gradient_problem, told_elsewhere
 from worldline.attacks.invariant import Invariant, invariance
 from worldline.attacks.matching import CLOSE, Collided
 from worldline.attacks.norms import NormName, named_norm
@@ -20,6 +20,7 @@ __all__ = [
     "APGD",
     "CLOSE",
     "FGSM",
+    "OTHERWISE",
     "PGD",
     "Attack",
     "Attacked",
@@ -36,10 +37,12 @@ __all__ = [
     "adversarial_twin",
     "choices",
     "entangle",
+    "gradient_problem",
     "invariance",
     "named_norm",
     "noise_twin",
     "predict",
     "separate",
     "strong_attack",
+    "told_elsewhere",
 ]

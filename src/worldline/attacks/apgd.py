@@ -13,7 +13,7 @@ from worldline.attacks.losses import LossName, check_loss, cross_entropy, dlr, t
 from worldline.attacks.norms import Norm, named_norm
 from worldline.attacks.record import Record, by_sample
 from worldline.errors import ModelError, UsageError
-from worldline.inputs import check_labels, logits_of
+from worldline.inputs import labels_of, logits_of
 from worldline.trace import Model
 
 __all__ = ["APGD", "checkpoints"]
@@ -106,7 +106,7 @@ class APGD(Descent):
         """(N, targets) the likeliest classes of each input other than its label."""
         with torch.no_grad():
             logits = logits_of(model, x).detach().clone()
-        check_labels(y, len(y), classes=logits.shape[1])
+        y = labels_of(y, len(y), classes=logits.shape[1])
         if self.loss == "dlr" and logits.shape[1] < 4:
             raise ModelError(
                 "The targeted DLR loss needs at least 4 classes; the model has "

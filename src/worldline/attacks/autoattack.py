@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 from worldline.attacks.norms import NormName, named_norm
 from worldline.errors import ModelError, ShapeError, UsageError
-from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.inputs import check_inputs, labels_of, logits_of
 from worldline.settings import Bounds
 from worldline.trace import Model, untouched
 
@@ -69,7 +69,7 @@ class AutoAttack:
         """Attack each input; ``y`` are the labels."""
         package = _package()
         check_inputs(x, self.bounds)
-        check_labels(y, len(x))
+        y = labels_of(y, len(x))
         if x.ndim != 4:
             raise ShapeError(
                 f"AutoAttack's package takes pictures (N, C, H, W); got {tuple(x.shape)}."
@@ -77,7 +77,7 @@ class AutoAttack:
         low, high = self.bounds
         with untouched(model), torch.no_grad(), _quietly():
             classes = logits_of(model, x[:2]).shape[1]
-            check_labels(y, len(y), classes=classes)
+            y = labels_of(y, len(y), classes=classes)
             unit = _FromUnit(model, low, high, x.dtype)
             whole = classes >= 4
             judge = package.AutoAttack(

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -14,13 +16,17 @@ from torch import Tensor
 from worldline.attacks.losses import cross_entropy
 from worldline.attacks.norms import NormName, check_ball, named_norm
 from worldline.attacks.record import Attacked, Iterate, Record
-from worldline.errors import UsageError
-from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.errors import GradientWarning, UsageError
+from worldline.inputs import check_inputs, labels_of, logits_of
 from worldline.settings import Bounds
 from worldline.trace import Model, untouched
 
-__all__ = ["Climb", "Descent", "Step"]
+__all__ = ["Climb", "Descent", "Step", "gradient_problem", "told_elsewhere"]
 
+OTHERWISE = (
+    "Use Square (--attack square), which needs no gradient, or let it through: no torch.no_grad, "
+    "detach, rounding or cast to integers in forward, and logits that do not saturate."
+)
 Step = Callable[[Tensor, Tensor, Tensor], Tensor]
 """``step(point, gradient, height)`` → the next point; ``height`` (N,) is what is climbed."""
 
@@ -84,12 +90,15 @@ class Descent(ABC):
             x: (N, …) inputs inside the bounds.
             y: (N,) labels, or targets.
             start: (N, …) where to start instead of the random or the clean point; projected first.
+
+        A :class:`worldline.errors.GradientWarning` says where no gradient came at the start.
         """
         check_inputs(x, self.bounds)
-        check_labels(y, len(x))
+        y = labels_of(y, len(x))
         generator = torch.Generator().manual_seed(self.seed)
         record = Record(x, keep_best=self.keep == "best")
         everything = torch.arange(len(x), device=x.device)
+        problem = ""
         with untouched(model), torch.enable_grad():
             for climb in self.runs(model, x, y, record):
                 rows = everything if climb.rows is None else climb.rows
@@ -98,9 +107,19 @@ class Descent(ABC):
                 from_here = start if start is None or climb.rows is None else start[rows]
                 project = named_norm(self.norm).projector(clean.detach(), self.epsilon, self.bounds)
                 point = project(self._start(clean, from_here, generator))
-                self._run(model, point, labels, climb, rows, self.stepper(clean, project), part)
+                told = self._run(
+                    model, point, labels, climb, rows, self.stepper(clean, project), part
+                )
+                problem = problem if climb.number else told
                 if part is not record:
                     record.merge(rows, part)
+        if problem:
+            warnings.warn(
+                f"{type(self).__name__} could not attack: {problem}. What it found wrong was wrong "
+                f"at its start. {OTHERWISE}",
+                GradientWarning,
+                stacklevel=2,
+            )
         return record.result()
 
     def with_epsilon(self, epsilon: float) -> Descent:
@@ -135,29 +154,75 @@ class Descent(ABC):
         rows: Tensor,
         step_on: Step,
         record: Record,
-    ) -> None:
+    ) -> str:
+        """Climb, and say what was wrong with the gradient at the start."""
+        problem = ""
         for step in range(self.steps + 1):
             final = step == self.steps
             with torch.set_grad_enabled(not final):
                 point.requires_grad_(not final)
                 logits = logits_of(model, point)
                 if step == 0:
-                    check_labels(y, len(y), classes=logits.shape[1])
+                    y = labels_of(y, len(y), classes=logits.shape[1])
                 loss, falls = self.loss_of(logits, y, climb)
                 height = -loss if falls else loss
                 gradient = None if final else _slope(height, point)
+            if step == 0:
+                problem = _problem(gradient, len(y))
             point = point.detach()
             iterate = Iterate(climb.number, step, point, logits.detach(), loss.detach(), rows)
             record.add(iterate, y, targeted=self.targeted, lower=falls, final=final)
             if self.callback is not None:
                 self.callback(iterate)
-            if gradient is not None:
-                point = step_on(point, gradient, height.detach())
+            if not final:
+                slope = torch.zeros_like(point) if gradient is None else gradient
+                point = step_on(point, slope, height.detach())
+        return problem
 
 
-def _slope(height: Tensor, point: Tensor) -> Tensor:
-    """The gradient; 0 where the model hands none on, as after a comparison or a detach."""
+def gradient_problem(model: Model, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> str:
+    """Why no attack by gradients can see anything here, in words; empty where one can.
+
+    Of the cross-entropy's gradient at the inputs: it does not come back (a quantised or compiled
+    graph, ``torch.no_grad``, ``detach``, a cast to integers), or it is exactly 0 for all of them
+    (rounding, a saturated output). Cost: one forward and backward pass.
+
+    >>> import torch, worldline as wl
+    >>> x, y = torch.rand(3, 2), torch.tensor([0, 1, 1])
+    >>> wl.attacks.gradient_problem(torch.nn.Linear(2, 2), x, y)
+    ''
+    >>> wl.attacks.gradient_problem(lambda x: x.detach(), x, y)
+    "no gradient comes back from the model's output to its input"
+    """
+    with untouched(model), torch.enable_grad():
+        point = x.detach().clone().requires_grad_()
+        return _problem(_slope(cross_entropy(logits_of(model, point), y), point), len(y))
+
+
+@contextmanager
+def told_elsewhere() -> Iterator[None]:
+    """For attacks on few inputs within a result that says itself whether gradients come.
+
+    >>> import torch, worldline as wl
+    >>> x, y = torch.rand(2, 2), torch.tensor([0, 1])
+    >>> with wl.attacks.told_elsewhere():
+    ...     found = wl.attacks.PGD(epsilon=0.1, steps=1)(lambda x: x.detach(), x, y)
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", GradientWarning)
+        yield
+
+
+def _slope(height: Tensor, point: Tensor) -> Tensor | None:
+    """The gradient; None where the model hands none on, as after a comparison or a detach."""
     if not height.requires_grad:
-        return torch.zeros_like(point)
-    slope = torch.autograd.grad(height.sum(), point, allow_unused=True)[0]
-    return torch.zeros_like(point) if slope is None else slope
+        return None
+    return torch.autograd.grad(height.sum(), point, allow_unused=True)[0]
+
+
+def _problem(gradient: Tensor | None, samples: int) -> str:
+    if gradient is None:
+        return "no gradient comes back from the model's output to its input"
+    if not bool(gradient.any()):
+        return f"the gradient is exactly 0 for all of {samples:,} inputs"
+    return ""

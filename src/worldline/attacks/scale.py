@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worldline.errors import LabelError, ShapeError, UndefinedPairWarning
 from worldline.geometry import Frame, rapidity
-from worldline.inputs import check_inputs, check_labels
+from worldline.inputs import check_inputs, labels_of
 from worldline.settings import Settings
 from worldline.trace import Layer, Model, fit_frames, tracing
 
@@ -47,7 +47,7 @@ def measure_scale(
     """Measure it on reference inputs and labels; a few thousand of them are enough."""
     x, y = reference
     check_inputs(x, settings.bounds)
-    check_labels(y, len(x))
+    y = labels_of(y, len(x))
     generator = torch.Generator().manual_seed(settings.seed)
     batch_size = settings.batch_size
     fitted = fit_frames(model, x, (layer,), settings.frame, batch_size=batch_size)[0]

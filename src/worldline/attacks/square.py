@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -14,7 +14,7 @@ from worldline.attacks.asking import choices
 from worldline.attacks.norms import NormName, check_ball, named_norm
 from worldline.attacks.record import Attacked, by_sample
 from worldline.errors import UsageError
-from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.inputs import check_inputs, labels_of, logits_of
 from worldline.settings import Bounds
 from worldline.trace import Model, untouched
 
@@ -75,11 +75,15 @@ class Square:
     def __call__(self, model: Model, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"]) -> Attacked:
         """Attack each input; ``y`` are the labels."""
         check_inputs(x, self.bounds)
-        check_labels(y, len(x))
+        y = labels_of(y, len(x))
         with untouched(model), torch.no_grad():
             return self._search(
                 lambda point: logits_of(model, point.reshape(-1, *x.shape[1:])), _pictures(x), x, y
             )
+
+    def with_epsilon(self, epsilon: float) -> Square:
+        """The same attack in another ball."""
+        return replace(self, epsilon=epsilon)
 
     def _search(
         self, ask: Callable[[Tensor], Tensor], clean: Tensor, x: Tensor, y: Tensor
@@ -88,7 +92,7 @@ class Square:
         project = named_norm(self.norm).projector
         best = project(clean, self.epsilon, self.bounds)(clean + self._stripes(clean, generator))
         logits = ask(best)
-        check_labels(y, len(y), classes=logits.shape[1])
+        y = labels_of(y, len(y), classes=logits.shape[1])
         margin, said = _margin(logits, y), choices(logits)
         success = (said != y) & (said >= 0)
         first = torch.where(success, 0, -1)

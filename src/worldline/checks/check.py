@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Literal, NamedTuple
 
+from worldline.attacks import told_elsewhere
 from worldline.settings import Progress, silent
 
 __all__ = [
@@ -115,7 +116,8 @@ def examine(
     done = []
     for number, look in enumerate(looks):
         progress(stage, number, len(looks))
-        done.append(attempt(about, look))
+        with told_elsewhere():
+            done.append(attempt(about, look))
     progress(stage, len(looks), len(looks))
     return tuple(done)
 

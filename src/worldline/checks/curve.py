@@ -9,7 +9,16 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from worldline.attacks import Descent, NormName, adversarial_twin, choices, noise_twin, predict
+from worldline.attacks import (
+    Descent,
+    NormName,
+    Square,
+    adversarial_twin,
+    choices,
+    noise_twin,
+    predict,
+    told_elsewhere,
+)
 from worldline.checks.found import whole_range
 from worldline.errors import ModelError, UsageError
 from worldline.inputs import check_settings
@@ -66,7 +75,7 @@ def accuracy_curve(
     x: Float[Tensor, "N ..."],
     y: Int[Tensor, " N"],
     *,
-    attack: Descent,
+    attack: Descent | Square,
     epsilons: tuple[float, ...] | None = None,
     settings: Settings = DEFAULT,
 ) -> Curve:
@@ -74,7 +83,7 @@ def accuracy_curve(
 
     Args:
         model, x, y: as for the attack.
-        attack: :class:`PGD`, :class:`APGD` or another :class:`Descent`; its ε is replaced, and a
+        attack: :class:`PGD`, :class:`APGD` or :class:`Square`; its ε is replaced, and a
             given step size scaled with it.
         epsilons: growing radii; default: 0, ¼, ½, 1, 1½ and 2 times the attack's ε, then doubled
             until the accuracy is at chance or the ball holds the whole range of inputs.
@@ -100,15 +109,16 @@ def accuracy_curve(
     (1.0, True)
     """
     check_settings(settings)
-    if not isinstance(attack, Descent):
+    if not isinstance(attack, Descent | Square):
         raise UsageError(
-            "A curve needs an attack whose ε can be set (PGD, APGD); got "
+            "A curve needs an attack whose ε can be set (PGD, APGD, Square); got "
             f"{getattr(attack, '__name__', type(attack).__name__)}."
         )
     if epsilons is not None and (
         not epsilons or list(epsilons) != sorted(epsilons) or epsilons[0] < 0
     ):
         raise UsageError(f"epsilons must grow from at least 0; got {epsilons}.")
+    effort = attack.queries if isinstance(attack, Square) else attack.steps
     chance = float(y.unique(return_counts=True)[1].max()) / len(y)
     largest = whole_range(attack.norm, attack.bounds, x)
     radii = epsilons if epsilons is not None else _grid(attack.epsilon, largest)
@@ -124,14 +134,14 @@ def accuracy_curve(
             f"The outputs of all {len(x)} samples hold NaN, so that there is no accuracy. Look for "
             "a logarithm, a division or an overflow in the model."
         )
-    return Curve(attack.norm, f"{type(attack).__name__}-{attack.steps}", len(x), chance, (*points,))
+    return Curve(attack.norm, f"{type(attack).__name__}-{effort}", len(x), chance, (*points,))
 
 
 def _points(
     model: Model,
     x: Tensor,
     y: Tensor,
-    attack: Descent,
+    attack: Descent | Square,
     radii: tuple[float, ...],
     settings: Settings,
 ) -> Iterator[CurvePoint]:
@@ -143,7 +153,8 @@ def _points(
         if epsilon:
             here = attack.with_epsilon(epsilon)
             batches = zip(x.split(size), y.split(size), strict=True)
-            twins = torch.cat([adversarial_twin(here, model, *batch) for batch in batches])
+            with told_elsewhere():
+                twins = torch.cat([adversarial_twin(here, model, *it) for it in batches])
         noise = noise_twin(x, twins, bounds=attack.bounds, generator=generator)
         said, noisy = (choices(predict(model, twin, batch_size=size)) for twin in (twins, noise))
         known = (said >= 0) & (noisy >= 0)

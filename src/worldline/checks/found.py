@@ -11,7 +11,7 @@ from torch import Tensor
 
 from worldline.attacks import Attack, NormName, adversarial_twin, choices, named_norm, predict
 from worldline.attacks.norms import check_ball
-from worldline.inputs import check_inputs, check_labels
+from worldline.inputs import check_inputs, labels_of
 from worldline.settings import Bounds, Settings
 from worldline.trace import Model, check_twins
 
@@ -129,10 +129,10 @@ def found_by(
     """Ask the model about all three twins of each sample, once what was given fits together."""
     check_inputs(clean, (-torch.inf, torch.inf))  # the check ball looks at the bounds
     check_twins(clean, noise=noise, adversarial=adversarial)
-    check_labels(y, len(clean))
+    y = labels_of(y, len(clean))
     twins = clean, noise, adversarial
     said = [predict(model, twin, batch_size=settings.batch_size) for twin in twins]
-    check_labels(y, len(clean), classes=said[0].shape[1])
+    y = labels_of(y, len(clean), classes=said[0].shape[1])
     nan = torch.stack([output.isnan().any(1) for output in said]).any(0)
     infinite = torch.stack([output.isinf().any(1) for output in said]).any(0) & ~nan
     keep = (~nan).nonzero().flatten() if bool(nan.any()) else slice(None)

@@ -26,7 +26,7 @@ from worldline.checks.check import (
 from worldline.checks.outputs import furthest, rounding_error, within
 from worldline.checks.sources import ATHALYE, CARLINI, CROCE, FOOLBOX, OURS
 from worldline.errors import BoundsError, ModelError
-from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.inputs import check_inputs, labels_of, logits_of
 from worldline.settings import Bounds
 from worldline.trace import Layer, Model, choose_layers, find_layers, logits_in, tracing, untouched
 
@@ -146,9 +146,7 @@ def _inputs(x: Tensor, y: Tensor | None, bounds: Bounds) -> Verdict:
     else:
         check_inputs(x, bounds)
     if y is not None:
-        check_labels(y, len(x))
-        if int(y.min()) < 0:
-            check_labels(y, len(x), classes=max(2, int(y.max()) + 1))
+        labels_of(y, len(x))
     return fine(f"{several(len(x), 'input')} {tuple(x.shape[1:])}, finite.")
 
 
@@ -306,8 +304,8 @@ def _bounds(x: Tensor, bounds: Bounds) -> Verdict:
 def _chance(model: Model, x: Tensor, y: Tensor | None, classes: int) -> Verdict:
     if y is None:
         return skip("No labels were given.")
-    check_labels(y, len(x), classes=classes)
-    said, labels = choices(predict(model, x.clone())), y.cpu()
+    labels = labels_of(y, len(x), classes=classes).cpu()
+    said = choices(predict(model, x.clone()))
     known = said >= 0
     if not bool(known.any()):
         return skip("No output names a class: all hold NaN.")

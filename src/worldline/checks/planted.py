@@ -10,7 +10,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from worldline.attacks import Attack, NormName, adversarial_twin, named_norm
+from worldline.attacks import Attack, NormName, adversarial_twin, named_norm, told_elsewhere
 from worldline.checks.check import Check, Look, Verdict, at_least, attempt, several, skip
 from worldline.checks.found import Threat
 from worldline.checks.radius import slack
@@ -184,7 +184,8 @@ def _one(
     lucky = bool((features[inner + 2 :] @ weight + bias > 0).any())
     planted = _Readout(model, layer, weight.to(x), bias.to(x))
     label = torch.zeros(1, dtype=torch.long, device=x.device)
-    twin = adversarial_twin(attack, planted, x, label)
+    with told_elsewhere():
+        twin = adversarial_twin(attack, planted, x, label)
     with torch.no_grad():
         found = int(planted(twin).argmax(1)) == 1
     inside = draw.threat.largest(x, twin) <= draw.threat.epsilon + slack(draw.threat)

@@ -10,6 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from matplotlib.figure import Figure
 
+from worldline.attacks import told_elsewhere
 from worldline.commands import load
 from worldline.notebook import as_html
 from worldline.plot.names import tidy
@@ -127,7 +128,9 @@ class Command(Generic[C, G, R]):
         given = self.prepare(config, progress)
         with open_run(out, config.to_toml(), stem=config.stem, resume=resume) as folder:
             if not folder.finished:
-                folder.write_record(self.run(config, given, folder, progress))
+                with told_elsewhere():
+                    found = self.run(config, given, folder, progress)
+                folder.write_record(found)
         return self.read(folder)
 
     def read(self, folder: RunFolder) -> Result[R]:

@@ -13,7 +13,7 @@ from worldline.compare.checks import check_given, check_left
 from worldline.compare.models import Answers, Failure, Models, dropping_out, opened
 from worldline.errors import ModelError
 from worldline.geometry.population import CKA, gaussian_information, independent_information, whiten
-from worldline.inputs import check_labels, in_dtype_of, logits_of
+from worldline.inputs import in_dtype_of, labels_of, logits_of
 from worldline.settings import DEFAULT, Settings
 from worldline.trace import Model, collect, one_layer, untouched
 
@@ -116,7 +116,7 @@ def baselines(
     """
     check_given(models, x, settings)
     if y is not None:
-        check_labels(y, len(x))
+        y = labels_of(y, len(x))
     seen: dict[str, _Seen] = {}
     failures: dict[str, Failure] = {}
     for number, (name, entry) in enumerate(models.items()):

@@ -7,11 +7,12 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from worldline.attacks import OTHERWISE, gradient_problem
 from worldline.compare.models import Failure, Loader, Models
 from worldline.errors import LabelError, ModelError, ShapeError, UsageError
-from worldline.inputs import check_inputs, check_settings, logits_of
+from worldline.inputs import check_inputs, check_settings
 from worldline.settings import Bounds, Settings
-from worldline.trace import Model, untouched
+from worldline.trace import Model
 
 __all__ = [
     "FEWEST",
@@ -81,16 +82,11 @@ def check_constant(name: str, scores: Tensor) -> None:
         )
 
 
-def check_gradient(model: Model, x: Tensor) -> None:
+def check_gradient(model: Model, x: Tensor, y: Tensor) -> None:
     """Refuse a gradient attack on a model that hands no gradient on: it would stay where it is."""
-    with untouched(model), torch.enable_grad():
-        logits = logits_of(model, x[:2].clone().requires_grad_(True))
-    if not logits.requires_grad:
-        raise ModelError(
-            "It hands no gradient on from its output to its input (a detach, a comparison or "
-            "no_grad on the way), so no gradient attack can start from it. "
-            "It can be a target; or give an attack without gradients."
-        )
+    problem = gradient_problem(model, x[:32], y[:32])
+    if problem:
+        raise ModelError(f"It can be a target, but not be attacked: {problem}. {OTHERWISE}")
 
 
 def check_label_order(classes: Mapping[str, Tensor], y: Tensor | None, count: int) -> None:

@@ -21,7 +21,7 @@ from worldline.compare.checks import (
 from worldline.compare.models import Answers, Failure, Models, dropping_out, opened
 from worldline.compare.probes import drawn_counts
 from worldline.errors import UsageError
-from worldline.inputs import check_labels, in_dtype_of
+from worldline.inputs import in_dtype_of, labels_of
 from worldline.settings import DEFAULT, Settings
 
 __all__ = ["Measured", "SourceResult", "measure"]
@@ -153,7 +153,7 @@ def measure(
     torch.Size([2, 2])
     """
     check_given(models, x, settings)
-    check_labels(y, len(x))
+    y = labels_of(y, len(x))
     run = _Run(models, x, y, settings, classes)
     run.look()
     results = {name: it for name, it in (done or {}).items() if name in run.clean}
@@ -200,7 +200,7 @@ class _Run:
                 self.clean[name] = found
             self.settings.progress("Looking at clean inputs", number + 1, len(self.models))
         check_left(len(self.clean), self.failures)
-        check_labels(self.y, len(self.x), classes=self.classes)
+        self.y = labels_of(self.y, len(self.x), classes=self.classes)
         check_label_order(self.clean, self.y, self.classes or 2)
 
     def take_up(self, name: str, result: SourceResult) -> None:
@@ -225,7 +225,7 @@ class _Run:
         with dropping_out(source, self.failures), opened(source, self.models[source]) as model:
             x = in_dtype_of(model, self.x)
             if isinstance(attack, Descent):
-                check_gradient(model, x)
+                check_gradient(model, x, self.y)
             adversarial = adversarial_twin(attack, model, x, self.y)
         if adversarial is None:
             return None

@@ -120,7 +120,7 @@ class Answers:
                 f"{type(error).__name__}: {error}. All models must take the same inputs; "
                 "wrap one that needs another shape or scale."
             ) from error
-        if isinstance(output, Tensor):
+        if isinstance(output, Tensor) and not output.is_floating_point():
             return output
         try:
             return logits_in(output, len(batch))

@@ -35,7 +35,7 @@ from worldline.explain.sampling import random_pairs
 from worldline.explain.untrained_network import untrained_or_note
 from worldline.geometry import check_frame_name, proper_depth
 from worldline.geometry.spacetime import limit_share
-from worldline.inputs import check_inputs, check_labels, logits_of
+from worldline.inputs import check_inputs, in_dtype_of, labels_of, logits_of
 from worldline.nullmodel import Prediction
 from worldline.nullmodel import predict as predict_untrained
 from worldline.settings import DEFAULT, Settings
@@ -122,10 +122,12 @@ def complexity(
         raise UsageError(
             f"sigma must be a positive finite number in the units of the input; got {sigma}."
         )
+    x = in_dtype_of(model, x)
+    adversarial = adversarial if adversarial is None else adversarial.to(x)
     model = open_model(model).call  # type: ignore[assignment]
     if y is not None:
         with untouched(model), torch.no_grad():
-            check_labels(y, len(x), classes=logits_of(model, x[:2]).shape[1])
+            y = labels_of(y, len(x), classes=logits_of(model, x[:2]).shape[1])
     if adversarial is not None and adversarial.shape != x.shape:
         raise ShapeError(
             f"Each sample needs one twin: {tuple(x.shape)} inputs, "

@@ -26,7 +26,7 @@ from worldline.explain.sampling import groups_of
 from worldline.explain.search import TopPairs, count_pairs, top_pairs
 from worldline.explain.strangers import Counts, DistantStory, SearchKind, SeenLayer
 from worldline.explain.untrained_network import NO_MODULE, kept_note
-from worldline.inputs import check_inputs, check_labels, check_settings, logits_of
+from worldline.inputs import check_inputs, check_settings, labels_of, logits_of
 from worldline.settings import DEFAULT, Settings
 from worldline.trace import LayerChoice, Model, find_layers, one_layer, pick_layers, untouched
 
@@ -108,7 +108,7 @@ def distant(
     (3, 3, 600)
     """
     check_settings(settings)
-    _check_tensors(model, x, y, {"reference": reference, "inputs": inputs, "rows": rows})
+    y = _check_tensors(model, x, y, {"reference": reference, "inputs": inputs, "rows": rows})
     _check_options(y, k, input_quantile, nulls, different_labels, search)
     generator = torch.Generator().manual_seed(settings.seed)
     searched, found = one_layer(model, x, layer), find_layers(model, x)
@@ -244,11 +244,12 @@ def _notes(told: DistantStory, k: int, entries: int, why: str) -> tuple[str, ...
     return tuple(notes)
 
 
-def _check_tensors(model: Model, x: Tensor, y: Tensor, others: dict[str, Tensor | None]) -> None:
+def _check_tensors(model: Model, x: Tensor, y: Tensor, others: dict[str, Tensor | None]) -> Tensor:
+    """The labels, once all fits together."""
     check_inputs(x, ANYTHING)
     with untouched(model), torch.no_grad():
         classes = logits_of(model, x[:2]).shape[1]
-    check_labels(y, len(x), classes=classes)
+    y = labels_of(y, len(x), classes=classes)
     for name, given in others.items():
         if given is None:
             continue
@@ -259,6 +260,7 @@ def _check_tensors(model: Model, x: Tensor, y: Tensor, others: dict[str, Tensor 
                 f"There must be one row of {name} for each sample: {len(x)} samples, {len(given)} "
                 f"rows."
             )
+    return y
 
 
 def _check_options(

@@ -80,9 +80,9 @@ def groups_of(x: Tensor) -> Tensor:
     numbers: dict[bytes, int] = {}
     groups = []
     for part in x.split(1024):
-        rows = (part.detach().cpu().flatten(1) + 0.0).contiguous().numpy()  # −0 is 0
+        rows = (part.detach().cpu().flatten(1) + 0.0).contiguous().view(torch.uint8)  # −0 is 0
         groups += [
             numbers.setdefault(hashlib.blake2b(row, digest_size=16).digest(), len(numbers))
-            for row in rows
+            for row in rows.numpy()
         ]
     return torch.tensor(groups)

@@ -20,7 +20,7 @@ from worldline.errors import LabelError, ShapeError, UsageError
 from worldline.explain.sieve import Conditions, Judge, Pairs, Sieve, best_of
 from worldline.explain.view import View, centered
 from worldline.geometry import Frame
-from worldline.inputs import check_labels
+from worldline.inputs import labels_of
 from worldline.settings import Progress, silent
 
 __all__ = ["TopPairs", "check_search", "count_pairs", "top_pairs"]
@@ -169,7 +169,7 @@ def check_search(
     if len(features) < 2:
         raise ShapeError(f"A pair needs two samples; got features {tuple(features.shape)}.")
     if labels is not None:
-        check_labels(labels, len(features))
+        labels = labels_of(labels, len(features))
         if bool((labels == labels[0]).all()):
             raise LabelError(
                 f"All {len(labels)} samples have the label {int(labels[0])}, so no pair has "

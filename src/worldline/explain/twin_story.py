@@ -22,7 +22,7 @@ from worldline.explain.sides import (
 )
 from worldline.explain.untrained_network import untrained_or_note
 from worldline.geometry import proper_depth
-from worldline.inputs import check_inputs, check_labels, check_settings, logits_of, set_apart
+from worldline.inputs import check_inputs, check_settings, labels_of, logits_of, set_apart
 from worldline.notebook import as_html
 from worldline.settings import DEFAULT, FrameName, Progress, Settings, Tokens
 from worldline.statistics import Bootstraps, Share, Summary
@@ -250,7 +250,7 @@ def twins(
     """
     check_settings(settings)
     check_inputs(x, settings.bounds)
-    check_labels(y, len(x))
+    y = labels_of(y, len(x))
     check_twins(x, adversarial=adversarial, **({} if noise is None else {"noise": noise}))
     with untouched(model), torch.no_grad():
         classes = logits_of(model, x[:2]).shape[1]
@@ -271,8 +271,8 @@ def twins(
         x, adversarial, y = x[rows], adversarial[rows], y[rows]
         noise = None if noise is None else noise[rows]
     check_inputs(reference[0], settings.bounds)
-    for labels, samples in ((y, x), (reference[1], reference[0])):
-        check_labels(labels, len(samples), classes=classes)
+    labels_of(y, len(x), classes=classes)
+    reference = reference[0], labels_of(reference[1], len(reference[0]), classes=classes)
     if noise is None:
         generator = torch.Generator().manual_seed(settings.seed)
         noise = noise_twin(x, adversarial, bounds=settings.bounds, generator=generator)

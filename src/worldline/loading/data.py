@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -11,7 +12,7 @@ from torch import Tensor
 from worldline import zoo
 from worldline.errors import BoundsError, DataError, LabelError
 from worldline.files import shorten
-from worldline.inputs import Data, check_inputs, check_labels, set_apart
+from worldline.inputs import Data, check_inputs, labels_of, named_labels, samples_of, set_apart
 from worldline.loading.archive import read_arrays
 from worldline.loading.datasets import read_dataset
 from worldline.loading.folders import read_folders, split_folders
@@ -124,15 +125,27 @@ def _from_folder(
 def _from_archive(spec: str, bounds: tuple[float, float], limit: int | None) -> Data:
     names = ("reference_x", "reference_y")
     arrays = read_arrays(Path(spec), required=("x", "y"), together=names, limit=limit)
-    x, y = _pair(arrays, "x", "y", bounds, spec)
+    x, y, class_names, notes = _pair(arrays, "x", "y", bounds, spec)
     if "reference_x" not in arrays:
-        return _divided(spec, Path(spec).name, x, y, bounds, None)
-    reference_x, reference_y = _pair(arrays, *names, bounds, spec)
+        found = _divided(spec, Path(spec).name, x, y, bounds, class_names)
+        return replace(found, conversions=notes)
+    reference_x, reference_y, _, _ = _pair(arrays, *names, bounds, spec, class_names)
     split = (
         f"{len(x):,} samples may be attacked; {len(reference_x):,} reference samples come with them"
     )
     rows = torch.arange(len(x))
-    return Data(Path(spec).name, x, y, rows, reference_x, reference_y, bounds, split)
+    return Data(
+        name=Path(spec).name,
+        x=x,
+        y=y,
+        rows=rows,
+        reference_x=reference_x,
+        reference_y=reference_y,
+        bounds=bounds,
+        split=split,
+        class_names=class_names,
+        conversions=notes,
+    )
 
 
 def _divided(
@@ -169,23 +182,21 @@ def _divided(
 
 
 def _pair(
-    arrays: dict[str, np.ndarray], x_name: str, y_name: str, bounds: tuple[float, float], spec: str
-) -> tuple[Tensor, Tensor]:
-    x, y = arrays[x_name], arrays[y_name]
+    arrays: dict[str, np.ndarray],
+    x_name: str,
+    y_name: str,
+    bounds: tuple[float, float],
+    spec: str,
+    class_names: tuple[str, ...] | None = None,
+) -> tuple[Tensor, Tensor, tuple[str, ...] | None, tuple[str, ...]]:
+    """Inputs as float32, labels, the classes' names if the labels are words, and what was done."""
+    x = arrays[x_name]
     if x.dtype.kind not in "fiu":
         raise DataError(f"{x_name} in {spec} must hold numbers; its dtype is {x.dtype}.")
-    if y.dtype.kind not in "iu" and y.ndim == 1:
-        raise LabelError(
-            f"{y_name} in {spec} must hold integer class numbers; its dtype is {y.dtype}."
-        )
     with np.errstate(all="ignore"):  # what overflows is not finite, and told as that
-        inputs = torch.from_numpy(np.ascontiguousarray(x, dtype=np.float32))
-        # NumPy makes a row of a single number, which is no row
-        labels = torch.from_numpy(np.ascontiguousarray(y, dtype=np.int64).reshape(y.shape))
-    check_inputs(inputs, bounds)
-    check_labels(labels, len(inputs))
-    if int(labels.min()) < 0:
-        raise LabelError(
-            f"Labels in {spec} must be class numbers from 0; the lowest is {int(labels.min())}."
-        )
-    return inputs, labels
+        inputs, notes = samples_of(x if x.dtype == np.uint8 else x.astype(np.float32), bounds)
+    try:
+        labels, names = named_labels(arrays[y_name], class_names)
+        return inputs, labels_of(labels, len(inputs)), names, notes
+    except LabelError as error:
+        raise LabelError(f"{y_name} in {spec}: {error}") from None

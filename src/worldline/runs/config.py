@@ -209,14 +209,16 @@ class AttackConfig(DataConfig):
         steps: of PGD.
     """
 
-    attacks: ClassVar[tuple[str, ...]] = ("pgd", "fgsm")
+    attacks: ClassVar[tuple[str, ...]] = ("pgd", "fgsm", "square")
 
     eps: str = option(
         "0.15", "Radius of the attack in the inputs' units; 8/255 works.", kind="number"
     )
     norm: NormName = option("linf", "Norm of the attack.")  # noqa: RUF009  # a field
     attack: str = option(
-        "pgd", "pgd, fgsm, or package.module:callable(model, x, y).", kind="callable"
+        "pgd",
+        "pgd, fgsm, square (without gradients), or package.module:callable(model, x, y).",
+        kind="callable",
     )
     steps: int = option(40, "Gradient steps of the attack.", least=1, metavar="N")
 

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import platform
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
 from worldline import __version__
-from worldline.attacks import FGSM, PGD, Attack, strong_attack
+from worldline.attacks import FGSM, PGD, Attack, Square, strong_attack
 from worldline.errors import ModelError, UsageError
-from worldline.inputs import Data, check_labels, in_dtype_of, logits_of
+from worldline.inputs import Data, in_dtype_of, labels_of, logits_of
 from worldline.loading import import_object, load_data, load_model
 from worldline.loading.imports import user_code
 from worldline.runs.config import AttackConfig, DataConfig, ModelConfig
@@ -21,6 +21,8 @@ from worldline.trace import untouched
 
 __all__ = [
     "Opened",
+    "channels_last",
+    "fitted",
     "make_attack",
     "open_data",
     "open_device",
@@ -29,6 +31,9 @@ __all__ = [
     "prepare_inputs",
     "versions",
 ]
+
+
+CHANNELS = (1, 3, 4)
 
 
 @dataclass(frozen=True)
@@ -49,7 +54,8 @@ def open_one(config: ModelConfig, progress: Progress) -> Opened:
     """Device, data and model of a configuration, tried together once."""
     device = open_device(config.device)
     data = open_data(config)
-    model = open_model(config.model, config, device, progress, weights=config.weights)
+    model = open_model(config.model, config, device, progress, data, weights=config.weights)
+    data = fitted(model, data)
     x, y, reference = prepare_inputs(model, data, config.samples, device)
     return Opened(device, data, model, x, y, reference)
 
@@ -60,9 +66,15 @@ def open_data(config: DataConfig) -> Data:
 
 
 def open_model(
-    spec: str, config: DataConfig, device: torch.device, progress: Progress, *, weights: str = ""
+    spec: str,
+    config: DataConfig,
+    device: torch.device,
+    progress: Progress,
+    data: Data,
+    *,
+    weights: str = "",
 ) -> nn.Module:
-    """A model by name, on the device."""
+    """A model by name, on the device; lazy modules get their shapes from the data."""
     model = load_model(
         spec,
         weights or None,
@@ -70,7 +82,40 @@ def open_model(
         bounds=config.bounds,
         progress=progress,
     )
+    if any(torch.nn.parameter.is_lazy(it) for it in model.parameters()):
+        with torch.no_grad(), user_code(f"The lazy model {spec}", "It runs once on the data."):
+            model.eval()(data.x[:2])
     return model.to(device)
+
+
+def channels_last(x: Tensor) -> bool:
+    """Whether inputs look like pictures (N, H, W, C): one, three or four of the last axis alone."""
+    return x.ndim == 4 and x.shape[3] in CHANNELS and x.shape[1] not in CHANNELS
+
+
+def fitted(model: nn.Module, data: Data) -> Data:
+    """The data with its channels first, where they come last and the model takes them first."""
+    if not channels_last(data.x):
+        return data
+    with untouched(model), torch.no_grad():
+        if _takes(model, data.x[:2]) or not _takes(model, data.x[:2].movedim(3, 1)):
+            return data
+    shape = tuple(data.x.shape[1:])
+    return replace(
+        data,
+        x=data.x.movedim(3, 1).contiguous(),
+        reference_x=data.reference_x.movedim(3, 1).contiguous(),
+        conversions=(*data.conversions, f"Pictures {shape} were turned to channels first."),
+    )
+
+
+def _takes(model: nn.Module, x: Tensor) -> bool:
+    weights = next(model.parameters(), None)
+    try:
+        logits_of(model, x if weights is None else x.to(weights.device))
+    except Exception:  # of whatever kind: the other order is tried, and told if that fails, too
+        return False
+    return True
 
 
 def open_device(name: str) -> torch.device:
@@ -90,6 +135,8 @@ def make_attack(config: AttackConfig, *, classes: int = 2) -> Attack:
         return FGSM(**config.ball)
     if config.attack == "pgd":
         return PGD(**config.ball, steps=config.steps, seed=config.seed)
+    if config.attack == "square":
+        return Square(**config.ball, seed=config.seed)
     if config.attack == "strong":
         size = config.batch_size
         return strong_attack(
@@ -115,8 +162,8 @@ def prepare_inputs(
     advice = "Check that the data's shape is what the model expects."
     with untouched(model), torch.no_grad(), user_code(tried, advice):
         logits = logits_of(model, x[:2])
-    for labels in (y, reference_y):
-        check_labels(labels, len(labels), classes=logits.shape[1])
+    classes = logits.shape[1]
+    y, reference_y = (labels_of(it, len(it), classes=classes) for it in (y, reference_y))
     return x, y, (reference_x, reference_y)
 
 

@@ -14,7 +14,7 @@ from torch import Tensor, fx, nn
 
 from worldline.errors import ModelError
 
-__all__ = ["Model", "Opened", "hidden_because", "modules_behind", "open_model"]
+__all__ = ["Model", "Opened", "hidden_because", "in_dtype_of", "modules_behind", "open_model"]
 
 Model = Callable[[Tensor], Tensor]
 """Anything that maps inputs (N, …) to outputs; usually an ``nn.Module``."""
@@ -79,6 +79,18 @@ _SCRIPTED = (
     "the model is scripted, and PyTorch runs no hooks inside a ScriptModule; trace the Python "
     "model that it came from"
 )
+
+
+def in_dtype_of(model: object, x: Tensor) -> Tensor:
+    """Inputs in the dtype of the model's weights; as they are for a black box.
+
+    >>> import torch
+    >>> from worldline.inputs import in_dtype_of
+    >>> in_dtype_of(torch.nn.Linear(2, 2).double(), torch.rand(1, 2)).dtype
+    torch.float64
+    """
+    weights = model.parameters() if isinstance(model, nn.Module) else ()
+    return x.to(next((it.dtype for it in weights if it.is_floating_point()), x.dtype))
 
 
 def hidden_because(model: Model) -> str:

@@ -11,7 +11,7 @@ from torch import Tensor
 from worldline.errors import ShapeError
 from worldline.geometry import Frame, Moments, check_frame_name
 from worldline.settings import DEFAULT, FrameName, Settings
-from worldline.trace.given import check_labels
+from worldline.trace.given import labels_of
 from worldline.trace.layers import Layer
 from worldline.trace.opening import Model
 from worldline.trace.sketch import Sketch
@@ -84,7 +84,7 @@ def trace_reference(
     tensor([[0.5000, 0.5000, 0.0000],
             [0.0000, 0.0000, 1.0000]], dtype=torch.float64)
     """
-    check_labels(y, len(x), classes=classes)
+    y = labels_of(y, len(x), classes=classes)
     check_frame_name(settings.frame)
     if settings.frame == "whitened":
         check_whitening(layers)

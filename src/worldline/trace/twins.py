@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from worldline.settings import Progress, silent
-from worldline.trace.given import check_labels, check_layers, check_twins
+from worldline.trace.given import check_layers, check_twins, labels_of
 from worldline.trace.layers import Layer
 from worldline.trace.opening import Model
 from worldline.trace.reference import Reference
@@ -158,8 +158,9 @@ def trace_twins(
     size = len(clean)
     check_twins(clean, noise=noise, adversarial=adversarial)
     check_layers(len(layers), len(references), "reference")
-    for labels in (y,) if wrong is None else (y, wrong):
-        check_labels(labels, size, classes=len(references[0].means) if references else None)
+    classes = len(references[0].means) if references else None
+    y = labels_of(y, size, classes=classes)
+    wrong = wrong if wrong is None else labels_of(wrong, size, classes=classes)
     local: list[_Local | None] = [None for _ in references]
     lengths = torch.stack([reference.lengths for reference in references])  # (L, K)
     rapidity: dict[Comparison, Tensor] = {

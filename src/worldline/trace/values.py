@@ -102,7 +102,9 @@ def logits_in(output: object, samples: int) -> Tensor:
     """The logits (N, K) in what a classifier returned.
 
     The rule: a tensor is them; else ``.logits`` or ``["logits"]``; else the only floating tensor
-    (N, K ≥ 2) in the tuple, list, mapping or dataclass.
+    (N, K ≥ 2) in the tuple, list, mapping or dataclass. A tensor (N, 1) or (N,) is one logit z of a
+    binary model, the log-odds of class 1: it becomes (−z/2, z/2), whose softmax is (1 − σ(z),
+    σ(z)).
 
     Args:
         output: what the model returned.
@@ -116,6 +118,9 @@ def logits_in(output: object, samples: int) -> Tensor:
     >>> from worldline.trace.values import logits_in
     >>> tuple(logits_in({"loss": torch.zeros(()), "scores": torch.zeros(4, 3)}, 4).shape)
     (4, 3)
+    >>> logits_in(torch.tensor([[-1.0], [3.0]]), 2)
+    tensor([[ 0.5000, -0.5000],
+            [-1.5000,  1.5000]])
     """
     tensor: object = output
     if not isinstance(output, Tensor):
@@ -124,10 +129,13 @@ def logits_in(output: object, samples: int) -> Tensor:
         )
     if not isinstance(tensor, Tensor):
         return _only_scores(output, samples)
+    if tensor.shape in ((samples,), (samples, 1)) and tensor.is_floating_point():
+        half = tensor.reshape(samples) / 2
+        return torch.stack((-half, half), 1)
     if not _are_scores(tensor, samples):
         raise ModelError(
-            f"The model must return floating logits (N, K) with K ≥ 2 classes; for {samples} "
-            f"inputs it returned {tuple(tensor.shape)} {tensor.dtype}."
+            f"The model must return floating logits (N, K), or one logit a sample of two classes; "
+            f"for {samples} inputs it returned {tuple(tensor.shape)} {tensor.dtype}."
         )
     return tensor
 

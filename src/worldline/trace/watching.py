@@ -9,7 +9,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 import torch
 from torch import Tensor, fx, nn
 
-from worldline.trace.opening import Model, Opened, open_model, operation_name
+from worldline.trace.opening import Model, Opened, in_dtype_of, open_model, operation_name
 from worldline.trace.values import tensors_in
 
 __all__ = ["INPUT", "READ", "Run", "Visit", "describe", "plain_name", "watching"]
@@ -55,7 +55,7 @@ def watching(model: Model, visit: Visit, only: frozenset[str] | None = None) -> 
 
     def run(x: Tensor) -> object:
         calls.clear()
-        x = x.clone()
+        x = in_dtype_of(opened.root or opened.call, x).clone()
         returned(INPUT, x)
         output: object = call(x)
         if opened.call is not opened.root:

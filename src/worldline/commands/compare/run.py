@@ -21,7 +21,15 @@ from worldline.inputs import Data
 from worldline.loading import check_model_name
 from worldline.runs.codec import schema_of
 from worldline.runs.keys import content_key
-from worldline.runs.opening import make_attack, open_data, open_device, open_model, versions
+from worldline.runs.opening import (
+    channels_last,
+    fitted,
+    make_attack,
+    open_data,
+    open_device,
+    open_model,
+    versions,
+)
 from worldline.runs.store import RunFolder
 from worldline.settings import Progress, Settings
 from worldline.trace import Model
@@ -53,9 +61,11 @@ def prepare(config: CompareConfig, progress: Progress) -> Given:
     for spec in config.models:
         check_model_name(spec)
     data = open_data(config)
+    if channels_last(data.x):
+        data = fitted(open_model(config.models[0], config, device, progress, data), data)
     x, y = data.x[: config.samples].to(device), data.y[: config.samples].to(device)
     compare.check_samples(x, config.bounds)
-    opener = {it: partial(open_model, it, config, device, progress) for it in config.models}
+    opener = {it: partial(open_model, it, config, device, progress, data) for it in config.models}
     models = {name: compare.Loader(load) for name, load in opener.items()}
     return Given(data, x, y, models, make_attack(config))
 

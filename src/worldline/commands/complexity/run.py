@@ -23,7 +23,14 @@ from worldline.commands.complexity.record import (
 from worldline.explain import FEWEST_TO_AIM, NOT_A_BOUND, SampleFragility
 from worldline.inputs import Data
 from worldline.runs.codec import schema_of
-from worldline.runs.opening import make_attack, open_data, open_device, open_model, prepare_inputs
+from worldline.runs.opening import (
+    fitted,
+    make_attack,
+    open_data,
+    open_device,
+    open_model,
+    prepare_inputs,
+)
 from worldline.runs.opening import versions as versions_of
 from worldline.runs.store import RunFolder
 from worldline.settings import DEFAULT, Progress, Settings
@@ -63,7 +70,8 @@ def prepare(config: ComplexityConfig, progress: Progress) -> Given:
     data = open_data(config)
     subjects = []
     for name in config.models:
-        model = open_model(name, config, device, progress)
+        model = open_model(name, config, device, progress, data)
+        data = fitted(model, data)
         x, y, _ = prepare_inputs(model, data, config.samples, device)
         pick_layers(model, x, config.layers or None)
         subjects.append(Subject(name, model, x, y))

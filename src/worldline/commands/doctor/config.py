@@ -25,7 +25,7 @@ class DoctorConfig(AttackConfig, ModelConfig):
 
     command: ClassVar[str] = "doctor"
     strict: ClassVar[bool] = True
-    attacks: ClassVar[tuple[str, ...]] = ("strong", "pgd", "fgsm")
+    attacks: ClassVar[tuple[str, ...]] = ("strong", "pgd", "fgsm", "square")
 
     attack: str = option(
         "strong",

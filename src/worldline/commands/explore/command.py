@@ -2,12 +2,10 @@
 
 from worldline.commands.base import Command
 from worldline.commands.explore.config import ExploreConfig
-from worldline.commands.explore.figures import figures
 from worldline.commands.explore.page import page
 from worldline.commands.explore.record import Exploration
 from worldline.commands.explore.run import prepare, run
-from worldline.commands.explore.tables import tables
-from worldline.commands.explore.views import views
+from worldline.commands.explore.views import figures, tables, views
 from worldline.commands.explore.words import words
 
 __all__ = ["COMMAND"]

@@ -20,6 +20,8 @@ from worldline.commands.explore.record import TWINS as INPUTS
 from worldline.commands.explore.record import Exploration
 from worldline.commands.explore.side import Explorer, side_by_side
 from worldline.commands.explore.views import at_layer, views_of
+from worldline.commands.explore.views.shared import Row, row_of
+from worldline.commands.explore.views.turn import drawn_boosts, drawn_sides, tipping_merit
 from worldline.commands.explore.words import attack_words, words
 from worldline.plot.names import tidy_name
 from worldline.report.figures import Lines
@@ -29,7 +31,7 @@ from worldline.report.numbers import NONE, interval, share
 from worldline.report.page import Attached, render_page
 from worldline.report.views import View
 from worldline.settings import Bounds
-from worldline.statistics import Share, Summary
+from worldline.statistics import Share
 from worldline.trace import Comparison
 
 __all__ = ["page"]
@@ -53,7 +55,6 @@ STEPS_PER_NAT = 2000  # rapidities go in steps of 0.0005 nats up to ±16.3
 INFINITE, UNDEFINED, LARGEST = 32767, -32768, 32_700
 Array = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
-Row = tuple[float | None, float | None, float | None]  # value, low, high
 
 
 @dataclass(frozen=True)
@@ -218,16 +219,11 @@ def _drawn(
         untrained={pair: _curves(data.bands(pair, untrained=True)) for pair in SHOWN}
         if data.untrained
         else None,
-        shares={
-            "wrong": tuple(_row(it.wrong_side) for it in record.layers),
-            "clean": tuple(_row(it.clean_wrong_side) for it in record.layers),
-            "moved": tuple(_row(it.moved_share) for it in record.layers),
-            "noise": tuple(_row(it.noise_wrong_side) for it in record.layers),
-        },
-        boosts=tuple(_row(it.excess_boost) for it in record.layers),
+        shares=drawn_sides(record),
+        boosts=drawn_boosts(record),
         names=tuple(data.names[label] for label in labels),
         classes=tuple(
-            {"class": code[row.label], **{twin: _row(it) for twin, it in row.right.items()}}
+            {"class": code[row.label], **{twin: row_of(it) for twin, it in row.right.items()}}
             for row in data.classes
         ),
         flows=tuple(
@@ -266,13 +262,7 @@ def _merits(record: Exploration, data: Explored) -> tuple[tuple[str, str, str], 
     """Accuracies with their intervals, the tipping layer, and how much was checked."""
     twins = {"clean": "clean accuracy", "noise": "under noise", "adversarial": "under attack"}
     found = [(name, *_merit(data.right(twin))) for twin, name in twins.items()]
-    swap = record.swap_layer
-    if swap is None:
-        found.append(("tipping layer", "none", "no layer is surely one"))
-    else:
-        moved = record.layers[swap.index].moved_share
-        told = f"moved by the attack there: {share(moved.value)}"
-        found.append(("tipping layer", swap.name, f"{told} ({interval(moved.interval, share)})"))
+    found.append(tipping_merit(record))
     warned = sum(check.status == "warned" for check in record.checks)
     told = "look here first" if warned else "none"
     return (*found, ("checks that warn", f"{warned} of {len(record.checks)}", told))
@@ -281,13 +271,6 @@ def _merits(record: Exploration, data: Explored) -> tuple[tuple[str, str, str], 
 def _merit(part: Share) -> tuple[str, str]:
     value = NONE if part.value is None else share(part.value, 1)
     return value, interval(part.interval, share)
-
-
-def _row(it: Share | Summary | None) -> Row:
-    if it is None:
-        return None, None, None
-    low, high = it.interval or (None, None)
-    return (it.value if isinstance(it, Share) else it.median), low, high
 
 
 def _curves(bands: Bands) -> Curves:

@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
 
 from worldline import explain
-from worldline.attacks import PGD, Attack, adversarial_twin, named_norm, noise_twin
+from worldline.attacks import (
+    OTHERWISE,
+    PGD,
+    Attack,
+    Descent,
+    Square,
+    adversarial_twin,
+    gradient_problem,
+    named_norm,
+    noise_twin,
+)
 from worldline.checks import Check, Curve, accuracy_curve, check_evaluation
 from worldline.commands.complexity.record import ModelComplexity
 from worldline.commands.complexity.run import measure
@@ -21,7 +32,7 @@ from worldline.commands.explore.record import (
     PairColumns,
     SampleColumns,
 )
-from worldline.errors import InputError
+from worldline.errors import InputError, ModelError
 from worldline.explain import TwinStory
 from worldline.geometry import proper_depth
 from worldline.inputs import logits_of
@@ -34,7 +45,8 @@ from worldline.trace import COMPARISONS, check_whitening, pick_layers, plan_memo
 
 __all__ = ["Given", "prepare", "run"]
 
-CURVE_SAMPLES, CURVE_STEPS = 256, 10
+CURVE_SAMPLES, CURVE_STEPS, CURVE_QUERIES = 256, 10, 100
+TRIED = 32  # samples on which a gradient is looked for
 MEASURED = 128  # samples of the section on complexity; worldline complexity takes all
 SIGMA = 0.1  # of its noise twins, as a share of the width of the bounds
 
@@ -45,6 +57,7 @@ class Given:
 
     opened: Opened
     attack: Attack
+    blind: bool  # no gradient comes
 
 
 def prepare(config: ExploreConfig, progress: Progress) -> Given:
@@ -71,7 +84,10 @@ def prepare(config: ExploreConfig, progress: Progress) -> Given:
             batch_size=config.batch_size,
             copies=2,
         )
-    return Given(opened, make_attack(config))
+    attack, problem = make_attack(config), gradient_problem(model, x[:TRIED], opened.y[:TRIED])
+    if problem and isinstance(attack, Descent):
+        raise ModelError(f"{config.attack} cannot attack {config.model}: {problem}. {OTHERWISE}")
+    return Given(opened, attack, bool(problem))
 
 
 def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progress) -> Exploration:
@@ -131,13 +147,9 @@ def _check(
 ) -> tuple[Curve, tuple[Check, ...]]:
     """Accuracy by ε on the first samples, and the checks of the evaluation."""
     opened = given.opened
-    cheap = PGD(
-        epsilon=config.epsilon,
-        norm=config.norm,
-        steps=CURVE_STEPS,
-        bounds=config.bounds,
-        seed=config.seed,
-    )
+    cheap: Descent | Square = (
+        partial(Square, queries=CURVE_QUERIES) if given.blind else partial(PGD, steps=CURVE_STEPS)
+    )(**config.ball, seed=config.seed)
     few = slice(0, CURVE_SAMPLES)
     curve = accuracy_curve(
         opened.model, opened.x[few], opened.y[few], attack=cheap, settings=config.settings()

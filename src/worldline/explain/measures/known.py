@@ -235,6 +235,8 @@ def activation_flips(
 
     def look(_module: nn.Module, inputs: tuple[Tensor, ...]) -> None:
         nonlocal flips, units
+        if len(inputs[0]) != points * len(flips):  # of a table of its own, not of the samples
+            return
         signs = inputs[0].flatten(1).view(points, -1, inputs[0][0].numel()) > 0
         flips = flips + (signs[1:] != signs[:-1]).sum((0, 2))
         units += signs.shape[2]

@@ -100,7 +100,7 @@ def _watching(
         return before
 
     try:
-        if isinstance(model, nn.Module):
+        if isinstance(model, nn.Module) and not isinstance(model, torch.jit.ScriptModule):
             handles.append(model.register_forward_pre_hook(lambda *_: calls.clear(), prepend=True))
             for name, module in model.named_modules():
                 if name in names:

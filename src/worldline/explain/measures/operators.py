@@ -7,7 +7,6 @@ it, which is exact for a linear map. Where the operator is small its matrix is w
 
 from __future__ import annotations
 
-import copy
 import math
 import warnings
 from collections.abc import Callable
@@ -56,7 +55,8 @@ def is_linear(module: nn.Module | None) -> TypeGuard[nn.Linear | _ConvNd]:
 
 def linear_part(module: nn.Module) -> Operator:
     """x ↦ W x, the layer's own forward without its bias; no hook of the module runs."""
-    bare = copy.copy(module)
+    bare = object.__new__(type(module))  # a parametrised module refuses to be copied
+    bare.__dict__ = dict(module.__dict__)
     bare._parameters = {**module._parameters, "bias": None}
     operator: Operator = bare.forward
     return operator
