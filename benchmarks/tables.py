@@ -29,6 +29,18 @@ def ratios(table: dict[str, Any]) -> list[str]:
     return rows
 
 
+def rest(it: dict[str, Any] | None) -> list[str]:
+    """What explore spends beside the attack."""
+    if it is None:
+        return []
+    return [
+        f"ResNet with batch normalisation, {it['samples']} samples of {it['data']}: the attack "
+        f"takes {it['attack_seconds']:.1f} s, everything else {it['rest_seconds']:.1f} s, "
+        f"{it['ratio']:.2f} of it ({it['ratio_low']:.2f} – {it['ratio_high']:.2f}).",
+        "",
+    ]
+
+
 def section(document: dict[str, Any]) -> list[str]:
     lines = [f"## {document['benchmark']}", "", f"Claim: {document['claim']}.", ""]
     lines += [
@@ -106,6 +118,7 @@ def section(document: dict[str, Any]) -> list[str]:
             f"| {name} | {it['seconds']:.3f} | {it['low']:.3f} – {it['high']:.3f} |"
             for name, it in page["answers"].items()
         ] + [""]
+    lines += rest(document.get("rest_over_attack"))
     for name in ("report_bytes", "first_paint_milliseconds"):
         if document.get(name) is not None:
             lines += [f"{name.replace('_', ' ')}: {document[name]:,.0f}", ""]

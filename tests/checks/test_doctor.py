@@ -110,7 +110,7 @@ def test_the_configuration_runs_again_to_the_same_numbers(tmp_path: Path) -> Non
 def test_explore_holds_the_curve_too(tmp_path: Path) -> None:
     result = run("explore", "--model", "linear", *QUICK, "--out", tmp_path / "run", "--json")
     summary = json.loads(result.stdout)
-    assert summary["curve"]["attack"] == "PGD-10"
+    assert summary["curve"]["attack"] == "PGD-5"
     assert summary["curve"]["samples"] == 40
     assert {"curve", "unbounded", "rounding"} <= {check["name"] for check in summary["checks"]}
 

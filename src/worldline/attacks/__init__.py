@@ -8,6 +8,7 @@ from worldline.attacks.collide import entangle, separate
 from worldline.attacks.descent import OTHERWISE, Descent, gradient_problem, told_elsewhere
 from worldline.attacks.fmn import FMN, Smallest
 from worldline.attacks.invariant import Invariant, invariance
+from worldline.attacks.made import MadeTwins
 from worldline.attacks.matching import CLOSE, Collided
 from worldline.attacks.norms import Box, NormName, named_norm
 from worldline.attacks.pgd import FGSM, PGD
@@ -35,6 +36,7 @@ __all__ = [
     "Descent",
     "Invariant",
     "Iterate",
+    "MadeTwins",
     "NormName",
     "Scale",
     "Smallest",

@@ -257,6 +257,13 @@ class Around:
         """The steepest step of size 1; 0 where the gradient is 0."""
         return self.scaled(self.norm.direction(self.scaled(gradient)))
 
+    def surface(self, random: Tensor) -> Tensor:
+        """Points on the balls, inside the bounds, from a random (N, …) of normal numbers."""
+        if self.scale is None:
+            return (self.center + self.radius * self.norm.direction(random)).clamp(*self.bounds)
+        unit = self.norm.direction(random * self.free)
+        return self.project(self.center + self.radius * self.scaled(unit))
+
     def scaled(self, units: Tensor) -> Tensor:
         """A displacement in input units from one in units of ``scale``."""
         return units if self.scale is None else units * self.scale
