@@ -250,6 +250,19 @@ def test_a_table_in_its_own_units(eps, place) -> None:
 
 
 @pytest.mark.end_to_end
+def test_columns_are_named_by_the_table(place) -> None:
+    names = ["age", "height", "width", "depth", "weight", "dose"]
+    x = np.load(place / "table.npz")["x"]
+    rows = [",".join([*names, "label"]), *(",".join(map(str, [*it, 0])) for it in x[:30])]
+    rows += [",".join(map(str, [*it, 1])) for it in x[30:]]
+    (place / "table.csv").write_text("\n".join(rows))
+    given = {**TABLE, "data": "table.csv", "immutable": "age,weight"}
+    opened = commands.load("explore").prepare(commands.config_of("explore")(**given), silent).opened
+    assert opened.data.feature_names == tuple(names)
+    assert opened.budget.mask.tolist() == [[False, True, True, True, False, True]]
+
+
+@pytest.mark.end_to_end
 def test_doctor_takes_the_same_budget(place) -> None:
     given = {"eps": "0.2sd", "immutable": "2", "thorough": True, "attack_selftest": True}
     config = commands.config_of("doctor")(**TABLE, **given, steps=5)

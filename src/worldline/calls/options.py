@@ -62,6 +62,8 @@ class BallOptions(DataOptions, total=False):
 class ExploreOptions(BallOptions, NamedOptions, total=False):
     """Of :func:`worldline.explore`."""
 
+    mask: str
+    immutable: str
     adversarial: Any
     layers: str | Sequence[str]
     frame: FrameName
@@ -72,6 +74,8 @@ class ExploreOptions(BallOptions, NamedOptions, total=False):
 class DoctorOptions(BallOptions, NamedOptions, total=False):
     """Of :func:`worldline.doctor`."""
 
+    mask: str
+    immutable: str
     adversarial: Any
     thorough: bool
     attack_selftest: bool

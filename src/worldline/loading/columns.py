@@ -101,7 +101,8 @@ def _samples(table: pa.Table, name: str, asked: Asked, part: str) -> Found:
         check_memory(4 * count * len(places), asked.limit, f"The rows of {name}", "Save fewer.")
         x = _features(table, places, name)
     class_names = _class_names(table.schema.metadata, names[label])
-    return Found(x, y, x_told, y_told, part, class_names, tuple(notes), pictures)
+    features = tuple(names[it] for it in places) if len(places) > 1 else None
+    return Found(x, y, x_told, y_told, part, class_names, tuple(notes), pictures, features)
 
 
 def _label(names: list[str], name: str, asked: str) -> tuple[int, list[str]]:

@@ -116,12 +116,13 @@ CLASS_FILES = ("class_names.txt", "classes.txt")
 
 @dataclass(frozen=True)
 class Held:
-    """Inputs and labels, the classes' names, and what was done to the inputs."""
+    """Inputs and labels, the classes' and columns' names, and what was done to the inputs."""
 
     x: Tensor
     y: Tensor
     class_names: tuple[str, ...] | None = None
     conversions: tuple[str, ...] = ()
+    feature_names: tuple[str, ...] | None = None
 
 
 def load_data(
@@ -309,7 +310,7 @@ def _held(found: Found, bounds: Bounds) -> Held:
             f"names: {shorten(', '.join(names))}."
         )
     names = names and tuple(shorten(it, 200) for it in names)  # and printable
-    return Held(inputs, labels, names, (*found.notes, *done))
+    return Held(inputs, labels, names, (*found.notes, *done), found.feature_names)
 
 
 def beside(name: str, held: Held, reference: Held, bounds: Bounds) -> Data:
@@ -330,6 +331,7 @@ def beside(name: str, held: Held, reference: Held, bounds: Bounds) -> Data:
         split=f"{len(held.x):,} samples may be attacked; {len(reference.x):,} reference samples "
         "come with them",
         class_names=held.class_names,
+        feature_names=held.feature_names,
         conversions=tuple(dict.fromkeys((*held.conversions, *reference.conversions))),
     )
 
@@ -357,6 +359,7 @@ def divided(spec: str, name: str, held: Held, bounds: Bounds) -> Data:
         bounds=bounds,
         split=split,
         class_names=held.class_names,
+        feature_names=held.feature_names,
         reference_rows=apart,
         conversions=held.conversions,
     )

@@ -56,6 +56,7 @@ class Found:
         class_names: one for each class, or None.
         notes: in sentences, what was chosen.
         pictures: whether x lies in [0, 1], from black to white, to be scaled to the bounds.
+        feature_names: of the columns of a table, or None.
     """
 
     x: np.ndarray | Tensor
@@ -66,6 +67,7 @@ class Found:
     class_names: tuple[str, ...] | None = None
     notes: tuple[str, ...] = ()
     pictures: bool = False
+    feature_names: tuple[str, ...] | None = None
 
 
 def check_memory(needed: int, limit: int, what: str, advice: str) -> None:

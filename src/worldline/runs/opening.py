@@ -75,8 +75,7 @@ def open_data(config: DataConfig) -> Data:
     if config.handed.data is not None:
         for name in ("image_size", "x", "y"):
             _refuse(config, name, "data")
-        data = cast(Data, config.handed.data)
-        return with_own_bounds(data) if config.bounds == AUTO else data
+        return cast(Data, config.handed.data)
     load = partial(load_data, config.data, image_size=config.image_size, x=config.x, y=config.y)
     if config.bounds != AUTO:
         return load(bounds=config.bounds)
