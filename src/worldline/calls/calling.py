@@ -180,7 +180,7 @@ def _as_text(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
             raise UsageError(f"{command} has no option {name}.{hint} It has {', '.join(known)}.")
         it = known[name]
         plain = value.item() if getattr(value, "ndim", None) == 0 else value
-        if it.option.kind == "number" and isinstance(plain, (int, float)):
+        if it.option.kind in ("number", "sizes") and isinstance(plain, (int, float)):
             plain = repr(plain)
         if get_args(it.plain)[1:] == (...,) and isinstance(plain, str):
             plain = (plain,)
