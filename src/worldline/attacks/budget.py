@@ -62,7 +62,7 @@ class Budget:
         named_norm(self.norm)
         if isinstance(self.epsilon, Tensor):
             sizes = self.epsilon
-            if not bool((sizes.isfinite() & (sizes >= 0)).all()) or not sizes.numel():
+            if not bool((sizes.isfinite() & (sizes >= 0)).all()):
                 raise UsageError(
                     "epsilon must hold finite sizes ≥ 0 in pixel units; got a tensor "
                     f"{tuple(sizes.shape)} with {_range(sizes)}."
@@ -108,7 +108,9 @@ class Budget:
     def outer(self) -> Bounds:
         """Lowest and highest legal value of any entry."""
         low, high = self.bounds
-        return float(torch.as_tensor(low).min()), float(torch.as_tensor(high).max())
+        if isinstance(low, Tensor) and isinstance(high, Tensor):
+            return float(low.min()), float(high.max())
+        return low, high  # type: ignore[return-value]
 
     @property
     def width(self) -> float:
@@ -323,8 +325,4 @@ def _rows_of(value: Any, rows: Tensor) -> Any:
 
 
 def _range(value: Tensor) -> str:
-    return (
-        f"values from {float(value.min()):g} to {float(value.max()):g}"
-        if value.numel()
-        else ("no values")
-    )
+    return f"values from {float(value.min()):g} to {float(value.max()):g}"
