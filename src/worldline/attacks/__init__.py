@@ -9,7 +9,7 @@ from worldline.attacks.fmn import FMN, Smallest
 from worldline.attacks.invariant import Invariant, invariance
 from worldline.attacks.made import MadeTwins
 from worldline.attacks.matching import CLOSE, Collided
-from worldline.attacks.norms import NormName, named_norm
+from worldline.attacks.norms import BallName, NormName, named_norm
 from worldline.attacks.pgd import FGSM, PGD
 from worldline.attacks.record import Attacked, Iterate
 from worldline.attacks.scale import Scale
@@ -29,6 +29,7 @@ __all__ = [
     "Attack",
     "Attacked",
     "AutoAttack",
+    "BallName",
     "Collided",
     "Descent",
     "Invariant",
