@@ -10,7 +10,7 @@ from worldline.attacks.fmn import FMN, Smallest
 from worldline.attacks.invariant import Invariant, invariance
 from worldline.attacks.made import MadeTwins
 from worldline.attacks.matching import CLOSE, Collided
-from worldline.attacks.norms import Box, NormName, named_norm
+from worldline.attacks.norms import BallName, Box, NormName, named_norm
 from worldline.attacks.pgd import FGSM, PGD
 from worldline.attacks.record import Attacked, Iterate
 from worldline.attacks.scale import Scale
@@ -30,6 +30,7 @@ __all__ = [
     "Attack",
     "Attacked",
     "AutoAttack",
+    "BallName",
     "Box",
     "Budget",
     "Collided",
