@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -29,6 +28,7 @@ def load_model(
     *,
     unsafe_pickle: bool = False,
     bounds: tuple[float, float] = (0.0, 1.0),
+    sample: tuple[int, ...] | None = None,
     progress: Progress = silent,
 ) -> nn.Module:
     """A model by name, in eval mode.
@@ -43,7 +43,8 @@ def load_model(
             * ``model.pt2``, checked, written anew and tried in a child process first
               (:func:`worldline.loading.exported.load_exported`);
             * ``model.onnx``, with the extra ``[onnx]``
-              (:func:`worldline.loading.onnx_model.load_onnx`);
+              (:func:`worldline.loading.onnx_model.load_onnx`); what torch cannot do of it is run
+              as a black box with the extra ``[onnxruntime]``;
             * ``hf:FOLDER``, an image or text classifier, with the extra ``[hf]``; text models take
               embeddings (:func:`worldline.loading.huggingface.load_huggingface`);
             * a whole module as ``torch.save(model)`` or TorchScript has written it (``.pt``,
@@ -55,6 +56,7 @@ def load_model(
         unsafe_pickle: whether whole pickled modules may be opened.
         bounds: lowest and highest value of a pixel, for ``hf:`` models of images, whose
             preprocessing starts from black and white.
+        sample: shape of one sample of the data: a file whose sizes are free is tried at this one.
         progress: is told of epochs, where a zoo model is trained first.
 
     Raises:
@@ -71,9 +73,10 @@ def load_model(
     if kind == "hf":
         return load_huggingface(Path(spec.removeprefix("hf:")), bounds=bounds)
     if kind == "file":
-        return READERS.get(Path(spec).suffix, partial(load_pickled, unsafe_pickle=unsafe_pickle))(
-            Path(spec)
-        )
+        reader = READERS.get(Path(spec).suffix)
+        if reader is None:
+            return load_pickled(Path(spec), unsafe_pickle=unsafe_pickle)
+        return reader(Path(spec), sample)
     if kind == "factory":
         model = _made_by(source)
         weights = weights or extra or None
@@ -84,7 +87,10 @@ def load_model(
     return model.eval()
 
 
-READERS: dict[str, Callable[[Path], nn.Module]] = {".pt2": load_exported, ".onnx": load_onnx}
+READERS: dict[str, Callable[[Path, tuple[int, ...] | None], nn.Module]] = {
+    ".pt2": load_exported,
+    ".onnx": load_onnx,
+}
 FILES = (*READERS, ".pt", ".pth", ".pkl", ".pickle")
 
 

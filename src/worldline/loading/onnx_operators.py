@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from worldline.errors import ModelError
+from worldline.loading.black_box import UnsupportedError
 
 __all__ = ["ACTIVATIONS", "OPERATORS", "output_size"]
 
@@ -102,7 +102,7 @@ def _average_pool(at: Attributes, x: Tensor) -> Tensor:
     kernel = list(at["kernel_shape"])
     strides, dilations, pads = _window(at, x, kernel)
     if any(step != 1 for step in dilations) or at.get("ceil_mode", 0):
-        raise ModelError(
+        raise UnsupportedError(
             "AveragePool with dilations or ceil_mode is not supported; export the pool as "
             "torch.nn.AvgPool2d without them."
         )
@@ -127,7 +127,7 @@ def _batch_norm(
     at: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor
 ) -> Tensor:
     if at.get("training_mode", 0):
-        raise ModelError(
+        raise UnsupportedError(
             "BatchNormalization in training mode mixes the samples of a batch. Export model.eval()."
         )
     return F.batch_norm(x, mean, var, scale, bias, training=False, eps=at.get("epsilon", 1e-5))
@@ -316,7 +316,7 @@ def _simple(function: Callable[..., Tensor]) -> Operator:
 
 def _cast(at: Attributes, x: Tensor) -> Tensor:
     if at["to"] not in DTYPES:
-        raise ModelError(f"Cast to the ONNX type {at['to']} is not supported.")
+        raise UnsupportedError(f"Cast to the ONNX type {at['to']} is not supported.")
     return x.to(DTYPES[at["to"]])
 
 

@@ -14,6 +14,7 @@ from worldline.attacks import FGSM, PGD, Attack, Square, strong_attack
 from worldline.errors import ModelError, UsageError
 from worldline.inputs import Data, in_dtype_of, labels_of, logits_of
 from worldline.loading import import_object, load_data, load_model
+from worldline.loading.black_box import BlackBox
 from worldline.loading.imports import user_code
 from worldline.runs.config import AttackConfig, DataConfig, ModelConfig
 from worldline.settings import Progress
@@ -80,6 +81,7 @@ def open_model(
         weights or None,
         unsafe_pickle=config.unsafe_pickle,
         bounds=config.bounds,
+        sample=tuple(data.x.shape[1:]),
         progress=progress,
     )
     if any(torch.nn.parameter.is_lazy(it) for it in model.parameters()):
@@ -94,7 +96,12 @@ def channels_last(x: Tensor) -> bool:
 
 
 def fitted(model: nn.Module, data: Data) -> Data:
-    """The data with its channels first, where they come last and the model takes them first."""
+    """The data with its channels first, where they come last and the model takes them first.
+
+    Its conversions then hold what must be said of a black box, too.
+    """
+    if isinstance(model, BlackBox):
+        data = replace(data, conversions=(*data.conversions, model.note))
     if not channels_last(data.x):
         return data
     with untouched(model), torch.no_grad():
