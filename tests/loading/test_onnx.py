@@ -222,6 +222,24 @@ CASES |= {
             for name, value in (("zero", 0), ("one", 1), ("three", 3))
         ],
     ),
+    "Mod": (one("Mod", "w", fmod=1), [weight("w", 6, 6, positive=True)]),
+    "Resize": (
+        one("Resize", "", "s", mode="linear"),
+        [numpy_helper.from_array(np.array([1, 1, 2, 1.5], np.float32), "s")],
+    ),
+}
+CASES |= {
+    kind: (
+        then(
+            ("Reshape", ["s"], {}),
+            ("Transpose", [], {"perm": [1, 0, 2]}),
+            (kind, ["w", "r"], {"hidden_size": 3}),
+        ),
+        [ints("s", 0, 12, 6), weight("w", 1, 3 * gates, 6), weight("r", 1, 3 * gates, 3)],
+    )
+    for kind, gates in (("LSTM", 4), ("GRU", 3), ("RNN", 1))
+}
+CASES |= {
     "ArgMax, ArgMin": (
         [
             make("ArgMax", ["x"], ["i"], axis=2),
@@ -231,7 +249,7 @@ CASES |= {
             make("Mul", ["x", "f"], ["y"]),
         ],
         [],
-    ),
+    )
 }
 
 
