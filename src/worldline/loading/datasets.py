@@ -10,7 +10,7 @@ from torch import Tensor
 
 from worldline.errors import DataError, LabelError
 from worldline.files import available_memory, shorten, size_text, utf8
-from worldline.loading.imports import import_object, user_code
+from worldline.loading.imports import ARGUMENTS, import_object, user_code
 
 __all__ = ["read_dataset"]
 
@@ -51,7 +51,7 @@ def read_dataset(
     data: Any = import_object(spec, error=DataError)
     if isinstance(data, type) or (callable(data) and not hasattr(data, "__getitem__")):
         advice = "It is called without arguments."
-        with user_code(f"The factory {spec}", advice, error=DataError):
+        with user_code(f"The factory {spec}", advice, fits=ARGUMENTS, error=DataError):
             data = data()
     if isinstance(data, dict) or not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         raise DataError(

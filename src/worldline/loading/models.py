@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,7 @@ from worldline.errors import ModelError
 from worldline.files import shorten
 from worldline.loading.exported import load_exported
 from worldline.loading.huggingface import load_huggingface
-from worldline.loading.imports import import_object, user_code
+from worldline.loading.imports import ARGUMENTS, import_object, user_code
 from worldline.loading.onnx_model import load_onnx
 from worldline.loading.pickled import load_pickled
 from worldline.loading.weights import read_weights
@@ -78,8 +79,8 @@ def load_model(
             return load_pickled(Path(spec), unsafe_pickle=unsafe_pickle)
         return reader(Path(spec), sample)
     if kind == "factory":
-        model = _made_by(source)
         weights = weights or extra or None
+        model = _made_by(source, copied=weights is not None)
     else:
         model = zoo.load(source, seed=int(extra or 0), progress=progress)
     if weights is not None:
@@ -134,15 +135,16 @@ def check_model_name(spec: str) -> tuple[str, str]:
     return name, seed
 
 
-def _made_by(spec: str) -> nn.Module:
+def _made_by(spec: str, *, copied: bool) -> nn.Module:
     factory = import_object(spec)
-    if isinstance(factory, nn.Module):
-        return factory
+    if isinstance(factory, nn.Module):  # its file is run once: weights would fill all that is named
+        return copy.deepcopy(factory) if copied else factory
     if not callable(factory):
         raise ModelError(
             f"{spec} is a {type(factory).__name__}, not a factory that returns an nn.Module."
         )
-    with user_code(f"The factory {spec}", "It is called without arguments."):
+    advice = "It is called without arguments."
+    with user_code(f"The factory {spec}", advice, fits=ARGUMENTS):
         model = factory()
     if not isinstance(model, nn.Module):
         raise ModelError(

@@ -35,6 +35,11 @@ __all__ = [
 
 
 CHANNELS = (1, 3, 4)
+OF_SHAPES = (
+    r"(?i)^(RuntimeError|ValueError|AssertionError|IndexError|LayerError|ShapeError):"
+    r".*(shape|size|dimension|dims?\b|channel|broadcast|unpack)"
+)
+"""Errors that come of inputs in another shape than the model takes, in torch's words."""
 
 
 @dataclass(frozen=True)
@@ -167,7 +172,7 @@ def prepare_inputs(
     reference_y = data.reference_y.to(device)
     tried = f"The model, on inputs of shape {tuple(x[:2].shape)} {x.dtype},"
     advice = "Check that the data's shape is what the model expects."
-    with untouched(model), torch.no_grad(), user_code(tried, advice):
+    with untouched(model), torch.no_grad(), user_code(tried, advice, fits=OF_SHAPES):
         logits = logits_of(model, x[:2])
     classes = logits.shape[1]
     y, reference_y = (labels_of(it, len(it), classes=classes) for it in (y, reference_y))
