@@ -54,10 +54,10 @@ class Branching(nn.Module):
 
 
 def picture_network() -> nn.Module:
-    """With BatchNorm whose statistics are not the initial ones."""
+    """With BatchNorm that the exporter cannot fold into the convolution, and its own statistics."""
     torch.manual_seed(0)
     model = nn.Sequential(
-        nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.MaxPool2d(2), nn.Flatten()
+        nn.Conv2d(3, 4, 3), nn.ReLU(), nn.BatchNorm2d(4), nn.MaxPool2d(2), nn.Flatten()
     ).append(nn.Linear(100, 4))
     with torch.no_grad():
         model.train()(torch.rand(8, *PICTURE))

@@ -128,7 +128,7 @@ def _gemm(at: Attributes, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tens
 def _batch_norm(
     at: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor
 ) -> Tensor:
-    if at.get("training_mode", 0):
+    if at.get("training_mode", 0) or (at["opset"] < 14 and at["outputs"] > 1):
         raise UnsupportedError(
             "BatchNormalization in training mode mixes the samples of a batch. Export model.eval()."
         )
