@@ -4,13 +4,14 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: help demo test check bench fuzz clean
+.PHONY: help demo test check bench models fuzz clean
 
 help:
 	@echo "make demo   set up, explore the embedded default, and say where the report is"
 	@echo "make test   set up, and run the tests"
 	@echo "make check  format, lint and types"
 	@echo "make bench  run the benchmarks, and write docs/benchmarks.md from their results"
+	@echo "make models try what people bring, and write docs/models.md from what came of it"
 	@echo "make fuzz   fuzz the loaders, check_model and the command line, ten minutes each"
 	@echo "make clean  remove the virtual environment and the caches"
 
@@ -42,6 +43,8 @@ check: $(VENV)/installed-check+test
 bench: $(VENV)/installed-bench+test
 	$(BIN)/python benchmarks/pgd.py
 	$(BIN)/python benchmarks/apgd.py
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps adv_lib
+	$(BIN)/python benchmarks/minimum_norm.py
 	$(BIN)/python benchmarks/tracing.py
 	$(BIN)/python benchmarks/memory.py
 	$(BIN)/python benchmarks/explore.py
@@ -54,6 +57,9 @@ bench: $(VENV)/installed-bench+test
 	$(BIN)/python benchmarks/complexity_speed.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/tables.py
+
+models: $(VENV)/installed-test
+	$(BIN)/python tests/contact/attempts.py
 
 fuzz: $(VENV)/installed-test
 	$(BIN)/python fuzz/loaders.py --seconds 600

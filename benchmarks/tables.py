@@ -29,6 +29,18 @@ def ratios(table: dict[str, Any]) -> list[str]:
     return rows
 
 
+def rest(it: dict[str, Any] | None) -> list[str]:
+    """What explore spends beside the attack."""
+    if it is None:
+        return []
+    return [
+        f"ResNet with batch normalisation, {it['samples']} samples of {it['data']}: the attack "
+        f"takes {it['attack_seconds']:.1f} s, everything else {it['rest_seconds']:.1f} s, "
+        f"{it['ratio']:.2f} of it ({it['ratio_low']:.2f} – {it['ratio_high']:.2f}).",
+        "",
+    ]
+
+
 def section(document: dict[str, Any]) -> list[str]:
     lines = [f"## {document['benchmark']}", "", f"Claim: {document['claim']}.", ""]
     lines += [
@@ -106,10 +118,27 @@ def section(document: dict[str, Any]) -> list[str]:
             f"| {name} | {it['seconds']:.3f} | {it['low']:.3f} – {it['high']:.3f} |"
             for name, it in page["answers"].items()
         ] + [""]
+    lines += rest(document.get("rest_over_attack"))
     for name in ("report_bytes", "first_paint_milliseconds"):
         if document.get(name) is not None:
             lines += [f"{name.replace('_', ' ')}: {document[name]:,.0f}", ""]
     return lines
+
+
+def median_lines(medians: dict[str, Any]) -> list[str]:
+    """The smallest changes that fool, ours beside the rivals'."""
+    lines = [
+        "| smallest change that fools: median (share fooled) | worldline | Foolbox | adv_lib |",
+        "|---|---|---|---|",
+    ]
+    for name, it in medians.items():
+        cells = (
+            f"{'∞' if it[who]['median'] is None else format(it[who]['median'], '.4g')} "
+            f"({it[who]['fooled']:.0%})"
+            for who in ("worldline", "Foolbox", "adv_lib")
+        )
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def encoder_section(document: dict[str, Any]) -> list[str]:
@@ -531,6 +560,8 @@ def main() -> None:
             lines += section(document) if "benchmark" in document else encoder_section(document)
         if document.get("benchmark") == "distant":
             lines += distant_section(document)
+        if "medians" in document:
+            lines += median_lines(document["medians"])
         if "jacobian" in document:
             lines += jacobian_lines(document["jacobian"])
     DOCUMENT.write_text("\n".join(lines).rstrip() + "\n", "utf-8")

@@ -50,9 +50,9 @@ else:
     seen = contextlib.nullcontext()
 with seen:
     from worldline.loading.archive import read_arrays
+    from worldline.loading.data import load_data
     from worldline.loading.exported import clean_archive, load_exported
     from worldline.loading.expressions import check_expression
-    from worldline.loading.folders import read_folders
     from worldline.loading.huggingface import load_huggingface
     from worldline.loading.onnx_model import load_onnx
     from worldline.loading.weights import read_weights
@@ -300,7 +300,7 @@ def targets(folder: Path, chance: random.Random) -> dict[str, Callable[[bytes], 
         )
         path.write_bytes(content)
         try:
-            return read_folders(folder / "pictures", image_size=4)
+            return load_data(str(folder / "pictures"), image_size=4)
         finally:
             path.unlink()
 

@@ -35,6 +35,7 @@ ROOMS = [
     "plot",
     "report",
     "commands",
+    "calls",
     "cli",
     "__main__",
 ]
@@ -244,6 +245,7 @@ def test_every_public_function_has_an_example() -> None:
         "loading",
         "plot",
         "report",
+        "calls",
     ):
         module = importlib.import_module(f"worldline.{room}")
         for name in module.__all__:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from worldline import (
         attacks,
+        calls,
         checks,
         commands,
         compare,
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
         trace,
         zoo,
     )
+    from worldline.calls import compare_models, complexity, distant, doctor, encode, explore
     from worldline.checks import check_model
     from worldline.geometry import (
         PairStatus,
@@ -49,14 +51,21 @@ __all__ = [
     "Settings",
     "angle",
     "attacks",
+    "calls",
     "check_model",
     "checks",
     "commands",
     "compare",
+    "compare_models",
+    "complexity",
     "correlation",
+    "distant",
+    "doctor",
+    "encode",
     "encoder",
     "entanglement",
     "explain",
+    "explore",
     "geometry",
     "length_contraction",
     "loading",
@@ -74,6 +83,9 @@ __all__ = [
     "zoo",
 ]
 
+_CALLS = ("compare_models", "complexity", "distant", "doctor", "encode", "explore")
+_HOMES = {"check_model": "checks", "Settings": "settings", **dict.fromkeys(_CALLS, "calls")}
+
 
 def __getattr__(name: str) -> Any:
     """Import on first use, so that ``worldline --help`` need not wait for torch."""
@@ -81,7 +93,7 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'worldline' has no attribute {name!r}")
     if find_spec(f"worldline.{name}"):  # a room
         return import_module(f"worldline.{name}")
-    home = {"check_model": "checks", "Settings": "settings"}.get(name, "geometry")
+    home = _HOMES.get(name, "geometry")
     return getattr(import_module(f"worldline.{home}"), name)
 
 

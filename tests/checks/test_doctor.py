@@ -110,7 +110,7 @@ def test_the_configuration_runs_again_to_the_same_numbers(tmp_path: Path) -> Non
 def test_explore_holds_the_curve_too(tmp_path: Path) -> None:
     result = run("explore", "--model", "linear", *QUICK, "--out", tmp_path / "run", "--json")
     summary = json.loads(result.stdout)
-    assert summary["curve"]["attack"] == "PGD-10"
+    assert summary["curve"]["attack"] == "PGD-5"
     assert summary["curve"]["samples"] == 40
     assert {"curve", "unbounded", "rounding"} <= {check["name"] for check in summary["checks"]}
 
@@ -331,3 +331,16 @@ def fuzz(tmp_path_factory):
 @settings(max_examples=25, suppress_health_check=[HealthCheck.too_slow])
 def test_no_arguments_end_in_an_internal_failure(seed: int, fuzz) -> None:
     assert fuzz.once(seed) is None
+
+
+@pytest.mark.end_to_end
+def test_the_smallest_change_that_fools_stands_beside_the_fixed_radius(tmp_path: Path) -> None:
+    result = run("doctor", "linear", *QUICK, "--out", tmp_path / "run", "--json")
+    found = {it["norm"]: it for it in json.loads(result.stdout)["smallest"]}
+    assert list(found) == ["linf", "l2", "l1", "l0"]
+    assert 0 < found["linf"]["size"]["median"] < found["l2"]["size"]["median"]
+    assert found["l2"]["size"]["median"] < found["l1"]["size"]["median"]
+    assert found["l0"]["size"]["median"] == int(found["l0"]["size"]["median"])
+    page = (tmp_path / "run" / "report.html").read_text("utf-8")
+    assert "The smallest L∞ change that fools is" in page
+    assert "an upper bound by FMN-50" in page

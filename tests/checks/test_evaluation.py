@@ -330,3 +330,43 @@ def test_what_no_check_can_use(mlp: nn.Module, digits) -> None:
         accuracy_curve(mlp, x, y, attack=PGD(epsilon=0.1), epsilons=(0.2, 0.1))
     with pytest.raises(UsageError, match="must be at least 1; got 0, 499, 200"):
         plant_and_attack(mlp, x, attack=PGD(epsilon=0.1), epsilon=0.1, samples=0)
+
+
+@pytest.mark.law
+def test_what_a_stronger_attack_could_not_fool_counts_as_right_up_to_its_radius(
+    mlp: nn.Module, digits
+) -> None:
+    x, y = digits.x[:100], digits.y[:100]
+    attack = PGD(epsilon=0.1, steps=5)
+    radii = 0.0, 0.05, 0.1, 0.2
+    alone = accuracy_curve(mlp, x, y, attack=attack, epsilons=radii)
+    none = accuracy_curve(
+        mlp, x, y, attack=attack, epsilons=radii, held=torch.zeros(100, dtype=torch.bool)
+    )
+    assert none == alone
+    right = mlp(x).argmax(1) == y
+    every = accuracy_curve(mlp, x, y, attack=attack, epsilons=radii, held=right)
+    clean = float(right.double().mean())
+    assert [it.accuracy for it in every.points][:3] == pytest.approx([clean] * 3)
+    assert every.points[3] == alone.points[3]
+
+
+@pytest.mark.law
+def test_in_brief_the_steps_are_doubled_where_the_twins_came_nearest(
+    mlp: nn.Module, digits
+) -> None:
+    x, y = digits.x, digits.y
+    attack = PGD(epsilon=0.05, steps=1, step_size=0.01, random_start=False)
+    twins = attack(mlp, x, y).x
+    given = {"attack": attack, "epsilon": 0.05, "samples": len(x)}
+    whole, brief = (
+        {it.name: it for it in check_evaluation(mlp, x, x, twins, y, brief=short, **given)}
+        for short in (False, True)
+    )
+    assert "on the 32 that came nearest to it of the" in brief["steps"].sentence
+    fell = {short["steps"].value for short in (whole, brief)}
+    assert whole["steps"].value >= brief["steps"].value > 0, fell
+    assert "of 128 samples misclassified" in brief["fgsm"].sentence
+    assert {name: it.status for name, it in brief.items()} == {
+        name: it.status for name, it in whole.items()
+    }

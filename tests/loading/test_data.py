@@ -22,7 +22,7 @@ from worldline.loading import load_data
 from worldline.loading.archive import read_arrays
 from worldline.loading.datasets import read_dataset
 from worldline.loading.expressions import check_expression
-from worldline.loading.folders import read_folders
+from worldline.loading.found import Asked
 from worldline.loading.weights import read_weights
 
 
@@ -87,9 +87,9 @@ def test_pictures_are_resized_and_cut_at_their_centre(tmp_path: Path) -> None:
         Image.fromarray(wide).save(tmp_path / name / "1.png")
     Image.new("RGB", (3, 3)).save(tmp_path / "dog" / "2.png")
     with pytest.raises(ShapeError, match="Give --image-size"):
-        read_folders(tmp_path)
-    found = read_folders(tmp_path, image_size=10)
-    assert found.x.shape == (3, 3, 10, 10)
+        load_data(str(tmp_path))
+    found = load_data(str(tmp_path), image_size=10)
+    assert found.x.shape == (2, 3, 10, 10)
     middle = found.x[0, :, :, 1:-1]  # at the edge the filter sees the neighbours
     torch.testing.assert_close(
         middle, torch.tensor([10, 100, 200]).view(3, 1, 1).expand(3, 10, 8) / 255
@@ -102,9 +102,7 @@ def test_folders_that_cannot_be_used_are_told(digits, tmp_path: Path) -> None:
     with pytest.raises(DataError, match="holds 0 subfolders; one for each of at least two classes"):
         load_data(str(tmp_path / "empty"))
     draw(tmp_path / "p", digits, ("a", "b"))
-    with pytest.raises(
-        DataError, match=r"12 pictures of 8×8 need 3.07 kB as float32, more than the 1 kB"
-    ):
+    with pytest.raises(DataError, match=r"12 pictures of 8×8 need 3.84 kB, more than the 1 kB"):
         load_data(str(tmp_path / "p"), limit=1000)
     (tmp_path / "p" / "c").mkdir()
     with pytest.raises(DataError, match=r"The class 'c' in .* has no pictures"):
@@ -112,7 +110,7 @@ def test_folders_that_cannot_be_used_are_told(digits, tmp_path: Path) -> None:
     Image.fromarray(np.zeros((8, 8), np.uint16)).save(tmp_path / "p" / "c" / "1.png")
     with pytest.raises(DataError, match=r"c/1.png has the mode I;16, whose white is not known"):
         load_data(str(tmp_path / "p"))
-    with pytest.raises(DataError, match="--image-size is for folders of pictures"):
+    with pytest.raises(DataError, match="--image-size is for pictures"):
         load_data("digits", image_size=8)
 
 
@@ -142,7 +140,7 @@ pairs = lambda: [(torch.zeros(3), 0), (torch.ones(3), 1)] * 3
 uneven = lambda: [(torch.zeros(3), 0), (torch.zeros(4), 1)]
 hot = lambda: [(torch.zeros(3), torch.tensor([0., 1.]))] * 4
 words = lambda: [("a", 0)] * 4
-three = lambda: [(torch.zeros(3), 0, 1)] * 4
+four = lambda: [(torch.zeros(3), 0, 1, 2)] * 4
 huge = lambda: [(torch.zeros(1).expand(10**9), 0)] * 4
 none = lambda: []
 number = lambda: 3
@@ -179,15 +177,15 @@ def test_dataset_becomes_data(name: str, spec: str) -> None:
         (
             "hot",
             LabelError,
-            r"y of item 0 of .* must be a class number from 0; it is Tensor of shape \(2,\)",
+            r"y of item 0 of .*: Labels must be class numbers .* looks one-hot. Pass y.argmax",
         ),
         (
             "words",
             DataError,
-            "x of item 0 of .* must be a tensor or an array of numbers; it is str 'a'",
+            "x of item 0 of .* must be a tensor, an array of numbers or a picture; it is str 'a'",
         ),
-        ("three", DataError, r"Item 0 of .* must be a pair \(x, y\); it is tuple"),
-        ("huge", DataError, "4 samples of shape .* need 16 GB as float32, more than the 1 GB"),
+        ("four", DataError, r"Item 0 of .* must be a pair \(x, y\), \(x, y, index\), or a dict"),
+        ("huge", DataError, "4 samples of shape .* need 16 GB, more than the 1 GB"),
         ("none", DataError, "is empty"),
         ("number", DataError, "must return a dataset of .*; it returned int"),
         ("missing", DataError, "has no 'missing'; it has"),
@@ -197,7 +195,7 @@ def test_dataset_that_does_not_fit_says_which_item(
     name: str, kind: type[InputError], words: str, spec: str
 ) -> None:
     with pytest.raises(kind, match=words):
-        read_dataset(spec + name, limit=10**9)
+        read_dataset(Asked(spec + name, limit=10**9))
 
 
 @pytest.mark.message

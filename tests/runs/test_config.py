@@ -130,5 +130,7 @@ def test_every_field_is_an_option_with_words(name: str) -> None:
     assert kind.command == name
     described = {it.name: it for it in options_of(kind)}
     for it in fields(kind):
+        if it.name == "handed":  # by a call in Python
+            continue
         assert it.name in described, f"{kind.__name__}.{it.name} is no option"
         assert described[it.name].option.help.endswith((".", "]")), it.name

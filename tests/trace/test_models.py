@@ -43,7 +43,8 @@ def plainly(net: Net, x: Tensor) -> dict[str, Tensor]:
     one = norm.clamp(min=0)
     second = one @ weight["second.weight"].T + weight["second.bias"]
     two = (second + one).clamp(min=0)
-    head = torch.cat((one, two), 1) @ weight["head.weight"].T + weight["head.bias"]
+    both = torch.cat((one, two), 1)
+    head = both @ weight["head.weight"].T + weight["head.bias"]
     return {
         "input": x,
         "first": first,
@@ -51,6 +52,7 @@ def plainly(net: Net, x: Tensor) -> dict[str, Tensor]:
         "relu#0": one,
         "second": second,
         "relu#1": two,
+        "head.input": both,
         "head": head,
     }
 
@@ -161,11 +163,18 @@ def test_an_exported_model_is_followed_operation_by_operation() -> None:
             **{name: expected[name] for name in ("input", "first", "norm", "relu#0", "second")},
             "add": expected["second"] + one,
             "relu#1": two,
-            "cat": torch.cat((one, two), 1),
+            "cat": expected["head.input"],
             "head": expected["head"],
         },
     )
-    assert [layer.name for layer in pick_layers(graph, x)] == ["input", "relu#0", "relu#1", "head"]
+    assert [layer.name for layer in pick_layers(graph, x)] == [
+        "input",
+        "relu#0",
+        "relu#1",
+        "cat",
+        "head",
+    ]
+    assert one_layer(graph, x).name == one_layer(graph, x, "head.input").name == "cat"
     layer = one_layer(graph, x, "relu#1")
     with wl.trace.reading(graph, layer) as read:
         point = x.clone().requires_grad_(True)
@@ -597,7 +606,8 @@ def test_odd_modules_are_left_out_or_read_right() -> None:
         one = model.turn(x - 0.5)
         two = model.turn(one)
         waves = torch.fft.rfft(two)
-        head = model.head(two + waves.real.repeat(1, 2)[:, :6])
+        both = two + waves.real.repeat(1, 2)[:, :6]
+        head = model.head(both)
     assert_features(
         found,
         {
@@ -605,6 +615,7 @@ def test_odd_modules_are_left_out_or_read_right() -> None:
             "turn#0": one,
             "turn#1": two,
             "waves": torch.view_as_real(waves).flatten(1),
+            "head.input": both,
             "head": head,
         },
     )

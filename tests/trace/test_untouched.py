@@ -142,6 +142,7 @@ USES: dict[str, Use] = {
     "checks.plant_and_attack": lambda model, x, y: wl.checks.plant_and_attack(
         model, x, attack=PGD, epsilon=0.1, samples=2, inner=9, trials=2, settings=WIDELY
     ),
+    "trace.unseen_layers": lambda model, x, y: wl.trace.unseen_layers(model, x),
     "explain.complexity": lambda model, x, y: wl.explain.complexity(
         model, x, y=y, adversarial=x + 0.1, settings=WIDELY, strangers=10, resamples=5
     ),

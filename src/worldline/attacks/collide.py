@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldline.attacks.matching import Collided, Matching, Objective
 from worldline.errors import ShapeError, UsageError
@@ -18,7 +18,7 @@ def entangle(
     model: Model,
     x: Float[Tensor, "N ..."],
     stranger: Float[Tensor, "N ..."],
-    layer: str | None = None,
+    layer: str | nn.Module | None = None,
     *,
     reference: tuple[Tensor, Tensor],
     epsilon: float | None = None,
@@ -39,7 +39,7 @@ def entangle(
     Args:
         model: any model; with logits (N, K) predictions are reported.
         x, stranger: (N, …) inputs and the input that each shall meet.
-        layer: where; default: the last default layer before the output.
+        layer: where; default: the embedding, which the classifier reads.
         reference: inputs and labels that set the frame and say what close means.
         epsilon: how far each input may move, in input units; None: anywhere inside the bounds.
         sign: +1 the stranger's features, −1 their mirror image in the frame's origin.
@@ -104,7 +104,7 @@ def entangle(
 def separate(
     model: Model,
     x: Float[Tensor, "N ..."],
-    layer: str | None = None,
+    layer: str | nn.Module | None = None,
     *,
     reference: tuple[Tensor, Tensor],
     epsilon: float,

@@ -166,9 +166,9 @@ class Descent(ABC):
                     y = labels_of(y, len(y), classes=logits.shape[1])
                 loss, falls = self.loss_of(logits, y, climb)
                 height = -loss if falls else loss
-                gradient = None if final else _slope(height, point)
+                gradient = None if final else slope_of(height, point)
             if step == 0:
-                problem = _problem(gradient, len(y))
+                problem = problem_of(gradient, len(y))
             point = point.detach()
             iterate = Iterate(climb.number, step, point, logits.detach(), loss.detach(), rows)
             record.add(iterate, y, targeted=self.targeted, lower=falls, final=final)
@@ -199,7 +199,7 @@ def gradient_problem(model: Model, x: Float[Tensor, "N ..."], y: Int[Tensor, " N
         return told
     with untouched(model), torch.enable_grad():
         point = x.detach().clone().requires_grad_()
-        return _problem(_slope(cross_entropy(logits_of(model, point), y), point), len(y))
+        return problem_of(slope_of(cross_entropy(logits_of(model, point), y), point), len(y))
 
 
 @contextmanager
@@ -216,14 +216,14 @@ def told_elsewhere() -> Iterator[None]:
         yield
 
 
-def _slope(height: Tensor, point: Tensor) -> Tensor | None:
+def slope_of(height: Tensor, point: Tensor) -> Tensor | None:
     """The gradient; None where the model hands none on, as after a comparison or a detach."""
     if not height.requires_grad:
         return None
     return torch.autograd.grad(height.sum(), point, allow_unused=True)[0]
 
 
-def _problem(gradient: Tensor | None, samples: int) -> str:
+def problem_of(gradient: Tensor | None, samples: int) -> str:
     if gradient is None:
         return "no gradient comes back from the model's output to its input"
     if not bool(gradient.any()):

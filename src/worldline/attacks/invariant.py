@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldline.attacks.scale import Scale, measure_scale, nearest, share_below
 from worldline.attacks.walking import Walk, classes_of, joined, wide
@@ -72,7 +72,7 @@ class Invariant(_Moved):
 def invariance(
     model: Model,
     x: Float[Tensor, "N ..."],
-    layer: str | None = None,
+    layer: str | nn.Module | None = None,
     *,
     reference: tuple[Tensor, Tensor],
     tolerance: float = 0.1,
@@ -93,7 +93,7 @@ def invariance(
     Args:
         model: any model; with logits (N, K) it is reported whether the class stayed.
         x: (N, …) inputs.
-        layer: where; default: the last default layer before the output.
+        layer: where; default: the embedding, which the classifier reads.
         reference: inputs and labels that set the frame and the scale.
         tolerance: how far features may move, as a share of the median distance of pairs of one
             class.

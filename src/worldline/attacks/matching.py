@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldline.attacks.scale import Scale, measure_scale, nearest, quiet_rapidity, share_below
 from worldline.attacks.walking import Walk, classes_of, joined, wide
@@ -120,7 +120,7 @@ class Matching:
         cls,
         model: Model,
         x: Tensor,
-        layer: str | None,
+        layer: str | nn.Module | None,
         *,
         reference: tuple[Tensor, Tensor],
         epsilon: float | None,

@@ -1,11 +1,11 @@
-"""The two threat models: how far an input may move, and how a gradient becomes a step."""
+"""The threat models: how far an input may move, and how a gradient becomes a step."""
 
 from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
 from collections.abc import Callable
-from typing import get_args
+from typing import Literal, get_args
 
 import torch
 from torch import Tensor
@@ -13,7 +13,24 @@ from torch import Tensor
 from worldline.errors import BoundsError, UsageError
 from worldline.settings import Bounds, NormName
 
-__all__ = ["L2", "NORMS", "Linf", "Norm", "NormName", "check_ball", "named_norm"]
+__all__ = [
+    "BALLS",
+    "L0",
+    "L1",
+    "L2",
+    "NORMS",
+    "Ball",
+    "BallName",
+    "Linf",
+    "Norm",
+    "NormName",
+    "check_ball",
+    "named_ball",
+    "named_norm",
+]
+
+BallName = Literal["linf", "l2", "l1", "l0"]
+"""Of the minimum-norm attacks; those inside a fixed ball know the first two."""
 
 FAINT = 1e-12
 
@@ -23,7 +40,33 @@ def _rows(value: Tensor, like: Tensor) -> Tensor:
     return value.reshape(-1, *(1,) * (like.ndim - 1))
 
 
-class Norm(ABC):
+class Ball(ABC):
+    """A size of displacements δ (N, …), by sample, and its balls.
+
+    Laws: ``size(onto(δ, r)) ≤ r`` to rounding, ``onto`` moves no entry away from 0 or past it and
+    leaves δ as it is where it is inside; ``needed`` is 0 at a margin of 0 and grows with it.
+    """
+
+    sign: str
+
+    @abstractmethod
+    def size(self, delta: Tensor) -> Tensor:
+        """‖δ‖ of each sample, (N,)."""
+
+    @abstractmethod
+    def onto(self, delta: Tensor, radius: Tensor) -> Tensor:
+        """The nearest point of the ball of each sample's own radius (N,); may overwrite δ."""
+
+    @abstractmethod
+    def needed(self, margin: Tensor, gradient: Tensor, room: Tensor) -> Tensor:
+        """Smallest size at which the margins (N,) are gone if they fall as their gradient says.
+
+        ``room`` (N, …) is how far each entry can go; only L0, whose entries may go all the way,
+        asks for it.
+        """
+
+
+class Norm(Ball):
     """A norm on displacements δ (N, …), by sample.
 
     Laws: ``size`` is a norm; the projector's result is within ε of the center to rounding and
@@ -32,11 +75,6 @@ class Norm(ABC):
     """
 
     name: NormName
-    sign: str
-
-    @abstractmethod
-    def size(self, delta: Tensor) -> Tensor:
-        """‖δ‖ of each sample, (N,)."""
 
     @abstractmethod
     def direction(self, gradient: Tensor) -> Tensor:
@@ -61,6 +99,13 @@ class Linf(Norm):
 
     def size(self, delta: Tensor) -> Tensor:  # noqa: D102
         return delta.flatten(1).abs().amax(1)
+
+    def onto(self, delta: Tensor, radius: Tensor) -> Tensor:  # noqa: D102
+        radius = _rows(radius, delta)
+        return delta.clamp_(-radius, radius)
+
+    def needed(self, margin: Tensor, gradient: Tensor, room: Tensor) -> Tensor:  # noqa: D102
+        return margin / gradient.flatten(1).abs().sum(1)
 
     def direction(self, gradient: Tensor) -> Tensor:  # noqa: D102
         return gradient.sign()
@@ -87,6 +132,12 @@ class L2(Norm):
     def size(self, delta: Tensor) -> Tensor:  # noqa: D102
         length: Tensor = torch.linalg.vector_norm(delta.flatten(1), dim=1)
         return length
+
+    def onto(self, delta: Tensor, radius: Tensor) -> Tensor:  # noqa: D102
+        return delta.mul_(_rows((radius / self.size(delta)).nan_to_num(1.0).clamp(max=1), delta))
+
+    def needed(self, margin: Tensor, gradient: Tensor, room: Tensor) -> Tensor:  # noqa: D102
+        return margin / self.size(gradient)
 
     def direction(self, gradient: Tensor) -> Tensor:  # noqa: D102
         length = self.size(gradient)
@@ -123,7 +174,62 @@ class L2(Norm):
         return (self.direction(normal) * _rows(radius, normal)).to(like.device)
 
 
+class L1(Ball):
+    """Sum of the absolute changes."""
+
+    sign = "L1"
+
+    def size(self, delta: Tensor) -> Tensor:  # noqa: D102
+        return delta.flatten(1).abs().sum(1)
+
+    def onto(self, delta: Tensor, radius: Tensor) -> Tensor:
+        """Soft thresholding, sgn(δ)·max(|δ| − τ, 0) with τ such that the size is the radius.
+
+        τ is found by Michelot's iteration (1986), which sorts nothing: from 0, τ ← (Σ|δᵢ| − r)/#
+        over the entries above τ; it only grows, and stands still at the answer.
+        """
+        flat = delta.flatten(1)
+        size = flat.abs()
+        threshold = torch.zeros_like(radius)
+        outside = size.sum(1) > radius
+        while bool(outside.any()):
+            above = size > threshold[:, None]
+            count = above.sum(1)
+            raised = ((size * above).sum(1) - radius) / count
+            outside &= (raised > threshold) & (count > 0)
+            threshold = torch.where(outside, raised, threshold)
+        kept = size.sub_(threshold[:, None]).clamp_(min=0)
+        return kept.copysign_(flat).reshape(delta.shape)
+
+    def needed(self, margin: Tensor, gradient: Tensor, room: Tensor) -> Tensor:  # noqa: D102
+        return margin / gradient.flatten(1).abs().amax(1)
+
+
+class L0(Ball):
+    """Number of changed entries (of a picture: values, not pixels)."""
+
+    sign = "L0"
+
+    def size(self, delta: Tensor) -> Tensor:  # noqa: D102
+        return (delta.flatten(1) != 0).sum(1).to(delta.dtype)
+
+    def onto(self, delta: Tensor, radius: Tensor) -> Tensor:
+        """The ⌊r⌋ entries of largest change; the others are 0."""
+        flat = delta.flatten(1)
+        count = radius.clamp(0, flat.shape[1]).long()
+        order = flat.abs().topk(max(1, int(count.max())), dim=1).indices
+        kept = torch.arange(order.shape[1], device=flat.device) < count[:, None]
+        sparse = torch.zeros_like(flat).scatter_(1, order, flat.gather(1, order) * kept)
+        return sparse.reshape(delta.shape)
+
+    def needed(self, margin: Tensor, gradient: Tensor, room: Tensor) -> Tensor:
+        """Entries, the most telling first, each moved as far as it can go."""
+        gain = (gradient.abs() * room).flatten(1).sort(1, descending=True).values.cumsum(1)
+        return (gain < margin[:, None]).sum(1).to(margin.dtype) + 1
+
+
 NORMS: dict[str, Norm] = {norm.name: norm for norm in (Linf(), L2())}
+BALLS: dict[str, Ball] = {**NORMS, "l1": L1(), "l0": L0()}
 
 
 def check_ball(epsilon: float, norm: str, bounds: Bounds) -> None:
@@ -146,3 +252,16 @@ def named_norm(name: str) -> Norm:
     if name not in NORMS:
         raise UsageError(f"Unknown norm {name!r}; choose one of {', '.join(get_args(NormName))}.")
     return NORMS[name]
+
+
+def named_ball(name: str) -> Ball:
+    """As :func:`named_norm`, of those that a minimum-norm attack can shrink.
+
+    >>> import torch
+    >>> from worldline.attacks.norms import named_ball
+    >>> named_ball("l1").onto(torch.tensor([[3.0, -1.0]]), torch.tensor([1.0]))
+    tensor([[1., -0.]])
+    """
+    if name not in BALLS:
+        raise UsageError(f"Unknown norm {name!r}; choose one of {', '.join(get_args(BallName))}.")
+    return BALLS[name]

@@ -28,7 +28,7 @@ from worldline.trace import Model
 
 __all__ = ["check_evaluation"]
 
-FEW = 256
+FEW, FEWER, NEAREST = 256, 64, 32
 NO_CURVE = "No curve of accuracy by ε was measured; see accuracy_curve."
 
 
@@ -45,6 +45,7 @@ def check_evaluation(
     samples: int = 512,
     curve: Curve | None = None,
     thorough: bool = False,
+    brief: bool = False,
     standin: Model | None = None,
     reference: Tensor | None = None,
     queries: int = 1000,
@@ -61,6 +62,9 @@ def check_evaluation(
         curve: of :func:`accuracy_curve`; without it, its two checks do not apply.
         thorough: also restarts, a gradient-free attack and transfer, on the samples that the attack
             left.
+        brief: the steps are doubled on the 32 samples whose twins came nearest to being fooled, one
+            gradient step is compared on 128, and the outputs are looked at on 64: a tenth of the
+            cost. What falls to more steps falls there first.
         standin: an undefended model whose adversarial inputs are tried on this one; default: one
             fitted to the model's answers on ``reference`` (N, …), inputs that no attack saw.
         queries: of the gradient-free attack.
@@ -79,8 +83,8 @@ def check_evaluation(
         UsageError: an impossible threat model.
 
     Cost: five forward passes of a batch, one FGSM, and the attack again, from where it ended, on
-        what it left of ``samples``; thorough: the same with doubled restarts, ``queries`` forward
-        passes and a stand-in fitted in seconds.
+        what it left of ``samples`` (brief: of 32 at most); thorough: the same with doubled
+        restarts, ``queries`` forward passes and a stand-in fitted in seconds.
 
     >>> import torch, worldline as wl
     >>> model, x, y = torch.nn.Linear(2, 2), torch.rand(60, 2), torch.arange(60) % 2
@@ -97,7 +101,8 @@ def check_evaluation(
     if not len(found):
         return (attempt("evaluation", finite),)
     few = found.first(samples)
-    one = found.first(FEW)
+    one, step = found.first(FEWER if brief else FEW), few.first(2 * FEWER) if brief else few
+    nearest = NEAREST if brief else None
     looks = [
         finite,
         Look("epsilon", OURS, lambda: radius.epsilon(threat, found.clean)),
@@ -108,8 +113,8 @@ def check_evaluation(
         Look("rounding", CARLINI, lambda: _rounding(found)),
         Look("chance", CARLINI, lambda: outputs.chance(found.right, found.y.cpu())),
         Look("noise", CARLINI, lambda: _noise(found)),
-        Look("fgsm", ATHALYE, lambda: strength.fgsm(few)),
-        Look("steps", CARLINI, lambda: strength.doubled(few, "steps")),
+        Look("fgsm", ATHALYE, lambda: strength.fgsm(step)),
+        Look("steps", CARLINI, lambda: strength.doubled(few, "steps", nearest)),
         Look("curve", CARLINI, lambda: _falling(curve)),
         Look("unbounded", ATHALYE, lambda: _unbounded(curve, found)),
     ]

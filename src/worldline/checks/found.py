@@ -60,6 +60,7 @@ class Found:
         y: (N,) labels, on the device of the inputs.
         right, noise_right, still_right: (N,) on the CPU, whether input, noise twin and adversarial
             twin are classified rightly.
+        lead: (N,) by how much the adversarial twin's highest logit leads, on the CPU.
         undefined: samples that were left out, as an output holds NaN.
         infinite: samples with an infinite output, NaN aside.
     """
@@ -71,6 +72,7 @@ class Found:
     right: Tensor
     noise_right: Tensor
     still_right: Tensor
+    lead: Tensor
     undefined: int
     infinite: int
     attack: Attack
@@ -82,7 +84,7 @@ class Found:
 
     def first(self, samples: int) -> Found:
         """The first samples alone."""
-        names = ("clean", "adversarial", "y", "right", "noise_right", "still_right")
+        names = ("clean", "adversarial", "y", "right", "noise_right", "still_right", "lead")
         return replace(self, **{name: getattr(self, name)[:samples] for name in names})
 
     @property
@@ -146,6 +148,7 @@ def found_by(
         right=right,
         noise_right=noise_right,
         still_right=still_right,
+        lead=(best := said[2][keep].topk(2, 1).values)[:, 0] - best[:, 1],
         undefined=int(nan.sum()),
         infinite=int(infinite.sum()),
         attack=attack,

@@ -80,7 +80,7 @@ def plant_and_attack(
     samples: int = 64,
     inner: int = 499,
     trials: int = 200,
-    layer: str | None = None,
+    layer: str | nn.Module | None = None,
     settings: Settings = DEFAULT,
 ) -> Planted:
     """The binarisation test of Zimmermann et al. (2022): an adversarial example surely exists.
@@ -103,7 +103,7 @@ def plant_and_attack(
         samples: use at most so many.
         inner: points of class 0 for each sample; more make the test harder.
         trials: random points that control the hardness.
-        layer: whose features are read; default: the last before the output.
+        layer: whose features are read; default: the embedding, which the classifier reads.
         settings: bounds, progress, and the seed of all points.
 
     Returns:

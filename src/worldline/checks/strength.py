@@ -28,19 +28,24 @@ def fgsm(found: Found) -> Verdict:
     rows = torch.arange(len(found), device=found.clean.device)
     one_step = float(found.fools(rows, found.attacked(step, rows)).double().mean())
     many = float((~found.still_right).double().mean())
+    of = several(len(found), "sample")
     return at_least(
         many,
         one_step,
-        f"The attack leaves {many:.1%} misclassified, one gradient step {one_step:.1%}.",
-        f"One gradient step leaves {one_step:.1%} misclassified, more than the attack's "
+        f"The attack leaves {many:.1%} of {of} misclassified, one gradient step {one_step:.1%}.",
+        f"One gradient step leaves {one_step:.1%} of {of} misclassified, more than the attack's "
         f"{many:.1%}: gradients are masked or the attack's steps are wrong.",
     )
 
 
-def doubled(found: Found, what: Literal["steps", "restarts"]) -> Verdict:
+def doubled(
+    found: Found, what: Literal["steps", "restarts"], nearest: int | None = None
+) -> Verdict:
     """Twice the effort on what the attack left.
 
-    As many steps again from where it ended, or twice the restarts.
+    As many steps again from where it ended, or twice the restarts; on all of it, or on so many
+    whose twins came nearest to another class, by the lead of the highest logit: what falls to more
+    steps falls there first.
     """
     parts = found.attack.attacks if isinstance(found.attack, WorstCase) else (found.attack,)
     known = [part for part in parts if isinstance(part, Descent) and not isinstance(part, FGSM)]
@@ -51,9 +56,13 @@ def doubled(found: Found, what: Literal["steps", "restarts"]) -> Verdict:
         )
     if not len(found.left):
         return _nothing_left(found)
-    more = _went_on(found, known) if what == "steps" else _again(found, known)
+    rows, on = found.left, ""
+    if nearest is not None and len(rows) > nearest:
+        on = f" on the {nearest:,} that came nearest to it of the {len(rows):,} left"
+        rows = rows[found.lead[rows.cpu()].argsort()[:nearest].to(rows.device)]
+    more = (_went_on if what == "steps" else _again)(found, known, rows)
     change = found.points(more)
-    so = f"Doubling the {what} fools {several(more, 'more sample')} ({change:.1f} points)"
+    so = f"Doubling the {what}{on} fools {several(more, 'more sample')} ({change:.1f} points)"
     return at_most(
         change,
         1.0,
@@ -123,9 +132,8 @@ def _nothing_left(found: Found) -> Verdict:
     return fine("The attack left no sample: there is nothing more to fool.")
 
 
-def _went_on(found: Found, attacks: list[Descent]) -> int:
+def _went_on(found: Found, attacks: list[Descent], rows: Tensor) -> int:
     """How many samples fall if each attack goes on from its twins, with nothing drawn anew."""
-    rows = found.left
     fooled = torch.zeros(len(rows), dtype=torch.bool)
     for attack in attacks:
         once = replace(attack, restarts=1)
@@ -135,9 +143,8 @@ def _went_on(found: Found, attacks: list[Descent]) -> int:
     return int(fooled.sum())
 
 
-def _again(found: Found, attacks: list[Descent]) -> int:
+def _again(found: Found, attacks: list[Descent], rows: Tensor) -> int:
     """How many samples fall to twice the restarts."""
-    rows = found.left
     more = [replace(each, restarts=2 * each.restarts, random_start=True) for each in attacks]
     worst = WorstCase(more, found.settings.batch_size)
     return int(

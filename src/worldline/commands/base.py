@@ -5,14 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, TypeVar
 
 from matplotlib.figure import Figure
 
 from worldline.attacks import told_elsewhere
 from worldline.commands import load
-from worldline.notebook import as_html
+from worldline.errors import InputError, UsageError
+from worldline.notebook import as_html, inline
 from worldline.plot.names import tidy
 from worldline.report.formats import pictures
 from worldline.report.page import Attached, fill_template, render_page
@@ -21,6 +23,9 @@ from worldline.runs.codec import from_plain, to_plain
 from worldline.runs.config import Config
 from worldline.runs.store import RunFolder, open_run
 from worldline.settings import Progress, silent
+
+if TYPE_CHECKING:
+    import pandas
 
 __all__ = ["Command", "Record", "Result"]
 
@@ -40,6 +45,8 @@ class Record(Protocol):
 C = TypeVar("C", bound=Config)
 G = TypeVar("G")
 R = TypeVar("R", bound=Record)
+LONGEST_INLINE = 2_000_000
+"""Characters of a page that a notebook carries whole."""
 
 
 @dataclass(frozen=True, repr=False)
@@ -54,9 +61,49 @@ class Result(Generic[R]):
         return f"{self.folder.path}: {self._command.words(self.record).headline}"
 
     def _repr_html_(self) -> str:
-        """For notebooks: what was found, and the first table."""
-        words, table = self._command.words(self.record), self._command.tables(self.record)[0]
-        return as_html(words.headline, table.columns, table.rows)
+        """For notebooks: the whole page, or where it is too large what was found, as a table."""
+        headline = self._command.words(self.record).headline
+        if len(self.page) <= LONGEST_INLINE:
+            return inline(headline, self.page)
+        table = self._command.tables(self.record)[0]
+        return as_html(headline, table.columns, table.rows)
+
+    def report(self, path: str | Path | None = None) -> Path:
+        """Write the page, one HTML file that works offline, and say where it is.
+
+        Args:
+            path: of the file; default: ``report.html`` in the run's folder.
+        """
+        place = self.folder if path is None else RunFolder(Path(path).absolute().parent)
+        for name, picture in self.pictures.items():
+            place.write_bytes(name, picture)
+        return place.write_text("report.html" if path is None else Path(path).name, self.page)
+
+    def to_frame(self, table: str = "") -> pandas.DataFrame:
+        """A table of the run as a pandas data frame.
+
+        Args:
+            table: the name of a Parquet file in the run's folder, such as ``samples``; default: the
+                command's main one: layers, pairs of inputs or models, checks, or the numbers of the
+                one experiment.
+
+        Raises:
+            UsageError: there is no such table. InputError: pandas is not installed.
+        """
+        if find_spec("pandas") is None:
+            raise InputError(
+                "to_frame() needs the package pandas: pip install 'worldline[pandas]'."
+            )
+        there = sorted(file.stem for file in self.folder.path.glob("*.parquet"))
+        name = table or self._command.rows or (there[0] if len(there) == 1 else "")
+        if name not in there:
+            raise UsageError(f"Name one of the run's tables: {', '.join(there)}; got {name!r}.")
+        return self.folder.read_table(f"{name}.parquet").to_pandas()
+
+    @cached_property
+    def page(self) -> str:
+        """The whole page; made once."""
+        return self._command.page([self])
 
     @cached_property
     def pictures(self) -> Mapping[str, bytes]:
@@ -81,6 +128,7 @@ class Command(Generic[C, G, R]):
         prepare: opens and checks all that the configuration names, before any folder is made.
         run: does the work, keeps tables and tensors in the folder, and returns the record.
         words, tables: what the terminal says.
+        rows: the Parquet table that its data frame is.
         views: words and tables by view, as on the page, for Markdown and JSON.
         figures: for papers, by name.
         context: what its templates show beside ``record``, ``words`` and ``prefix``.
@@ -99,6 +147,7 @@ class Command(Generic[C, G, R]):
     context: Callable[[Result[R], str], Mapping[str, object]] = lambda _result, _prefix: {}
     several: Callable[[Sequence[Result[R]], Sequence[Attached]], str] | None = None
     beside: bool = False
+    rows: str = ""
 
     @property
     def name(self) -> str:

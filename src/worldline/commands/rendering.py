@@ -61,7 +61,7 @@ def render_report(folder: RunFolder, *, beside: Runs = ()) -> str:
 
 def _page(command: Command[Any, Any, Any], result: Result[Any], beside: Runs) -> str:
     if not beside:
-        return command.page([result])
+        return result.page
     if command.several is None:
         raise RunError(
             f"{result.folder.path} is no run of explore: only its page takes other runs beside it."
@@ -85,10 +85,9 @@ def write_report(folder: RunFolder, *, beside: Runs = ()) -> Path:
         RunError: a folder holds no finished run, one of another version, or cannot be written.
     """
     command, result = read_run(folder)
-    page = _page(command, result, beside)
-    for name, picture in result.pictures.items():
-        folder.write_bytes(name, picture)
-    return folder.write_text("report.html", page)
+    if not beside:
+        return result.report()
+    return folder.write_text("report.html", _page(command, result, beside))
 
 
 def write_formats(folder: RunFolder, formats: Sequence[str], *, beside: Runs = ()) -> list[Path]:

@@ -15,7 +15,7 @@ from worldline.errors import ModelError
 from worldline.geometry.population import CKA, gaussian_information, independent_information, whiten
 from worldline.inputs import in_dtype_of, labels_of, logits_of
 from worldline.settings import DEFAULT, Settings
-from worldline.trace import Model, collect, pick_layers, untouched
+from worldline.trace import Model, collect, one_layer, untouched
 
 __all__ = ["Baselines", "baselines"]
 
@@ -170,11 +170,11 @@ def _grams(features: Tensor) -> list[Tensor]:
 
 
 def _penultimate(model: Model, x: Tensor) -> str | None:
-    """The last layer that is read before the output; None for a black box."""
+    """The embedding, which the classifier reads; None for a black box or where it is the input."""
     if not isinstance(model, nn.Module):
         return None
-    layers = pick_layers(model, x)
-    return layers[-2].name if len(layers) > 2 else None
+    name = one_layer(model, x).name
+    return None if name == "input" else name
 
 
 def _input_gradients(model: Model, x: Tensor, y: Tensor, batch_size: int) -> Tensor | None:

@@ -6,7 +6,7 @@ Where it drives twins apart and strangers together, layer by layer.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import torch
@@ -40,7 +40,7 @@ from worldline.nullmodel import Prediction
 from worldline.nullmodel import predict as predict_untrained
 from worldline.settings import DEFAULT, Settings
 from worldline.statistics import Bootstraps, Summary
-from worldline.trace import Layer, Model, choose_layers, find_layers, tracing, untouched
+from worldline.trace import Layer, LayerChoice, Model, pick_layers, tracing, untouched
 from worldline.trace.opening import open_model
 
 __all__ = ["STRANGERS", "complexity"]
@@ -58,7 +58,7 @@ def complexity(
     adversarial: Float[Tensor, "N ..."] | None = None,
     attack: Attack | None = None,
     sigma: float = 0.1,
-    layers: Sequence[str] | None = None,
+    layers: LayerChoice | None = None,
     null: bool = True,
     strangers: int = STRANGERS,
     thorough: bool = True,
@@ -83,12 +83,14 @@ def complexity(
             predictions.
         sigma: standard deviation of the noise, in the units of the input. Noise twins are x + σ
             N(0, 1), clipped to the bounds.
-        layers: globs; default: the layers whose value the next stage reads.
+        layers: names, globs, modules of the model, or one of these; default: at most 20, by stage
+            (:func:`worldline.trace.find_layers`).
         null: also measure the untrained network, and predict it where the theory of random weights
             follows the architecture.
         strangers: at most so many pairs of strangers.
         thorough: also measure the sharpness of the loss, and let the speed limits of wide layers
-            settle, which costs more than all the rest.
+            settle, which costs more than all the rest. If not, the limits' use is of 32 pairs of
+            each kind, and the activation flips of 16 segments; intervals and counts say so.
         differentiated: samples whose Jacobian is taken.
         resamples: of the bootstrap.
         settings: bounds, batch size, progress, and the frame of the boosts (limits are always seen
@@ -135,7 +137,7 @@ def complexity(
     if len(x) < 2:
         raise ShapeError("Strangers need at least two samples; got 1.")
     notes: list[str] = []
-    chosen = choose_layers(find_layers(model, x), layers)
+    chosen = pick_layers(model, x, layers)
     if len(chosen) < 2:
         notes.append(
             "Only one layer is traced: there is no boost, which is a change from one layer to the "

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import replace
 from functools import partial
 
@@ -29,7 +28,7 @@ from worldline.explain.strangers import Counts, DistantStory, SearchKind, SeenLa
 from worldline.explain.untrained_network import NO_MODULE, kept_note
 from worldline.inputs import check_inputs, check_settings, labels_of, logits_of
 from worldline.settings import DEFAULT, Settings
-from worldline.trace import Model, choose_layers, find_layers, one_layer, untouched
+from worldline.trace import LayerChoice, Model, find_layers, one_layer, pick_layers, untouched
 
 __all__ = ["distant"]
 
@@ -43,14 +42,14 @@ def distant(
     x: Float[Tensor, "N ..."],
     y: Int[Tensor, " N"],
     *,
-    layer: str | None = None,
+    layer: str | nn.Module | None = None,
     k: int = 20,
     input_quantile: float = 0.5,
     different_labels: bool = True,
     reference: Tensor | None = None,
     inputs: Tensor | None = None,
     rows: Tensor | None = None,
-    layers: Sequence[str] | None = None,
+    layers: LayerChoice | None = None,
     search: SearchKind = "exact",
     nulls: int = 3,
     pool: int = 20_000,
@@ -69,7 +68,7 @@ def distant(
     Args:
         model: returns logits (N, K).
         x, y: (N, …) inputs, of any range, and (N,) labels.
-        layer: where to search; default: the last default layer before the output.
+        layer: where to search; default: the embedding, which the classifier reads.
         k: pairs of each sign.
         input_quantile: in [0, 1): only pairs at least as far apart at the input as this quantile of
             eligible random pairs.
@@ -78,8 +77,8 @@ def distant(
         inputs: (N, …) what the input distance (Euclidean) is measured on; default: x.
         rows: (N,) whole numbers that name the samples in the result and in messages, such as
             ``Data.rows``; default: 0…N−1.
-        layers: globs, the layers of the worldlines; default: the default layers. The searched layer
-            is always among them.
+        layers: names, globs or modules, the layers of the worldlines; default: the default layers.
+            The searched layer is always among them.
         search: ``exact``, or ``approximate`` by FAISS for very many samples: it may miss pairs.
         nulls: untrained networks to search as well; 0: none.
         pool: random eligible pairs for quantiles and p-values.
@@ -113,7 +112,7 @@ def distant(
     _check_options(y, k, input_quantile, nulls, different_labels, search)
     generator = torch.Generator().manual_seed(settings.seed)
     searched, found = one_layer(model, x, layer), find_layers(model, x)
-    names = {it.name for it in choose_layers(found, layers)} | {searched.name}
+    names = {it.name for it in pick_layers(model, x, layers)} | {searched.name}
     chosen = tuple(it for it in found if it.name in names)
     if reference is None:
         some = torch.randperm(len(x), generator=generator)[:FRAME_SAMPLES]

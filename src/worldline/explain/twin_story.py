@@ -30,16 +30,19 @@ from worldline.trace import (
     COMPARISONS,
     Comparison,
     Layer,
+    LayerChoice,
     Model,
     Plan,
     Reference,
     TwinTrace,
+    Unseen,
     check_twins,
     hidden_because,
     pick_layers,
     plan_memory,
     trace_reference,
     trace_twins,
+    unseen_layers,
     untouched,
 )
 
@@ -193,7 +196,7 @@ def twins(
     *,
     reference: tuple[Tensor, Tensor] | None = None,
     noise: Tensor | None = None,
-    layers: Sequence[str] | None = None,
+    layers: LayerChoice | None = None,
     tokens: Tokens = "flatten",
     null: bool = True,
     memory: int | None = None,
@@ -215,7 +218,8 @@ def twins(
             Default: every second sample of each class is set apart as the reference and the story
             is about the others; ``rows`` says which.
         noise: (N, …) the noise twins; default :func:`worldline.attacks.noise_twin`.
-        layers: globs; default: the layers whose value the next stage reads.
+        layers: names, globs, modules of the model, or one of these; default: at most 20, by stage
+            (:func:`worldline.trace.find_layers`).
         tokens: what becomes of values (N, T, D): ``flatten``, ``cls``, ``mean`` or ``token``; see
             :func:`worldline.trace.find_layers`.
         null: also trace the untrained network of the same shape.
@@ -284,6 +288,7 @@ def twins(
         copies=2 if null else 1,
     )
     notes.extend(_notes_of(model, plan, memory, chosen))
+    notes.extend(_unseen(unseen_layers(model, x)))
 
     def trace(network: Model, stage: str, wrong: Tensor | None) -> TwinTrace:
         within = replace(
@@ -362,6 +367,19 @@ def _notes_of(model: Model, plan: Plan, memory: int | None, chosen: Sequence[Lay
                 "Rapidities between twins are exact."
             )
     return notes
+
+
+def _unseen(unseen: Sequence[Unseen]) -> list[str]:
+    """Which modules are no layers, by reason; at most three of a kind by name."""
+    reasons: dict[str, list[str]] = {}
+    for it in unseen:
+        reasons.setdefault(it.reason, []).append(it.module)
+    said = []
+    for reason, names in reasons.items():
+        more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+        said.append(f"{', '.join(names[:3])}{more} ({reason})")
+    were = "1 module was" if len(unseen) == 1 else f"{len(unseen)} modules were"
+    return [f"{were} not seen: {'; '.join(said)}."] if said else []
 
 
 def _left_out(means: Sequence[Reference], layers: Sequence[Layer], samples: int) -> list[str]:

@@ -1,9 +1,10 @@
-"""Arrays from an ``.npz``: nothing in it is run, and no more is unpacked than fits."""
+"""Arrays from ``.npz`` and ``.npy``: nothing in them is run, no more is unpacked than fits."""
 
 from __future__ import annotations
 
 import io
 import math
+import os
 import struct
 import zipfile
 from pathlib import Path
@@ -12,19 +13,83 @@ from typing import IO
 import numpy as np
 
 from worldline.errors import DataError
-from worldline.files import available_memory, check_zip, reading, reason_of, shorten, size_text
+from worldline.files import (
+    available_memory,
+    check_zip,
+    reading,
+    real_file,
+    reason_of,
+    shorten,
+    size_text,
+    utf8,
+)
+from worldline.loading.found import Asked, Found, check_memory, names_in
+from worldline.loading.naming import Pair, beside, choose_pairs, partner_of
 
-__all__ = ["read_arrays"]
+__all__ = ["read_array", "read_arrays", "read_npy", "read_npz"]
 
 HEADER_LIMIT = 10_000  # bytes of an array's header: NumPy's own limit, held before it is read
 
 
+CLASSES = ("class_names", "classes", "label_names", "target_names")
+
+
+def read_npz(asked: Asked) -> tuple[Found, Found | None]:
+    """Inputs and labels from an ``.npz`` under the usual names, and its class names."""
+    path, told = asked.path, shorten(asked.path.name)
+    held = list(_members(path))
+    pair, reference, notes = choose_pairs(held, told, x=asked.x, y=asked.y)
+    named = [it for it in CLASSES if it in held and it not in pair][:1]
+    arrays = read_arrays(path, required=(*pair, *(reference or ()), *named), limit=asked.limit)
+    names = _class_names(arrays[named[0]], f"{named[0]} in {told}") if named else None
+
+    def found(it: Pair) -> Found:
+        x, y = it
+        return Found(arrays[x], arrays[y], f"{x} in {told}", f"{y} in {told}", x, names, notes)
+
+    return found(pair), found(reference) if reference else None
+
+
+def read_npy(asked: Asked) -> tuple[Found, Found | None]:
+    """Inputs from an ``.npy`` with the labels beside it; of a folder, with the reference too."""
+    folder = asked.path if asked.path.is_dir() else asked.path.parent
+    names = [it for it in names_in(folder) if it.endswith(".npy")]
+    y = asked.y if not asked.y or Path(asked.y).suffix else f"{asked.y}.npy"
+    x, reference = asked.x, None
+    notes: tuple[str, ...] = ()
+    if asked.path.is_dir():
+        told = shorten(str(folder))
+        (x, y), reference, notes = choose_pairs(names, told, x=x, y=y)
+    elif x:
+        raise DataError(
+            f"--x is for data that hold several arrays; {shorten(asked.path.name)} is one."
+        )
+    else:
+        x, y = asked.path.name, y or partner_of(asked.path.name, names) or ""
+    if not y:
+        real_file(asked.path, "data file", DataError)
+        raise DataError(
+            f"Beside {shorten(x)} there are no labels by the usual names (y.npy of x.npy, "
+            f"labels.npy of images.npy). Name their file with --y."
+        )
+
+    def found(it: Pair, asked: Asked) -> Found:
+        x, y = (read_array(beside(folder, name), limit=asked.limit) for name in it)
+        return Found(x, y, shorten(it[0]), shorten(it[1]), shorten(it[0]), None, notes)
+
+    samples = found((x, y), asked)
+    return samples, found(reference, asked.after(samples)) if reference else None
+
+
+def _class_names(array: np.ndarray, told: str) -> tuple[str, ...]:
+    if array.ndim != 1:
+        raise DataError(f"{told} must be one name for each class; its shape is {array.shape}.")
+    names = np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
+    return tuple(utf8(str(it)) for it in names)
+
+
 def read_arrays(
-    path: Path,
-    *,
-    required: tuple[str, ...],
-    together: tuple[str, ...] = (),
-    limit: int | None = None,
+    path: Path, *, required: tuple[str, ...], limit: int | None = None
 ) -> dict[str, np.ndarray]:
     """Arrays by name, read without pickles; every header is checked before anything is unpacked.
 
@@ -36,7 +101,6 @@ def read_arrays(
     Args:
         path: an ``.npz``.
         required: names that must be there.
-        together: names that must be there if one of them is.
         limit: bytes that may be used; default: half of the memory that is available.
 
     Raises:
@@ -52,31 +116,22 @@ def read_arrays(
     ['a', 'b']
     """
     limit = available_memory() // 2 if limit is None else limit
-    name = shorten(path.name)
-    _check_magic(path)
-    members = {
-        member.filename.removesuffix(".npy"): member
-        for member in check_zip(path, "an .npz of plain arrays", DataError)
-    }
-    held = [shorten(key, 40) for key in list(members)[:12]]
-    wanted = {*required, *(together if set(together) & set(members) else ())}
-    if missing := sorted(wanted - set(members)):
+    name, members = shorten(path.name), _members(path)
+    if missing := sorted(set(required) - set(members)):
+        held = [shorten(key, 40) for key in list(members)[:12]]
         raise DataError(
             f"{name} must hold the arrays {' and '.join(required)}; {', '.join(missing)} is "
             f"missing (it holds {', '.join(held) or 'nothing'})."
         )
     try:
         with reading(path, "data file", DataError) as file, zipfile.ZipFile(file) as archive:
-            needed = sum(_declared(archive, members[key], name, key) for key in wanted)
-            if needed > limit:
-                raise DataError(
-                    f"The arrays {', '.join(sorted(wanted))} in {name} need {size_text(needed)}, "
-                    f"more than the {size_text(limit)} that may be used (half of the memory that "
-                    "is available). Save fewer samples."
-                )
-            return {
-                key: _read(archive, members[key]) for key in (*required, *together) if key in wanted
-            }
+            needed = 0
+            for key in required:
+                with archive.open(members[key]) as stream:
+                    needed += _declared(stream, members[key].file_size, name, key)
+            told = f"The arrays {', '.join(sorted(required))} in {name}"
+            check_memory(needed, limit, told, "Save fewer samples.")
+            return {key: _read(archive, members[key]) for key in required}
     except DataError:
         raise
     except Exception as error:
@@ -86,13 +141,46 @@ def read_arrays(
         ) from error
 
 
+def read_array(path: Path, *, limit: int) -> np.ndarray:
+    """The array of an ``.npy``, by the rules of :func:`read_arrays`.
+
+    >>> import tempfile
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     np.save(f"{folder}/x.npy", np.arange(3))
+    ...     read_array(Path(folder) / "x.npy", limit=1000)
+    array([0, 1, 2])
+    """
+    name = shorten(path.name)
+    try:
+        with reading(path, "data file", DataError) as file:
+            needed = _declared(file, os.stat(path).st_size, name, name)
+            check_memory(needed, limit, f"The numbers in {name}", "Save fewer samples.")
+            file.seek(0)
+            array: np.ndarray = np.lib.format.read_array(file, allow_pickle=False)
+            return array
+    except DataError:
+        raise
+    except Exception as error:
+        raise DataError(
+            f"{name} cannot be read as an .npy of plain numbers: {reason_of(error)}. Save it "
+            "again with numpy.save."
+        ) from error
+
+
+def _members(path: Path) -> dict[str, zipfile.ZipInfo]:
+    """The arrays of an archive by name."""
+    _check_magic(path)
+    found = check_zip(path, "an .npz of plain arrays", DataError)
+    return {it.filename.removesuffix(".npy"): it for it in found}
+
+
 def _check_magic(path: Path) -> None:
     with reading(path, "data file", DataError) as file:
         magic = file.read(6)
     if magic[:2] == b"PK":
         return
     if magic == b"\x93NUMPY":
-        what = "a single array (.npy); save it with numpy.savez(path, x=x, y=y)"
+        what = "a single array; call it .npy, or save it with numpy.savez(path, x=x, y=y)"
     elif magic[:1] == b"\x80":
         what = (
             "a pickle, which can run anything and is not opened; save it with numpy.savez(path, "
@@ -105,16 +193,15 @@ def _check_magic(path: Path) -> None:
     )
 
 
-def _declared(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, key: str) -> int:
+def _declared(stream: IO[bytes], size: int, name: str, key: str) -> int:
     """Bytes that an array will take, stored and as float32, from its header."""
-    what = f"The array {key} in {name}"
-    with archive.open(member) as stream:
-        shape, dtype, header = _header(stream, what)
+    what = f"The array {key} in {name}" if key != name else name
+    shape, dtype, header = _header(stream, what)
     if dtype.hasobject:
         raise DataError(
-            f"{name} cannot be read as an .npz of plain arrays: {key} holds Python objects "
-            f"({dtype}), which are a pickle and are not opened. Save it as numbers: "
-            f"{key}.astype('float32')."
+            f"{name} cannot be read as plain arrays: {key} holds Python objects ({dtype}), which "
+            "are a pickle and are not opened. Save it as numbers, array.astype('float32'), or "
+            "names as text, array.astype(str)."
         )
     if not all(
         isinstance(side, int) and not isinstance(side, bool) and side >= 0 for side in shape
@@ -124,11 +211,11 @@ def _declared(archive: zipfile.ZipFile, member: zipfile.ZipInfo, name: str, key:
             "was made to deceive."
         )
     count = math.prod(shape)
-    if count * dtype.itemsize + header != member.file_size:
+    if count * dtype.itemsize + header != size:
         raise DataError(
             f"{what} declares shape {shorten(str(shape))} of {dtype}, "
             f"{shorten(f'{count * dtype.itemsize:,}', 60)} bytes, but "
-            f"{max(member.file_size - header, 0):,} are there. The file is damaged, or was made to "
+            f"{max(size - header, 0):,} are there. The file is damaged, or was made to "
             "deceive."
         )
     return count * (dtype.itemsize + 4)

@@ -24,6 +24,7 @@ __all__ = [
     "AttackConfig",
     "Config",
     "DataConfig",
+    "Handed",
     "ModelConfig",
     "ModelsConfig",
     "Option",
@@ -103,17 +104,36 @@ def options_of(kind: type[Config]) -> tuple[Described, ...]:
     )
 
 
+@dataclass(frozen=True)
+class Handed:
+    """What a call in Python hands over instead of naming it, so that nothing is looked for.
+
+    Attributes:
+        models: by their names in the configuration.
+        data: samples; for ``encode`` matched and unmatched embeddings.
+        image: a grey picture (H, W), for ``encode``.
+        attack: a callable.
+    """
+
+    models: Mapping[str, Any] = field(default_factory=dict)
+    data: Any = None
+    image: Any = None
+    attack: Any = None
+
+
 @dataclass(frozen=True, kw_only=True)
 class Config:
     """What every run decides.
 
     Attributes:
         seed: of everything random.
+        handed: what stands behind its names, where that is here already; no option, and not kept.
     """
 
     command: ClassVar[str]
     strict: ClassVar[bool] = False  # whether its record can be untrustworthy
 
+    handed: Handed = field(default=Handed(), repr=False, compare=False)
     seed: int = option(0, "Seed of everything random.", least=0, below=LARGEST_SEED, metavar="N")
 
     def __post_init__(self) -> None:
@@ -161,7 +181,7 @@ class DataConfig(Config):
     """A run on models and data.
 
     Attributes:
-        data, image_size, bounds: as in :func:`worldline.loading.load_data`.
+        data, x, y, image_size, bounds: as in :func:`worldline.loading.load_data`.
         samples: at most so many are used: the first ones.
         batch_size: inputs in one pass.
         device: where torch computes.
@@ -170,11 +190,17 @@ class DataConfig(Config):
 
     data: str = option(
         "digits",
-        "'digits', an .npz with x and y, a folder of pictures by class, or file.py:factory of a "
-        "Dataset.",
+        "'digits'; .npz, .npy, IDX, .csv, .parquet; a folder of pictures by class, of IDX files or "
+        "by save_to_disk; file.py:factory of a Dataset.",
+    )
+    x: str = option(
+        "", "Array, file, columns (A,B) or key of the data that hold the inputs.", metavar="NAME"
+    )
+    y: str = option(
+        "", "Array, file, column or key of the data that holds the labels.", metavar="NAME"
     )
     image_size: int = option(
-        0, "Resize a folder's pictures to N pixels and cut out the centre.", least=0, metavar="N"
+        0, "Resize pictures to N pixels and cut out the centre.", least=0, metavar="N"
     )
     bounds: Bounds = option(  # noqa: RUF009  # a field
         (0.0, 1.0), "Legal range of the inputs.", metavar="LOW,HIGH"

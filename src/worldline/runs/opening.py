@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import platform
+from copy import deepcopy
 from dataclasses import dataclass, replace
+from typing import cast
 
 import numpy as np
 import torch
@@ -67,8 +69,14 @@ def open_one(config: ModelConfig, progress: Progress) -> Opened:
 
 
 def open_data(config: DataConfig) -> Data:
-    """The data that a configuration names."""
-    return load_data(config.data, bounds=config.bounds, image_size=config.image_size)
+    """The data that a configuration names, or was handed."""
+    if config.handed.data is not None:
+        for name in ("image_size", "x", "y"):
+            _refuse(config, name, "data")
+        return cast(Data, config.handed.data)
+    return load_data(
+        config.data, bounds=config.bounds, image_size=config.image_size, x=config.x, y=config.y
+    )
 
 
 def open_model(
@@ -80,7 +88,13 @@ def open_model(
     *,
     weights: str = "",
 ) -> nn.Module:
-    """A model by name, on the device; lazy modules get their shapes from the data."""
+    """A model by name, on the device; lazy modules get their shapes from the data.
+
+    One that was handed over is taken as it is where it is there already, else copied.
+    """
+    if spec in config.handed.models:
+        _refuse(config, "weights", "the model")
+        return _on(config.handed.models[spec], device)
     model = load_model(
         spec,
         weights or None,
@@ -93,6 +107,17 @@ def open_model(
         with torch.no_grad(), user_code(f"The lazy model {spec}", "It runs once on the data."):
             model.eval()(data.x[:2])
     return model.to(device)
+
+
+def _refuse(config: DataConfig, name: str, what: str) -> None:
+    if getattr(config, name, None):
+        raise UsageError(f"{name} is for {what} by name; {what} was handed over as it is.")
+
+
+def _on(model: nn.Module, device: torch.device) -> nn.Module:
+    """The user's own model is not moved."""
+    tensors = (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ()
+    return model if {it.device for it in tensors} <= {device} else deepcopy(model).to(device)
 
 
 def channels_last(x: Tensor) -> bool:
@@ -122,7 +147,7 @@ def fitted(model: nn.Module, data: Data) -> Data:
 
 
 def _takes(model: nn.Module, x: Tensor) -> bool:
-    weights = next(model.parameters(), None)
+    weights = next(model.parameters(), None) if isinstance(model, nn.Module) else None
     try:
         logits_of(model, x if weights is None else x.to(weights.device))
     except Exception:  # of whatever kind: the other order is tried, and told if that fails, too
@@ -143,6 +168,8 @@ def open_device(name: str) -> torch.device:
 
 def make_attack(config: AttackConfig, *, classes: int = 2) -> Attack:
     """PGD, FGSM, the strong default for so many classes, or the user's callable."""
+    if config.handed.attack is not None:
+        return cast(Attack, config.handed.attack)
     if config.attack == "fgsm":
         return FGSM(**config.ball)
     if config.attack == "pgd":

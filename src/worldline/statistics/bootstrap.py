@@ -27,6 +27,7 @@ Positions = npt.NDArray[np.int64]
 Sums = npt.NDArray[Any]  # whole numbers, of any dtype
 Status = Literal["ok", "no samples", "infinite"]
 LARGEST = 1e300  # stands for infinity while quantiles are interpolated
+FAINT = 1e-10  # of the way to it: infinite, and far above what cancels
 ENDS = 0.025, 0.975
 BLOCK, KEPT = 2**22, 2**26  # counts in one block, in all that is kept
 BAND = 3.0  # half width of the band in which medians are looked for, in √n: six standard deviations
@@ -61,13 +62,15 @@ def quantiles(table: Array, parts: Sequence[float]) -> Array:
         parts: P numbers in [0, 1].
 
     Returns:
-        (P,) or (P, Q), interpolated linearly; half way to an infinity is that infinity. NaN for a
-        column without any value.
+        (P,) or (P, Q), interpolated linearly; any part of the way to an infinity is that infinity.
+        NaN for a column without any value.
 
     >>> import numpy as np
     >>> from worldline.statistics import quantiles
     >>> quantiles(np.array([1.0, 2.0, np.inf, np.inf, np.nan]), [0.0, 0.5, 1.0])
     array([ 1., inf, inf])
+    >>> quantiles(np.array([0.0, np.inf]), [0.01, 0.0])
+    array([inf,  0.])
     """
     clipped = np.clip(table, -LARGEST, LARGEST)
     with warnings.catch_warnings():
@@ -265,4 +268,4 @@ def _share(flags: Array, drawn: tuple[float, float], least: float) -> Share:
 
 
 def _unclipped(values: Array) -> Array:
-    return np.where(np.abs(values) >= LARGEST / 10, np.copysign(np.inf, values), values)
+    return np.where(np.abs(values) >= LARGEST * FAINT, np.copysign(np.inf, values), values)

@@ -2,10 +2,11 @@
 
 from worldline.trace.given import check_twins
 from worldline.trace.guard import untouched
-from worldline.trace.layers import Layer, choose_layers, find_layers, pick_layers
+from worldline.trace.layers import Layer, LayerChoice, choose_layers, find_layers, pick_layers
 from worldline.trace.memory import Plan, plan_memory
 from worldline.trace.opening import Model, hidden_because, modules_behind
 from worldline.trace.pairs import fit_frames, trace_pairs
+from worldline.trace.probing import Unseen, unseen_layers
 from worldline.trace.reference import Reference, check_whitening, trace_reference
 from worldline.trace.sketch import Sketch
 from worldline.trace.stream import Visitor, collect, tracing
@@ -17,11 +18,13 @@ __all__ = [
     "COMPARISONS",
     "Comparison",
     "Layer",
+    "LayerChoice",
     "Model",
     "Plan",
     "Reference",
     "Sketch",
     "TwinTrace",
+    "Unseen",
     "Visitor",
     "check_tokens",
     "check_twins",
@@ -42,5 +45,6 @@ __all__ = [
     "trace_reference",
     "trace_twins",
     "tracing",
+    "unseen_layers",
     "untouched",
 ]

@@ -2,31 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
+from glob import escape
 from itertools import islice
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldline.errors import LayerError, ShapeError
 from worldline.settings import Tokens
-from worldline.trace.guard import guarded
 from worldline.trace.opening import Model, open_model
-from worldline.trace.values import (
-    at_least_float32,
-    batch_dimension,
-    check_tokens,
-    shape_of,
-    tensors_in,
-)
-from worldline.trace.watching import INPUT, Visit, describe, watching
+from worldline.trace.probing import Event, Probed, probe
+from worldline.trace.stages import by_stage
+from worldline.trace.values import at_least_float32, check_tokens, shape_of, tensors_in
+from worldline.trace.watching import INPUT, READ, describe, plain_name
 
-__all__ = ["PROBES", "Layer", "choose_layers", "features_of", "few", "find_layers", "pick_layers"]
+__all__ = ["Layer", "LayerChoice", "choose_layers", "features_of", "find_layers", "pick_layers"]
 
 OUTPUT = "output"
-PROBES = 2, 3  # samples in the two passes that show which dimension counts them
+LayerChoice = str | nn.Module | Sequence[str | nn.Module]
+"""One or several layers: names, globs over them, or the modules themselves."""
 
 
 @dataclass(frozen=True)
@@ -34,10 +31,11 @@ class Layer:
     """One value on the way through a model: what one call of one module returned.
 
     Attributes:
-        name: the module's dotted name; with ``#k`` for its k-th call if it runs several times, and
-            ``@t`` for token t by itself; ``input`` for the input itself; ``output`` for the model's
-            own return value where no submodule returned it.
-        module: dotted name of the module, without the call.
+        name: the module's dotted name, or ``fc.input`` for what ``fc`` reads; with ``#k`` for its
+            k-th call if it runs several times, and ``@t`` for token t by itself; ``input`` for the
+            input itself; ``output`` for the model's own return value where no submodule returned
+            it.
+        module: dotted name of the module, without the call; ``fc<`` for what ``fc`` reads.
         call: which call of the module in one forward pass, from 0.
         kind: class of the module, or the operation of an exported graph.
         shape: shape of one sample's value (after the reduction); a tuple, list, mapping or
@@ -51,9 +49,12 @@ class Layer:
         calls: how often its module runs in one pass.
         part: which of the tensors that the module returned.
         batch_dim: which dimension of that tensor counts the samples.
-        aliases: other names of the same module; ``output`` for what the model returned.
+        aliases: other names: of the same module; of modules that returned the same value, as a
+            container does; ``fc.input``, if the classifier ``fc`` reads it; ``output`` for what the
+            model returned.
         writes: whether the model's forward writes into its parameters, so that whoever traces it
             must copy them first.
+        embedding: whether it is what the classifier reads.
     """
 
     name: str
@@ -70,27 +71,7 @@ class Layer:
     batch_dim: int = 0
     aliases: tuple[str, ...] = ()
     writes: bool = False
-
-
-@dataclass
-class _Event:
-    """One module call seen on a probe."""
-
-    module: str
-    call: int
-    part: int
-    batch_dim: int
-    value: Tensor = field(repr=False)
-    version: int | None
-    content: Tensor | None = field(repr=False)
-
-    def holds(self, value: Tensor) -> bool:
-        """Whether this is the same value: the same memory, also as a view, not written to since."""
-        if (self.value.data_ptr(), self.value.numel()) != (value.data_ptr(), value.numel()):
-            return False
-        if self.content is not None:  # a tensor of inference mode has no version
-            return torch.equal(self.content, self.value)
-        return value.is_inference() or self.version == value._version
+    embedding: bool = False
 
 
 def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple[Layer, ...]:
@@ -101,9 +82,17 @@ def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple
     under the module that made it. A value counts if one of its dimensions follows the number of
     samples, whichever dimension that is.
 
-    The default layers are those whose value the next stage reads: activations (``nn.ReLU`` and its
-    kin), blocks that compute something themselves (a residual sum), and the output. A model without
-    activation modules (``F.relu`` in its ``forward``) gets all its leaf modules instead.
+    The embedding, which the module reads that makes the logits, is a layer whichever way it came:
+    where a function made it (``torch.flatten``, ``x.mean(1)``, ``x[:, 0]``), it is named after its
+    reader, ``fc.input``.
+
+    The default layers are the input, the embedding, the output, and values that the next stage
+    reads: activations (``nn.ReLU`` and its kin) and what blocks return, such as a residual sum; in
+    a model without activation modules (``F.relu`` in its ``forward``), what any module returns. Of
+    more than 20 there are taken, as long as they fit: the last of each top-level module, then of
+    the modules in these, and so on inwards; at each step first the last of those neighbours whose
+    values have one shape. Of the first step that does not fit there are as many as do, evenly,
+    unless ten are taken already.
 
     Args:
         model: any ``nn.Module``, also compiled, exported or wrapped; or a callable, which is traced
@@ -131,50 +120,82 @@ def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple
     >>> [(layer.name, layer.width) for layer in layers if layer.default]
     [('input', 4), ('1#0', 8), ('1#1', 8), ('4', 3)]
     """
+    return _found(model, x, tokens)[0]
+
+
+def _found(model: Model, x: Tensor, tokens: Tokens) -> tuple[tuple[Layer, ...], Probed]:
     _check(x, tokens)
-    events, returned, calls, writes = _probe(model, x)
+    probed = probe(model, x)
     described, aliases = describe(model)
     functional = not any(
-        described[event.module][2] for event in events if event.module in described
+        described[event.module][2] for event in probed.events if event.module in described
     )
-    layers: list[Layer] = []
-    for event in events:
-        name = event.module or OUTPUT
-        kind, leaf, acts = described.get(
-            event.module, ("Input" if event.module == INPUT else "callable", True, False)
-        )
-        read = event is returned or acts or not leaf or functional or event.module == INPUT
+    nothing = ("callable", False, False)
+    layers, read = [], []
+    for event in probed.events:
+        reads = event.module.endswith(READ)
+        kind, block, acts = described.get(event.module.removesuffix(READ), nothing)
+        handed = any(described.get(name, nothing)[1] for name, _ in event.handed_on)
         value = _by_sample(event.value, event.batch_dim)
-        layer = Layer(
-            name=f"{name}#{event.call}" if calls[event.module] > 1 else name,
-            module=event.module,
-            call=event.call,
-            kind=kind,
-            shape=tuple(value.shape[1:]),
-            width=value[0].numel(),
-            default=read and value[0].numel() > 1,
-            calls=calls[event.module],
-            part=event.part,
-            batch_dim=event.batch_dim,
-            aliases=(
-                *aliases.get(event.module, ()),
-                *((OUTPUT,) if event is returned and event.module else ()),
-            ),
-            writes=writes,
+        layers.append(
+            Layer(
+                name=_name(event.module, event.call, probed.calls),
+                module=event.module,
+                call=event.call,
+                kind=f"input of {kind}" if reads else "Input" if event.module == INPUT else kind,
+                shape=tuple(value.shape[1:]),
+                width=value[0].numel(),
+                default=event.module == INPUT or event in (probed.embedding, probed.returned),
+                calls=probed.calls[event.module],
+                part=event.part,
+                batch_dim=event.batch_dim,
+                aliases=tuple(_aliases(event, probed, aliases)),
+                writes=probed.writes,
+                embedding=event is probed.embedding,
+            )
         )
-        layers.extend(_reduced(layer, tokens))
-    return tuple(layers)
+        read.append(functional or acts or block or handed)
+    chosen = by_stage(
+        [(it.module, it.shape) for it in layers],
+        read=[place for place, it in enumerate(read) if it],
+        always=[place for place, it in enumerate(layers) if it.default],
+    )
+    return tuple(
+        reduced
+        for place, layer in enumerate(layers)
+        for reduced in _reduced(replace(layer, default=place in chosen and layer.width > 1), tokens)
+    ), probed
+
+
+def _name(module: str, call: int, calls: dict[str, int]) -> str:
+    reads = module.endswith(READ)
+    name = f"{module.removesuffix(READ) or 'model'}.input" if reads else module or OUTPUT
+    return f"{name}#{call}" if calls[module] > 1 else name
+
+
+def _aliases(event: Event, probed: Probed, shared: dict[str, tuple[str, ...]]) -> Iterator[str]:
+    yield from shared.get(event.module, ())
+    for name, call in event.handed_on:
+        if name:
+            yield from dict.fromkeys((name, _name(name, call, probed.calls)))
+            yield from shared.get(name, ())
+    if event is probed.embedding and probed.reader is not None and probed.reader[0]:
+        module, call = probed.reader
+        if event.module != module + READ:
+            yield _name(module + READ, call, probed.calls)
+    if event is probed.returned and event.module:
+        yield OUTPUT
 
 
 def choose_layers(
-    layers: Sequence[Layer], patterns: Sequence[str] | None = None
+    layers: Sequence[Layer], patterns: str | Sequence[str] | None = None
 ) -> tuple[Layer, ...]:
     """The layers that match any glob, in execution order; the default layers where none is given.
 
     Args:
         layers: what :func:`find_layers` found.
         patterns: globs over layer names (``block*``), module names (``relu`` means every call of
-            it); ``*`` is all.
+            it) and aliases (``layer1`` for what its last module returned); ``*`` is all.
 
     Raises:
         LayerError: a glob matches nothing; the message lists the layers there are.
@@ -183,11 +204,12 @@ def choose_layers(
     >>> from torch import nn
     >>> from worldline.trace import choose_layers, find_layers
     >>> layers = find_layers(nn.Sequential(nn.Linear(4, 8), nn.ReLU()), torch.rand(2, 4))
-    >>> [layer.name for layer in choose_layers(layers, ["0"])]
+    >>> [layer.name for layer in choose_layers(layers, "0")]
     ['0']
     """
     if not patterns:
         return tuple(layer for layer in layers if layer.default)
+    patterns = [patterns] if isinstance(patterns, str) else patterns
     for pattern in patterns:
         if not any(_matches(layer, pattern) for layer in layers):
             names = ", ".join(layer.name for layer in layers)
@@ -198,24 +220,51 @@ def choose_layers(
 
 
 def pick_layers(
-    model: Model, x: Tensor, patterns: Sequence[str] | None = None, *, tokens: Tokens = "flatten"
+    model: Model, x: Tensor, layers: LayerChoice | None = None, *, tokens: Tokens = "flatten"
 ) -> tuple[Layer, ...]:
     """:func:`find_layers`, then :func:`choose_layers`; an error says why a module is no layer.
+
+    Args:
+        model, x, tokens: as of :func:`find_layers`.
+        layers: one or several: names, globs, or modules of the model.
 
     >>> import torch
     >>> from torch import nn
     >>> from worldline.trace import pick_layers
     >>> model = nn.Sequential(nn.Linear(4, 8), nn.ReLU())
-    >>> [layer.name for layer in pick_layers(model, torch.rand(2, 4), ["1"])]
+    >>> [layer.name for layer in pick_layers(model, torch.rand(2, 4), model[1])]
     ['1']
     """
-    layers = find_layers(model, x, tokens=tokens)
-    for pattern in patterns or ():
-        if not any(_matches(layer, pattern) for layer in layers):
-            reason = _why_not(model, x, pattern)
-            if reason is not None:
-                raise LayerError(reason)
-    return choose_layers(layers, patterns)
+    patterns = _patterns(model, layers)
+    found, probed = _found(model, x, tokens)
+    for pattern in patterns:
+        if not any(_matches(layer, pattern) for layer in found):
+            hidden = open_model(model).hidden
+            if hidden:
+                raise LayerError(
+                    f"Layer {pattern!r} cannot be seen, only the input and the output: {hidden}."
+                )
+            for it in probed.unseen:
+                if it.module and fnmatchcase(it.module, pattern):
+                    raise LayerError(f"Layer {it.module!r} {it.advice}")
+    return choose_layers(found, patterns)
+
+
+def _patterns(model: Model, layers: LayerChoice | None) -> list[str]:
+    """Names and globs, also of modules."""
+    given = [layers] if isinstance(layers, (str, nn.Module)) else layers or []
+    root = open_model(model).root
+    inside = () if root is None else root.named_modules()
+    names = {module: plain_name(name) or OUTPUT for name, module in inside}
+    patterns = []
+    for it in given:
+        if isinstance(it, nn.Module) and it not in names:
+            raise LayerError(
+                f"The module {type(it).__name__} that was given as a layer is no part of the "
+                "model. Pass one of the model's own modules, or a name."
+            )
+        patterns.append(escape(names[it]) if isinstance(it, nn.Module) else it)
+    return patterns
 
 
 def features_of(layer: Layer, output: object, samples: int) -> Tensor:
@@ -284,107 +333,3 @@ def _reduce(value: Tensor, layer: Layer) -> Tensor | None:
 def _matches(layer: Layer, pattern: str) -> bool:
     names = (layer.name, layer.module or OUTPUT, *layer.aliases)
     return any(fnmatchcase(name, pattern) for name in names)
-
-
-def few(x: Tensor, samples: int) -> Tensor:
-    """So many inputs, again from the start where there are fewer."""
-    return x[:samples] if len(x) >= samples else x[torch.arange(samples, device=x.device) % len(x)]
-
-
-def _pass(model: Model, x: Tensor, samples: int, visit: Visit) -> tuple[object, bool]:
-    """What the model returned, and whether it wrote into its parameters."""
-    with guarded(model) as snapshot, torch.no_grad(), watching(model, visit) as run:
-        try:
-            output = run(few(x, samples))
-        except AssertionError as error:
-            if open_model(model).graph and "Guard failed" in str(error):
-                raise LayerError(
-                    f"The exported model does not take {samples} inputs "
-                    f"({str(error).splitlines()[0]}). Export it with a free batch "
-                    "size: torch.export.export(model, (x,), dynamic_shapes=({0: "
-                    'torch.export.Dim("batch")},)).'
-                ) from error
-            raise
-    return output, snapshot.wrote
-
-
-def _probe(model: Model, x: Tensor) -> tuple[list[_Event], _Event | None, dict[str, int], bool]:
-    """All distinct values of one pass, and what is known of the pass itself.
-
-    Beside them the value that the model returned, how often each module ran, and whether the
-    forward wrote into parameters.
-    """
-    few, more = PROBES
-    shapes: dict[tuple[str, int], list[torch.Size]] = {}  # by call, in the pass of more samples
-    events: list[_Event] = []
-    ran: dict[str, int] = {}
-
-    def remember(name: str, call: int, output: object) -> None:
-        shapes[name, call] = [tensor.shape for _, tensor in tensors_in(output)]
-
-    def found(output: object, others: list[torch.Size]) -> tuple[int, int, Tensor] | None:
-        for part, (_, value) in enumerate(tensors_in(output)):
-            other = others[part] if part < len(others) else None
-            axis = batch_dimension(value, other, (few, more))
-            if axis is not None:
-                return part, axis, value
-        return None
-
-    def known(value: Tensor) -> _Event | None:
-        return next((event for event in events if event.holds(value)), None)
-
-    def visit(name: str, call: int, output: object) -> None:
-        ran[name] = call + 1
-        place = found(output, shapes.get((name, call), []))
-        if place is None or known(place[2]):
-            return
-        part, axis, value = place
-        frozen = value.is_inference()
-        version, content = (None, value.clone()) if frozen else (value._version, None)
-        events.append(_Event(name, call, part, axis, value, version, content))
-
-    _pass(model, x, more, remember)
-    output, writes = _pass(model, x, few, visit)
-    counts = {name: call + 1 for name, call in shapes}  # the last call of each
-    steady = [event for event in events if counts.get(event.module) == ran[event.module]]
-    tensors = (tensor for _, tensor in tensors_in(output))
-    return steady, next(filter(None, map(known, tensors)), None), ran, writes
-
-
-def _why_not(model: Model, x: Tensor, name: str) -> str | None:
-    """Why a module that exists is no layer: hidden, no row a sample, or it never ran."""
-    opened = open_model(model)
-    modules = dict(opened.root.named_modules()) if opened.root is not None else {}
-    if opened.hidden and name not in (INPUT, OUTPUT):
-        return f"Layer {name!r} cannot be seen, only the input and the output: {opened.hidden}."
-    if name not in modules:
-        return None
-    came: list[str] = []
-
-    def visit(module: str, _call: int, output: object) -> None:
-        if module == name:
-            came.append(shape_of(output))
-
-    counts = []
-    for samples in PROBES:
-        came.clear()
-        _pass(model, x, samples, visit)
-        counts.append(len(came))
-    if isinstance(modules[name], torch.jit.ScriptModule):
-        return (
-            f"Layer {name!r} cannot be seen: it is scripted, and PyTorch runs no hooks inside a "
-            "ScriptModule."
-        )
-    if not came:
-        return f"Layer {name!r} exists but never ran in the forward pass. Choose a layer that runs."
-    if counts[0] != counts[1]:
-        return (
-            f"Layer {name!r} ran {counts[0]} times for {PROBES[0]} samples and {counts[1]} times "
-            f"for {PROBES[1]}: which call is which depends on the batch. Trace layers that every "
-            "input passes alike."
-        )
-    return (
-        f"Layer {name!r} is no value of its own: for {PROBES[1]} inputs it returned {came[0]}. A "
-        "layer needs a floating tensor with a batch dimension (one that counts the samples), "
-        "different from what an earlier layer returned."
-    )

@@ -13,8 +13,9 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from worldline.errors import UsageError
 from worldline.settings import FrameName
-from worldline.trace.layers import PROBES, Layer, few
+from worldline.trace.layers import Layer
 from worldline.trace.opening import Model, modules_behind
+from worldline.trace.probing import PROBES, few
 from worldline.trace.stream import tracing
 from worldline.trace.values import tensors_in
 

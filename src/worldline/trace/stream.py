@@ -12,7 +12,7 @@ from torch import Tensor
 from worldline.errors import LayerError
 from worldline.settings import Tokens
 from worldline.trace.guard import untouched
-from worldline.trace.layers import Layer, features_of, pick_layers
+from worldline.trace.layers import Layer, LayerChoice, features_of, pick_layers
 from worldline.trace.opening import Model
 from worldline.trace.watching import watching
 
@@ -93,7 +93,7 @@ def tracing(model: Model, layers: Sequence[Layer]) -> Iterator[Pass]:
 def collect(
     model: Model,
     x: Float[Tensor, "N ..."],
-    layers: Sequence[str] | None = None,
+    layers: LayerChoice | None = None,
     *,
     tokens: Tokens = "flatten",
     batch_size: int = 256,
@@ -103,7 +103,8 @@ def collect(
     Args:
         model: any ``nn.Module`` or callable.
         x: (N, …) inputs, on the model's device.
-        layers: globs over layer names; default: the default layers of :func:`find_layers`.
+        layers: names, globs over them, modules of the model, or one of these; default: the default
+            layers of :func:`find_layers`.
         tokens: what becomes of values (N, T, D), see :func:`find_layers`.
         batch_size: inputs in one forward pass.
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldline.errors import LayerError, ModelError
 from worldline.trace.guard import untouched
-from worldline.trace.layers import Layer, choose_layers, features_of, find_layers, pick_layers
+from worldline.trace.layers import Layer, features_of, find_layers, pick_layers
 from worldline.trace.opening import Model
 from worldline.trace.values import logits_in
 from worldline.trace.watching import watching
@@ -17,13 +17,14 @@ from worldline.trace.watching import watching
 __all__ = ["one_layer", "reading"]
 
 
-def one_layer(model: Model, x: Tensor, name: str | None = None) -> Layer:
-    """The one layer of this name; without a name, the last default layer before the output.
+def one_layer(model: Model, x: Tensor, name: str | nn.Module | None = None) -> Layer:
+    """The one layer of this name; without a name, the embedding, which the classifier reads.
 
     Args:
         model: the model.
         x: (N, …) a few inputs; two are used.
-        name: a layer's name, a module's name, or a glob that matches one layer.
+        name: a layer's name, a module's name, a module of the model, or a glob that matches one
+            layer.
 
     Raises:
         LayerError: no layer or several match, or what the module returns has no batch dimension.
@@ -34,8 +35,8 @@ def one_layer(model: Model, x: Tensor, name: str | None = None) -> Layer:
     '1'
     """
     if name is None:
-        default = choose_layers(find_layers(model, x))
-        return default[-2] if len(default) > 1 else default[-1]
+        found = find_layers(model, x)
+        return next((it for it in found if it.embedding), found[0])
     chosen = pick_layers(model, x, [name])
     if len(chosen) > 1:
         names = ", ".join(layer.name for layer in chosen)

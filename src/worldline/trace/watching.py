@@ -10,10 +10,13 @@ import torch
 from torch import Tensor, fx, nn
 
 from worldline.trace.opening import Model, Opened, in_dtype_of, open_model, operation_name
+from worldline.trace.values import tensors_in
 
-__all__ = ["INPUT", "Run", "Visit", "describe", "watching"]
+__all__ = ["INPUT", "READ", "Run", "Visit", "describe", "plain_name", "watching"]
 
 INPUT = "input"
+READ = "<"
+"""Ends the name under which the input of a module is visited."""
 Visit = Callable[[str, int, object], None]
 """``visit(module name, call, what it returned)``."""
 Run = Callable[[Tensor], object]
@@ -24,9 +27,10 @@ def watching(model: Model, visit: Visit, only: frozenset[str] | None = None) -> 
     """A function that runs the model on inputs, visits every return on the way, and returns it.
 
     The input is visited first, as ``input``. It is a copy, so a forward that writes into its input
-    writes there. Hooks of the user's own stay, and run before ours. Everything runs eagerly, also
-    where it was compiled, and without the fused attention that skips submodules, as neither would
-    run hooks.
+    writes there. What a module is given that multiplies it by a matrix of weights is visited before
+    it, as ``name<``. Hooks of the user's own stay, and run before ours. Everything runs eagerly,
+    also where it was compiled, and without the fused attention that skips submodules, as neither
+    would run hooks.
     """
     opened = open_model(model)
     calls: dict[str, int] = {}
@@ -39,6 +43,13 @@ def watching(model: Model, visit: Visit, only: frozenset[str] | None = None) -> 
 
     def hook(name: str) -> Callable[[nn.Module, object, object], None]:
         return lambda _module, _inputs, output: returned(name, output)
+
+    def before(name: str) -> Callable[[nn.Module, object, object], None]:
+        def given(module: nn.Module, *inputs: object) -> None:
+            if _mixes(inputs, module):
+                returned(name + READ, inputs)
+
+        return given
 
     call = _Operations(opened.graph, returned).run if opened.graph else opened.call
 
@@ -57,12 +68,22 @@ def watching(model: Model, visit: Visit, only: frozenset[str] | None = None) -> 
         for name, module in _visible(opened):
             if only is None or name in only:
                 handles.append(module.register_forward_hook(hook(name)))
+            if only is None or name + READ in only:
+                handles.append(module.register_forward_pre_hook(before(name), with_kwargs=True))
         with _eager():
             yield run
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
         for handle in handles:
             handle.remove()
+
+
+def _mixes(inputs: object, module: nn.Module | None = None) -> bool:
+    """Whether a call multiplies by a matrix of weights, its module's own or one given to it."""
+    own = [] if module is None else list(module.parameters(recurse=False))
+    given = [value for _, value in tensors_in(inputs) if isinstance(value, nn.Parameter)]
+    # the type of a parametrised or quantised module has the weight
+    return hasattr(type(module), "weight") or any(value.ndim > 1 for value in (*own, *given))
 
 
 def _visible(opened: Opened) -> Iterator[tuple[str, nn.Module]]:
@@ -73,10 +94,10 @@ def _visible(opened: Opened) -> Iterator[tuple[str, nn.Module]]:
         if not isinstance(module, torch.jit.ScriptModule) and (
             module is not opened.root or opened.call is opened.root
         ):
-            yield _plain_name(name), module
+            yield plain_name(name), module
 
 
-def _plain_name(name: str) -> str:
+def plain_name(name: str) -> str:
     """Without what ``torch.compile`` puts between the names of a submodule and its children."""
     return ".".join(part for part in name.split(".") if part != "_orig_mod")
 
@@ -85,25 +106,28 @@ def describe(model: Model) -> tuple[dict[str, tuple[str, bool, bool]], dict[str,
     """What can be seen, by name.
 
     Returns:
-        Name → (kind, whether it is a leaf, whether it is an activation); name → other names of the
-        same module.
+        Name → (kind, whether it is a block, which has modules inside and is more than their
+        sequence, whether it is an activation); name → other names of the same module.
     """
     opened = open_model(model)
     if opened.graph:
         return _described(opened.graph), {}
     described = {}
     for name, module in _visible(opened):
-        leaf = not any(True for _ in module.children())
-        acts = leaf and type(module).__module__ == "torch.nn.modules.activation"
+        inside = any(part != "parametrizations" for part, _ in module.named_children())
+        block = inside and type(module).forward is not nn.Sequential.forward
+        # torch's own, those of transformers and of timm
+        file = type(module).__module__.rpartition(".")[2]
         if type(module).__name__ != "OptimizedModule":  # its name is that of what it wraps
-            described[name] = type(module).__name__, leaf, acts
+            kind = type(module).__name__
+            described[name] = kind, block, not inside and file.startswith("activation")
     aliases: dict[str, tuple[str, ...]] = {}
     if opened.root is not None:
-        first = {id(module): _plain_name(name) for name, module in opened.root.named_modules()}
+        first = {id(module): plain_name(name) for name, module in opened.root.named_modules()}
         for name, module in opened.root.named_modules(remove_duplicate=False):
             known = first[id(module)]
-            if _plain_name(name) != known:
-                aliases[known] = (*aliases.get(known, ()), _plain_name(name))
+            if plain_name(name) != known:
+                aliases[known] = (*aliases.get(known, ()), plain_name(name))
     return described, aliases
 
 
@@ -133,7 +157,10 @@ class _Operations(fx.Interpreter):
         self.names, self.returned = _names(graph), returned
 
     def run_node(self, n: fx.Node) -> object:
-        """One operation, and who returned it."""
+        """One operation, what it was given, and who returned it."""
+        given = self.fetch_args_kwargs_from_env(n)
+        if n in self.names and _mixes(given):
+            self.returned(self.names[n] + READ, given)
         output = super().run_node(n)
         if n in self.names:
             self.returned(self.names[n], output)
@@ -151,11 +178,11 @@ def _names(graph: fx.GraphModule) -> dict[fx.Node, str]:
 
 
 def _described(graph: fx.GraphModule) -> dict[str, tuple[str, bool, bool]]:
-    """Kind, leaf and activation by name; the kind is that of its last operation."""
+    """Kind, block and activation by name; the kind is that of its last operation."""
     names = _names(graph)
     described = {}
     for node, name in names.items():
         operation = operation_name(node)
-        leaf = not any(other.startswith(f"{name}.") for other in names.values())
-        described[name] = operation, leaf, operation in ACTIVATIONS
+        block = any(other.startswith(f"{name}.") for other in names.values())
+        described[name] = operation, block, operation in ACTIVATIONS
     return described

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from worldline.settings import Progress, silent
-from worldline.trace import choose_layers, collect, find_layers
+from worldline.trace import collect, one_layer
 from worldline.zoo.digit_data import digits
 from worldline.zoo.training import load
 
@@ -43,7 +43,7 @@ def embeddings(
     torch.Size([600, 128])
     """
     data, network = digits(), load(model, progress=progress)
-    layer = choose_layers(find_layers(network, data.x))[-2].name
+    layer = one_layer(network, data.x).name
     features, reference = (collect(network, x, [layer])[layer] for x in (data.x, data.reference_x))
     features = features - reference.mean(0)
     generator = torch.Generator().manual_seed(seed)

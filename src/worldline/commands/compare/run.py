@@ -59,7 +59,8 @@ def prepare(config: CompareConfig, progress: Progress) -> Given:
     """
     device = open_device(config.device)
     for spec in config.models:
-        check_model_name(spec)
+        if spec not in config.handed.models:
+            check_model_name(spec)
     data = open_data(config)
     if channels_last(data.x):
         data = fitted(open_model(config.models[0], config, device, progress, data), data)

@@ -19,4 +19,5 @@ COMMAND = Command(
     views=views,
     figures=figures,
     context=context,
+    rows="pairs",
 )

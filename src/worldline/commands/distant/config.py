@@ -17,7 +17,7 @@ class DistantConfig(ModelConfig):
     """Search a model for inputs far apart, of different labels, that are one (or opposites) to it.
 
     Attributes:
-        layer: where to search; empty for the last default layer before the output.
+        layer: where to search; empty for the embedding, which the classifier reads.
         pairs: found pairs of each sign.
         frame: from where features are seen.
         input_quantile: pairs at least as far apart at the input as this quantile of pairs.
@@ -36,7 +36,7 @@ class DistantConfig(ModelConfig):
     command: ClassVar[str] = "distant"
 
     layer: str = option(
-        "", "Where to search.  [default: the last before the output]", metavar="NAME"
+        "", "Where to search.  [default: what the classifier reads]", metavar="NAME"
     )
     pairs: int = option(12, "Pairs of each sign to find.", least=1, metavar="N")
     frame: FrameName = option("centered", "From where features are seen.")  # noqa: RUF009

@@ -20,4 +20,5 @@ COMMAND = Command(
     figures=figures,
     context=context,
     beside=True,
+    rows="checks",
 )

@@ -5,11 +5,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from worldline.attacks import BallName
 from worldline.checks import Check, Curve, SelfTest
 from worldline.runs.codec import unit
 from worldline.settings import Bounds, NormName
+from worldline.statistics import Share, Summary
 
-__all__ = ["Diagnosis", "Remaining"]
+__all__ = ["Diagnosis", "Remaining", "Smallest"]
 
 
 @dataclass(frozen=True)
@@ -27,6 +29,24 @@ class Remaining:
     interval: tuple[float, float] = unit("share")
 
 
+@dataclass(frozen=True)
+class Smallest:
+    """The smallest change that fools, by a minimum-norm attack: each size is an upper bound.
+
+    Attributes:
+        norm: what was to be small.
+        attack: in words.
+        size: over samples, in the units of the norm; 0 where the model is wrong by itself, ∞ where
+            nothing that fools was found.
+        fooled: share of the samples of finite size.
+    """
+
+    norm: BallName
+    attack: str
+    size: Summary
+    fooled: Share
+
+
 @dataclass(frozen=True, kw_only=True)
 class Diagnosis:
     """One model, its attack, and what speaks for and against the number that comes out.
@@ -41,6 +61,7 @@ class Diagnosis:
         clean_accuracy, adversarial_accuracy, noise_accuracy: shares of the samples; the last is
             None where no output under noise names a class.
         worst_case: after each attack, which takes the samples that still hold.
+        smallest: the smallest change that fools, by norm; none where no gradient comes.
         curve: accuracy by ε under plain PGD.
         checks: of the model, of the evaluation, and of the attack.
         trustworthy: whether none warns.
@@ -69,6 +90,7 @@ class Diagnosis:
     adversarial_accuracy: float = unit("share")
     noise_accuracy: float | None = unit("share")
     worst_case: tuple[Remaining, ...]
+    smallest: tuple[Smallest, ...] = ()
     curve: Curve
     checks: tuple[Check, ...]
     trustworthy: bool

@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from importlib.util import find_spec
+from typing import get_args
 
 import torch
 from torch import Tensor
 
 from worldline import attacks, checks
 from worldline.commands.doctor.config import DoctorConfig
-from worldline.commands.doctor.record import Diagnosis, Remaining
+from worldline.commands.doctor.record import Diagnosis, Remaining, Smallest
 from worldline.errors import ModelError
 from worldline.runs.codec import schema_of
 from worldline.runs.opening import Opened, make_attack, open_one, versions
@@ -23,6 +24,7 @@ __all__ = ["CHECKS", "Given", "prepare", "run"]
 
 CHECKS = "checks.parquet"
 CURVE_SAMPLES, CURVE_STEPS = 256, 20
+SMALLEST_SAMPLES, SMALLEST_STEPS = 128, 50
 SELFTEST_SAMPLES = 48
 SQUARE_QUERIES = 5000
 PICTURES = 4
@@ -86,6 +88,7 @@ def run(config: DoctorConfig, given: Given, folder: RunFolder, progress: Progres
     cheap = attacks.PGD(**config.ball, steps=CURVE_STEPS, seed=config.seed)
     few = slice(0, CURVE_SAMPLES)
     curve = checks.accuracy_curve(model, x[few], y[few], attack=cheap, settings=settings)
+    smallest = _smallest(given, settings)
     evaluation = checks.check_evaluation(
         model,
         given.opened.x,
@@ -130,6 +133,7 @@ def run(config: DoctorConfig, given: Given, folder: RunFolder, progress: Progres
         adversarial_accuracy=worst_case[named].accuracy,
         noise_accuracy=_accuracy(attacks.choices(attacks.predict(model, noise)), y.cpu()),
         worst_case=worst_case,
+        smallest=smallest,
         curve=curve,
         checks=examined,
         trustworthy=all(check.status != "warned" for check in examined),
@@ -137,6 +141,19 @@ def run(config: DoctorConfig, given: Given, folder: RunFolder, progress: Progres
         notes=tuple(_notes(given, config)),
         versions=versions(given.opened.device),
     )
+
+
+def _smallest(given: Given, settings: Settings) -> tuple[Smallest, ...]:
+    """The smallest change that fools in each norm, on the first samples."""
+    model, few = given.opened.model, slice(0, SMALLEST_SAMPLES)
+    x, y = given.x[few], given.y[few]
+    if attacks.gradient_problem(model, x, y):
+        return ()
+    found = (
+        attacks.smallest_change(model, x, y, norm=norm, steps=SMALLEST_STEPS, settings=settings)
+        for norm in get_args(attacks.BallName)
+    )
+    return tuple(Smallest(it.norm, f"FMN-{it.steps}", it.median, it.fooled) for it in found)
 
 
 def _accuracy(said: Tensor, y: Tensor) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 from worldline.checks import Check, Curve, CurvePoint
 from worldline.commands.base import Result
-from worldline.commands.doctor.record import Diagnosis, Remaining
+from worldline.commands.doctor.record import Diagnosis, Remaining, Smallest
 from worldline.report.numbers import count, estimate, interval, norm_sign, share, significant
 from worldline.report.views import Column, Table, View, Words, tabulate
 from worldline.statistics import Share, apart
@@ -19,7 +19,12 @@ def words(record: Diagnosis) -> Words:
     warned = [check for check in record.checks if check.status == "warned"]
     return Words(
         _headline(record, len(warned)),
-        (_worst(record), _believable(record, warned), _reach(record.curve)),
+        tuple(
+            filter(
+                None,
+                (_worst(record), _least(record), _believable(record, warned), _reach(record.curve)),
+            )
+        ),
         record.notes,
         tuple(f"{check.name}: {check.sentence}" for check in warned),
     )
@@ -28,13 +33,16 @@ def words(record: Diagnosis) -> Words:
 def tables(record: Diagnosis) -> tuple[Table, ...]:
     """What the terminal shows."""
     checks = tabulate(BRIEF, record.checks, title="Checks")
-    return checks, _worst_table(record), _curve_table(record.curve)
+    smallest = (_smallest_table(record),) if record.smallest else ()
+    return checks, _worst_table(record), *smallest, _curve_table(record.curve)
 
 
 def views(result: Result[Diagnosis]) -> dict[str, View]:
     """Worst case, curve, and the checks by what they are about."""
     record = result.record
     found = {"worst": _worst_view(record), "curve": curve_view(record.curve)}
+    if record.smallest:
+        found["smallest"] = _smallest_view(record)
     for about, title in ABOUT.items():
         checks = [check for check in record.checks if check.about == about]
         if checks:
@@ -92,6 +100,46 @@ def _worst_table(record: Diagnosis) -> Table:
 
 def _attacks(record: Diagnosis) -> str:
     return count(len(record.worst_case) - 1, "attack")
+
+
+# the smallest change that fools
+
+SMALLEST = (
+    Column[Smallest]("norm", lambda it: norm_sign(it.norm), words=True),
+    Column[Smallest]("median size", lambda it: it.size, interval=True, form=significant),
+    Column[Smallest]("10% need at most", lambda it: it.size.q10, form=significant),
+    Column[Smallest]("90% need at most", lambda it: it.size.q90, form=significant),
+    Column[Smallest]("fooled", lambda it: it.fooled, interval=True),
+)
+
+
+def _least(record: Diagnosis) -> str:
+    """How little it takes in the attack's own norm."""
+    for it in record.smallest:
+        if it.norm == record.norm:
+            return (
+                f"The smallest {norm_sign(it.norm)} change that fools is "
+                f"{significant(it.size.median)} in the median (95% interval "
+                f"{interval(it.size.interval, significant)}), an upper bound by {it.attack} on "
+                f"{count(it.size.count, 'sample')}."
+            )
+    return ""
+
+
+def _smallest_view(record: Diagnosis) -> View:
+    return View(
+        _least(record).split(" (")[0],
+        "Without a fixed ε: how little must change for each sample, by norm. A better attack may "
+        "find less, never more. A sample that is wrong by itself needs 0; L0 counts the entries "
+        "that change.",
+        f"n = {count(record.smallest[0].size.count, 'sample')}, {record.smallest[0].attack}; 95% "
+        "bootstrap intervals of medians, Wilson's of shares",
+        _smallest_table(record),
+    )
+
+
+def _smallest_table(record: Diagnosis) -> Table:
+    return tabulate(SMALLEST, record.smallest, title="Smallest change that fools, an upper bound")
 
 
 # accuracy by ε

@@ -87,13 +87,16 @@ class EncodeConfig(Config):
 
     def to_toml(self) -> str:
         """With a sum over each file that it names: a file that changed makes it another run."""
-        sums = [f"# {name}: {_sum(path)}" for name, path in self.files.items()]
+        named = {name: path for name in FILES if (path := getattr(self, name))}
+        sums = [f"# {name}: {_sum(path)}" for name, path in named.items()]
         return "\n".join([super().to_toml(), *sums])
 
     @property
     def files(self) -> dict[str, str]:
-        """Those that it names, by their options."""
-        return {name: path for name in FILES if (path := getattr(self, name))}
+        """Those that it names, by their options; FILE for what was handed over."""
+        handed = (name for name in FILES if getattr(self.handed, name) is not None)
+        named = {name: path for name in FILES if (path := getattr(self, name))}
+        return dict.fromkeys(handed, "FILE") | named
 
     @property
     def chosen(self) -> dict[str, int | float]:

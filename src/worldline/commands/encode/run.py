@@ -88,11 +88,15 @@ def _given(
 ) -> tuple[tuple[Tensor, ...], str]:
     """What an experiment needs to be given, and what it is."""
     if experiment.needs == "picture":
+        if config.handed.image is not None:
+            return (config.handed.image,), "the given picture"
         if not config.image:
             return (zoo.picture(),), "the embedded photograph"
         return (load_picture(Path(config.image)),), Path(config.image).name
     if experiment.needs == "embeddings":
-        if config.data:
+        if config.handed.data is not None:
+            found = config.handed.data
+        elif config.data:
             found = load_embeddings(Path(config.data), seed=config.seed)
         else:
             found = zoo.embeddings(seed=config.seed, progress=progress)

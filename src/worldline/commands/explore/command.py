@@ -20,4 +20,5 @@ COMMAND = Command(
     views=views,
     figures=figures,
     several=page,
+    rows="layers",
 )

@@ -16,9 +16,11 @@ from worldline.attacks import (
     Descent,
     Square,
     adversarial_twin,
+    choices,
     gradient_problem,
     named_norm,
     noise_twin,
+    predict,
 )
 from worldline.checks import Check, Curve, accuracy_curve, check_evaluation
 from worldline.commands.complexity.record import ModelComplexity
@@ -45,9 +47,9 @@ from worldline.trace import COMPARISONS, check_whitening, pick_layers, plan_memo
 
 __all__ = ["Given", "prepare", "run"]
 
-CURVE_SAMPLES, CURVE_STEPS, CURVE_QUERIES = 256, 10, 100
+CURVE_SAMPLES, CURVE_STEPS, CURVE_QUERIES = 128, 5, 100
 TRIED = 32  # samples on which a gradient is looked for
-MEASURED = 128  # samples of the section on complexity; worldline complexity takes all
+MEASURED = 64  # samples of the section on complexity; worldline complexity takes all
 SIGMA = 0.1  # of its noise twins, as a share of the width of the bounds
 
 
@@ -150,10 +152,11 @@ def _check(
     cheap: Descent | Square = (
         partial(Square, queries=CURVE_QUERIES) if given.blind else partial(PGD, steps=CURVE_STEPS)
     )(**config.ball, seed=config.seed)
-    few = slice(0, CURVE_SAMPLES)
-    curve = accuracy_curve(
-        opened.model, opened.x[few], opened.y[few], attack=cheap, settings=config.settings()
-    )
+    few, settings = slice(0, CURVE_SAMPLES), config.settings()
+    x, y = opened.x[few], opened.y[few]
+    answers = predict(opened.model, adversarial[few], batch_size=settings.batch_size)
+    held = choices(answers) == y.cpu()
+    curve = accuracy_curve(opened.model, x, y, attack=cheap, held=held, settings=settings)
     checks = check_evaluation(
         opened.model,
         opened.x,
@@ -164,6 +167,7 @@ def _check(
         epsilon=config.epsilon,
         norm=config.norm,
         curve=curve,
+        brief=True,
         settings=config.settings(progress),
     )
     return curve, checks

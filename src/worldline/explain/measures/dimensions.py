@@ -12,6 +12,9 @@ __all__ = ["Dimension", "dimension", "participation_ratio", "two_nn"]
 
 GROUPS = 20
 DISCARDED = 0.1
+CANDIDATES = 4
+TINY = 1e-12
+"""Of the whole spread: what is left of it is rounding, and nothing varies."""
 
 
 @dataclass(frozen=True)
@@ -76,7 +79,9 @@ def participation_ratio(features: Tensor) -> tuple[float | None, tuple[float, fl
     """
     wide = features.double()
     wide = wide - wide.mean(0)
-    total = _ratio(wide)
+    by_sample = len(wide) <= wide.shape[1]
+    whole = wide @ wide.T if by_sample else wide.T @ wide
+    total = _ratio(whole)
     if total is None:
         return None, None
     groups = min(GROUPS, len(wide))
@@ -84,8 +89,9 @@ def participation_ratio(features: Tensor) -> tuple[float | None, tuple[float, fl
         return total, None
     parts = []
     for group in range(groups):
-        kept = torch.arange(len(wide)) % groups != group
-        part = _ratio(wide[kept.to(wide.device)] - wide[kept.to(wide.device)].mean(0))
+        kept = (torch.arange(len(wide)) % groups != group).to(wide.device)
+        rest = _kept_gram(whole, kept) if by_sample else _kept_scatter(whole, wide, kept)
+        part = _ratio(rest) if float(rest.trace()) > TINY * float(whole.trace()) else None
         if part is None:
             return total, None
         parts.append(part)
@@ -94,10 +100,23 @@ def participation_ratio(features: Tensor) -> tuple[float | None, tuple[float, fl
     return total, (max(1.0, total - 1.96 * error), total + 1.96 * error)
 
 
-def _ratio(centred: Tensor) -> float | None:
-    square = centred @ centred.T if len(centred) < centred.shape[1] else centred.T @ centred
+def _ratio(square: Tensor) -> float | None:
     trace, power = float(square.trace()), float((square**2).sum())
     return trace**2 / power if power > 0 else None
+
+
+def _kept_gram(gram: Tensor, kept: Tensor) -> Tensor:
+    """H G H of the kept samples alone, H = 1 − 11ᵀ/n, which moves them to their own mean."""
+    part = gram[kept][:, kept]
+    means = part.mean(0)
+    return part - means - means[:, None] + means.mean()
+
+
+def _kept_scatter(scatter: Tensor, wide: Tensor, kept: Tensor) -> Tensor:
+    """(D, D) Σ (z − z̄)(z − z̄)ᵀ of the kept samples, from that of all, whose mean is 0."""
+    gone = wide[~kept]
+    total = gone.sum(0)  # of the kept ones with the other sign
+    return scatter - gone.T @ gone - total[:, None] * total / int(kept.sum())
 
 
 def two_nn(
@@ -110,12 +129,14 @@ def two_nn(
     repeat are counted once. None under 10 samples. The estimate is local: with few samples of a
     high-dimensional set it is too low.
     """
-    distinct = torch.unique(features.double(), dim=0)
+    distinct = features.double()
+    nearest = _nearest(distinct)
+    if bool((nearest == 0).any()):
+        distinct = torch.unique(distinct, dim=0)
+        nearest = _nearest(distinct)
     if len(distinct) < 10:
         return None, None
-    distances = torch.cdist(distinct, distinct, compute_mode="donot_use_mm_for_euclid_dist")
-    distances.fill_diagonal_(torch.inf)
-    first, second = distances.topk(2, dim=1, largest=False).values.unbind(1)
+    first, second = nearest[:, 0], nearest[:, 1]
     logs = (second / first).log().cpu()
     value = _slope(logs[None])
     if not bool(torch.isfinite(value)):
@@ -124,6 +145,20 @@ def two_nn(
     drawn = _slope(logs[torch.randint(len(logs), (resamples, len(logs)), generator=generator)])
     low, high = drawn.quantile(torch.tensor([0.025, 0.975], dtype=drawn.dtype)).tolist()
     return float(value), (low, high)
+
+
+def _nearest(wide: Tensor) -> Tensor:
+    """(N, ≤ 4) distances to the nearest samples, ascending.
+
+    One product of matrices finds them; what it rounds away is measured again from differences.
+    """
+    centred = wide - wide.mean(0)
+    gram = centred @ centred.T
+    squared = gram.diagonal()[:, None] + gram.diagonal() - 2 * gram
+    squared.fill_diagonal_(torch.inf)
+    places = squared.topk(min(CANDIDATES, len(wide) - 1), dim=1, largest=False).indices
+    apart = [torch.linalg.vector_norm(wide[column] - wide, dim=1) for column in places.T]
+    return torch.stack(apart, 1).sort(1).values if apart else squared[:, :0]
 
 
 def _slope(logs: Tensor) -> Tensor:

@@ -32,7 +32,8 @@ from worldline.trace import Layer, Model, fit_frames, trace_pairs, tracing
 __all__ = ["DEFINITIONS", "Given", "Measured", "measure", "pair_rapidities"]
 
 DIMENSION_SAMPLES = 512
-SEGMENTS = 100
+SEGMENTS, FEW_SEGMENTS, FEW_PAIRS = 100, 16, 32
+"""Segments between strangers; segments, and pairs of a kind for the limits, not ``thorough``."""
 HELD = 2**27
 """Numbers that may be held for the effective dimensions."""
 
@@ -102,9 +103,10 @@ def measure(model: Model, given: Given, stage: str) -> Measured:
     rapidity = pair_rapidities(model, given, given.settings.frame)
     done()
     linear = find_linear(model, given.x)
+    most = None if given.thorough else FEW_PAIRS
     origins = linear_origins(model, given.x, linear, batch_size=batch_size)
     uses = {
-        kind: limit_use(model, first, second, linear, origins, batch_size=batch_size)
+        kind: limit_use(model, first[:most], second[:most], linear, origins, batch_size=batch_size)
         for kind, (first, second) in given.pairs.items()
     }
     done()
@@ -164,7 +166,8 @@ def _dimensions(model: Model, given: Given) -> tuple[Dimension, ...]:
 def _known(
     model: Model, given: Given, largest: Mapping[str, float], spectrum: Spectrum
 ) -> dict[str, Found | tuple[Tensor | None, str]]:
-    first, second = (part[:SEGMENTS] for part in given.pairs["strangers"])
+    segments = SEGMENTS if given.thorough else FEW_SEGMENTS
+    first, second = (part[:segments] for part in given.pairs["strangers"])
     norm = spectrum.norm if spectrum.status == "measured" else None
     status = spectrum.status
     if norm is not None and not spectrum.complete:

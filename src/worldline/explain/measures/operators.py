@@ -37,7 +37,7 @@ __all__ = [
 DENSE = 2**23
 """Up to so many entries, and up to ``WIDEST`` inputs, an operator is written out as a matrix."""
 WIDEST = 1024
-QUICK_STEPS, FEWEST_STEPS, MOST_STEPS, NUMBERS = 8, 40, 400, 2**22
+QUICK_STEPS, FEWEST_STEPS, MOST_STEPS, NUMBERS = 4, 40, 400, 2**22
 """Steps of the search for the smallest singular value: fewer, the wider the layer."""
 
 LINEAR = (nn.Linear, _ConvNd)
@@ -100,7 +100,7 @@ def stretch(
     ``nn.Linear`` acts on each token alike, so one token is enough. A small operator is written out
     as a matrix; of a larger one σ_max comes from ARPACK (scipy's ``svds``) and σ_min from
     ``lobpcg`` on WᵀW, which approaches it from above: where it has not settled the limit is a lower
-    bound, and the status says so; not ``thorough``, it gets eight steps to do so.
+    bound, and the status says so; not ``thorough``, it gets four steps to do so.
 
     Cost: one singular value decomposition, or some hundred applications of W and of Wᵀ.
     """

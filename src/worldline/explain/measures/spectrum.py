@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 import torch
 from jaxtyping import Float
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldline.errors import UsageError
 from worldline.explain.measures.operators import Operator, top_singular_values
@@ -53,7 +53,7 @@ def jacobian_spectrum(
     model: Model,
     x: Float[Tensor, "N ..."],
     *,
-    layer: str | None = None,
+    layer: str | nn.Module | None = None,
     top: int = 20,
     steps: int | None = None,
     batch_size: int = 64,

@@ -35,12 +35,13 @@ const readAddress = () => {
 };
 
 /* history: "push" leaves a step to come Back to, "replace" does not (steps with the arrow keys),
-   null leaves the address. */
+   null leaves the address, which a frame of a notebook has none of its own. */
 const choose = (wanted, history = "push") => {
   const next = settle(wanted);
   const changed = Object.keys(next).filter((name) => next[name] !== state[name]);
   if (!changed.length) return;
   Object.assign(state, next);
+  if (location.protocol === "about:") history = null;
   if (history === "push") window.history.pushState(null, "", address());
   else if (history === "replace") window.history.replaceState(null, "", address());
   tellAll(new Set(changed));

@@ -1,0 +1,141 @@
+"""Data as people hold them in Python: arrays, a data set, a loader's batches."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from worldline.encoder.experiments import LARGEST_SIDE
+from worldline.errors import DataError, LabelError, ShapeError
+from worldline.inputs import Data, check_inputs, labels_of, named_labels, samples_of
+from worldline.loading.data import Held, beside, divided
+from worldline.loading.datasets import Items, read_batches, read_items, told
+from worldline.loading.embeddings import match_embeddings
+from worldline.settings import Bounds
+from worldline.trace import untouched
+from worldline.zoo import PartnerEmbeddings
+
+__all__ = ["hold_data", "hold_embeddings", "hold_picture"]
+
+NAME = "the given data"
+
+
+def hold_data(
+    x: Any,
+    y: Any = None,
+    *,
+    reference: tuple[Any, Any] | None = None,
+    class_names: tuple[str, ...] | None = None,
+    bounds: Bounds = (0.0, 1.0),
+    seed: int = 0,
+) -> Data:
+    """Samples that are here already.
+
+    Args:
+        x: inputs (N, …): a tensor, an array, or an object that holds them as ``.x``; or, without y,
+            a data set of (x, y) (anything with a length and numbered items) or batches of (x, y)
+            (a ``DataLoader``, any iterable), which are read in the order in which they come.
+        y: (N,) labels, as :func:`worldline.inputs.named_labels` takes them.
+        reference: (x, y) that no attack sees, for frames and class means; without them every second
+            sample of each class becomes it.
+        class_names: one for each class; default: those that come with the data.
+        bounds: lowest and highest legal value of x.
+        seed: of a data set or a loader that draws at random.
+
+    Raises:
+        DataError, ShapeError, BoundsError, LabelError: what was given is none of these, or does not
+            fit together.
+
+    Nothing is written to; random states are left as they were. Cost: no copy of arrays.
+
+    >>> import torch
+    >>> from worldline.loading import hold_data
+    >>> hold_data(torch.rand(6, 3), [0, 1, 0, 1, 0, 1]).rows
+    tensor([0, 1, 4, 5])
+    """
+    held = _held(x, y, bounds, class_names, seed)
+    names, highest = held.class_names, int(held.y.max())
+    if names is not None and len(names) <= highest:
+        raise LabelError(f"There are {len(names)} class names; the labels go up to {highest}.")
+    if reference is None:
+        return divided(NAME, NAME, held, bounds)
+    if not isinstance(reference, (tuple, list)) or len(reference) != 2:
+        raise DataError(f"The reference must be a pair (x, y); got {told(reference)}.")
+    return beside(NAME, held, _held(*reference, bounds, names, seed), bounds)
+
+
+def hold_embeddings(data: Any, seed: int = 0) -> PartnerEmbeddings:
+    """A pair (a, b) of matched embeddings, as :func:`worldline.loading.load_embeddings` reads them.
+
+    >>> import torch
+    >>> from worldline.loading import hold_embeddings
+    >>> hold_embeddings((torch.eye(40), torch.eye(40))).origin
+    '40 pairs of the given data'
+    """
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise DataError(f"data must be a pair (a, b) of embeddings; got {told(data)}.")
+    a, b = (np.asarray(it.detach().cpu() if isinstance(it, Tensor) else it) for it in data)
+    return match_embeddings(a, b, NAME, seed=seed)
+
+
+def hold_picture(image: Any) -> Float[Tensor, "H W"]:
+    """A grey picture in 0…1, from a tensor, an array or a Pillow image; bytes are divided by 255.
+
+    >>> import torch
+    >>> from worldline.loading import hold_picture
+    >>> hold_picture(torch.tensor([[0, 255]], dtype=torch.uint8))
+    tensor([[0., 1.]], dtype=torch.float64)
+    """
+    pixels = np.asarray(image.detach().cpu() if isinstance(image, Tensor) else image)
+    if pixels.ndim != 2 or pixels.dtype.kind not in "fiu" or max(pixels.shape) > LARGEST_SIDE:
+        raise ShapeError(
+            f"image must be a grey picture (H, W) of at most {LARGEST_SIDE}×{LARGEST_SIDE} pixels; "
+            f"got {told(image)}."
+        )
+    scaled = pixels.astype(float) / (255 if pixels.dtype == np.uint8 else 1)
+    check_inputs(picture := torch.from_numpy(scaled), (0, 1))
+    return picture
+
+
+def _held(x: Any, y: Any, bounds: Bounds, names: tuple[str, ...] | None, seed: int) -> Held:
+    """On the CPU."""
+    if not _is_array(x) and _is_array(getattr(x, "x", None)) and not hasattr(x, "__getitem__"):
+        x = x.x  # what an attack found
+    if y is not None and not _is_array(x) and not isinstance(x, (list, tuple)):
+        raise DataError(
+            f"x must be a tensor or an array (N, …) where y is given; got {told(x)}. A data set or "
+            "a loader of (x, y) comes without y."
+        )
+    if y is None and _is_array(x):
+        raise LabelError(
+            f"y is missing: x is {told(x)}, so give its labels as y, or a data set or a loader of "
+            "(x, y)."
+        )
+    if y is None:
+        x, y, found = _read(x, seed)
+        names = names or found
+    with np.errstate(all="ignore"):  # what overflows is not finite, and told as that
+        inputs, done = samples_of(x.detach().cpu() if isinstance(x, Tensor) else x, bounds)
+    labels, names = named_labels(y.detach().cpu() if isinstance(y, Tensor) else y, names)
+    return Held(inputs, labels_of(labels, len(inputs)), names, done)
+
+
+def _is_array(x: object) -> bool:
+    return isinstance(x, Tensor) or hasattr(x, "__array__")
+
+
+def _read(data: Any, seed: int) -> Items:
+    """A data set or batches, with the process's random states left as they were."""
+    numbered = hasattr(data, "__getitem__") and hasattr(data, "__len__")
+    if isinstance(data, (str, bytes, dict)) or not (numbered or hasattr(data, "__iter__")):
+        raise DataError(
+            "x must be a tensor or an array (N, …) with labels y, or a data set or loader of "
+            f"(x, y); got {told(data)}."
+        )
+    with untouched(nn.Identity()):
+        torch.manual_seed(seed)
+        return (read_items if numbered else read_batches)(data, f"the {type(data).__name__}")
