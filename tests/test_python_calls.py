@@ -376,7 +376,7 @@ def test_a_run_without_a_folder_lives_as_long_as_its_result(
 
 @pytest.mark.law
 def test_keyword_arguments_are_the_options_of_the_commands() -> None:
-    apart = {"model", "models", "data", "name", "image"}
+    apart = {"model", "models", "data", "name", "image", "x", "y"}
     further = {"out", "progress", "reference", "class_names", "adversarial", "name"}
     for name in commands.COMMANDS:
         known = get_type_hints(getattr(options, f"{name.capitalize()}Options"))
@@ -403,7 +403,7 @@ WRONG: dict[str, tuple[type[Exception], str, Callable[[Tensor, Tensor], object]]
     ),
     "batch": (
         DataError,
-        r"Batch 0 of the DataLoader must be \(x, y\)",
+        r"Batch 0 of the DataLoader must be a pair \(x, y\)",
         lambda x, y: wl.explore("linear", loader(TensorDataset(x))),
     ),
     "pixels": (BoundsError, "outside bounds", lambda x, y: wl.explore("linear", 255 * x, y)),

@@ -147,7 +147,7 @@ def test_what_is_no_model_is_one_check(model: object) -> None:
         (torch.zeros(0, 6), None, "at least one sample"),
         (torch.rand(3, 6) / 0, None, "3 samples hold NaN or infinity"),
         (torch.rand(3, 6), torch.zeros(2, dtype=torch.long), "3 samples, 2 labels"),
-        (torch.rand(3, 6), torch.zeros(3, 4), "looks one-hot"),
+        (torch.rand(3, 6), torch.eye(4)[:3], "looks one-hot"),
         (torch.rand(3, 6), torch.tensor([0, -1, 2]), "got -1…2"),
         (torch.rand(3, 6), torch.tensor([0, 1, 9]), "as the model has 4 outputs; got 0…9"),
     ],

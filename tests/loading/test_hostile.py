@@ -494,6 +494,26 @@ def grown(folder: Path) -> str:
     return onnx_with(weight=shape, nodes=[one, *nodes])(folder)
 
 
+def grown_unseen(folder: Path) -> str:
+    """10¹² numbers in a graph that only onnxruntime could run."""
+    shape = numpy_helper.from_array(np.array([10**6, 10**6]), "w")
+    nodes = [
+        helper.make_node("ConstantOfShape", ["w"], ["e"]),
+        helper.make_node("NonZero", ["e"], ["i"]),
+        helper.make_node("ReduceSum", ["i"], ["s"]),
+        helper.make_node("Cast", ["s"], ["f"], to=1),
+        helper.make_node("Add", ["x", "f"], ["y"]),
+    ]
+    return onnx_with(weight=shape, nodes=nodes)(folder)
+
+
+def branch(weight: TensorProto) -> Any:
+    """If, whose branches make a weight."""
+    value = helper.make_tensor_value_info("w", TensorProto.FLOAT, [4, 3])
+    inner = helper.make_graph([], "b", [], [value], [weight])
+    return helper.make_node("If", ["x"], ["y"], then_branch=inner, else_branch=inner)
+
+
 # ---- pictures and Hugging Face
 
 
@@ -754,7 +774,13 @@ HOSTILE: dict[str, Case] = {
                 helper.make_node("Cast", ["i"], ["y"], to=1),
             ]
         ),
-        "not supported. Supported are: Abs, Add",
+        "uses NonZero, not done here in torch",
+    ),
+    "ONNX that grows in a black box": ("model", grown_unseen, "it fails, too"),
+    "ONNX data of a branch up the tree": (
+        "model",
+        onnx_with(nodes=[branch(external(location="../../etc/passwd"))]),
+        "outside the model's folder",
     ),
     "ONNX empty": ("model", empty("empty.onnx"), "empty.onnx"),
     "ONNX of wrong magic": ("model", wrong_magic("elf.onnx"), "elf.onnx cannot be read"),

@@ -8,9 +8,11 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from click.testing import CliRunner
+from safetensors.torch import save_file
 from torch import nn
 
 import worldline as wl
@@ -341,3 +343,90 @@ def test_unsafe_pickle_is_an_option_of_the_command(cnn, tmp_path: Path) -> None:
         CliRunner().invoke(commands, ["explore", "--unsafe-pickle", *map(str, options)]).exit_code
         == 0
     )
+
+
+COUNTED = """
+import pathlib
+from torch import nn
+place = pathlib.Path(__file__).with_name("runs.txt")
+place.write_text(place.read_text() + "." if place.exists() else ".")
+def build():
+    return nn.Linear(2, 2)
+whole = nn.Linear(2, 2)
+"""
+
+
+@pytest.mark.law
+def test_a_factory_file_is_run_once_until_it_is_changed(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(COUNTED)
+    spec = f"{tmp_path}/nets.py:build"
+    assert load_model(spec) is not load_model(spec)
+    load_model(f"{tmp_path}/nets.py:whole")
+    assert (tmp_path / "runs.txt").read_text() == "."
+    (tmp_path / "nets.py").write_text(COUNTED + "\n# changed\n")
+    load_model(spec)
+    assert (tmp_path / "runs.txt").read_text() == ".."
+
+
+@pytest.mark.law
+def test_weights_fill_a_copy_of_a_named_module(tmp_path: Path) -> None:
+    (tmp_path / "nets.py").write_text(COUNTED)
+    for name in "ab":
+        save_file(nn.Linear(2, 2).state_dict(), tmp_path / f"{name}.safetensors")
+    spec = f"{tmp_path}/nets.py:whole"
+    one, other = (load_model(f"{spec}@{tmp_path}/{name}.safetensors") for name in "ab")
+    assert not torch.equal(one.weight, other.weight)
+
+
+FAILING = """
+from torch import nn
+class Net(nn.Module):
+    def forward(self, x):
+        return undefined_name(x)
+class Wide(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.inner = nn.Linear(7, 2)
+    def forward(self, x):
+        return self.inner(x)
+def needs(width):
+    return nn.Linear(width, 2)
+def broken():
+    return nn.Linear(nothing, 2)
+"""
+
+
+@pytest.mark.message
+@pytest.mark.parametrize(
+    ("name", "words", "never"),
+    [
+        (
+            "Net",
+            "NameError: name 'undefined_name' is not defined. It happened in f.py, line 5.",
+            "shape is what",
+        ),
+        ("Wide", "Check that the data's shape is what the model expects.", "It happened"),
+        ("needs", "'width'. It is called without arguments.", "It happened"),
+        ("broken", "name 'nothing' is not defined. It happened in f.py, line 15.", "arguments"),
+    ],
+)
+def test_the_advice_fits_the_models_own_error(
+    name: str, words: str, never: str, tmp_path: Path
+) -> None:
+    (tmp_path / "f.py").write_text(FAILING)
+    np.savez(tmp_path / "d.npz", x=np.random.rand(8, 5).astype("f4"), y=np.arange(8) % 2)
+    done = CliRunner().invoke(
+        commands, ["explore", f"{tmp_path}/f.py:{name}", "--data", f"{tmp_path}/d.npz"]
+    )
+    said = " ".join(done.output.split())
+    assert words in said
+    assert never not in said
+
+
+@pytest.mark.message
+def test_a_missing_package_of_a_factorys_own_is_told_by_its_place(tmp_path: Path) -> None:
+    (tmp_path / "f.py").write_text("import no_such_package\n")
+    with pytest.raises(ModelError, match=r"No module named 'no_such_package'. It happened in f.py"):
+        load_model(f"{tmp_path}/f.py:build")
+    with pytest.raises(ModelError, match=r"Run from the folder that holds it, or install it"):
+        load_model("no_such_package.inner:build")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -221,6 +222,24 @@ CASES |= {
             for name, value in (("zero", 0), ("one", 1), ("three", 3))
         ],
     ),
+    "Mod": (one("Mod", "w", fmod=1), [weight("w", 6, 6, positive=True)]),
+    "Resize": (
+        one("Resize", "", "s", mode="linear"),
+        [numpy_helper.from_array(np.array([1, 1, 2, 1.5], np.float32), "s")],
+    ),
+}
+CASES |= {
+    kind: (
+        then(
+            ("Reshape", ["s"], {}),
+            ("Transpose", [], {"perm": [1, 0, 2]}),
+            (kind, ["w", "r"], {"hidden_size": 3}),
+        ),
+        [ints("s", 0, 12, 6), weight("w", 1, 3 * gates, 6), weight("r", 1, 3 * gates, 3)],
+    )
+    for kind, gates in (("LSTM", 4), ("GRU", 3), ("RNN", 1))
+}
+CASES |= {
     "ArgMax, ArgMin": (
         [
             make("ArgMax", ["x"], ["i"], axis=2),
@@ -230,7 +249,7 @@ CASES |= {
             make("Mul", ["x", "f"], ["y"]),
         ],
         [],
-    ),
+    )
 }
 
 
@@ -303,6 +322,7 @@ def test_network_of_the_zoo_comes_back_with_its_gradients_and_its_story(
 
 @pytest.mark.message
 def test_a_wrong_operator_is_refused_with_both_numbers(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setitem(table.OPERATORS, "Exp", lambda at, x: torch.exp(x) + 0.01)
     with pytest.raises(
         ModelError, match=r"differ from those of ONNX' reference by 0.01 \(at most 0.0002"
@@ -312,6 +332,7 @@ def test_a_wrong_operator_is_refused_with_both_numbers(tmp_path: Path, monkeypat
 
 @pytest.mark.message
 def test_a_wrong_gradient_is_refused_with_both_numbers(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
     monkeypatch.setitem(
         table.OPERATORS, "Exp", lambda at, x: torch.exp(x).detach() + 0.1 * (x - x.detach())
     )

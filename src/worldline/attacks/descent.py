@@ -194,7 +194,8 @@ def gradient_problem(model: Model, x: Float[Tensor, "N ..."], y: Int[Tensor, " N
 
     Of the cross-entropy's gradient at the inputs: it does not come back (a quantised or compiled
     graph, ``torch.no_grad``, ``detach``, a cast to integers), or it is exactly 0 for all of them
-    (rounding, a saturated output). Cost: one forward and backward pass.
+    (rounding, a saturated output). A model with an attribute ``no_gradient`` says it itself. Cost:
+    one forward and backward pass.
 
     >>> import torch, worldline as wl
     >>> x, y = torch.rand(3, 2), torch.tensor([0, 1, 1])
@@ -203,6 +204,8 @@ def gradient_problem(model: Model, x: Float[Tensor, "N ..."], y: Int[Tensor, " N
     >>> wl.attacks.gradient_problem(lambda x: x.detach(), x, y)
     "no gradient comes back from the model's output to its input"
     """
+    if isinstance(told := getattr(model, "no_gradient", None), str):
+        return told
     with untouched(model), torch.enable_grad():
         point = x.detach().clone().requires_grad_()
         return problem_of(slope_of(cross_entropy(logits_of(model, point), y), point), len(y))

@@ -2,8 +2,6 @@
 
 When that went well it says ``opened``.
 
-When that went well it says ``opened``.
-
 It imports nothing of Worldline, so that it starts fast and holds little.
 """
 
@@ -39,8 +37,27 @@ def forbid(event: str, arguments: tuple[object, ...]) -> None:
 
 
 def main(order: dict[str, object], content: bytes) -> None:
-    """Open the archive and run its program once on zeros."""
+    """Open the file and run its program once on zeros."""
     sys.dont_write_bytecode = True  # a write that would look like any other
+    {"pt2": _run_exported, "onnx": _run_onnx}[str(order["kind"])](order, content)
+
+
+def _run_onnx(order: dict[str, object], content: bytes) -> None:
+    import numpy as np  # noqa: PLC0415
+    import onnxruntime  # noqa: PLC0415
+
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    _limit(order)
+    sys.addaudithook(forbid)
+    session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    entry = session.get_inputs()[0]
+    kinds = {"tensor(double)": "float64", "tensor(float16)": "float16"}
+    session.run(None, {entry.name: np.zeros(order["shape"], kinds.get(entry.type, "float32"))})  # type: ignore[call-overload]
+
+
+def _run_exported(order: dict[str, object], content: bytes) -> None:
     import torch  # noqa: PLC0415
 
     torch.set_num_threads(1)

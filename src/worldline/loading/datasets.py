@@ -15,7 +15,7 @@ from worldline.errors import DataError, LabelError
 from worldline.files import available_memory, shorten, utf8
 from worldline.inputs import named_labels
 from worldline.loading.found import Asked, Found, check_memory
-from worldline.loading.imports import import_object, user_code
+from worldline.loading.imports import ARGUMENTS, import_object, user_code
 from worldline.loading.pixels import Picture, one_picture
 from worldline.trace import untouched
 
@@ -69,7 +69,7 @@ def read_dataset(asked: Asked) -> tuple[Found, None]:
     ready = isinstance(data, DataLoader) or hasattr(data, "__getitem__")
     if isinstance(data, type) or (callable(data) and not ready):
         advice = "It is called without arguments."
-        with user_code(f"The factory {spec}", advice, error=DataError):
+        with user_code(f"The factory {spec}", advice, fits=ARGUMENTS, error=DataError):
             data = data()
     if isinstance(data, DataLoader):
         notes = () if isinstance(data.sampler, SequentialSampler) else (SHUFFLED,)

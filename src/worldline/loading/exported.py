@@ -18,7 +18,7 @@ from worldline.errors import ModelError
 from worldline.files import check_zip, reading, real_file, shorten, size_text
 from worldline.loading.expressions import check_expression
 from worldline.loading.sandbox import tried_in_child
-from worldline.loading.shapes import ExpectedShape
+from worldline.loading.shapes import ExpectedShape, shape_to_try
 
 __all__ = ["clean_archive", "load_exported"]
 
@@ -57,7 +57,7 @@ ACTIVATIONS: dict[str, Callable[[], nn.Module]] = {
 }
 
 
-def load_exported(path: Path) -> nn.Module:
+def load_exported(path: Path, sample: tuple[int, ...] | None = None) -> nn.Module:
     """The model of a ``.pt2`` archive: a ``GraphModule`` with a submodule for each operation.
 
     Each is named after its node.
@@ -74,6 +74,7 @@ def load_exported(path: Path) -> nn.Module:
             and one out, on the CPU. Give it a dynamic batch dimension,
             ``dynamic_shapes=({0: torch.export.Dim("batch")},)``; else it takes one batch size
             only, and says so.
+        sample: shape of one sample of the data, on which sizes that are free are tried.
 
     Raises:
         ModelError: something that the check cannot rule out, a damaged archive, or a model that
@@ -93,11 +94,7 @@ def load_exported(path: Path) -> nn.Module:
     (True, True, True)
     """
     content, shape = clean_archive(path)
-    tried_in_child(
-        content,
-        [2 if shape[0] is None else shape[0], *(side or 32 for side in shape[1:])],
-        shorten(path.name),
-    )
+    tried_in_child(content, list(shape_to_try(shape, sample, 2)), shorten(path.name))
     try:
         program = torch.export.load(io.BytesIO(content))
         module = (

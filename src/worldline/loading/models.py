@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 from collections.abc import Callable
-from functools import partial
 from pathlib import Path
 
 from torch import nn
@@ -14,7 +14,7 @@ from worldline.errors import ModelError
 from worldline.files import shorten
 from worldline.loading.exported import load_exported
 from worldline.loading.huggingface import load_huggingface
-from worldline.loading.imports import import_object, user_code
+from worldline.loading.imports import ARGUMENTS, import_object, user_code
 from worldline.loading.onnx_model import load_onnx
 from worldline.loading.pickled import load_pickled
 from worldline.loading.weights import read_weights
@@ -29,6 +29,7 @@ def load_model(
     *,
     unsafe_pickle: bool = False,
     bounds: tuple[float, float] = (0.0, 1.0),
+    sample: tuple[int, ...] | None = None,
     progress: Progress = silent,
 ) -> nn.Module:
     """A model by name, in eval mode.
@@ -43,7 +44,8 @@ def load_model(
             * ``model.pt2``, checked, written anew and tried in a child process first
               (:func:`worldline.loading.exported.load_exported`);
             * ``model.onnx``, with the extra ``[onnx]``
-              (:func:`worldline.loading.onnx_model.load_onnx`);
+              (:func:`worldline.loading.onnx_model.load_onnx`); what torch cannot do of it is run
+              as a black box with the extra ``[onnxruntime]``;
             * ``hf:FOLDER``, an image or text classifier, with the extra ``[hf]``; text models take
               embeddings (:func:`worldline.loading.huggingface.load_huggingface`);
             * a whole module as ``torch.save(model)`` or TorchScript has written it (``.pt``,
@@ -55,6 +57,7 @@ def load_model(
         unsafe_pickle: whether whole pickled modules may be opened.
         bounds: lowest and highest value of a pixel, for ``hf:`` models of images, whose
             preprocessing starts from black and white.
+        sample: shape of one sample of the data: a file whose sizes are free is tried at this one.
         progress: is told of epochs, where a zoo model is trained first.
 
     Raises:
@@ -71,12 +74,13 @@ def load_model(
     if kind == "hf":
         return load_huggingface(Path(spec.removeprefix("hf:")), bounds=bounds)
     if kind == "file":
-        return READERS.get(Path(spec).suffix, partial(load_pickled, unsafe_pickle=unsafe_pickle))(
-            Path(spec)
-        )
+        reader = READERS.get(Path(spec).suffix)
+        if reader is None:
+            return load_pickled(Path(spec), unsafe_pickle=unsafe_pickle)
+        return reader(Path(spec), sample)
     if kind == "factory":
-        model = _made_by(source)
         weights = weights or extra or None
+        model = _made_by(source, copied=weights is not None)
     else:
         model = zoo.load(source, seed=int(extra or 0), progress=progress)
     if weights is not None:
@@ -84,7 +88,10 @@ def load_model(
     return model.eval()
 
 
-READERS: dict[str, Callable[[Path], nn.Module]] = {".pt2": load_exported, ".onnx": load_onnx}
+READERS: dict[str, Callable[[Path, tuple[int, ...] | None], nn.Module]] = {
+    ".pt2": load_exported,
+    ".onnx": load_onnx,
+}
 FILES = (*READERS, ".pt", ".pth", ".pkl", ".pickle")
 
 
@@ -128,15 +135,16 @@ def check_model_name(spec: str) -> tuple[str, str]:
     return name, seed
 
 
-def _made_by(spec: str) -> nn.Module:
+def _made_by(spec: str, *, copied: bool) -> nn.Module:
     factory = import_object(spec)
-    if isinstance(factory, nn.Module):
-        return factory
+    if isinstance(factory, nn.Module):  # its file is run once: weights would fill all that is named
+        return copy.deepcopy(factory) if copied else factory
     if not callable(factory):
         raise ModelError(
             f"{spec} is a {type(factory).__name__}, not a factory that returns an nn.Module."
         )
-    with user_code(f"The factory {spec}", "It is called without arguments."):
+    advice = "It is called without arguments."
+    with user_code(f"The factory {spec}", advice, fits=ARGUMENTS):
         model = factory()
     if not isinstance(model, nn.Module):
         raise ModelError(

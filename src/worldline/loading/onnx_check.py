@@ -13,10 +13,13 @@ from typing import Any
 import numpy as np
 import torch
 from onnx.reference import ReferenceEvaluator
+from onnx.reference.op_run import OpRun
 from torch import Tensor, nn
 
 from worldline.errors import InputError, ModelError
 from worldline.files import available_memory, shorten, size_text
+from worldline.loading.black_box import UnsupportedError, open_session
+from worldline.loading.shapes import shape_to_try
 
 __all__ = ["check_graph"]
 
@@ -30,11 +33,15 @@ crosses kinks of piecewise linear graphs.
 """
 STEPS = (1e-2, 3e-3, 1e-3)  # how far the reference is moved, as shares of the logits' size
 SAMPLES = 2
-UNKNOWN = 32  # taken for a size that the file leaves open
 
 
-def check_graph(proto: Any, graph: nn.Module, name: str) -> None:
-    """Compare a converted graph with ``onnx.reference.ReferenceEvaluator`` on seeded inputs.
+def check_graph(
+    proto: Any, graph: nn.Module, name: str, sample: tuple[int, ...] | None = None
+) -> None:
+    """Compare a converted graph on seeded inputs with onnxruntime, where it is installed.
+
+    Else with ``onnx.reference.ReferenceEvaluator``. Sizes that the file leaves free are those of
+    ``sample``, the shape of one sample of the data.
 
     Logits: max |ours − reference| ≤ 1e-4 · max |reference|.
 
@@ -61,36 +68,36 @@ def check_graph(proto: Any, graph: nn.Module, name: str) -> None:
     ...         return 1 + x
     >>> check_graph(proto, Wrong(), "e.onnx")
     Traceback (most recent call last):
-    worldline.errors.ModelError: The logits of e.onnx differ from those of ONNX' reference by 0.388
-        (at most ...
+    worldline.loading.black_box.UnsupportedError: The logits of e.onnx differ from those of
+        ... by 0.388 (at most ...
     """
     declared: Any = graph.shape
-    batch, *sides = declared
-    shape = (batch or SAMPLES, *(side or UNKNOWN for side in sides))
+    shape = shape_to_try(declared, sample, SAMPLES)
     if len(shape) > 32 or math.prod(shape) > 2**28:
         raise ModelError(
             f"{name} declares inputs of shape {shorten(str(shape))}; at most "
             f"{2**28:,} can be tried. Export it again."
         )
-    x = torch.rand(shape, generator=torch.Generator().manual_seed(0))
+    kind = getattr(graph, "dtype", torch.float32)
+    x = torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=kind)
     try:
         x.requires_grad_()
         with _counted(graph, name):
             logits = graph(x)
-        reference = _reference(proto)
+        reference, oracle = _reference(proto)
         expected = reference(x.detach())
     except (InputError, MemoryError):
         raise
     except Exception as error:  # the evaluator raises whatever numpy does
         reason = str(error).strip().splitlines() or [type(error).__name__]
-        raise ModelError(
+        raise UnsupportedError(
             f"{name} does not run on inputs of shape {shape}: {shorten(reason[0], 300)}. Declare "
             "the input's sizes when exporting."
         ) from error
     if not isinstance(logits, Tensor) or tuple(logits.shape) != tuple(expected.shape):
-        raise ModelError(
+        raise UnsupportedError(
             f"{name} gives {tuple(getattr(logits, 'shape', ()))} here and {expected.shape} by "
-            "ONNX' reference. Please report it."
+            f"{oracle}. Please report it."
         )
     ours, scale = (
         logits.detach().double().numpy(),
@@ -98,13 +105,13 @@ def check_graph(proto: Any, graph: nn.Module, name: str) -> None:
     )
     difference = float(np.abs(ours - expected).max()) if expected.size else 0.0
     if not difference <= LOGITS_TOLERANCE * scale:
-        raise ModelError(
-            f"The logits of {name} differ from those of ONNX' reference by {difference:.3g} (at "
+        raise UnsupportedError(
+            f"The logits of {name} differ from those of {oracle} by {difference:.3g} (at "
             f"most {LOGITS_TOLERANCE * scale:.3g} is allowed, a share of {LOGITS_TOLERANCE:g} of "
             f"their size {scale:.3g}). Please report it, with the operators of the graph."
         )
     if logits.is_floating_point() and logits.requires_grad:
-        _check_gradient(logits, x, reference, scale, name)
+        _check_gradient(logits, x, reference, scale, name, oracle)
 
 
 @contextmanager
@@ -129,8 +136,26 @@ def _counted(graph: nn.Module, name: str) -> Iterator[None]:
             hook.remove()
 
 
-def _reference(proto: Any) -> Callable[[Tensor], np.ndarray]:
-    session = ReferenceEvaluator(proto)
+class BatchNormalization(OpRun):
+    """Of opsets 9 to 13, in inference: ONNX' own trains whenever a momentum is there."""
+
+    op_domain = ""
+
+    def _run(self, x: Any, s: Any, b: Any, m: Any, v: Any, epsilon: float = 1e-5, **_: Any) -> Any:
+        s, b, m, v = (it.reshape(-1, *(1,) * (x.ndim - 2)) for it in (s, b, m, v))
+        return (((x - m) * (s / np.sqrt(v + epsilon)) + b).astype(x.dtype),)
+
+
+def _reference(proto: Any) -> tuple[Callable[[Tensor], np.ndarray], str]:
+    """Who knows better what the graph computes, and who that is."""
+    try:
+        session, oracle = open_session(proto.SerializeToString()), "onnxruntime"
+    except Exception:  # it is missing, or takes no graph of this kind
+        old = next(
+            (it.version < 14 for it in proto.opset_import if it.domain in ("", "ai.onnx")), 0
+        )
+        session = ReferenceEvaluator(proto, new_ops=[BatchNormalization] if old else None)
+        oracle = "ONNX' reference"
     entry = next(
         it.name
         for it in proto.graph.input
@@ -141,11 +166,16 @@ def _reference(proto: Any) -> Callable[[Tensor], np.ndarray]:
         answers: Any = session.run(None, {entry: x.numpy()})
         return np.asarray(answers[0], dtype=np.float64)
 
-    return run
+    return run, oracle
 
 
 def _check_gradient(
-    logits: Tensor, x: Tensor, reference: Callable[[Tensor], np.ndarray], scale: float, name: str
+    logits: Tensor,
+    x: Tensor,
+    reference: Callable[[Tensor], np.ndarray],
+    scale: float,
+    name: str,
+    oracle: str,
 ) -> None:
     mixture = torch.randn(logits.shape, generator=torch.Generator().manual_seed(1))
     (gradient,) = torch.autograd.grad((logits * mixture).sum(), x)
@@ -160,9 +190,9 @@ def _check_gradient(
             tried.append(float(((ahead - behind) * weights).sum() / (2 * step)))
             if abs(tried[-1] - rate) <= GRADIENT_TOLERANCE * rate:
                 return
-    raise ModelError(
-        f"The gradient of {name} along itself is {rate:.4g} by autograd; differences of ONNX' "
-        f"reference give {', '.join(f'{it:.4g}' for it in tried) or 'none'} (steps of "
+    raise UnsupportedError(
+        f"The gradient of {name} along itself is {rate:.4g} by autograd; differences of {oracle} "
+        f"give {', '.join(f'{it:.4g}' for it in tried) or 'none'} (steps of "
         f"{', '.join(f'{it:g}' for it in STEPS)} of the logits' size; {GRADIENT_TOLERANCE:.0%} "
         "apart is allowed). An attack would be misled, so the model is refused. Please report it, "
         "with the operators of the graph."

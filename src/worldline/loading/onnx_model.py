@@ -15,14 +15,22 @@ from torch import Tensor, nn
 
 from worldline.errors import InputError, ModelError
 from worldline.files import available_memory, reading, shorten, size_text
+from worldline.loading.black_box import UnsupportedError, black_box
 from worldline.loading.onnx_operators import ACTIVATIONS, OPERATORS, Attributes, output_size
 from worldline.loading.shapes import ExpectedShape
 
 __all__ = ["OnnxGraph", "load_onnx"]
 
-WIDTHS = {1: 4, 2: 1, 3: 1, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 16: 2}
+WIDTHS = {1: 4, 2: 1, 3: 1, 4: 2, 5: 2, 6: 4, 7: 8, 9: 1, 10: 2, 11: 8, 12: 4, 13: 8, 16: 2}
 """Bytes of a number, by ONNX' number of its dtype."""
-TYPED = {1: "float_data", 7: "int64_data", 11: "double_data"}  # the others stand in int32_data
+TYPED = {
+    1: "float_data",
+    7: "int64_data",
+    11: "double_data",
+    12: "uint64_data",
+    13: "uint64_data",
+}  # the others stand in int32_data
+INPUTS = {1: torch.float32, 11: torch.float64}
 LARGEST = 2**27  # numbers in one value, for each sample of a batch
 LARGEST_MADE = 2**24  # where they are made from a few: ranges, constants, repeats
 MAKING = ("Range", "ConstantOfShape", "Expand", "Tile")
@@ -30,21 +38,24 @@ MOST_SIDES = 32  # of a tensor
 AGAIN = "Export the model again."
 
 
-def load_onnx(path: Path) -> nn.Module:
+def load_onnx(path: Path, sample: tuple[int, ...] | None = None) -> nn.Module:
     """The graph as a module with gradients, checked against ONNX' own evaluator on load.
 
     Nothing in an ONNX file is executed: it is a list of operators. Sizes of tensors are compared
     with the bytes that are there before anything is made; external data must lie in the file's
     own folder; ``onnx.checker`` looks at the rest. Then logits and gradients are compared with
-    ``onnx.reference`` (:func:`worldline.loading.onnx_check.check_graph`).
+    onnxruntime or ``onnx.reference`` (:func:`worldline.loading.onnx_check.check_graph`). A graph
+    that torch cannot do, or does otherwise, becomes a
+    :class:`worldline.loading.black_box.BlackBox`, where onnxruntime is installed.
 
     Args:
-        path: an ``.onnx`` with one float32 input, its batch first, and one output.
+        path: an ``.onnx`` with one float32 or float64 input, its batch first, and one
+            output.
+        sample: shape of one sample of the data, on which sizes that the file leaves free are tried.
 
     Raises:
         ModelError: the extra is missing, a damaged or deceiving file, an operator that is not
-            supported (with the list of those that are), or a disagreement with the reference, with
-            both numbers.
+            supported and onnxruntime is not there either, or a disagreement, with both numbers.
 
     Cost: two copies of the weights while it loads, and some evaluations by the reference, which is
     slow: a second for a ResNet-18 at 64×64, five at 224×224.
@@ -95,7 +106,11 @@ def load_onnx(path: Path) -> nn.Module:
         onnx.checker.check_model(proto)
         if proto.functions:
             proto = inline_local_functions(proto)
-        graph = OnnxGraph(proto, name)
+        undone: UnsupportedError | None = None
+        try:
+            graph = OnnxGraph(proto, name)
+        except UnsupportedError as error:
+            undone = error
     except InputError:
         raise
     except Exception as error:  # protobuf's, the checker's, numpy's: the user is told the same
@@ -103,8 +118,13 @@ def load_onnx(path: Path) -> nn.Module:
         raise ModelError(
             f"{name} cannot be read as an ONNX model: {shorten(reason[0], 300)}. {AGAIN}"
         ) from error
-    check_graph(proto, graph, name)
-    return graph
+    if undone is None:
+        try:
+            check_graph(proto, graph, name, sample)
+            return graph
+        except UnsupportedError as error:
+            undone = error
+    return black_box(proto, name, undone, sample)
 
 
 def _tensors(graph: Any) -> list[Any]:
@@ -120,6 +140,14 @@ def _tensors(graph: Any) -> list[Any]:
             for node in graph.node
             for attribute in node.attribute
             if attribute.HasField("t")
+        ),
+        *(
+            tensor
+            for node in graph.node
+            for attribute in node.attribute
+            for inner in (attribute.g, *attribute.graphs)
+            if inner.node or inner.initializer
+            for tensor in _tensors(inner)
         ),
     ]
 
@@ -224,7 +252,7 @@ class OnnxNode(nn.Module):
                 raise
             shapes = ", ".join("–" if it is None else str(tuple(it.shape)) for it in inputs)
             reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-            raise ModelError(
+            raise UnsupportedError(
                 f"{self.label} failed on inputs of shape {shapes}: {shorten(reason, 200)}"
             ) from error
 
@@ -245,15 +273,25 @@ class OnnxGraph(nn.Module):
         super().__init__()
         graph = proto.graph
         opset = next((it.version for it in proto.opset_import if it.domain in ("", "ai.onnx")), 0)
+        missing = sorted({_foreign(node) for node in graph.node} - {""})
+        if missing:
+            raise UnsupportedError(
+                f"{name} uses {shorten(', '.join(missing), 300)}, not done here in torch."
+            )
         weights = {it.name: _as_tensor(it) for it in graph.initializer}
         inputs = [it for it in graph.input if it.name not in weights]
-        if len(inputs) != 1 or len(graph.output) != 1 or inputs[0].type.tensor_type.elem_type != 1:
-            raise ModelError(
+        if (
+            len(inputs) != 1
+            or len(graph.output) != 1
+            or inputs[0].type.tensor_type.elem_type not in INPUTS
+        ):
+            raise UnsupportedError(
                 f"{name} takes {', '.join(shorten(it.name, 40) for it in inputs) or 'nothing'} and "
-                f"gives {', '.join(shorten(it.name, 40) for it in graph.output)}; one float32 "
+                f"gives {', '.join(shorten(it.name, 40) for it in graph.output)}; one floating "
                 "tensor in and one of logits out are expected. Export a module that takes and "
                 "gives one tensor."
             )
+        self.dtype = INPUTS[inputs[0].type.tensor_type.elem_type]
         self.input, self.output = inputs[0].name, graph.output[0].name
         sides = inputs[0].type.tensor_type.shape.dim
         self.shape = tuple(
@@ -275,12 +313,6 @@ class OnnxGraph(nn.Module):
             f"The node {shorten(node.name or node.output[0], 60)!r} ({shorten(node.op_type, 40)}) "
             f"of {name}"
         )
-        subgraph = any(it.type in (5, 10) for it in node.attribute)
-        if node.op_type not in OPERATORS or node.domain not in ("", "ai.onnx") or subgraph:
-            raise ModelError(
-                f"{label} is an operator that is not supported. Supported are: "
-                f"{', '.join(OPERATORS)}, Constant."
-            )
         attributes = {it.name: _attribute(it) for it in node.attribute} | {
             "opset": opset,
             "outputs": len(node.output),
@@ -328,6 +360,13 @@ class OnnxGraph(nn.Module):
         return held[self.output]
 
 
+def _foreign(node: Any) -> str:
+    """The operator of a node, if it is not done here."""
+    if node.domain not in ("", "ai.onnx"):
+        return f"{node.domain}.{node.op_type}"
+    return "" if node.op_type in OPERATORS or node.op_type == "Constant" else str(node.op_type)
+
+
 def _as_tensor(tensor: Any) -> Tensor:
     from onnx import numpy_helper  # noqa: PLC0415
 
@@ -351,7 +390,7 @@ def _constant(node: Any) -> Tensor:
             return torch.tensor(
                 it.i if it.name == "value_int" else list(it.ints), dtype=torch.int64
             )
-    raise ModelError(
+    raise UnsupportedError(
         f"The constant {shorten(node.output[0], 60)!r} of the ONNX graph is a text or sparse, "
         "which is not supported."
     )

@@ -14,7 +14,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from worldline.errors import ModelError
+from worldline.loading.black_box import UnsupportedError
+from worldline.loading.onnx_recurrent import gru, lstm, rnn
+from worldline.loading.onnx_resize import resize, resized
 
 __all__ = ["ACTIVATIONS", "OPERATORS", "output_size"]
 
@@ -102,7 +104,7 @@ def _average_pool(at: Attributes, x: Tensor) -> Tensor:
     kernel = list(at["kernel_shape"])
     strides, dilations, pads = _window(at, x, kernel)
     if any(step != 1 for step in dilations) or at.get("ceil_mode", 0):
-        raise ModelError(
+        raise UnsupportedError(
             "AveragePool with dilations or ceil_mode is not supported; export the pool as "
             "torch.nn.AvgPool2d without them."
         )
@@ -126,8 +128,8 @@ def _gemm(at: Attributes, a: Tensor, b: Tensor, c: Tensor | None = None) -> Tens
 def _batch_norm(
     at: Attributes, x: Tensor, scale: Tensor, bias: Tensor, mean: Tensor, var: Tensor
 ) -> Tensor:
-    if at.get("training_mode", 0):
-        raise ModelError(
+    if at.get("training_mode", 0) or (at["opset"] < 14 and at["outputs"] > 1):
+        raise UnsupportedError(
             "BatchNormalization in training mode mixes the samples of a batch. Export model.eval()."
         )
     return F.batch_norm(x, mean, var, scale, bias, training=False, eps=at.get("epsilon", 1e-5))
@@ -310,13 +312,17 @@ def _selu(at: Attributes, x: Tensor) -> Tensor:
     return gamma * torch.where(x > 0, x, alpha * torch.expm1(x.clamp(max=0)))
 
 
+def _mod(at: Attributes, a: Tensor, b: Tensor) -> Tensor:
+    return torch.fmod(a, b) if at.get("fmod", 0) else torch.remainder(a, b)
+
+
 def _simple(function: Callable[..., Tensor]) -> Operator:
     return lambda at, *inputs: function(*inputs)
 
 
 def _cast(at: Attributes, x: Tensor) -> Tensor:
     if at["to"] not in DTYPES:
-        raise ModelError(f"Cast to the ONNX type {at['to']} is not supported.")
+        raise UnsupportedError(f"Cast to the ONNX type {at['to']} is not supported.")
     return x.to(DTYPES[at["to"]])
 
 
@@ -350,6 +356,7 @@ OPERATORS: dict[str, Operator] = {
     "Gelu": _gelu,
     "Gemm": _gemm,
     "GlobalAveragePool": _global_pool(torch.mean),
+    "GRU": gru,
     "GlobalMaxPool": _global_pool(torch.amax),
     "Greater": _simple(torch.gt),
     "GreaterOrEqual": _simple(torch.ge),
@@ -359,6 +366,7 @@ OPERATORS: dict[str, Operator] = {
     "InstanceNormalization": lambda at, x, scale, bias: F.instance_norm(
         x, weight=scale, bias=bias, eps=at.get("epsilon", 1e-5)
     ),
+    "LSTM": lstm,
     "LayerNormalization": _layer_norm,
     "LeakyRelu": lambda at, x: F.leaky_relu(x, at.get("alpha", 0.01)),
     "Less": _simple(torch.lt),
@@ -371,6 +379,7 @@ OPERATORS: dict[str, Operator] = {
     "Mean": _fold(torch.add, mean=True),
     "Min": _fold(torch.minimum),
     "Mish": _simple(F.mish),
+    "Mod": _mod,
     "Mul": _simple(torch.mul),
     "Neg": _simple(torch.neg),
     "Not": _simple(torch.logical_not),
@@ -378,6 +387,7 @@ OPERATORS: dict[str, Operator] = {
     "PRelu": lambda at, x, slope: torch.where(x > 0, x, slope * x),
     "Pad": _pad,
     "Pow": _simple(torch.pow),
+    "RNN": rnn,
     "Range": lambda at, start, stop, step: torch.arange(
         start.item(), stop.item(), step.item(), dtype=start.dtype
     ),
@@ -389,6 +399,7 @@ OPERATORS: dict[str, Operator] = {
     "ReduceSum": _reduce(torch.sum),
     "Relu": _simple(F.relu),
     "Reshape": _reshape,
+    "Resize": resize,
     "Round": _simple(torch.round),
     "Selu": _selu,
     "Shape": _shape,
@@ -488,8 +499,13 @@ def output_size(operator: str, at: Attributes, inputs: Sequence[Tensor | None]) 
         "Equal",
         "Less",
         "Greater",
+        "Mod",
     ):
         return math.prod(torch.broadcast_shapes(*shapes))
+    if operator in ("LSTM", "GRU", "RNN"):
+        return math.prod(shapes[0][:2]) * math.prod(shapes[2][:1]) * shapes[2][2]
+    if operator == "Resize":
+        return _product([size for _, size, _ in resized(at, *inputs)])
     if operator == "Einsum":
         return math.prod(math.prod(shape) for shape in shapes)
     return 0

@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Literal
 
 from worldline.errors import ModelError
 from worldline.files import shorten
@@ -18,9 +19,17 @@ CHILD = Path(__file__).with_name("child.py")
 
 
 def tried_in_child(
-    content: bytes, shape: list[int], name: str, *, seconds: float = SECONDS, spare: int = SPARE
+    content: bytes,
+    shape: list[int],
+    name: str,
+    *,
+    kind: Literal["pt2", "onnx"] = "pt2",
+    seconds: float = SECONDS,
+    spare: int = SPARE,
 ) -> None:
-    """Open an exported program in a child process and run it once; return if that went well.
+    """Open an exported program or an ONNX graph in a child process and run it once.
+
+    It returns if that went well.
 
     The child (``child.py``) gets the bytes through a pipe. Its memory and processor time are
     limited by the system (on Linux and macOS), and an audit hook ends it when anything tries to
@@ -28,11 +37,12 @@ def tried_in_child(
     could get around it. It is a second net under the check of the archive, not in place of it.
 
     Args:
-        content: the archive.
+        content: the archive, or the graph.
         shape: of the zeros.
         name: the file, for the message.
+        kind: which of the two.
         seconds: how long the child may take.
-        spare: bytes of memory beyond what an idle torch has and four copies of the archive.
+        spare: bytes of memory beyond what the idle library has and four copies of the content.
 
     Raises:
         ModelError: it failed, and how.
@@ -43,7 +53,7 @@ def tried_in_child(
         is not opened here.
     """
     order = json.dumps(
-        {"shape": shape, "memory": spare + 4 * len(content), "seconds": int(seconds)}
+        {"kind": kind, "shape": shape, "memory": spare + 4 * len(content), "seconds": int(seconds)}
     )
     try:
         done = subprocess.run(

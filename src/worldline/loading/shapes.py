@@ -6,7 +6,35 @@ from torch import Tensor, nn
 
 from worldline.errors import ShapeError
 
-__all__ = ["ExpectedShape"]
+__all__ = ["ExpectedShape", "shape_to_try"]
+
+UNKNOWN = 32  # taken for a size that nobody says
+
+
+def shape_to_try(
+    declared: tuple[int | None, ...], sample: tuple[int, ...] | None, samples: int
+) -> tuple[int, ...]:
+    """A batch on which a model is tried: what its file declares, and the data's sizes for the rest.
+
+    Args:
+        declared: sizes, the batch first; None for any.
+        sample: shape of one sample of the data, with its channels first or last; left alone where
+            it does not fit what is declared.
+        samples: the size of the batch, where it is free.
+
+    >>> shape_to_try((None, 3, None, None), (3, 8, 9), 2), shape_to_try((1, None, 4), None, 2)
+    ((2, 3, 8, 9), (1, 32, 4))
+    >>> shape_to_try((None, 3, None, None), (8, 9, 3), 2)  # channels last
+    (2, 3, 8, 9)
+    """
+    batch, *sides = declared or (None,)
+    tried = [tuple(sample), (*sample[-1:], *sample[:-1])] if sample else []
+    for shape in tried:
+        if len(shape) == len(sides) and all(
+            side in (None, size) for side, size in zip(sides, shape, strict=True)
+        ):
+            return (batch or samples, *shape)
+    return (batch or samples, *(side or UNKNOWN for side in sides))
 
 
 class ExpectedShape(nn.Module):

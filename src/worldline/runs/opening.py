@@ -17,6 +17,7 @@ from worldline.attacks import FGSM, PGD, Attack, Budget, Square, strong_attack
 from worldline.errors import BoundsError, ModelError, UsageError
 from worldline.inputs import Data, in_dtype_of, labels_of, logits_of
 from worldline.loading import import_object, load_data, load_model
+from worldline.loading.black_box import BlackBox
 from worldline.loading.imports import user_code
 from worldline.runs.budgets import open_budget, with_own_bounds
 from worldline.runs.config import AUTO, AttackConfig, BudgetConfig, DataConfig, ModelConfig
@@ -39,6 +40,11 @@ __all__ = [
 
 CHANNELS = (1, 3, 4)
 WIDEST = (-1e37, 1e37)  # what float32 holds, with room for a difference
+OF_SHAPES = (
+    r"(?i)^(RuntimeError|ValueError|AssertionError|IndexError|LayerError|ShapeError):"
+    r".*(shape|size|dimension|dims?\b|channel|broadcast|unpack)"
+)
+"""Errors that come of inputs in another shape than the model takes, in torch's words."""
 
 
 @dataclass(frozen=True)
@@ -107,6 +113,7 @@ def open_model(
         weights or None,
         unsafe_pickle=config.unsafe_pickle,
         bounds=data.bounds,
+        sample=tuple(data.x.shape[1:]),
         progress=progress,
     )
     if any(torch.nn.parameter.is_lazy(it) for it in model.parameters()):
@@ -132,7 +139,12 @@ def channels_last(x: Tensor) -> bool:
 
 
 def fitted(model: nn.Module, data: Data) -> Data:
-    """The data with its channels first, where they come last and the model takes them first."""
+    """The data with its channels first, where they come last and the model takes them first.
+
+    Its conversions then hold what must be said of a black box, too.
+    """
+    if isinstance(model, BlackBox):
+        data = replace(data, conversions=(*data.conversions, model.note))
     if not channels_last(data.x):
         return data
     with untouched(model), torch.no_grad():
@@ -201,7 +213,7 @@ def prepare_inputs(
     reference_y = data.reference_y.to(device)
     tried = f"The model, on inputs of shape {tuple(x[:2].shape)} {x.dtype},"
     advice = "Check that the data's shape is what the model expects."
-    with untouched(model), torch.no_grad(), user_code(tried, advice):
+    with untouched(model), torch.no_grad(), user_code(tried, advice, fits=OF_SHAPES):
         logits = logits_of(model, x[:2])
     classes = logits.shape[1]
     y, reference_y = (labels_of(it, len(it), classes=classes) for it in (y, reference_y))
