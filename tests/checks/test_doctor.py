@@ -344,3 +344,26 @@ def test_the_smallest_change_that_fools_stands_beside_the_fixed_radius(tmp_path:
     page = (tmp_path / "run" / "report.html").read_text("utf-8")
     assert "The smallest L∞ change that fools is" in page
     assert "an upper bound by FMN-50" in page
+
+
+@pytest.mark.end_to_end
+def test_a_thorough_examination_of_two_classes_leaves_the_dlr_loss_out(here: Path) -> None:
+    (here / "two.py").write_text(
+        "import torch\n"
+        "def build():\n"
+        "    torch.manual_seed(0)\n"
+        "    return torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(5, 2))\n"
+    )
+    np.savez(here / "two.npz", x=np.load(here / "table.npz")["x"], y=np.arange(60) % 2)
+    result = run(
+        "doctor",
+        "two.py:build",
+        "--data",
+        "two.npz",
+        "--bounds=-4,4",
+        *QUICK,
+        "--thorough",
+        "--json",
+    )
+    names = [it["attack"] for it in json.loads(result.stdout)["worst_case"]]
+    assert not any("DLR" in name for name in names)

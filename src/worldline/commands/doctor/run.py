@@ -29,6 +29,7 @@ SMALLEST_SAMPLES, SMALLEST_STEPS = 128, 50
 SELFTEST_SAMPLES = 48
 SQUARE_QUERIES = 5000
 PICTURES = 4
+FEWEST_OF_DLR = 3  # classes that the DLR loss tells apart
 """Dimensions of inputs (N, C, H, W), which AutoAttack needs."""
 
 
@@ -222,7 +223,8 @@ def _more(config: DoctorConfig, given: Given) -> list[attacks.Attack]:
     seed = config.seed + 1
     apgd = attacks.APGD(**given.budget.given, seed=seed)
     square = attacks.Square(**given.budget.given, seed=seed, queries=SQUARE_QUERIES)
-    more: list[attacks.Attack] = [apgd, replace(apgd, loss="dlr"), square]
+    told = attacks.predict(given.opened.model, given.x[:1]).shape[1] >= FEWEST_OF_DLR
+    more: list[attacks.Attack] = [apgd, *[replace(apgd, loss="dlr")] * told, square]
     if _has_autoattack() and given.x.ndim == PICTURES and given.budget.plain:
         more.append(
             attacks.AutoAttack(**given.budget.given, seed=seed, batch_size=config.batch_size)
