@@ -703,3 +703,24 @@ class Tupled(nn.Module):
 @network()
 def two_outputs() -> nn.Module:
     return Tupled()
+
+
+@network()
+def lightning_module() -> nn.Module:
+    from pytorch_lightning import LightningModule
+
+    class Lightning(LightningModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.save_hyperparameters()
+            self.body = small()
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.body(x)
+
+        def training_step(self, batch: tuple[Tensor, Tensor], number: int) -> Tensor:
+            loss = functional.cross_entropy(self(batch[0]), batch[1])
+            self.log("loss", loss)
+            return loss
+
+    return Lightning()
