@@ -109,7 +109,11 @@ USES: dict[str, Use] = {
     "attacks.adversarial_twin": lambda model, x, y: wl.attacks.adversarial_twin(
         careless, model, x, y
     ),
+    "attacks.FMN": wl.attacks.FMN(steps=3, bounds=WIDE),
     "attacks.gradient_problem": wl.attacks.gradient_problem,
+    "attacks.smallest_change": lambda model, x, y: wl.attacks.smallest_change(
+        model, x, y, steps=3, settings=wl.Settings(bounds=WIDE)
+    ),
     "attacks.entangle": lambda model, x, y: wl.attacks.entangle(
         model, x[:3], x[3:6], reference=(x, y), settings=WIDELY, steps=1
     ),

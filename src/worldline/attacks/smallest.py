@@ -100,7 +100,7 @@ def smallest_change(
     >>> found = wl.attacks.smallest_change(model, x, y)
     >>> [round(size, 2) for size in found.size.tolist()]
     [0.2, 0.1, 0.0]
-    >>> [share.value for share in found.accuracy([0, 0.15, 0.3])]
+    >>> [share.value for share in found.accuracy([0.0, 0.15, 0.3])]
     [0.6666666666666666, 0.3333333333333333, 0.0]
     """
     check_settings(settings)
