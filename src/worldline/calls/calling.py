@@ -169,7 +169,7 @@ def _with_twins(
     return replace(config, attack=GIVEN, handed=handed)
 
 
-def _as_text(command: str, given: Mapping[str, Any]) -> dict[str, Any]:
+def _as_text(command: str, given: Mapping[str, Any]) -> dict[str, object]:
     """Options as a command line would give them: numbers of NumPy plain, one of several alone."""
     known = {it.name: it for it in options_of(config_of(command))}
     read = {}

@@ -207,7 +207,7 @@ class Command(Generic[C, G, R]):
         sections = fill_template(f"{self.name}/sections.html.j2", **filling)
         return Attached(self.words(result.record).headline, sections)
 
-    def _filling(self, result: Result[R], prefix: str) -> dict[str, Any]:
+    def _filling(self, result: Result[R], prefix: str) -> Mapping[str, Any]:
         record = result.record
         always = {"record": record, "words": self.words(record), "prefix": prefix}
         return {**always, **self.context(result, prefix)}

@@ -82,7 +82,7 @@ class Measured:
         """The same for some of the models, in this order."""
         rows = torch.tensor([self.names.index(name) for name in names])
         by_model = {"right", "accuracy"}
-        tables: dict[str, Any] = {
+        tables: Mapping[str, Any] = {
             name: it[rows] if name in by_model else it[rows][:, rows]
             for name, it in vars(self).items()
             if isinstance(it, Tensor)

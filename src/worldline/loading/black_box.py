@@ -13,8 +13,10 @@ from worldline.files import reason_of, shorten
 from worldline.loading.sandbox import tried_in_child
 from worldline.loading.shapes import ExpectedShape, shape_to_try
 
-__all__ = ["BlackBox", "UnsupportedError", "black_box", "open_session"]
+__all__ = ["Attributes", "BlackBox", "UnsupportedError", "black_box", "open_session"]
 
+Attributes = dict[str, Any]
+"""Of a node, as ONNX gives them: numbers, text, tensors and lists of these."""
 DTYPES = {
     "tensor(float)": torch.float32,
     "tensor(double)": torch.float64,

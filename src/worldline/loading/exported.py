@@ -7,7 +7,7 @@ import json
 import math
 import re
 import zipfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -293,7 +293,7 @@ def _payload(
     }
 
 
-def _whole(size: dict[str, Any], name: str, key: str) -> int:
+def _whole(size: Mapping[str, object], name: str, key: str) -> int:
     value = size.get("as_int")
     if len(size) != 1 or type(value) is not int or not 0 <= value < 2**48:
         raise ModelError(

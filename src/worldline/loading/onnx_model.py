@@ -15,8 +15,8 @@ from torch import Tensor, nn
 
 from worldline.errors import InputError, ModelError
 from worldline.files import available_memory, reading, shorten, size_text
-from worldline.loading.black_box import UnsupportedError, black_box
-from worldline.loading.onnx_operators import ACTIVATIONS, OPERATORS, Attributes, output_size
+from worldline.loading.black_box import Attributes, UnsupportedError, black_box
+from worldline.loading.onnx_operators import ACTIVATIONS, OPERATORS, output_size
 from worldline.loading.shapes import ExpectedShape
 
 __all__ = ["OnnxGraph", "load_onnx"]

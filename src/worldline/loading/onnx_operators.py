@@ -14,13 +14,12 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F  # noqa: N812
 
-from worldline.loading.black_box import UnsupportedError
+from worldline.loading.black_box import Attributes, UnsupportedError
 from worldline.loading.onnx_recurrent import gru, lstm, rnn
 from worldline.loading.onnx_resize import resize, resized
 
 __all__ = ["ACTIVATIONS", "OPERATORS", "output_size"]
 
-Attributes = dict[str, Any]
 Operator = Callable[..., Any]
 DTYPES = {
     1: torch.float32,

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from worldline.loading.black_box import UnsupportedError
+from worldline.loading.black_box import Attributes, UnsupportedError
 
 __all__ = ["gru", "lstm", "rnn"]
 
-Attributes = dict[str, Any]
 Cell = Callable[[Tensor, tuple[Tensor, ...]], tuple[Tensor, ...]]
 """What came of the input at one step, and the state, to the state after it; h first."""
 ACTIVATIONS = {"lstm": "Sigmoid Tanh Tanh", "gru": "Sigmoid Tanh", "rnn": "Tanh"}

@@ -4,16 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Any
 
 import torch
 from torch import Tensor
 
-from worldline.loading.black_box import UnsupportedError
+from worldline.loading.black_box import Attributes, UnsupportedError
 
 __all__ = ["resize", "resized"]
 
-Attributes = dict[str, Any]
 ROUND: dict[str, Callable[[Tensor], Tensor]] = {
     "round_prefer_floor": lambda at: torch.ceil(at - 0.5),
     "round_prefer_ceil": lambda at: torch.floor(at + 0.5),

@@ -144,11 +144,16 @@ def _series(ax: Axes, at: Floats, it: Series, ends: tuple[float, float]) -> None
             ax.fill_between(at, low, high, color=look.paper, alpha=0.15, linewidth=0)
         else:
             ax.vlines(at, low, high, color=look.paper)
-    style: dict[str, Any] = (
-        {"linestyle": "--", "linewidth": 1} if it.dashed else {"marker": look.marker}
+    ax.plot(
+        at,
+        finite(it.values),
+        color=look.paper,
+        linestyle="--" if it.dashed else "-",
+        linewidth=1 if it.dashed else None,
+        marker=None if it.dashed else look.marker,
+        markevery=math.ceil(len(at) / MOST_MARKERS) or 1,
+        label=it.name or None,
     )
-    style |= {"markevery": math.ceil(len(at) / MOST_MARKERS) or 1, "label": it.name or None}
-    ax.plot(at, finite(it.values), color=look.paper, **style)
 
 
 def _heat(ax: Axes, it: HeatMap) -> None:

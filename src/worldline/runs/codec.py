@@ -95,12 +95,12 @@ def to_columns(rows: Sequence[object]) -> dict[str, list[Any]]:
     return {name: [row.get(name) for row in flat] for name in names}
 
 
-def _flat(value: object, prefix: str = "") -> dict[str, Any]:
+def _flat(value: object, prefix: str = "") -> dict[str, object]:
     if is_dataclass(value):
         parts = {it.name: getattr(value, it.name) for it in fields(value)}
     else:
         parts = dict(value)  # type: ignore[call-overload]
-    flat: dict[str, Any] = {}
+    flat: dict[str, object] = {}
     for name, part in parts.items():
         if is_dataclass(part) or isinstance(part, Mapping):
             flat |= _flat(part, f"{prefix}{name}_")
