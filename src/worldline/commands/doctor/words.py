@@ -107,9 +107,9 @@ def _attacks(record: Diagnosis) -> str:
 SMALLEST = (
     Column[Smallest]("norm", lambda it: norm_sign(it.norm), words=True),
     Column[Smallest]("median size", lambda it: it.size, interval=True, form=significant),
-    Column[Smallest]("10% need at most", lambda it: it.size.q10, form=significant),
-    Column[Smallest]("90% need at most", lambda it: it.size.q90, form=significant),
-    Column[Smallest]("fooled", lambda it: it.fooled, interval=True),
+    Column[Smallest]("10% need", lambda it: it.size.q10, form=significant),
+    Column[Smallest]("90% need", lambda it: it.size.q90, form=significant),
+    Column[Smallest]("fooled", lambda it: it.fooled),
 )
 
 
@@ -133,7 +133,7 @@ def _smallest_view(record: Diagnosis) -> View:
         "find less, never more. A sample that is wrong by itself needs 0; L0 counts the entries "
         "that change.",
         f"n = {count(record.smallest[0].size.count, 'sample')}, {record.smallest[0].attack}; 95% "
-        "bootstrap intervals of medians, Wilson's of shares",
+        "bootstrap intervals of medians",
         _smallest_table(record),
     )
 
