@@ -15,6 +15,8 @@ import torch
 from torch import Tensor, nn
 
 import worldline as wl
+from worldline.explain import sides
+from worldline.statistics import Bootstrap
 
 SAMPLES = 600
 BOUNDS = (-3.0, 3.0)
@@ -323,3 +325,13 @@ def test_what_the_network_can_pass_by() -> None:
     with torch.inference_mode():
         assert not any(wl.trace.passed_by(torch.sign, x, layers))
     assert all(it.requires_grad for it in model.parameters())
+
+
+@pytest.mark.law
+def test_a_layer_where_nobody_has_a_side_is_passed_over() -> None:
+    change = torch.ones(100, 3, dtype=torch.float64)
+    change[:, 1] = torch.nan
+    found = sides.swap_layer(["a", "b", "c"], change, Bootstrap(100))
+    assert (found.name, found.interval) == ("a", (0, 0))
+    change[:, 1] = 0
+    assert sides.swap_layer(["a", "b", "c"], change, Bootstrap(100)).name == "c"
