@@ -144,6 +144,7 @@ import sys
 from pathlib import Path
 from worldline.errors import RunError
 from worldline.runs.store import open_run
+print("ready", flush=True)
 sys.stdin.readline()
 try:
     with open_run(Path(sys.argv[1]), "", stem="x") as folder:
@@ -155,17 +156,20 @@ except RunError:
 
 @pytest.mark.end_to_end
 def test_two_processes_cannot_take_one_folder(tmp_path: Path) -> None:
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", RACE, str(tmp_path / "run")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    said = [it.communicate("go\n")[0].strip() for it in both]
-    assert sorted(said) == ["mine", "taken"]
+    command = [sys.executable, "-c", RACE, str(tmp_path / "run")]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "ready\n"
+        other.stdin.write("go\n")
+        other.stdin.flush()
+        try:
+            with open_run(tmp_path / "run", "", stem="x"):
+                here = "mine"
+        except RunError:
+            here = "taken"
+        there = other.stdout.read().strip()
+    assert sorted([here, there]) == ["mine", "taken"]
 
 
 @pytest.mark.message
