@@ -24,15 +24,13 @@ settings.register_profile("default", deadline=None, max_examples=60, derandomize
 settings.load_profile("default")
 torch.set_num_threads(1)  # small tensors: threads would wait for each other, and for other programs
 os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for the processes that start from here
-if (
-    signal.getsignal(signal.SIGINT) is signal.SIG_IGN
-):  # a job behind a shell's &: children inherit it
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # behind a shell's &; children inherit it
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Tests that share a finished run stay on one process: files whole, pages of reports together."""
+    """Tests that share a finished run stay on one process: files, and all pages of reports."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFixtures(LoadScopeScheduling):
