@@ -478,12 +478,10 @@ def test_interrupted_keeps_what_was_finished_and_resumes(here: Path) -> None:
     (shard,) = here.glob("run/shards/*.safetensors")
     assert load_file(shard)["adversarial"].shape == (40, 1, 8, 8)
     assert tomllib.loads((here / "run" / "config.toml").read_text())["explore"]["samples"] == 80
-    stamp = shard.stat().st_mtime_ns
     (here / "fast").touch()
     done = run(*given, "--resume", "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["samples"] == 80
-    assert stamp
     assert not (here / "run" / "shards").exists()
 
 
