@@ -30,13 +30,14 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # behind a shell's &; chi
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    """Tests that share a finished run stay on one process: files, and all pages of reports."""
+    """A file of tests stays on one process, and a folder with a conftest.py: they share runs."""
     from xdist.scheduler import LoadScopeScheduling
 
     class ByFixtures(LoadScopeScheduling):
         def _split_scope(self, nodeid: str) -> str:
-            file = nodeid.split("::", 1)[0]
-            return "tests/report" if file.startswith("tests/report/") else file
+            file = Path(nodeid.split("::", 1)[0])
+            shared = config.rootpath / file.parent / "conftest.py"
+            return str(file.parent if file.parts[1:-1] and shared.exists() else file)
 
     return ByFixtures(config, log)
 
