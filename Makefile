@@ -32,8 +32,9 @@ $(VENV)/installed: pyproject.toml constraints.txt | $(BIN)/python
 demo: $(VENV)/installed
 	$(BIN)/worldline explore --out $(DEMO) --resume
 
+# A process a core, each with one thread; tests/conftest.py says which tests stay together.
 test: $(VENV)/installed-test
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses logical --maxprocesses 4 --dist loadfile --durations 20
 
 check: $(VENV)/installed-check+test
 	$(BIN)/ruff format --check .

@@ -5,8 +5,10 @@ from __future__ import annotations
 import json
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -21,6 +23,23 @@ from worldline.inputs import Data
 settings.register_profile("default", deadline=None, max_examples=60, derandomize=True)
 settings.load_profile("default")
 torch.set_num_threads(1)  # small tensors: threads would wait for each other, and for other programs
+os.environ.setdefault("OMP_NUM_THREADS", "1")  # the same for the processes that start from here
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # behind a shell's &; children inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """A file of tests stays on one process, and a folder with a conftest.py: they share runs."""
+    from xdist.scheduler import LoadScopeScheduling
+
+    class ByFixtures(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = Path(nodeid.split("::", 1)[0])
+            shared = config.rootpath / file.parent / "conftest.py"
+            return str(file.parent if file.parts[1:-1] and shared.exists() else file)
+
+    return ByFixtures(config, log)
 
 
 @pytest.fixture(scope="session")

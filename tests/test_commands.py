@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import subprocess
 import sys
@@ -147,12 +148,6 @@ def test_only_the_printer_prints() -> None:
 
 NOISY = """
 import torch
-class Noisy(torch.nn.Linear):
-    def forward(self, x):
-        print("a model that prints")
-        return super().forward(x.flatten(1))
-def build():
-    return Noisy(64, 10)
 class Leaves(torch.nn.Linear):
     def forward(self, x):
         raise GeneratorExit("gone")
@@ -174,42 +169,39 @@ def shout():
 """
 
 
-@pytest.mark.end_to_end
-def test_a_model_that_prints_does_not_spoil_json(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    import json
-
-    (tmp_path / "noisy.py").write_text(NOISY)
-    monkeypatch.chdir(tmp_path)
-    command = [sys.executable, "-m", "worldline", "explore", "noisy.py:build", "--json"]
-    done = subprocess.run(
-        [*command, "--samples", "40", "--steps", "3"], capture_output=True, text=True, check=True
-    )
-    assert json.loads(done.stdout)["samples"] == 40
-    assert "a model that prints" in done.stderr
+THRICE = """
+import sys
+from worldline.cli import commands
+given = ["distant", "noisy.py:talk", "--samples", "40", "--nulls", "0", "--pairs", "2"]
+for further in (["--json"], ["--quiet"], []):
+    try:
+        commands.main([*given, *further])
+    except SystemExit as end:
+        assert end.code == 0
+    for stream in (sys.stdout, sys.stderr):
+        print("NEXT", file=stream, flush=True)
+"""
 
 
 @pytest.mark.end_to_end
-@pytest.mark.parametrize("quiet", ["--json", "--quiet", None])
-def test_nothing_that_a_model_says_is_obeyed(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, quiet: str | None
-) -> None:
+def test_nothing_that_a_model_says_is_obeyed_or_spoils_json(tmp_path: Path) -> None:
     (tmp_path / "noisy.py").write_text(NOISY)
-    monkeypatch.chdir(tmp_path)
-    command = [sys.executable, "-m", "worldline", "explore", "noisy.py:talk", "--samples", "40"]
-    done = subprocess.run(
-        [*command, "--steps", "3", *([quiet] if quiet else [])], capture_output=True, check=True
-    )
+    command = [sys.executable, "-W", "always", "-c", THRICE]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, check=True)
     assert b"\x1b" not in done.stdout + done.stderr
     assert b"\x07" not in done.stderr
-    for said in (
-        "printed \\x1b]0;title\\x07",
-        "warned \\x1b[2J",
-        "raw \\x1b[1m",
-        "logged \\x1b[3m",
-    ):
-        assert said in done.stderr.decode()
+    printed, told = done.stdout.decode().split("NEXT"), done.stderr.decode().split("NEXT")
+    assert len(printed) == len(told) == 4
+    assert json.loads(printed[0])["model"] == "noisy.py:talk"
+    assert printed[1].strip() == ""
+    for text in told[:3]:
+        for said in (
+            "printed \\x1b]0;title\\x07",
+            "warned \\x1b[2J",
+            "raw \\x1b[1m",
+            "logged \\x1b[3m",
+        ):
+            assert said in text
 
 
 @pytest.mark.end_to_end
@@ -264,10 +256,10 @@ def test_a_closed_pipe_ends_quietly(tmp_path: Path) -> None:
 def test_bars_are_drawn_and_what_a_model_says_stands_above_them(tmp_path: Path) -> None:
     """On a terminal the bars need control characters of their own, which pass unchanged."""
     (tmp_path / "noisy.py").write_text(NOISY)
-    command = [sys.executable, "-m", "worldline", "explore", "noisy.py:talk", "--samples", "40"]
+    command = [sys.executable, "-m", "worldline", "distant", "noisy.py:talk", "--samples", "40"]
     main, side = os.openpty()
     with subprocess.Popen(
-        [*command, "--steps", "3"],
+        [*command, "--nulls", "0", "--pairs", "2"],
         cwd=tmp_path,
         stdout=subprocess.DEVNULL,
         stderr=side,

@@ -195,7 +195,7 @@ def test_no_module_imports_itself_by_way_of_others() -> None:
 
 
 EXAMPLES = """
-import doctest, importlib, pkgutil, sys
+import doctest, importlib, pkgutil, sys, warnings
 from jaxtyping import install_import_hook
 with install_import_hook("worldline.geometry", "beartype.beartype"), \\
      install_import_hook("worldline.attacks", "beartype.beartype"), \\
@@ -206,6 +206,7 @@ with install_import_hook("worldline.geometry", "beartype.beartype"), \\
     import worldline
     names = [found.name for found in pkgutil.walk_packages(worldline.__path__, "worldline.")]
     modules = [importlib.import_module(name) for name in names if not name.endswith("__main__")]
+warnings.simplefilter("error")
 flags = doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE
 results = [doctest.testmod(module, optionflags=flags) for module in modules]
 tried, failed = sum(r.attempted for r in results), sum(r.failed for r in results)
@@ -217,7 +218,7 @@ except Exception as error:
 else:
     raise SystemExit("the type hook is not active")
 print(tried, failed)
-sys.exit(failed > 0 or tried < 50)
+sys.exit(failed > 0 or tried < 500)
 """
 
 

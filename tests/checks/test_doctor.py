@@ -35,9 +35,9 @@ def finished(tmp_path_factory) -> Path:
         "doctor",
         "mlp",
         "--samples",
-        "60",
+        "40",
         "--steps",
-        "30",
+        "15",
         "--attack-selftest",
         "--out",
         out,
@@ -65,8 +65,8 @@ def test_doctor_writes_what_it_says(finished: Path) -> None:
     worst = [row["accuracy"] for row in stored["worst_case"]]
     assert [row["attack"] for row in stored["worst_case"]] == [
         "none",
-        "APGD-30 (CE)",
-        "APGD-30 (targeted DLR)",
+        "APGD-15 (CE)",
+        "APGD-15 (targeted DLR)",
     ]
     assert worst == sorted(worst, reverse=True)
     assert worst[0] == stored["clean_accuracy"]

@@ -22,12 +22,17 @@ def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def cells() -> list[tuple[str, str]]:
-    """``explore`` on every network, two others in turn; all with WORLDLINE_WHOLE_TABLE=1."""
-    others = [command for command in ATTEMPTS["OPTIONS"] if command != "explore"]
+    """The quick commands and ``explore`` on every network; what is dear and partly on ``explore``'s
+    page anyway on every third, and ``doctor`` on all that have no gradient. All of them with
+    WORLDLINE_WHOLE_TABLE=1.
+    """
     whole, found = bool(os.environ.get("WORLDLINE_WHOLE_TABLE")), []
     for number, name in enumerate(ATTEMPTS["NETWORKS"]):
-        found += [(name, "explore"), (name, others[number % 4]), (name, others[(number + 1) % 4])]
-        found += [(name, it) for it in others if whole and (name, it) not in found]
+        found += [(name, it) for it in ("explore", "distant", "compare")]
+        if whole or number % 3 == 0 or "explore" in ATTEMPTS["SAYS"].get(name, {}):
+            found.append((name, "doctor"))
+        if whole or number % 3 == 1:
+            found.append((name, "complexity"))
     return found
 
 

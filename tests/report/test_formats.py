@@ -231,14 +231,14 @@ def test_a_served_page_is_for_this_machine_alone(explored) -> None:
 
 
 @pytest.mark.end_to_end
-def test_serving_ends_with_an_interrupt(explored) -> None:
+def test_serving_ends_with_an_interrupt(encoded) -> None:
     command = [
         sys.executable,
         "-u",
         "-m",
         "worldline",
         "report",
-        str(explored.folder.path),
+        str(encoded.folder.path),
         "--serve",
     ]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as served:

@@ -9,7 +9,7 @@ import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -139,33 +139,41 @@ def test_a_start_that_fails_leaves_no_folder(tmp_path: Path) -> None:
         assert folder.holds("part")
 
 
-RACE = """
+TAKE = """
 import sys
 from pathlib import Path
+from typing import Any
 from worldline.errors import RunError
 from worldline.runs.store import open_run
+def take(path):
+    try:
+        with open_run(path, "", stem="x"):
+            return "mine"
+    except RunError:
+        return "taken"
+"""
+CHILD = """
+print("ready", flush=True)
 sys.stdin.readline()
-try:
-    with open_run(Path(sys.argv[1]), "", stem="x") as folder:
-        print("mine")
-except RunError:
-    print("taken")
+print(*(take(Path(sys.argv[1]) / str(number)) for number in range(50)))
 """
 
 
 @pytest.mark.end_to_end
 def test_two_processes_cannot_take_one_folder(tmp_path: Path) -> None:
-    both = [
-        subprocess.Popen(
-            [sys.executable, "-c", RACE, str(tmp_path / "run")],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for _ in range(2)
-    ]
-    said = [it.communicate("go\n")[0].strip() for it in both]
-    assert sorted(said) == ["mine", "taken"]
+    """Both go through fifty names at once: they meet inside of some, and come late to others."""
+    own: dict[str, Any] = {}
+    exec(TAKE, own)
+    command = [sys.executable, "-c", TAKE + CHILD, str(tmp_path)]
+    with subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as other:
+        assert other.stdout.readline() == "ready\n"
+        other.stdin.write("go\n")
+        other.stdin.flush()
+        here = [own["take"](tmp_path / str(number)) for number in range(50)]
+        there = other.stdout.read().split()
+    assert [sorted(pair) for pair in zip(here, there, strict=True)] == [["mine", "taken"]] * 50
 
 
 @pytest.mark.message
