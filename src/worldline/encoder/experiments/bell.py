@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from worldline.encoder.chsh import bell_test
-from worldline.encoder.experiments.base import Experiment
+from worldline.encoder.experiments.base import ENTANGLED, Experiment
 from worldline.encoder.experiments.record import (
     Control,
     Controls,
@@ -64,6 +64,7 @@ class Bell(Experiment):
     """
 
     name = "bell"
+    group = ENTANGLED
     table = BellTable
     title = "The Bell value"
     claim = "The correlations resemble quantum entanglement: they break Bell's inequality."

@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldline.encoder.checking import came, check_count, check_finite
-from worldline.encoder.experiments.base import Experiment, check_dimension
+from worldline.encoder.experiments.base import CARRYING, Experiment, check_dimension
 from worldline.encoder.experiments.record import (
     CarryCurves,
     Control,
@@ -156,6 +156,7 @@ class Image(Carry):
     """
 
     name = "image"
+    group = CARRYING
     title = "A picture carried by noise"
     claim = (
         "Noise becomes recognisable: a picture hidden in noise is recovered by a receiver whose "
@@ -215,6 +216,7 @@ class Reconcile(Carry):
     """
 
     name = "reconcile"
+    group = CARRYING
     title = "A binary picture carried by signs"
     claim = (
         "Two parties with different features reconcile them, and carry a message on what they "

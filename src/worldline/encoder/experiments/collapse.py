@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from worldline.encoder.experiments.base import Layered
+from worldline.encoder.experiments.base import UNSEEN, Layered
 from worldline.encoder.experiments.record import Floats, Integers, Outcome
 from worldline.encoder.experiments.walks import Trial
 from worldline.geometry.pair import angle
@@ -46,6 +46,7 @@ class Collapse(Layered):
     table = CollapseTable
 
     name = "collapse"
+    group = UNSEEN
     title = "The collapse of unseen vectors"
     claim = (
         "An encoder fitted to one feature sends thousands of features that it never saw to the "

@@ -10,9 +10,11 @@ import numpy.typing as npt
 from torch import Tensor
 
 __all__ = [
+    "AheadCurves",
     "CarryCurves",
     "Control",
     "Controls",
+    "Curves",
     "Finding",
     "Flags",
     "FlipCurves",
@@ -22,6 +24,7 @@ __all__ = [
     "MergeCurves",
     "Names",
     "Outcome",
+    "StepCurves",
     "mean_of",
     "percent",
     "verdict_on",
@@ -130,6 +133,30 @@ class FlipCurves:
     law_kept: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class AheadCurves:
+    """The layer where lengths overtake time by the law, for each setting (n and c)."""
+
+    candidates: tuple[int, ...]
+    speed: tuple[float, ...]
+    crossing: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class StepCurves:
+    """Mean ln|sinh φ| of unseen pairs by step, for each rate: before the first and after each.
+
+    The law begins after the first.
+    """
+
+    rate: tuple[float, ...]
+    log_sinh: tuple[tuple[float, ...], ...]
+    log_sinh_law: tuple[tuple[float, ...], ...]
+
+
+Curves = MergeCurves | CarryCurves | FlipCurves | AheadCurves | StepCurves
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """All that an experiment found but its table.
@@ -147,7 +174,7 @@ class Finding:
     controls: Controls
     verdict: str
     replicas: int
-    curves: MergeCurves | CarryCurves | FlipCurves | None = None
+    curves: Curves | None = None
     agrees: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -171,7 +198,7 @@ class Outcome:
         meaning: str,
         *,
         replicas: int,
-        curves: MergeCurves | CarryCurves | FlipCurves | None = None,
+        curves: Curves | None = None,
     ) -> Outcome:
         """With the verdict that the measurements give, and what it means."""
         finding = Finding(
