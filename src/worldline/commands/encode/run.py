@@ -15,7 +15,7 @@ from torch import Tensor
 from worldline import zoo
 from worldline.commands.encode.config import ALL, EncodeConfig, Name
 from worldline.commands.encode.record import EncoderReport, ExperimentReport
-from worldline.encoder.experiments import EXPERIMENTS, Experiment
+from worldline.encoder.experiments import EXPERIMENTS, Experiment, Needs
 from worldline.errors import RunError, UsageError
 from worldline.loading import load_embeddings, load_picture
 from worldline.runs.codec import schema_of
@@ -26,7 +26,14 @@ from worldline.settings import Progress
 
 __all__ = ["Task", "prepare", "run"]
 
-INPUTS = {"embeddings": "data", "picture": "image", "": ""}
+INPUTS: dict[Needs, tuple[str, ...]] = {
+    "": (),
+    "digits": (),
+    "embeddings": ("data",),
+    "picture": ("image",),
+    "two pictures": ("image", "receiver"),
+}
+QUICK_SIDE = 20  # pixels of the embedded pictures, where 50 are published
 
 
 @dataclass(frozen=True)
@@ -77,7 +84,7 @@ def _experiments(config: EncodeConfig) -> tuple[Experiment, ...]:
     kinds = list(EXPERIMENTS.values()) if config.name == ALL else [EXPERIMENTS[config.name]]
     known = {"seed"}
     if config.name != ALL:
-        known |= {it.name for it in fields(kinds[0])} | {INPUTS[kinds[0].needs]} - {""}
+        known |= {it.name for it in fields(kinds[0])} | {*INPUTS[kinds[0].needs]}
     if unknown := {*config.chosen, *config.files} - known:
         raise UsageError(f"{config.name} has no {_flags(unknown)}; it has {_flags(known)}.")
     return tuple(kind(seed=config.seed, **config.chosen) for kind in kinds)
@@ -101,6 +108,9 @@ def _given(
         else:
             found = zoo.embeddings(seed=config.seed, progress=progress)
         return (found.embeddings, found.matched, found.unmatched), found.origin
+    if experiment.needs == "digits":
+        data = zoo.digits()
+        return (data.x, data.y, data.reference_x, data.reference_y), "the embedded digits"
     return (), "Gaussian features"
 
 

@@ -96,6 +96,7 @@ class Controls:
     sign_kept: Control
     eavesdropper: Control
     plain_cosines: Control | None = None
+    plain_angle: Control | None = None
     time_alone: Control | None = None
 
     def named(self) -> tuple[tuple[str, Control], ...]:
