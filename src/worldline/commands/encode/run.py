@@ -23,6 +23,7 @@ from worldline.runs.keys import content_key
 from worldline.runs.opening import versions
 from worldline.runs.store import RunFolder
 from worldline.settings import Progress
+from worldline.zoo.photograph import Subject
 
 __all__ = ["Task", "prepare", "run"]
 
@@ -33,7 +34,7 @@ INPUTS: dict[Needs, tuple[str, ...]] = {
     "picture": ("image",),
     "two pictures": ("image", "receiver"),
 }
-QUICK_SIDE = 20  # pixels of the embedded pictures, where 50 are published
+PUBLISHED_SIDE, QUICK_SIDE = 50, 20  # pixels of the embedded pictures
 
 
 @dataclass(frozen=True)
@@ -82,12 +83,16 @@ def run(
 
 def _experiments(config: EncodeConfig) -> tuple[Experiment, ...]:
     kinds = list(EXPERIMENTS.values()) if config.name == ALL else [EXPERIMENTS[config.name]]
-    known = {"seed"}
+    known = {"seed", "setting"}
     if config.name != ALL:
         known |= {it.name for it in fields(kinds[0])} | {*INPUTS[kinds[0].needs]}
     if unknown := {*config.chosen, *config.files} - known:
         raise UsageError(f"{config.name} has no {_flags(unknown)}; it has {_flags(known)}.")
-    return tuple(kind(seed=config.seed, **config.chosen) for kind in kinds)
+    quick = config.setting == "quick"
+    return tuple(
+        kind(seed=config.seed, **{**(kind.quick if quick else {}), **config.chosen})
+        for kind in kinds
+    )
 
 
 def _given(
@@ -95,11 +100,9 @@ def _given(
 ) -> tuple[tuple[Tensor, ...], str]:
     """What an experiment needs to be given, and what it is."""
     if experiment.needs == "picture":
-        if config.handed.image is not None:
-            return (config.handed.image,), "the given picture"
-        if not config.image:
-            return (zoo.picture(),), "the embedded photograph"
-        return (load_picture(Path(config.image)),), Path(config.image).name
+        return _pictures(config, "temple")
+    if experiment.needs == "two pictures":
+        return _pictures(config, "temple", "flower")
     if experiment.needs == "embeddings":
         if config.handed.data is not None:
             found = config.handed.data
@@ -112,6 +115,24 @@ def _given(
         data = zoo.digits()
         return (data.x, data.y, data.reference_x, data.reference_y), "the embedded digits"
     return (), "Gaussian features"
+
+
+def _pictures(config: EncodeConfig, *subjects: Subject) -> tuple[tuple[Tensor, ...], str]:
+    """The message, and the receiver's picture if one is needed: named, handed over, embedded."""
+    side = QUICK_SIDE if config.setting == "quick" else PUBLISHED_SIDE
+    found, origin = [], []
+    for option, subject in zip(("image", "receiver"), subjects, strict=False):
+        handed, named = getattr(config.handed, option), getattr(config, option)
+        if handed is not None:
+            found.append(handed)
+            origin.append("the given picture")
+        elif named:
+            found.append(load_picture(Path(named)))
+            origin.append(Path(named).name)
+        else:
+            found.append(zoo.picture(side, subject))
+            origin.append(f"the embedded photograph of a {subject}")
+    return tuple(found), " and ".join(origin)
 
 
 def _done(task: Task, folder: RunFolder) -> ExperimentReport | None:

@@ -9,11 +9,12 @@ from worldline.encoder.experiments.flip import Flip
 from worldline.encoder.experiments.merging import Contraction, Dilation, Path3D
 from worldline.encoder.experiments.onestep import OneStep
 from worldline.encoder.experiments.pairs import Pairs
+from worldline.encoder.experiments.receivers import Digit, Pictures, Uniform
 from worldline.encoder.experiments.record import Control, Controls, Finding, Measurement, Outcome
 from worldline.encoder.experiments.sides import Hamming, Margin
 from worldline.encoder.experiments.spacetime import Normalised, Spacetime
 
-_IN_ORDER = Dilation, Contraction, Path3D, Hamming, Margin, Spacetime, Normalised, Collapse, Descent, Flip, OneStep, Image, Reconcile, Pairs, Bell
+_IN_ORDER = Dilation, Contraction, Path3D, Hamming, Margin, Spacetime, Normalised, Collapse, Descent, Flip, OneStep, Image, Pictures, Uniform, Digit, Reconcile, Pairs, Bell
 EXPERIMENTS: dict[str, type[Experiment]] = {it.name: it for it in _IN_ORDER}
 """All of them by name, in the order in which a reader of the paper meets them."""
 
@@ -26,6 +27,7 @@ __all__ = [
     "Control",
     "Controls",
     "Descent",
+    "Digit",
     "Dilation",
     "Experiment",
     "Finding",
@@ -40,6 +42,8 @@ __all__ = [
     "Outcome",
     "Pairs",
     "Path3D",
+    "Pictures",
     "Reconcile",
     "Spacetime",
+    "Uniform",
 ]

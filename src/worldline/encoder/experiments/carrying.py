@@ -32,7 +32,7 @@ from worldline.encoder.seeds import make_generator
 from worldline.errors import BoundsError, ShapeError, UsageError
 from worldline.geometry.bell import sign_correlation
 
-__all__ = ["Image", "Reconcile"]
+__all__ = ["Image", "Reconcile", "check_picture"]
 
 LARGEST_SIDE = 256
 STRONGEST = 1e12
@@ -70,6 +70,12 @@ class Carry(Experiment):
         "the codewords by layer."
     )
     beyond: ClassVar[int]  # n − k, as published
+    holds: ClassVar[str] = (
+        "The receiver holds a feature that has nothing to do with the sender's, and reads the "
+        "message all the same."
+    )
+    apart: ClassVar[bool] = False  # whether the readers begin at different distances
+    listens: ClassVar[str] = "an unrelated vector of their own"  # the eavesdropper
 
     candidates: int = 0
     depth: int = 100
@@ -93,38 +99,54 @@ class Carry(Experiment):
             ShapeError: not grey, or too large. BoundsError: values outside [0, 1]. UsageError:
                 fewer candidates than pixels.
         """
-        pixels = check_picture(picture).flatten()
+        return self._carry(check_picture(picture))
+
+    def _carry(self, picture: Tensor, *given: Tensor) -> Outcome:
+        """Carry a checked picture, with what :meth:`_features` is given."""
+        pixels = picture.flatten()
         message = self._message(pixels)
         k = len(pixels)
         encoder = Encoder(candidates=self.candidates or k + self.beyond, width=k, depth=self.depth)
         trial = Trial(encoder, self.dimension or k, make_generator(self.seed))
         encoders = trial.affordable(ENCODERS, features=3)
-        features = trial.normals(encoders, 3)  # sender, receiver, eavesdropper
-        walk = trial.follow(features)
-        received, overheard = (self._error(walk, reader) for reader in (1, 2))
+        features = self._features(trial, encoders, *given)
+        walk = trial.follow(features, apart=self.apart)
+        layers = self._layers(walk)
+        received = tuple(self._error(walk, 1, layer) for layer in layers)
+        overheard = self._error(walk, 2, layers[-1])
         # not our seed: it would draw our features again
         seed = int(torch.randint(2**31, (), generator=trial.generator))
         # neurons come sorted by what they read; pixels meet them in any order
         order = torch.randperm(k, generator=trial.generator)
-        told = self._reconcile(encoder, *features[0, :2], message[order], seed=seed)
+        told = self._reconcile(
+            encoder, *features[0, :2], message[order], eavesdropper=features[0, 2], seed=seed
+        )
         row, column = np.indices(picture.shape)
         read = (told.carried, told.received, told.overheard, told.wrong_key)
         values = (it.numpy() for it in (message, *(it[order.argsort()] for it in read)))
         return Outcome.of(
             CarryTable(row.ravel(), column.ravel(), *values),
-            (received, self._wrong_key(told, k)),
+            (*received, self._wrong_key(told, k)),
             trial.controls(
                 walk.rapidity[..., 0],
                 pairs=encoders,
-                eavesdropper=Control(_overheard(told), overheard),
+                eavesdropper=Control(_overheard(told, self.listens), overheard),
             ),
-            _meaning(told, self.depth),
+            _meaning(told, self.depth, self.holds),
             replicas=encoders,
             curves=CarryCurves(
                 tuple(resolvable(walk.rapidity).mean((1, 2)).tolist()),
-                tuple(walk.law.abs().mean(1).tolist()),
+                tuple(walk.law.abs().flatten(1).mean(1).tolist()),
             ),
         )
+
+    def _features(self, trial: Trial, encoders: int, *given: Tensor) -> Tensor:
+        """(P, 3, D): the features of sender, receiver and eavesdropper."""
+        return trial.normals(encoders, 3)
+
+    def _layers(self, walk: Walk) -> tuple[int, ...]:
+        """After which the receiver's error is measured; the last is the eavesdropper's."""
+        return (walk.resolved,)
 
     def _message(self, pixels: Tensor) -> Tensor:
         return pixels
@@ -133,7 +155,7 @@ class Carry(Experiment):
     def _reconcile(self) -> Callable[..., Reconciliation]:
         raise NotImplementedError
 
-    def _error(self, walk: Walk, reader: int) -> Measurement:
+    def _error(self, walk: Walk, reader: int, layer: int) -> Measurement:
         raise NotImplementedError
 
     def _wrong_key(self, told: Reconciliation, k: int) -> Measurement:
@@ -183,13 +205,13 @@ class Image(Carry):
     def _reconcile(self) -> Callable[..., Reconciliation]:
         return partial(reconcile_grey, strength=self.strength)
 
-    def _error(self, walk: Walk, reader: int) -> Measurement:
-        layer = walk.resolved
+    def _error(self, walk: Walk, reader: int, layer: int) -> Measurement:
         u, v = walk.path.directions[layer][:, [0, reader]].unbind(1)
         gap = torch.minimum((u - v).norm(dim=-1), (u + v).norm(dim=-1))
         scale = math.log(self.strength / math.sqrt(walk.trial.encoder.width))
+        law = walk.law[layer] if walk.law.ndim == 2 else walk.law[layer, :, reader - 1]
         # ln 2 sin(θ/2)
-        chord = math.log(2) - 0.5 * torch.nn.functional.softplus(2 * walk.law[layer].abs())
+        chord = math.log(2) - 0.5 * torch.nn.functional.softplus(2 * law.abs())
         return mean_of(
             f"ln of the error (root mean square) after layer {layer}",
             gap.log() + scale,
@@ -234,20 +256,22 @@ class Reconcile(Carry):
     def _message(self, pixels: Tensor) -> Tensor:
         return pixels > pixels.median()
 
+    def _layers(self, walk: Walk) -> tuple[int, ...]:
+        """Half of the depth, where bits are still wrong to be counted."""
+        return (max(1, self.depth // 2),)
+
     @property
     def _reconcile(self) -> Callable[..., Reconciliation]:
         return reconcile_bits
 
-    def _error(self, walk: Walk, reader: int) -> Measurement:
-        """At half of the depth, where bits are still wrong to be counted."""
-        half = max(1, self.depth // 2)
-        u, v = walk.path.directions[half][:, [0, reader]].unbind(1)
-        sign = walk.rapidity[half, :, reader - 1].sign()
+    def _error(self, walk: Walk, reader: int, layer: int) -> Measurement:
+        u, v = walk.path.directions[layer][:, [0, reader]].unbind(1)
+        sign = walk.rapidity[layer, :, reader - 1].sign()
         wrong = (u.sign() != v.sign() * sign[:, None]).double().mean(-1)
-        angle = 2 * torch.atan(torch.exp(-walk.law[half - 1].abs()))
+        angle = 2 * torch.atan(torch.exp(-walk.law[layer - 1].abs()))
         share = walk.trial.encoder.selection.share
         law = (1 - sign_correlation(angle, share)) / 2
-        return mean_of(f"wrong bits after layer {half} of {self.depth}", wrong, law, "share")
+        return mean_of(f"wrong bits after layer {layer} of {self.depth}", wrong, law, "share")
 
     def _wrong_key(self, told: Reconciliation, k: int) -> Measurement:
         return Measurement(
@@ -255,15 +279,15 @@ class Reconcile(Carry):
         )
 
 
-def _overheard(told: Reconciliation) -> str:
+def _overheard(told: Reconciliation, listens: str) -> str:
     reads = "reads the message as well" if told.overheard_error < READ else "does not read it yet"
     return (
-        f"Somebody with the public weights and an unrelated vector of their own {reads}: error "
+        f"Somebody with the public weights and {listens} {reads}: error "
         f"{told.overheard_error:.2g}, the receiver's {told.received_error:.2g}. It is not a secret."
     )
 
 
-def _meaning(told: Reconciliation, depth: int) -> str:
+def _meaning(told: Reconciliation, depth: int, holds: str) -> str:
     if told.received_error >= READ:
         return (
             f"After layer {depth} the receiver does not read the message yet (error "
@@ -271,8 +295,7 @@ def _meaning(told: Reconciliation, depth: int) -> str:
             "it too: no secret."
         )
     return (
-        "The receiver holds a feature that has nothing to do with the sender's, and reads the "
-        "message all the same. So does anybody with the public weights: it is transmission that "
+        f"{holds} So does anybody with the public weights: it is transmission that "
         "tolerates noise, and not a secret."
     )
 
