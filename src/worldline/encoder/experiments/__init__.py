@@ -6,15 +6,18 @@ from worldline.encoder.experiments.carrying import LARGEST_SIDE, Image, Reconcil
 from worldline.encoder.experiments.collapse import Collapse
 from worldline.encoder.experiments.descent import Descent
 from worldline.encoder.experiments.flip import Flip
+from worldline.encoder.experiments.labels import Labels
+from worldline.encoder.experiments.likelihood import Likelihood
 from worldline.encoder.experiments.merging import Contraction, Dilation, Path3D
 from worldline.encoder.experiments.onestep import OneStep
 from worldline.encoder.experiments.pairs import Pairs
+from worldline.encoder.experiments.readouts import Leading, Squash
 from worldline.encoder.experiments.receivers import Digit, Pictures, Uniform
 from worldline.encoder.experiments.record import Control, Controls, Finding, Measurement, Outcome
 from worldline.encoder.experiments.sides import Hamming, Margin
 from worldline.encoder.experiments.spacetime import Normalised, Spacetime
 
-_IN_ORDER = Dilation, Contraction, Path3D, Hamming, Margin, Spacetime, Normalised, Collapse, Descent, Flip, OneStep, Image, Pictures, Uniform, Digit, Reconcile, Pairs, Bell
+_IN_ORDER = Dilation, Contraction, Path3D, Hamming, Margin, Spacetime, Normalised, Collapse, Squash, Leading, Descent, Flip, Labels, OneStep, Image, Pictures, Uniform, Digit, Reconcile, Pairs, Bell, Likelihood
 EXPERIMENTS: dict[str, type[Experiment]] = {it.name: it for it in _IN_ORDER}
 """All of them by name, in the order in which a reader of the paper meets them."""
 
@@ -34,6 +37,9 @@ __all__ = [
     "Flip",
     "Hamming",
     "Image",
+    "Labels",
+    "Leading",
+    "Likelihood",
     "Margin",
     "Measurement",
     "Needs",
@@ -45,5 +51,6 @@ __all__ = [
     "Pictures",
     "Reconcile",
     "Spacetime",
+    "Squash",
     "Uniform",
 ]

@@ -114,7 +114,7 @@ class Uniform(Receivers):
         "at 0 (a mean of ½ and a mean square of ⅓), and the message appears some four layers "
         "sooner than between unrelated features."
     )
-    listens = "the vector (1, …, 1), which begins nearer to the sender than the receiver does"
+    listens = "the vector (1, …, 1), which begins nearer to the sender than the receiver does,"
     quick: ClassVar = {"candidates": 50_000}
 
     candidates: int = 500_000

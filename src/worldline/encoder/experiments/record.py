@@ -97,6 +97,7 @@ class Controls:
     eavesdropper: Control
     plain_cosines: Control | None = None
     plain_angle: Control | None = None
+    input_alone: Control | None = None
     time_alone: Control | None = None
 
     def named(self) -> tuple[tuple[str, Control], ...]:
