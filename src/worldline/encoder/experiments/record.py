@@ -24,6 +24,7 @@ __all__ = [
     "MergeCurves",
     "Names",
     "Outcome",
+    "RoundCurves",
     "StepCurves",
     "mean_of",
     "percent",
@@ -98,6 +99,7 @@ class Controls:
     plain_cosines: Control | None = None
     plain_angle: Control | None = None
     input_alone: Control | None = None
+    random_points: Control | None = None
     time_alone: Control | None = None
 
     def named(self) -> tuple[tuple[str, Control], ...]:
@@ -156,7 +158,18 @@ class StepCurves:
     log_sinh_law: tuple[tuple[float, ...], ...]
 
 
-Curves = MergeCurves | CarryCurves | FlipCurves | AheadCurves | StepCurves
+@dataclass(frozen=True)
+class RoundCurves:
+    """Mean silhouette and Davies–Bouldin index of the two ends by round, from the input on."""
+
+    silhouette: tuple[float, ...]
+    silhouette_random: tuple[float, ...]
+    silhouette_plain: tuple[float, ...]
+    davies_bouldin: tuple[float, ...]
+    davies_bouldin_random: tuple[float, ...]
+
+
+Curves = MergeCurves | CarryCurves | FlipCurves | AheadCurves | StepCurves | RoundCurves
 
 
 @dataclass(frozen=True, kw_only=True)
