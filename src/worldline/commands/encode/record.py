@@ -17,6 +17,7 @@ class ExperimentReport:
 
     Attributes:
         experiment, title: its name, and in words.
+        group: the claim of the paper that it belongs to.
         claim, law, shown: the paper's claim, what is exact, and what the figure shows.
         command: that runs it again to the same numbers.
         settings: all of them, by name.
@@ -27,6 +28,7 @@ class ExperimentReport:
 
     experiment: Name
     title: str
+    group: str
     claim: str
     law: str
     shown: str

@@ -152,11 +152,14 @@ def _do(task: Task, config: EncodeConfig, folder: RunFolder) -> ExperimentReport
     it = task.experiment
     with _one_thread():
         outcome = it.run(*task.given)
-    settings = {**it.settings(), **config.files}
+    settings: dict[str, object] = {**it.settings(), **config.files}
+    if config.setting != "published":
+        settings["setting"] = config.setting
     told = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in settings.items())
     report = ExperimentReport(
         experiment=cast(Name, it.name),  # of which a test holds that both lists are one
         title=it.title,
+        group=it.group,
         claim=it.claim,
         law=it.law,
         shown=it.shown,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -76,6 +77,8 @@ class Bell(Experiment):
         "Left: S by the share of neurons kept. Right: the correlation of the two sides' signs by "
         "the angle between them."
     )
+
+    quick: ClassVar = {"trials": 500}
 
     candidates: int = 1000
     trials: int = 2000

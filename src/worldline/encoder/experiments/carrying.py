@@ -188,6 +188,8 @@ class Image(Carry):
         "y = αu + m is read as m̂ = y ∓ αv; the error has the root mean square α|u ∓ v|/√k = 2α "
         "sin(θ/2)/√k, and falls by e^−r per layer with the angle θ between the codewords u and ±v."
     )
+    quick: ClassVar = {"depth": 40}
+
     beyond = 1000
 
     strength: float = 100.0
@@ -249,6 +251,8 @@ class Reconcile(Carry):
         "θ the angle before the last layer and E the mean product of signs after selection (θ/π "
         "without it)."
     )
+    quick: ClassVar = {"depth": 80}
+
     beyond = 200
 
     depth: int = 185

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -57,6 +58,8 @@ class Collapse(Layered):
         "nears the fitted feature or its opposite."
     )
     shown = "Angle from the fitted feature, by depth, of all unseen vectors of one encoder."
+
+    quick: ClassVar = {"candidates": 2048, "width": 64, "dimension": 64, "vectors": 1000}
 
     candidates: int = 16384
     width: int = 256

@@ -171,6 +171,8 @@ class Contraction(MergePairs):
         "exact law."
     )
 
+    quick: ClassVar = {"depth": 20}
+
     candidates: int = 100
     depth: int = 50
 
@@ -226,6 +228,8 @@ class Path3D(Merge):
         "Left: the first 8 directions of the fitted feature and of the other one. Right: sin of "
         "the angle between them."
     )
+
+    quick: ClassVar = {"depth": 60}
 
     candidates: int = 5
     width: int = 3
