@@ -162,8 +162,9 @@ def pair_walk(
     >>> from worldline.encoder import Selection, pair_walk, reading_length
     >>> g, selection = torch.Generator().manual_seed(0), Selection(candidates=100, width=2)
     >>> walk = pair_walk(torch.zeros(2000), selection, 30, generator=g)
-    >>> round(float(walk.log_fitted[30].mean() / 30), 2), round(reading_length(selection).log_mean, 2)
-    (1.29, 1.29)
+    >>> lengths = float(walk.log_fitted[30].mean() / 30), reading_length(selection).log_mean
+    >>> [round(it, 2) for it in lengths]
+    [1.29, 1.29]
     """
     check_count("depth (number of layers)", depth)
     phi = check_rapidity(rapidity)
@@ -199,7 +200,8 @@ def last_readings(
     >>> import torch
     >>> from worldline.encoder import Selection, last_readings
     >>> g = torch.Generator().manual_seed(0)
-    >>> y, other = last_readings(torch.tensor([40.0]), Selection(candidates=9, width=3), generator=g)
+    >>> selection = Selection(candidates=9, width=3)
+    >>> y, other = last_readings(torch.tensor([40.0]), selection, generator=g)
     >>> torch.equal(y, other)
     True
     """

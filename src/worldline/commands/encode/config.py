@@ -45,7 +45,6 @@ COUNTS = (
 )
 SETTINGS = (*COUNTS, "speed", "strength", "rate", "target", "margin")
 FILES = ("data", "image", "receiver")
-Setting = Literal["published", "quick"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -75,7 +74,9 @@ class EncodeConfig(Config):
     command: ClassVar[str] = "encode"
 
     name: str = option("", "Of an experiment, or all.", positional=True)
-    setting: Setting = option("published", "The published settings, or quick, smaller ones.")
+    setting: Literal["published", "quick"] = option(  # a field
+        "published", "The published settings, or smaller ones."
+    )
     candidates: int | None = option(
         None, "Neurons drawn in each layer; 1000000000000 works.", metavar="N"
     )
@@ -87,9 +88,7 @@ class EncodeConfig(Config):
     trials: int | None = option(None, "Independent layers for each Bell value (bell).")
     steps: int | None = option(None, "Steps of gradient descent (descent).")
     rounds: int | None = option(None, "Times that the layers are applied again (clusters).")
-    speed: float | None = option(
-        None, "The free constant c (spacetime, normalised).", metavar="C"
-    )
+    speed: float | None = option(None, "The free constant c (spacetime, normalised).", metavar="C")
     strength: float | None = option(
         None, "Of the codeword (image, pictures, uniform, digit).", metavar="ALPHA"
     )

@@ -12,7 +12,7 @@ from worldline.commands.base import Result
 from worldline.commands.encode.config import ALL
 from worldline.commands.encode.drawn import DRAWN
 from worldline.commands.encode.record import EncoderReport, ExperimentReport
-from worldline.commands.encode.words import compared, evidence, measured
+from worldline.commands.encode.words import basis, compared, evidence, measured
 from worldline.encoder.experiments import EXPERIMENTS
 from worldline.errors import RunError
 from worldline.files import shorten
@@ -29,6 +29,7 @@ def context(result: Result[EncoderReport], _prefix: str) -> dict[str, object]:
         "pictures": {name: base64.b64encode(png).decode() for name, png in result.pictures.items()},
         "measured": measured,
         "evidence": evidence,
+        "basis": basis,
     }
 
 
@@ -43,7 +44,7 @@ def figures(result: Result[EncoderReport]) -> dict[str, Figure]:
 
 def _figure(result: Result[EncoderReport], it: ExperimentReport) -> Figure:
     table: object = result.folder.read_columns(EXPERIMENTS[it.experiment].table, it.table)
-    figure = Figure(figsize=(11, 4.4), dpi=110, layout="constrained")
+    figure = Figure(figsize=(11, 4.4), dpi=96, layout="constrained")
     try:
         DRAWN[it.experiment](figure, it, table)
     except (ValueError, IndexError, TypeError, AttributeError, ZeroDivisionError) as error:

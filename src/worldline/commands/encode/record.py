@@ -22,6 +22,7 @@ class ExperimentReport:
         command: that runs it again to the same numbers.
         settings: all of them, by name.
         input: what was encoded.
+        replicate: what the finding has several of.
         finding: measurements (the first is the headline), controls, verdict, curves.
         key: of all that decides the finding: settings, inputs, versions.
     """
@@ -35,6 +36,7 @@ class ExperimentReport:
     command: str
     settings: dict[str, int | float]
     input: str
+    replicate: str
     finding: Finding
     key: str
 

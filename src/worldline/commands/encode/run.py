@@ -114,7 +114,7 @@ def _given(
     if experiment.needs == "digits":
         data = zoo.digits()
         return (data.x, data.y, data.reference_x, data.reference_y), "the embedded digits"
-    return (), "Gaussian features"
+    return (), experiment.features
 
 
 def _pictures(config: EncodeConfig, *subjects: Subject) -> tuple[tuple[Tensor, ...], str]:
@@ -166,6 +166,7 @@ def _do(task: Task, config: EncodeConfig, folder: RunFolder) -> ExperimentReport
         command=f"worldline encode {it.name} {told}",
         settings=it.settings(),
         input=task.origin,
+        replicate=it.replicate,
         finding=outcome.finding,
         key=_key(task),
     )

@@ -55,6 +55,8 @@ class Experiment:
     shown: ClassVar[str]  # what its figure shows
     group: ClassVar[str]  # the claim of the paper that it belongs to
     needs: ClassVar[Needs] = ""  # what run() must be given
+    features: ClassVar[str] = "Gaussian features"  # what is sent, where nothing is given
+    replicate: ClassVar[str] = "independent encoder"  # of what there are several
     quick: ClassVar[Mapping[str, int | float]] = {}  # settings in place of the published ones
     table: ClassVar[type]  # of the rows behind its figure
 

@@ -1,4 +1,4 @@
-"""Messages carried by noise and recovered, a grey picture and a binary one; and who else reads."""
+"""What all messages have in common that are carried by a codeword; and who else reads them."""
 
 from __future__ import annotations
 
@@ -27,12 +27,19 @@ from worldline.encoder.experiments.record import (
 )
 from worldline.encoder.experiments.walks import Trial, Walk, resolvable
 from worldline.encoder.machine import Encoder
-from worldline.encoder.reconcile import Reconciliation, reconcile_bits, reconcile_grey
+from worldline.encoder.reconcile import Reconciliation, reconcile_grey
 from worldline.encoder.seeds import make_generator
 from worldline.errors import BoundsError, ShapeError, UsageError
-from worldline.geometry.bell import sign_correlation
 
-__all__ = ["Image", "Reconcile", "check_picture"]
+__all__ = [
+    "LARGEST_SIDE",
+    "Carry",
+    "CarryTable",
+    "Grey",
+    "HeldTable",
+    "OnePicture",
+    "check_picture",
+]
 
 LARGEST_SIDE = 256
 STRONGEST = 1e12
@@ -53,6 +60,13 @@ class CarryTable:
     wrong_key: Floats | Flags
 
 
+@dataclass(frozen=True)
+class HeldTable(CarryTable):
+    """With the receiver's own picture, its largest pixel 1."""
+
+    held: Floats
+
+
 @dataclass(frozen=True, kw_only=True)
 class Carry(Experiment):
     """A message with one number for each neuron kept: k is the number of pixels of the picture.
@@ -63,8 +77,8 @@ class Carry(Experiment):
         dimension: D of the features; 0 for as many as pixels.
     """
 
-    needs = "picture"
-    table = CarryTable
+    table: ClassVar[type] = CarryTable
+    group = CARRYING
     shown = (
         "Above: the picture, what is sent, and what three readers make of it. Below: rapidity of "
         "the codewords by layer."
@@ -88,18 +102,6 @@ class Carry(Experiment):
             if getattr(self, name) != 0:
                 check_count(name, getattr(self, name))
         check_dimension(self.dimension)
-
-    def run(self, picture: Float[Tensor, "H W"]) -> Outcome:
-        """Carry a picture.
-
-        Args:
-            picture: (H, W) floating, in [0, 1], at most 256 pixels a side.
-
-        Raises:
-            ShapeError: not grey, or too large. BoundsError: values outside [0, 1]. UsageError:
-                fewer candidates than pixels.
-        """
-        return self._carry(check_picture(picture))
 
     def _carry(self, picture: Tensor, *given: Tensor) -> Outcome:
         """Carry a checked picture, with what :meth:`_features` is given."""
@@ -125,7 +127,7 @@ class Carry(Experiment):
         read = (told.carried, told.received, told.overheard, told.wrong_key)
         values = (it.numpy() for it in (message, *(it[order.argsort()] for it in read)))
         return Outcome.of(
-            CarryTable(row.ravel(), column.ravel(), *values),
+            self.table(row.ravel(), column.ravel(), *values, *self._shown(features[0, 1])),
             (*received, self._wrong_key(told, k)),
             trial.controls(
                 walk.rapidity[..., 0],
@@ -143,6 +145,10 @@ class Carry(Experiment):
     def _features(self, trial: Trial, encoders: int, *given: Tensor) -> Tensor:
         """(P, 3, D): the features of sender, receiver and eavesdropper."""
         return trial.normals(encoders, 3)
+
+    def _shown(self, receiver: Tensor) -> tuple[Floats, ...]:
+        """Further columns of the table, from the receiver's feature."""
+        return ()
 
     def _layers(self, walk: Walk) -> tuple[int, ...]:
         """After which the receiver's error is measured; the last is the eavesdropper's."""
@@ -163,33 +169,36 @@ class Carry(Experiment):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Image(Carry):
-    """A grey picture added to a strong codeword: published 50×50 pixels, n = k + 1000, L = α = 100.
+class OnePicture(Carry):
+    """A message that is one picture."""
+
+    needs = "picture"
+
+    def run(self, picture: Float[Tensor, "H W"]) -> Outcome:
+        """Carry a picture.
+
+        Args:
+            picture: (H, W) floating, in [0, 1], at most 256 pixels a side.
+
+        Raises:
+            ShapeError: not grey, or too large. BoundsError: values outside [0, 1]. UsageError:
+                fewer candidates than pixels.
+        """
+        return self._carry(check_picture(picture))
+
+
+@dataclass(frozen=True, kw_only=True)
+class Grey(Carry):
+    """A grey message added to a strong codeword.
 
     Attributes:
         strength: α.
-
-    >>> import torch
-    >>> from worldline.encoder.experiments import Image
-    >>> picture = torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
-    >>> finding = Image(candidates=400, depth=40).run(picture).finding
-    >>> finding.measurements[1].quantity
-    'error without the weights (root mean square)'
     """
 
-    name = "image"
-    group = CARRYING
-    title = "A picture carried by noise"
-    claim = (
-        "Noise becomes recognisable: a picture hidden in noise is recovered by a receiver whose "
-        "own features are unrelated noise."
-    )
     law = (
         "y = αu + m is read as m̂ = y ∓ αv; the error has the root mean square α|u ∓ v|/√k = 2α "
         "sin(θ/2)/√k, and falls by e^−r per layer with the angle θ between the codewords u and ±v."
     )
-    quick: ClassVar = {"depth": 40}
-
     beyond = 1000
 
     strength: float = 100.0
@@ -226,61 +235,6 @@ class Image(Carry):
         law = self.strength * math.sqrt((2 - 2 * math.sqrt(2 / (math.pi * k))) / k)
         name = "error without the weights (root mean square)"
         return Measurement(name, told.wrong_key_error, law, law / math.sqrt(k))
-
-
-@dataclass(frozen=True, kw_only=True)
-class Reconcile(Carry):
-    """A binary picture carried by sign bits: published 50×50 pixels, n = k + 200, 185 steps.
-
-    >>> import torch
-    >>> from worldline.encoder.experiments import Reconcile
-    >>> picture = torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
-    >>> Reconcile(candidates=400, depth=60).run(picture).table.received.dtype
-    dtype('bool')
-    """
-
-    name = "reconcile"
-    group = CARRYING
-    title = "A binary picture carried by signs"
-    claim = (
-        "Two parties with different features reconcile them, and carry a message on what they "
-        "then share."
-    )
-    law = (
-        "A bit is wrong where the signs of u and ±v differ, in a share (1 − E(θ))/2 of the bits, "
-        "θ the angle before the last layer and E the mean product of signs after selection (θ/π "
-        "without it)."
-    )
-    quick: ClassVar = {"depth": 80}
-
-    beyond = 200
-
-    depth: int = 185
-
-    def _message(self, pixels: Tensor) -> Tensor:
-        return pixels > pixels.median()
-
-    def _layers(self, walk: Walk) -> tuple[int, ...]:
-        """Half of the depth, where bits are still wrong to be counted."""
-        return (max(1, self.depth // 2),)
-
-    @property
-    def _reconcile(self) -> Callable[..., Reconciliation]:
-        return reconcile_bits
-
-    def _error(self, walk: Walk, reader: int, layer: int) -> Measurement:
-        u, v = walk.path.directions[layer][:, [0, reader]].unbind(1)
-        sign = walk.rapidity[layer, :, reader - 1].sign()
-        wrong = (u.sign() != v.sign() * sign[:, None]).double().mean(-1)
-        angle = 2 * torch.atan(torch.exp(-walk.law[layer - 1].abs()))
-        share = walk.trial.encoder.selection.share
-        law = (1 - sign_correlation(angle, share)) / 2
-        return mean_of(f"wrong bits after layer {layer} of {self.depth}", wrong, law, "share")
-
-    def _wrong_key(self, told: Reconciliation, k: int) -> Measurement:
-        return Measurement(
-            "wrong bits without the weights", told.wrong_key_error, 0.5, 0.5 / math.sqrt(k), "share"
-        )
 
 
 def _overheard(told: Reconciliation, listens: str) -> str:

@@ -100,9 +100,7 @@ class Clusters(Layered):
         if self.rounds > 100:
             raise UsageError(f"--rounds must be at most 100; got {self.rounds}.")
 
-    def run(
-        self, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], *reference: Tensor
-    ) -> Outcome:
+    def run(self, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], *reference: Tensor) -> Outcome:
         """Send digits and random points through encoders, and measure the clusters by round.
 
         Args:
@@ -242,7 +240,9 @@ class Rounds:
     def _scores(self, score: Callable[[npt.ArrayLike, npt.ArrayLike], float]) -> Tensor:
         rows = [
             [float(score(*(it.numpy() for it in both))) for both in zip(points, sides, strict=True)]
-            for points, sides in zip(self.path.directions, map(self.sides, self._rounds), strict=True)
+            for points, sides in zip(
+                self.path.directions, map(self.sides, self._rounds), strict=True
+            )
         ]
         return torch.tensor(rows, dtype=torch.float64)
 

@@ -82,6 +82,9 @@ class Likelihood(Experiment):
     )
     quick: ClassVar = {"trials": 200}
 
+    features = "Gaussian readings"
+    replicate = "independent set of rows"
+
     trials: int = 2000
 
     def run(self) -> Outcome:
@@ -98,20 +101,23 @@ class Likelihood(Experiment):
             count = min(self.trials, max(LEAST, LARGEST // n))
             beyond = -float(torch.special.ndtri(torch.tensor(q / 2, dtype=torch.float64)))
             kept = torch.stack(
-                [
-                    (torch.randn(n, generator=generator).abs() > beyond).sum()
-                    for _ in range(count)
-                ]
+                [(torch.randn(n, generator=generator).abs() > beyond).sum() for _ in range(count)]
             )
             values = torch.tensor([likelihood_rate(int(it), n, share=q) for it in kept])
-            found = mean_of(f"−(1/n) log₂ ℒ(k/n), n = {n:,}, k = {k}", values, share_entropy(q), "bits")
+            found = mean_of(
+                f"−(1/n) log₂ ℒ(k/n), n = {n:,}, k = {k}", values, share_entropy(q), "bits"
+            )
             spread = float(values.std())
             # of a standard deviation: half that of the variance, over it
             error = float((values - values.mean()).square().std()) / (2 * spread * math.sqrt(count))
             measured += [
                 found,
                 Measurement(
-                    f"its spread, n = {n:,}, k = {k}", spread, likelihood_spread(q, n), error, "bits"
+                    f"its spread, n = {n:,}, k = {k}",
+                    spread,
+                    likelihood_spread(q, n),
+                    error,
+                    "bits",
                 ),
             ]
             choice = choice_rate(Selection(candidates=n, width=k))

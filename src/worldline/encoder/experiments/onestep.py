@@ -63,7 +63,9 @@ class OneStep(Experiment):
     name = "onestep"
     group = FLIPPING
     title = "One step on one digit"
-    claim = "One step of gradient descent on a single digit changes the answer to every other digit."
+    claim = (
+        "One step of gradient descent on a single digit changes the answer to every other digit."
+    )
     law = (
         "The step adds 2η(x·x′)(t − W₀x) to the outputs z of x′. Class j wins once η > max over i "
         "of (z_i − z_j)/(2 x·x′ (d_j − d_i)), d = t − W₀x: always at last, if x·x′ > 0, as it is "
@@ -74,6 +76,8 @@ class OneStep(Experiment):
         "the size η of the step: measured, by the law, and with the two controls."
     )
     needs = "digits"
+
+    replicate = "example"
 
     rate: float = 1.0
 

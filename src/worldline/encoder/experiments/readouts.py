@@ -7,7 +7,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from worldline.encoder.experiments.base import UNSEEN, Layered
 from worldline.encoder.experiments.reads import Sent
@@ -37,6 +36,8 @@ class Readout(Layered):
     Attributes:
         dimension: D of the vectors.
     """
+
+    features = "Features uniform on ±6000"
 
     dimension: int = 100
 
@@ -109,9 +110,10 @@ class Squash(Readout):
         found = sent.trial.controls(sent.rapidity, pairs=RATE_PAIRS)
         without = plain.reads[-1]
         alone = mean_of("unseen vectors of the same class", without.same_class().mean(1), None)
+        cosine = float(without.rectified().mean())
         told = (
             f" After {self.depth} such layers {percent(alone.measured)} of the vectors share the "
-            f"class of the first, and the mean cosine after ReLU is {float(without.rectified().mean()):.2f}."
+            f"class of the first, and the mean cosine after ReLU is {cosine:.2f}."
         )
         no_selection = replace(found.no_selection, sentence=found.no_selection.sentence + told)
         last = sent.reads[-1]

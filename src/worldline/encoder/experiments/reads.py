@@ -115,4 +115,5 @@ class Sent:
 
 def _cosine(a: Tensor, b: Tensor) -> Tensor:
     lengths = a.norm(dim=-1) * b.norm(dim=-1)
-    return (a * b).sum(-1) / lengths.clamp_min(1e-300)
+    cosine: Tensor = (a * b).sum(-1) / lengths.clamp_min(1e-300)
+    return cosine

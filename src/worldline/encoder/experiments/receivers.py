@@ -9,9 +9,9 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
-from worldline.encoder.experiments.carrying import Image, check_picture
+from worldline.encoder.experiments.carrying import Grey, HeldTable, OnePicture, check_picture
 from worldline.encoder.experiments.digits import check_digits
-from worldline.encoder.experiments.record import Outcome
+from worldline.encoder.experiments.record import Floats, Outcome
 from worldline.encoder.experiments.walks import Trial, Walk
 from worldline.errors import BoundsError, ShapeError, UsageError
 
@@ -22,7 +22,7 @@ SIDE = 28  # pixels a side at which digits are drawn, as in the sets that are us
 
 
 @dataclass(frozen=True, kw_only=True)
-class Receivers(Image):
+class Receivers(Grey):
     """A grey message whose readers begin at different distances from the sender."""
 
     apart = True
@@ -33,7 +33,30 @@ class Receivers(Image):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Pictures(Receivers):
+class Holder(Receivers):
+    """A receiver whose feature is a picture of as many pixels as the message."""
+
+    table = HeldTable
+    shown = (
+        "Above: the message, what is sent, what the receiver holds, and what three readers make of "
+        "it. Below: rapidity of the codewords by layer."
+    )
+
+    def __post_init__(self) -> None:
+        """Refuse a width of features that no picture has."""
+        super().__post_init__()
+        if self.dimension:
+            raise UsageError(
+                f"{self.name} has no --dimension: it is the number of pixels; got {self.dimension}."
+            )
+
+    def _shown(self, receiver: Tensor) -> tuple[Floats, ...]:
+        """What the receiver holds."""
+        return ((receiver / receiver.max()).numpy(),)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Pictures(Holder):
     """Real pictures: one is the message on noise, another the receiver's feature.
 
     Published: grey 50×50, k = 2500, n = k + 1000, 100 steps, α = 100.
@@ -78,11 +101,6 @@ class Pictures(Receivers):
             )
         if not bool(own.any()):
             raise BoundsError("The receiver's picture is black: it has no direction. Use another.")
-        if self.dimension not in (0, own.numel()):
-            raise UsageError(
-                f"--dimension is that of the receiver's picture, {own.numel()}; got "
-                f"{self.dimension}. Leave it out."
-            )
         return self._carry(message, own.flatten())
 
     def _features(self, trial: Trial, encoders: int, *given: Tensor) -> Tensor:
@@ -93,7 +111,7 @@ class Pictures(Receivers):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Uniform(Receivers):
+class Uniform(Receivers, OnePicture):
     """A message on uniform noise U(0, 255): published n = 5·10⁵, L = 1 … 12, α = 10⁵.
 
     >>> import torch
@@ -130,13 +148,13 @@ class Uniform(Receivers):
 
 
 @dataclass(frozen=True, kw_only=True)
-class Digit(Receivers):
+class Digit(Holder):
     """A digit carried on a digit to a receiver who holds another: published n = 5,000, α = 10⁴.
 
     >>> import torch
     >>> from worldline.encoder.experiments import Digit
-    >>> x, y = torch.rand(40, 8, 8, generator=torch.Generator().manual_seed(0)), torch.arange(40) % 4
-    >>> Digit(depth=2).run(x, y).table.row.max()
+    >>> x = torch.rand(40, 8, 8, generator=torch.Generator().manual_seed(0))
+    >>> Digit(depth=2).run(x, torch.arange(40) % 4).table.row.max()
     27
     """
 
@@ -155,9 +173,7 @@ class Digit(Receivers):
     depth: int = 16
     strength: float = 1e4
 
-    def run(  # type: ignore[override]
-        self, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], *_: Tensor
-    ) -> Outcome:
+    def run(self, x: Float[Tensor, "N ..."], y: Int[Tensor, " N"], *_: Tensor) -> Outcome:
         """Carry the first digit on others, each to the next of another class.
 
         Args:

@@ -211,7 +211,9 @@ class Hamming(Layered):
     name = "hamming"
     group = MERGING
     title = "Hamming distances converge"
-    claim = "The binary codes of two features, the signs of their outputs, become equal or opposite."
+    claim = (
+        "The binary codes of two features, the signs of their outputs, become equal or opposite."
+    )
     law = (
         "The share of signs that differ from those of the fitted feature, or of its opposite if "
         "that was nearer, is (1 − E(θ))/2, θ the angle before the layer and E the mean product of "

@@ -33,7 +33,7 @@ from worldline.errors import UsageError
 __all__ = ["Normalised", "Spacetime"]
 
 ENCODERS, UNSEEN_EACH = 500, 10  # 5,000 unseen vectors, as published
-SHOWN = 50
+SHOWN = 30
 FASTEST = 1e6  # c times the number of layers, beside unit features
 FURTHER = ((10, 30, 1000.0), (5000, 10, 10_000.0))  # n, L, c, published beside (100, 12, 100)
 ENDS = np.array(("together", "opposite"))
@@ -128,8 +128,8 @@ class Spacetime(Merge):
         rate = reading_length(plain.selection).log_mean
         behind = math.log(self.speed * self.depth) - rate * self.depth
         told = (
-            f" Lengths grow by {rate:.3g} nats a layer there, and are on average still e^{behind:.2g} "
-            f"behind time after layer {self.depth}."
+            f" Lengths grow by {rate:.3g} nats a layer there, and are on average still "
+            f"e^{behind:.2g} times too short for time after layer {self.depth}."
         )
         return replace(control, sentence=control.sentence + told) if behind > 0 else control
 
@@ -214,9 +214,7 @@ class Flight:
     def time_alone(self, generator: torch.Generator) -> Control:
         """Unseen vectors beside the fitted feature of another encoder."""
         order = torch.arange(len(self.rapidity[0])).roll(1)
-        ends = torch.cat(
-            (self.path.directions[1][order, :1], self.path.directions[1][:, 1:]), 1
-        )
+        ends = torch.cat((self.path.directions[1][order, :1], self.path.directions[1][:, 1:]), 1)
         lengths = self.path.log_norms[1]
         apart = _squared_distance(
             from_fitted(ends), lengths[order, :1], lengths[:, 1:], self.speed, first=1

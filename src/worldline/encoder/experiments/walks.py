@@ -113,7 +113,9 @@ class Trial:
             law = torch.stack([self._law(start) for start in phi[0].unbind(1)], -1)
         else:
             law = self._law(phi[0].flatten())
-        return Walk(self, path, phi, law, resolved(self.encoder.selection, self.encoder.depth, start=2.0))
+        return Walk(
+            self, path, phi, law, resolved(self.encoder.selection, self.encoder.depth, start=2.0)
+        )
 
     def _law(self, starts: Tensor) -> Tensor:
         """(L + 1, W) drawn from the exact walk, from some of these starts."""

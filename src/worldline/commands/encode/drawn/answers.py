@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 
-from worldline.commands.encode.drawn.shared import legend, show_law, show_measured
+from worldline.commands.encode.drawn.shared import Drawing, legend, show_law, show_measured
 from worldline.commands.encode.record import ExperimentReport
 from worldline.encoder import Selection, rapidity_rate_large_width, share_entropy
 from worldline.encoder.experiments.bell import BellTable
@@ -164,7 +164,7 @@ def _likelihood(figure: Figure, _it: ExperimentReport, table: LikelihoodTable) -
     legend(right)
 
 
-DRAWN = {
+DRAWN: dict[str, Drawing] = {
     "flip": _flip,
     "labels": _labels,
     "onestep": _onestep,

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from matplotlib.figure import Figure
 
-from worldline.commands.encode.drawn.shared import show_law
+from worldline.commands.encode.drawn.shared import Drawing, show_law
 from worldline.commands.encode.record import ExperimentReport
-from worldline.encoder.experiments.carrying import CarryTable
+from worldline.encoder.experiments.carrying import CarryTable, HeldTable
 from worldline.encoder.experiments.record import CarryCurves
 from worldline.plot.colours import VERMILLION
 
@@ -15,15 +15,17 @@ __all__ = ["DRAWN"]
 
 def _carried(figure: Figure, it: ExperimentReport, table: CarryTable) -> None:
     figure.set_size_inches(11, 6.2)
-    grid = figure.add_gridspec(2, 5, height_ratios=(1, 1.05))
     shape = int(table.row.max()) + 1, int(table.column.max()) + 1
+    held = ((table.held, "the receiver holds", True),) if isinstance(table, HeldTable) else ()
     shown = (
         (table.message, "the message", True),
         (table.carried, "what is sent", False),
+        *held,
         (table.received, "the receiver reads", True),
-        (table.overheard, "the eavesdropper reads", True),
+        (table.overheard, "eavesdropper reads", True),
         (table.wrong_key, "without the weights", False),
     )
+    grid = figure.add_gridspec(2, len(shown), height_ratios=(1, 1.05))
     for place, (pixels, title, bounded) in enumerate(shown):
         axes = figure.add_subplot(grid[0, place])
         image = pixels.reshape(shape).astype(float)
@@ -40,4 +42,6 @@ def _carried(figure: Figure, it: ExperimentReport, table: CarryTable) -> None:
     below.legend(frameon=False)
 
 
-DRAWN = dict.fromkeys(("image", "pictures", "uniform", "digit", "reconcile"), _carried)
+DRAWN: dict[str, Drawing] = dict.fromkeys(
+    ("image", "pictures", "uniform", "digit", "reconcile"), _carried
+)

@@ -13,6 +13,7 @@ from matplotlib.figure import Figure
 from worldline.commands.encode.drawn.shared import (
     FEATURES,
     RESOLVED,
+    Drawing,
     legend,
     show_law,
     show_worldlines,
@@ -82,7 +83,7 @@ def _margin(figure: Figure, _it: ExperimentReport, table: MarginTable) -> None:
     for n, (color, style, marker) in zip(np.unique(table.candidates), STYLES, strict=False):
         of = table.candidates == n
         error = 2 * table.standard_error[of]
-        look = {"color": color, "marker": marker, "linestyle": "none", "capsize": 2}
+        look: dict[str, Any] = {"color": color, "marker": marker, "linestyle": "none"}
         axes.errorbar(
             table.degrees[of], table.crossed[of], error, **look, label=f"n = {n:,}, measured"
         )
@@ -107,13 +108,15 @@ def _spacetime(figure: Figure, it: ExperimentReport, table: DistanceTable) -> No
         lines = table.squared_distance[of][:each].reshape(len(layers), -1)
         for ends, color, style in ((False, BLUE, "-"), (True, VERMILLION, "--")):
             shown = lines[:, (lines[-1] > 0.5) == ends]
-            drawn = axes.plot(layers, shown, color=color, linestyle=style, linewidth=0.9, alpha=0.7)
+            drawn = axes.plot(layers, shown, color=color, linestyle=style, linewidth=0.8)
             if drawn:
                 drawn[0].set_label("end opposite" if ends else "end together")
         if 0 < crossing < math.inf:
-            axes.axvline(crossing, color="black", linestyle="--", label=f"law: layer {crossing:.1f}")
+            axes.axvline(
+                crossing, color="black", linestyle="--", label=f"law: layer {crossing:.1f}"
+            )
         axes.set(title=f"n = {n:,}, c = {speed:g}", xlabel="layer", ylim=(-0.03, 1.03))
-        legend(axes, fontsize=8, loc="center left")
+        legend(axes, fontsize=8, loc="center right")
     figure.axes[0].set_ylabel("|â−b̂|²/4 of spacetime points")
 
 
@@ -161,7 +164,7 @@ def _againstshow_law(axes: Axes, it: ExperimentReport, quantity: str, *, sign: i
     axes.legend(frameon=False)
 
 
-DRAWN = {
+DRAWN: dict[str, Drawing] = {
     "dilation": _dilation,
     "contraction": _contraction,
     "path3d": _path3d,

@@ -5,16 +5,22 @@ Colour never stands alone: line styles and markers say the same.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
+from worldline.commands.encode.record import ExperimentReport
 from worldline.encoder.experiments.record import Floats, Names
 from worldline.plot.colours import BLUE, VERMILLION
 
 __all__ = ["FEATURES", "RESOLVED", "legend", "show_law", "show_measured", "show_worldlines"]
+
+Drawing = Callable[[Figure, ExperimentReport, Any], None]
+"""Draws an experiment into a figure, from its report and its table."""
 
 RESOLVED = 2.0**-53  # of the sine of an angle, by float64
 FEATURES = (("fitted", BLUE, "o", "-"), ("other", VERMILLION, "^", "--"))
@@ -25,7 +31,9 @@ def show_law(axes: Axes, at: npt.ArrayLike, law: npt.ArrayLike, label: str = "ex
     axes.plot(at, law, color="black", linestyle="--", label=label)
 
 
-def show_measured(axes: Axes, at: npt.ArrayLike, values: npt.ArrayLike, error: npt.ArrayLike) -> None:
+def show_measured(
+    axes: Axes, at: npt.ArrayLike, values: npt.ArrayLike, error: npt.ArrayLike
+) -> None:
     """What was measured, with its errors."""
     label = "measured, ± 2 standard errors"
     axes.errorbar(at, values, error, color=VERMILLION, marker="o", linestyle="none", label=label)

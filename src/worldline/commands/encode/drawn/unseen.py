@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 from matplotlib.figure import Figure
 
-from worldline.commands.encode.drawn.shared import legend, show_law
+from worldline.commands.encode.drawn.shared import Drawing, legend, show_law
 from worldline.commands.encode.record import ExperimentReport
 from worldline.encoder.experiments.clusters import ClusterTable
 from worldline.encoder.experiments.collapse import CollapseTable
@@ -121,10 +121,10 @@ def _clusters(figure: Figure, it: ExperimentReport, table: ClusterTable) -> None
         right.plot(values, color=color, linestyle=style, marker=marker, label=label)
     right.axhline(1, color=GREY, linestyle=":")
     right.set(xlabel="round", ylabel="silhouette of the two ends")
-    legend(right, fontsize=8, loc="center right")
+    legend(right, fontsize=8, loc="lower right")
 
 
-DRAWN = {
+DRAWN: dict[str, Drawing] = {
     "collapse": _collapse,
     "squash": _squash,
     "leading": _leading,
