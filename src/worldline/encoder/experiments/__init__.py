@@ -11,13 +11,14 @@ from worldline.encoder.experiments.labels import Labels
 from worldline.encoder.experiments.likelihood import Likelihood
 from worldline.encoder.experiments.merging import Contraction, Dilation, Path3D
 from worldline.encoder.experiments.messages import Image, Reconcile
+from worldline.encoder.experiments.normalised import Normalised
 from worldline.encoder.experiments.onestep import OneStep
 from worldline.encoder.experiments.pairs import Pairs
 from worldline.encoder.experiments.readouts import Leading, Squash
 from worldline.encoder.experiments.receivers import Digit, Pictures, Uniform
 from worldline.encoder.experiments.record import Control, Controls, Finding, Measurement, Outcome
 from worldline.encoder.experiments.sides import Hamming, Margin
-from worldline.encoder.experiments.spacetime import Normalised, Spacetime
+from worldline.encoder.experiments.spacetime import Spacetime
 
 _IN_ORDER = (
     Dilation,

@@ -134,8 +134,8 @@ class Descent(Experiment):
             "Descent reaches the collapse because its steps have rank one, and before anything is "
             f"learned: with η = {self.rate:g} the loss after {self.steps} steps is "
             f"{percent(loss) if loss <= 1 else f'{loss:.3g} times'} of what it was. With η = "
-            f"{BESIDE_RATE:g} the factor β is −{-second.factor:.1f}: the loss grows {second.factor**2:.0f}-fold a step, "
-            "it diverges, and the pairs merge all the more. Merging is no sign of learning.",
+            f"{BESIDE_RATE:g} the factor β is −{-second.factor:.1f}: the loss grows "
+            f"{second.factor**2:.0f}-fold a step, it diverges, and the pairs merge all the more. Merging is no sign of learning.",
             replicas=self.vectors,
             curves=StepCurves(
                 rate=(self.rate, BESIDE_RATE),

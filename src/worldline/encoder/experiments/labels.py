@@ -51,8 +51,8 @@ class Labels(Layered):
 
     >>> import torch
     >>> from worldline.encoder.experiments import Labels
-    >>> x, y = torch.rand(60, 16, generator=torch.Generator().manual_seed(0)), torch.zeros(60).long()
-    >>> Labels(candidates=400, width=40).run(x, y).finding.agrees
+    >>> x = torch.rand(60, 16, generator=torch.Generator().manual_seed(0))
+    >>> Labels(candidates=400, width=40).run(x, torch.zeros(60).long()).finding.agrees
     True
     """
 
@@ -139,8 +139,8 @@ class Labels(Layered):
                     f"has d′ = {bright:.3g}."
                 ),
             ),
-            f"d′ goes from {measured[0].measured:.3g} after one layer to {measured[-1].measured:.3g} "
-            f"after {self.depth}, and was {bright:.3g} for the pixels themselves: what is told "
+            f"d′ goes from {measured[0].measured:.3g} after one layer to "
+            f"{measured[-1].measured:.3g} after {self.depth}, and was {bright:.3g} for the pixels themselves: what is told "
             "apart are pictures from their negatives, which no classifier has to learn. "
             f"{percent(foreign) if len(others) else 'None'} of the digits of other classes get the "
             "same label, as they are near the fitted one too.",
@@ -149,7 +149,7 @@ class Labels(Layered):
 
 
 def _drawn(phi: Tensor, selection: Selection, trial: Trial) -> Tensor:
-    """Scores drawn from the exact law after one layer, aligned as the fitted one's, in any order."""
+    """Scores by the exact law after one layer, aligned as the fitted one's, in any order."""
     y, other = last_readings(phi, selection, generator=trial.generator)
     sign = -y.sum(-1).sign() if selection.rule == "none" else 1.0
     scores = _score(other) * sign
@@ -206,7 +206,8 @@ def _gather(pictures: Tensor, others: Tensor, trial: Trial) -> tuple[Tensor, int
 
 def _score(outputs: Tensor) -> Tensor:
     """Cosine of outputs (…, k) with (1, …, 1): its sign is the label."""
-    return outputs.sum(-1) / (outputs.norm(dim=-1) * math.sqrt(outputs.shape[-1]))
+    score: Tensor = outputs.sum(-1) / (outputs.norm(dim=-1) * math.sqrt(outputs.shape[-1]))
+    return score
 
 
 def _rows(scores: list[Tensor], plain: Tensor) -> ScoreTable:

@@ -20,9 +20,10 @@ from worldline.commands.encode.drawn.shared import (
 )
 from worldline.commands.encode.record import ExperimentReport
 from worldline.encoder.experiments.merging import PairTable, PathTable
+from worldline.encoder.experiments.normalised import PointTable
 from worldline.encoder.experiments.record import AheadCurves, Floats, MergeCurves
 from worldline.encoder.experiments.sides import HammingTable, MarginTable
-from worldline.encoder.experiments.spacetime import DistanceTable, PointTable
+from worldline.encoder.experiments.spacetime import DistanceTable
 from worldline.geometry import length_contraction
 from worldline.plot.colours import BLUE, GREEN, GREY, VERMILLION
 
