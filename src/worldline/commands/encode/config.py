@@ -40,9 +40,8 @@ Name = Literal[
 ]
 NAMES: tuple[str, ...] = get_args(Name)
 ALL = "all"
-COUNTS = (
-    *("candidates", "width", "depth", "dimension", "pairs", "vectors", "trials", "steps", "rounds"),
-)
+ENCODERS = ("candidates", "width", "depth", "dimension")
+COUNTS = (*ENCODERS, "pairs", "vectors", "trials", "steps", "rounds")
 SETTINGS = (*COUNTS, "speed", "strength", "rate", "target", "margin")
 FILES = ("data", "image", "receiver")
 
@@ -62,8 +61,8 @@ class EncodeConfig(Config):
         candidates, width, depth, dimension, pairs, vectors, trials, steps, rounds, speed, strength,
             rate, target, margin: None for that of the setting.
         data: an ``.npz`` with a and b, for ``pairs``; empty for features of the zoo.
-        image: a grey picture, for ``image``, ``reconcile``, ``uniform``, ``digit`` and
-            ``pictures``; empty for the embedded one.
+        image: a grey picture, for ``image``, ``reconcile``, ``uniform`` and ``pictures``; empty for
+            the embedded one.
         receiver: another of the same size, the receiver's feature of ``pictures``.
 
     >>> from worldline.commands.encode.config import EncodeConfig
@@ -85,12 +84,12 @@ class EncodeConfig(Config):
     dimension: int | None = option(None, "Numbers in a feature.", metavar="D")
     pairs: int | None = option(None, "Pairs in the figure (dilation, contraction).", metavar="N")
     vectors: int | None = option(None, "Unseen vectors (collapse, descent).")
-    trials: int | None = option(None, "Independent layers for each Bell value (bell).")
+    trials: int | None = option(None, "Independent layers for each number (bell, likelihood).")
     steps: int | None = option(None, "Steps of gradient descent (descent).")
     rounds: int | None = option(None, "Times that the layers are applied again (clusters).")
     speed: float | None = option(None, "The free constant c (spacetime, normalised).", metavar="C")
     strength: float | None = option(
-        None, "Of the codeword (image, pictures, uniform, digit).", metavar="ALPHA"
+        None, "Of the codeword (those that carry a grey message).", metavar="ALPHA"
     )
     rate: float | None = option(None, "η of gradient descent (descent, onestep).", metavar="ETA")
     target: float | None = option(None, "Of gradient descent (descent).", metavar="T")

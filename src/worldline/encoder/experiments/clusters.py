@@ -132,7 +132,7 @@ class Clusters(Layered):
         )
         points = mean_of("silhouette of random points", silhouettes[1][last], None)
         without = mean_of("silhouette without selection", silhouettes[2][last], None)
-        controls = trial.controls(digits.rapidity[[0, -1]], pairs=RATE_PAIRS)
+        controls = trial.controls(digits.ends(), pairs=RATE_PAIRS)
         return Outcome.of(
             ClusterTable(*rows),
             measured,
@@ -202,15 +202,20 @@ class Rounds:
 
     def information(self, at: int) -> Measurement:
         """Mean |φ| of the points from the fitted one after a round, beside the exact walk."""
-        rows = [(row, keep) for row, keep in enumerate(self._others())]
-        start = torch.cat([self.rapidity[0, row][keep] for row, keep in rows])
+        others, points = self._others(), self.rapidity.shape[-1]
+        start = self.rapidity[0][others]
         generator = self.trial.generator
         chosen = torch.randint(len(start), (WALKERS,), generator=generator)
         law = rapidity_walk(
             start[chosen], self.trial.encoder.selection, self.depth * at, generator=generator
         )[-1].abs()
-        means = torch.stack([self.rapidity[at, row][keep].abs().mean() for row, keep in rows])
+        means = self.rapidity[at][others].view(ENCODERS, points - 1).abs().mean(1)
         return mean_of(f"mean |φ| from the fitted point after round {at}", means, law, "nats")
+
+    def ends(self) -> Tensor:
+        """(2, P, N − 1) rapidities before the first layer and after the last, the own point left out."""
+        others, points = self._others(), self.rapidity.shape[-1]
+        return self.rapidity[[0, -1]][:, others].view(2, ENCODERS, points - 1)
 
     def sides(self, at: int) -> Tensor:
         """(P, N) which end each point is nearer to."""
@@ -277,7 +282,7 @@ def _picture(it: Rounds, labels: Tensor) -> tuple[np.ndarray, ...]:
     for at in SHOWN_ROUNDS:
         points = it.path.directions[at][0].numpy()
         perplexity = min(PERPLEXITY, (len(points) - 1) / 3)
-        drawn = TSNE(perplexity=perplexity, max_iter=500, init="pca", random_state=0)
+        drawn = TSNE(perplexity=perplexity, max_iter=300, init="pca", random_state=0)
         x, y = drawn.fit_transform(points).astype(float).T
         place = np.arange(len(points))
         ends = it.sides(len(it.rapidity) - 1)[0].numpy()

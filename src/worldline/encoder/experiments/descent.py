@@ -23,7 +23,7 @@ from worldline.encoder.experiments.record import (
     mean_of,
     percent,
 )
-from worldline.encoder.experiments.walks import NOBODY_LISTENS
+from worldline.encoder.experiments.walks import NOBODY_LISTENS, RESOLVED, resolvable
 from worldline.encoder.seeds import make_generator
 from worldline.errors import UsageError
 from worldline.geometry.pair import rapidity
@@ -34,7 +34,7 @@ SHOWN = 50
 EXAMPLE, BESIDE = (0.1, 0.1), (0.11, 0.1)
 BESIDE_RATE, BESIDE_TARGET = 1000.0, 1.0
 LARGEST = 1e12
-MOST_STEPS = 50
+LEAST, MOST_STEPS = 30, 50
 OUTWEIGHS = 30.0  # |p| against the entries of W_0, from where on the law holds to 1/|p|
 
 
@@ -101,9 +101,9 @@ class Descent(Experiment):
                 raise UsageError(
                     f"--{name} must be positive and at most {LARGEST:g}; got {getattr(self, name)}."
                 )
-        if self.vectors < 2 or self.steps > MOST_STEPS:
+        if self.vectors < LEAST or self.steps > MOST_STEPS:
             raise UsageError(
-                f"descent needs at least 2 --vectors, for a standard error, and at most "
+                f"descent needs at least {LEAST} --vectors, for a standard error, and at most "
                 f"{MOST_STEPS} --steps; got {self.vectors} and {self.steps}."
             )
 
@@ -135,7 +135,8 @@ class Descent(Experiment):
             f"learned: with η = {self.rate:g} the loss after {self.steps} steps is "
             f"{percent(loss) if loss <= 1 else f'{loss:.3g} times'} of what it was. With η = "
             f"{BESIDE_RATE:g} the factor β is −{-second.factor:.1f}: the loss grows "
-            f"{second.factor**2:.0f}-fold a step, it diverges, and the pairs merge all the more. Merging is no sign of learning.",
+            f"{second.factor**2:.0f}-fold a step, it diverges, and the pairs merge all the more. "
+            "Merging is no sign of learning.",
             replicas=self.vectors,
             curves=StepCurves(
                 rate=(self.rate, BESIDE_RATE),
@@ -194,38 +195,48 @@ class Way:
 
     def curve(self) -> tuple[float, ...]:
         """Mean ln|sinh φ| by step."""
-        return tuple(float(_log_sinh(self.after(step)).mean()) for step in range(self.steps + 1))
+        several = (resolvable(self.after(step)) for step in range(self.steps + 1))
+        return tuple(float(_log_sinh(phi).mean()) for phi in several)
 
     def law_curve(self) -> tuple[float, ...]:
         """The same by the law, from step 1."""
         return tuple(self._law(step).log_sinh for step in range(1, self.steps + 1))
 
     def measurements(self) -> tuple[Measurement, ...]:
-        """Pairs, weights and loss after the last step."""
-        said, end = f"η = {self.rate:g}", self.weights[-1]
-        law, phi = self._law(self.steps), self.after(self.steps)
-        values = torch.linalg.svdvals(end)
-        outweighs = law.log_gap + laws.NORMAL_LOG > math.log(OUTWEIGHS)
+        """Pairs after the last step that float64 resolves, weights and loss after the last."""
+        steps = [step for step in range(1, self.steps + 1) if self._law(step).log_gap < RESOLVED]
+        at = max(steps, default=1)
+        law, phi, said = self._law(at), self.after(at), f"η = {self.rate:g}, {at} steps"
+        values = torch.linalg.svdvals(self.weights[at])
+        held = RESOLVED > law.log_gap > math.log(OUTWEIGHS) - laws.NORMAL_LOG
+        end = self.weights[-1]
         gap = (end - self._closed()).abs().amax() / end.abs().amax()
         error = (end @ self.x - self.target).norm(dim=-1)
         before = (self.weights[0] @ self.x - self.target).norm(dim=-1)
+        loss = f"η = {self.rate:g}, {self.steps} steps"
         return (
             mean_of(
                 f"mean ln|sinh φ| of unseen pairs, {said}",
-                _log_sinh(phi),
-                law.log_sinh if outweighs else None,
+                _log_sinh(resolvable(phi)),
+                law.log_sinh if held else None,
                 "nats",
             ),
             mean_of(
                 f"mean ln(σ₁/σ₂) of the weights, {said}",
                 (values[:, 0] / values[:, 1]).log(),
-                law.log_gap if outweighs else None,
+                law.log_gap if held else None,
                 "nats",
             ),
-            mean_of(f"pairs that end together, {said}", (phi > 0).double(), 0.5, "share"),
-            Measurement(f"largest deviation from W_s, {said}", float(gap), 0.0, 0.0),
             Measurement(
-                f"|Wx − t| against the start, {said}",
+                f"pairs that end together, {said}",
+                float((phi > 0).double().mean()),
+                0.5,
+                0.5 / math.sqrt(len(phi)),
+                "share",
+            ),
+            Measurement(f"largest deviation from W_s, {loss}", float(gap), 0.0, 0.0),
+            Measurement(
+                f"|Wx − t| against the start, {loss}",
                 float((error / before).mean()),
                 abs(self.factor) ** self.steps,
                 0.0,

@@ -140,8 +140,9 @@ class Labels(Layered):
                 ),
             ),
             f"d′ goes from {measured[0].measured:.3g} after one layer to "
-            f"{measured[-1].measured:.3g} after {self.depth}, and was {bright:.3g} for the pixels themselves: what is told "
-            "apart are pictures from their negatives, which no classifier has to learn. "
+            f"{measured[-1].measured:.3g} after {self.depth}, and was {bright:.3g} for the pixels "
+            "themselves: what is told apart are pictures from their negatives, which no classifier "
+            "has to learn. "
             f"{percent(foreign) if len(others) else 'None'} of the digits of other classes get the "
             "same label, as they are near the fitted one too.",
             replicas=len(features),

@@ -72,8 +72,8 @@ class Likelihood(Experiment):
     )
     law = (
         "ℒ = θ^k (1 − θ)^(n − k) is the likelihood of which rows were kept. At θ = q = k/n it "
-        "gives H₂(q) = −q log₂ q − (1 − q) log₂(1 − q) exactly; the ways to choose, (1/n) log₂ C(n, k), "
-        "are fewer by (1/2n) log₂(2πnq(1 − q)) (Stirling). Rows that pass a threshold of "
+        "gives H₂(q) = −q log₂ q − (1 − q) log₂(1 − q) exactly; the ways to choose, (1/n) log₂ "
+        "C(n, k), are fewer by (1/2n) log₂(2πnq(1 − q)) (Stirling). Rows that pass a threshold of "
         "probability q have H₂(q) on average, ± √(q(1 − q)/n) |log₂((1 − q)/q)|."
     )
     shown = (

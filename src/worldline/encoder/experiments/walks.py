@@ -20,7 +20,7 @@ from worldline.encoder.selection import Selection
 from worldline.errors import UsageError
 from worldline.geometry.pair import log_lorentz_factor, rapidity
 
-__all__ = ["NOBODY_LISTENS", "Trial", "Walk", "resolvable"]
+__all__ = ["NOBODY_LISTENS", "RESOLVED", "Trial", "Walk", "resolvable"]
 
 # of float64 in the paths that are held at once: 128 MiB, and about thrice that at the peak
 MOST_NUMBERS = 2**24
