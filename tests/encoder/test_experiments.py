@@ -5,6 +5,8 @@ refuse.
 from __future__ import annotations
 
 import math
+from dataclasses import fields, is_dataclass, replace
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -146,6 +148,38 @@ def test_a_wrong_law_is_noticed(name: str, what: str, monkeypatch: pytest.Monkey
     assert finding.verdict.startswith("Not as the law says (")
     apart = [it for it in finding.measurements if not it.agrees]
     assert any(what in it.quantity or what == it.unit for it in apart)
+
+
+BENT = [
+    ("spacetime", "spacetime", "crossing_layer", {}),
+    ("descent", "descent.laws", "descent_law", {}),
+    ("onestep", "onestep", "flip_rates", {"rate": 0.02}),
+    ("likelihood", "likelihood", "share_entropy", {}),
+    ("hamming", "sides", "sign_correlation", {"candidates": 2000, "width": 100, "depth": 20}),
+    ("uniform", "walks", "rapidity_walk", {}),
+]
+
+
+@pytest.mark.law
+@pytest.mark.parametrize(("name", "module", "law", "settings"), BENT)
+def test_a_law_bent_by_a_twentieth_is_noticed(
+    name: str, module: str, law: str, settings: dict[str, object], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = import_module(f"worldline.encoder.experiments.{module.split('.', maxsplit=1)[0]}")
+    for inner in module.split(".")[1:]:
+        place = getattr(place, inner)
+    true = getattr(place, law)
+    monkeypatch.setattr(place, law, lambda *args, **named: bent(true(*args, **named)))
+    finding = run(name, **settings).finding
+    assert not finding.agrees
+    assert finding.verdict.startswith("Not as the law says (")
+
+
+def bent(value: object) -> object:
+    """Every number of a law, 5 % larger."""
+    if is_dataclass(value):
+        return replace(value, **{it.name: bent(getattr(value, it.name)) for it in fields(value)})
+    return 1.05 * value  # type: ignore[operator]
 
 
 def _too_likely(rapidity: torch.Tensor, *_: object, **__: object) -> object:

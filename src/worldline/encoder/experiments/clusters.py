@@ -213,7 +213,7 @@ class Rounds:
         return mean_of(f"mean |φ| from the fitted point after round {at}", means, law, "nats")
 
     def ends(self) -> Tensor:
-        """(2, P, N − 1) rapidities before the first layer and after the last, the own point left out."""
+        """(2, P, N − 1) rapidities before the first layer and after the last, without the own."""
         others, points = self._others(), self.rapidity.shape[-1]
         return self.rapidity[[0, -1]][:, others].view(2, ENCODERS, points - 1)
 
