@@ -37,7 +37,7 @@ def share_entropy(share: float) -> float:
     >>> share_entropy(0.5), share_entropy(1.0)
     (1.0, 0.0)
     """
-    return -sum(p * math.log2(p) for p in (share, 1 - share) if p > 0)
+    return sum(-p * math.log2(p) for p in (share, 1 - share) if p > 0)
 
 
 def likelihood_rate(kept: int, candidates: int, *, share: float | None = None) -> float:
@@ -57,7 +57,7 @@ def likelihood_rate(kept: int, candidates: int, *, share: float | None = None) -
     """
     q = kept / candidates
     theta = q if share is None else share
-    return -sum(part * math.log2(p) for part, p in ((q, theta), (1 - q, 1 - theta)) if part > 0)
+    return sum(-part * math.log2(p) for part, p in ((q, theta), (1 - q, 1 - theta)) if part > 0)
 
 
 def likelihood_spread(share: float, candidates: int) -> float:
