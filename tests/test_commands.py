@@ -26,7 +26,7 @@ from worldline.runs.config import options_of
 
 SOURCE = Path(worldline.__file__).parent
 FILES = {"__init__", "command", "config", "page", "record", "run", "words"}
-FURTHER = {"explore": {"explored", "side", "views"}}
+FURTHER = {"encode": {"drawn"}, "explore": {"explored", "side", "views"}}
 SHARED = {"page", "record", "run", "words"}
 """What one command may show of another, by its public names."""
 

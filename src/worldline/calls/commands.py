@@ -151,7 +151,12 @@ def compare_models(
 
 
 def encode(
-    experiment: str, *, data: Any = None, image: Any = None, **options: Unpack[EncodeOptions]
+    experiment: str,
+    *,
+    data: Any = None,
+    image: Any = None,
+    receiver: Any = None,
+    **options: Unpack[EncodeOptions],
 ) -> Result[EncoderReport]:
     """The paper's encoder, an experiment by name or ``all``: ``worldline encode``, in one call.
 
@@ -159,8 +164,9 @@ def encode(
         experiment: as for the command.
         data: for ``pairs``: (a, b), (N, D) each, row i of b matching row i of a; or the name of an
             ``.npz`` with them.
-        image: for ``image`` and ``reconcile``: a grey picture (H, W) in 0…1 or of bytes; or the
-            name of a file.
+        image: the message of ``image``, ``reconcile``, ``uniform`` and ``pictures``: a grey picture
+            (H, W) in 0…1 or of bytes; or the name of a file.
+        receiver: for ``pictures``: another of the same size, which the receiver holds.
         options: those of ``worldline encode --help``, ``out`` and ``progress``.
 
     Returns, raises: as :func:`explore`; ``.to_frame()`` holds the numbers of the figure.
@@ -169,15 +175,20 @@ def encode(
     >>> wl.encode("dilation", pairs=5).record.agrees
     True
     """
-    files = {"data": data, "image": image}
+    pictures = {"image": image, "receiver": receiver}
+    files = {"data": data, **pictures}
     named = {key: value for key, value in files.items() if isinstance(value, str)}
 
     def hand(config: EncodeConfig) -> EncodeConfig:
         pairs = (
             None if data is None or isinstance(data, str) else hold_embeddings(data, config.seed)
         )
-        picture = None if image is None or isinstance(image, str) else hold_picture(image)
-        return replace(config, handed=Handed(data=pairs, image=picture))
+        held: dict[str, Any] = {
+            key: hold_picture(value)
+            for key, value in pictures.items()
+            if value is not None and not isinstance(value, str)
+        }
+        return replace(config, handed=Handed(data=pairs, **held))
 
     return call("encode", {**options, **named, "name": experiment}, hand)
 

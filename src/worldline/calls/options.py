@@ -118,6 +118,7 @@ class CompareOptions(BallOptions, total=False):
 class EncodeOptions(RunOptions, total=False):
     """Of :func:`worldline.encode`."""
 
+    setting: str
     candidates: int | None
     width: int | None
     depth: int | None
@@ -125,5 +126,10 @@ class EncodeOptions(RunOptions, total=False):
     pairs: int | None
     vectors: int | None
     trials: int | None
+    steps: int | None
+    rounds: int | None
     speed: float | None
     strength: float | None
+    rate: float | None
+    target: float | None
+    margin: float | None

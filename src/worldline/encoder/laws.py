@@ -32,7 +32,15 @@ from worldline.encoder.reading import reading_length
 from worldline.encoder.selection import Selection
 from worldline.errors import BoundsError, ShapeError
 
-__all__ = ["OneStepMoments", "one_step", "one_step_moments", "rapidity_walk"]
+__all__ = [
+    "OneStepMoments",
+    "PairWalk",
+    "last_readings",
+    "one_step",
+    "one_step_moments",
+    "pair_walk",
+    "rapidity_walk",
+]
 
 
 @dataclass(frozen=True)
@@ -46,6 +54,21 @@ class OneStepMoments:
 
     mean: Tensor
     second: Tensor
+
+
+@dataclass(frozen=True)
+class PairWalk:
+    """Rapidity and lengths of N pairs through L layers, by the exact law; each (L + 1, N).
+
+    Attributes:
+        rapidity: φ of the two features, in nats.
+        log_fitted, log_other: ln of their lengths without any normalisation, less those at the
+            input: 0 in row 0.
+    """
+
+    rapidity: Tensor
+    log_fitted: Tensor
+    log_other: Tensor
 
 
 def one_step(
@@ -77,15 +100,7 @@ def one_step(
     >>> round(float(after.mean()), 2)  # 5 and the rate 1.02
     6.02
     """
-    phi = check_rapidity(rapidity)
-    count, k = len(phi), selection.width
-    reading = torch.linalg.vector_norm(selection.draw(count, generator=generator), dim=-1)
-    g = torch.randn(count, dtype=torch.float64, device=phi.device, generator=generator)
-    across = chi_lengths(count, k - 1, generator=generator)
-    # e^{−|φ|} (|y| sinh φ + g), so that no rapidity is too large for its sinh
-    scaled = reading * -torch.expm1(-2 * phi.abs()) / 2 * phi.sign() + g * torch.exp(-phi.abs())
-    after: Tensor = scaled.sign() * _asinh_exp(phi.abs() + scaled.abs().log() - across.log())
-    return after
+    return _step(check_rapidity(rapidity), selection, generator)[0]
 
 
 def rapidity_walk(
@@ -120,6 +135,80 @@ def rapidity_walk(
     for _ in range(depth):
         rows.append(one_step(rows[-1], selection, generator=generator))
     return torch.stack(rows)
+
+
+def pair_walk(
+    rapidity: Float[Tensor, " N"], selection: Selection, depth: int, *, generator: torch.Generator
+) -> PairWalk:
+    """Rapidity and lengths of N pairs through L layers by the exact law, without their features.
+
+    |x| ← |y| |x|, and |x'| ← |x'| √((|y| sinh φ + g)² + χ²)/cosh φ.
+
+    Args:
+        rapidity: (N,) at the input, in nats.
+        selection: n, k and the rule of every layer.
+        depth: L ≥ 1.
+        generator: on the device of ``rapidity``.
+
+    Returns:
+        :class:`PairWalk`. Both lengths grow by E ln|y| a layer where pairs merge.
+
+    Raises:
+        UsageError: depth < 1. Otherwise as :func:`one_step`.
+
+    Cost: O(L N k).
+
+    >>> import torch
+    >>> from worldline.encoder import Selection, pair_walk, reading_length
+    >>> g, selection = torch.Generator().manual_seed(0), Selection(candidates=100, width=2)
+    >>> walk = pair_walk(torch.zeros(2000), selection, 30, generator=g)
+    >>> lengths = float(walk.log_fitted[30].mean() / 30), reading_length(selection).log_mean
+    >>> [round(it, 2) for it in lengths]
+    [1.29, 1.29]
+    """
+    check_count("depth (number of layers)", depth)
+    phi = check_rapidity(rapidity)
+    start = torch.zeros_like(phi)
+    rows = [(phi, start, start)]
+    for _ in range(depth):
+        phi, fitted, other = _step(rows[-1][0], selection, generator)
+        rows.append((phi, rows[-1][1] + fitted, rows[-1][2] + other))
+    return PairWalk(*(torch.stack(column) for column in zip(*rows, strict=True)))
+
+
+def last_readings(
+    rapidity: Float[Tensor, " N"], selection: Selection, *, generator: torch.Generator
+) -> tuple[Float[Tensor, "N k"], Float[Tensor, "N k"]]:
+    """What the k kept neurons of one layer read of both unit features of N pairs.
+
+    y of the fitted one, and y tanh φ + h/cosh φ of the other, h i.i.d. N(0, 1): the row across x̂
+    is untouched by the selection. Whatever is read from a last layer follows from these.
+
+    Args:
+        rapidity: (N,) φ of the pairs before the layer, in nats.
+        selection: n, k and the rule.
+        generator: on the device of ``rapidity``.
+
+    Returns:
+        (N, k) twice, float64. φ = ±∞: the second is the first, or its opposite.
+
+    Raises:
+        ShapeError, BoundsError: as :func:`one_step`.
+
+    Cost: O(N k), whatever n is.
+
+    >>> import torch
+    >>> from worldline.encoder import Selection, last_readings
+    >>> g = torch.Generator().manual_seed(0)
+    >>> selection = Selection(candidates=9, width=3)
+    >>> y, other = last_readings(torch.tensor([40.0]), selection, generator=g)
+    >>> torch.equal(y, other)
+    True
+    """
+    phi = check_rapidity(rapidity)
+    y = selection.draw(len(phi), generator=generator)
+    h = torch.randn(y.shape, dtype=torch.float64, device=phi.device, generator=generator)
+    return y, y * phi.tanh()[:, None] + h / torch.cosh(phi)[:, None]
 
 
 def one_step_moments(rapidity: Float[Tensor, " N"], selection: Selection) -> OneStepMoments:
@@ -166,6 +255,23 @@ def check_rapidity(rapidity: Tensor) -> Tensor:
             "with a zero vector has no rapidity: drop it first (wl.pair_status says which)."
         )
     return rapidity.double()
+
+
+def _step(
+    phi: Tensor, selection: Selection, generator: torch.Generator
+) -> tuple[Tensor, Tensor, Tensor]:
+    """φ' of each of N pairs, and ln of how much longer each of the two features has become."""
+    count, k = len(phi), selection.width
+    reading = torch.linalg.vector_norm(selection.draw(count, generator=generator), dim=-1)
+    g = torch.randn(count, dtype=torch.float64, device=phi.device, generator=generator)
+    across = chi_lengths(count, k - 1, generator=generator)
+    # e^{−|φ|} (|y| sinh φ + g), so that no rapidity is too large for its sinh
+    near = torch.exp(-phi.abs())
+    scaled = reading * -torch.expm1(-2 * phi.abs()) / 2 * phi.sign() + g * near
+    after = scaled.sign() * _asinh_exp(phi.abs() + scaled.abs().log() - across.log())
+    # e^{|φ|}/cosh φ = 2/(1 + e^{−2|φ|})
+    length = torch.hypot(scaled, across * near).log() + math.log(2) - torch.log1p(near**2)
+    return after, reading.log(), length
 
 
 def chi_lengths(count: int, degrees: int, *, generator: torch.Generator) -> Tensor:

@@ -115,6 +115,7 @@ def reconcile_grey(
     message: Float[Tensor, " k"],
     *,
     strength: float = 100.0,
+    eavesdropper: Float[Tensor, " D"] | None = None,
     seed: int = 0,
 ) -> Reconciliation:
     """Carry a grey message between features that differ, and let an eavesdropper listen.
@@ -124,7 +125,8 @@ def reconcile_grey(
         sender, receiver: (D,) features, near or far apart.
         message: (k,), for instance the pixels of an image in [0, 1].
         strength: α of :func:`carry_grey`.
-        seed: of the layers, the eavesdropper's vector and the wrong key.
+        eavesdropper: (D,) the vector of somebody who holds the public weights; None for noise.
+        seed: of the layers, the eavesdropper's noise and the wrong key.
 
     Returns:
         :class:`Reconciliation`; errors are root mean squares. The received error falls as e^{−rL}
@@ -146,7 +148,7 @@ def reconcile_grey(
     >>> told.received_error < 1e-6, told.overheard_error < 1e-6, told.wrong_key_error > 1
     (True, True, True)
     """
-    keys = _codewords(encoder, sender, receiver, seed)
+    keys = _codewords(encoder, sender, receiver, eavesdropper, seed)
     carried = carry_grey(message, keys[0], strength=strength)
     read = [recover_grey(carried, key, strength=strength) for key in keys[1:]]
     return _result(carried, [(it, float((it - message).square().mean().sqrt())) for it in read])
@@ -208,6 +210,7 @@ def reconcile_bits(
     receiver: Float[Tensor, " D"],
     message: Bool[Tensor, " k"],
     *,
+    eavesdropper: Float[Tensor, " D"] | None = None,
     seed: int = 0,
 ) -> Reconciliation:
     """Carry a binary message by sign bits, its first bit the pilot, and let an eavesdropper listen.
@@ -216,7 +219,8 @@ def reconcile_bits(
         encoder: fitted to the sender's feature; its width is the length of the message.
         sender, receiver: (D,) features.
         message: (k,) bool.
-        seed: of the layers, the eavesdropper's vector and the wrong key.
+        eavesdropper: (D,) the vector of somebody who holds the public weights; None for noise.
+        seed: of the layers, the eavesdropper's noise and the wrong key.
 
     Returns:
         :class:`Reconciliation`; errors are shares of wrong bits, (1 − E(θ))/2 on average, θ the
@@ -237,13 +241,15 @@ def reconcile_bits(
     >>> told.received_error, told.overheard_error
     (0.0, 0.0)
     """
-    keys = _codewords(encoder, sender, receiver, seed)
+    keys = _codewords(encoder, sender, receiver, eavesdropper, seed)
     carried = carry_bits(message, keys[0])
     read = [recover_bits(carried, key, pilot=bool(message[0])) for key in keys[1:]]
     return _result(carried, [(it, float((it != message).double().mean())) for it in read])
 
 
-def _codewords(encoder: Encoder, sender: Tensor, receiver: Tensor, seed: int) -> list[Tensor]:
+def _codewords(
+    encoder: Encoder, sender: Tensor, receiver: Tensor, eavesdropper: Tensor | None, seed: int
+) -> list[Tensor]:
     """u of the sender, v of the receiver, an unrelated unit vector, and v of the eavesdropper."""
     if sender.ndim != 1 or sender.shape != receiver.shape or sender.dtype != receiver.dtype:
         raise ShapeError(
@@ -254,10 +260,21 @@ def _codewords(encoder: Encoder, sender: Tensor, receiver: Tensor, seed: int) ->
     numbers = len(sender) + encoder.width
     noise = torch.randn(numbers, dtype=sender.dtype, device=sender.device, generator=generator)
     stranger, wrong = noise.split((len(sender), encoder.width))
+    if eavesdropper is not None:
+        stranger = _fitting(eavesdropper, sender)
     features = torch.stack((sender, receiver, stranger))[None]
     path = encode_together(encoder, features, generator=generator)
     u, v, z = path.directions[-1][0]
     return [u, v, torch.nn.functional.normalize(wrong, dim=0), z]
+
+
+def _fitting(eavesdropper: Tensor, sender: Tensor) -> Tensor:
+    if eavesdropper.shape != sender.shape or eavesdropper.dtype != sender.dtype:
+        raise ShapeError(
+            f"The eavesdropper's vector must be {tuple(sender.shape)} {sender.dtype}, as the "
+            f"sender's; got {tuple(eavesdropper.shape)} {eavesdropper.dtype}."
+        )
+    return eavesdropper
 
 
 def _result(carried: Tensor, read: list[tuple[Tensor, float]]) -> Reconciliation:

@@ -115,13 +115,14 @@ class Handed:
     Attributes:
         models: by their names in the configuration.
         data: samples; for ``encode`` matched and unmatched embeddings.
-        image: a grey picture (H, W), for ``encode``.
+        image, receiver: grey pictures (H, W), for ``encode``.
         attack: a callable.
     """
 
     models: Mapping[str, Any] = field(default_factory=dict)
     data: Any = None
     image: Any = None
+    receiver: Any = None
     attack: Any = None
 
 

@@ -1,6 +1,8 @@
-"""The embedded picture, for messages that the encoder carries."""
+"""The embedded pictures, for messages that the encoder carries and for who receives them."""
 
 from __future__ import annotations
+
+from typing import Literal
 
 import numpy as np
 import torch
@@ -11,11 +13,16 @@ from torch import Tensor
 __all__ = ["picture"]
 
 
-def picture(side: int = 50) -> Float[Tensor, "H W"]:
-    """A grey photograph in [0, 1]: the middle of scikit-learn's picture of a temple in China.
+Subject = Literal["temple", "flower"]
+FILES: dict[Subject, str] = {"temple": "china.jpg", "flower": "flower.jpg"}
+
+
+def picture(side: int = 50, subject: Subject = "temple") -> Float[Tensor, "H W"]:
+    """A grey photograph in [0, 1]: the middle of a picture that comes with scikit-learn.
 
     Args:
         side: pixels a side, from 1.
+        subject: a temple in China, or a flower.
 
     >>> import worldline as wl
     >>> wl.zoo.picture().shape
@@ -23,7 +30,7 @@ def picture(side: int = 50) -> Float[Tensor, "H W"]:
     """
     from sklearn.datasets import load_sample_image  # noqa: PLC0415  (a second of import time that few commands need)
 
-    photograph = Image.fromarray(load_sample_image("china.jpg")).convert("L")
+    photograph = Image.fromarray(load_sample_image(FILES[subject])).convert("L")
     width, height = photograph.size
     square = photograph.crop(((width - height) // 2, 0, (width + height) // 2, height))
     pixels = np.asarray(square.resize((side, side), Image.Resampling.LANCZOS))

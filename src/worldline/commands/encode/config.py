@@ -17,34 +17,53 @@ Name = Literal[
     "dilation",
     "contraction",
     "path3d",
-    "collapse",
-    "pairs",
+    "hamming",
+    "margin",
     "spacetime",
-    "image",
-    "reconcile",
+    "normalised",
+    "collapse",
+    "squash",
+    "leading",
+    "descent",
+    "clusters",
     "flip",
+    "labels",
+    "onestep",
+    "image",
+    "pictures",
+    "uniform",
+    "digit",
+    "reconcile",
+    "pairs",
     "bell",
+    "likelihood",
 ]
 NAMES: tuple[str, ...] = get_args(Name)
 ALL = "all"
-COUNTS = ("candidates", "width", "depth", "dimension", "pairs", "vectors", "trials")
-SETTINGS = (*COUNTS, "speed", "strength")
-FILES = ("data", "image")
+ENCODERS = ("candidates", "width", "depth", "dimension")
+COUNTS = (*ENCODERS, "pairs", "vectors", "trials", "steps", "rounds")
+SETTINGS = (*COUNTS, "speed", "strength", "rate", "target", "margin")
+FILES = ("data", "image", "receiver")
 
 
 @dataclass(frozen=True, kw_only=True)
 class EncodeConfig(Config):
     """The paper's encoder: an experiment by NAME, beside its exact law and its controls.
 
-    NAME is dilation, contraction, path3d, collapse, pairs, spacetime, image, reconcile, flip, bell,
-    or all. Every setting defaults to the published one; all takes --seed alone.
+    NAME is dilation, contraction, path3d, hamming, margin, spacetime, normalised, collapse, squash,
+    leading, descent, clusters, flip, labels, onestep, image, pictures, uniform, digit, reconcile,
+    pairs, bell, likelihood, or all. Every setting defaults to the published one, or to a smaller
+    one with --setting quick; all takes --seed and --setting alone.
 
     Attributes:
         name: of an experiment, or ``all``.
-        candidates, width, depth, dimension, pairs, vectors, trials, speed, strength: None for the
-            published one.
+        setting: ``published``, or ``quick`` for smaller ones.
+        candidates, width, depth, dimension, pairs, vectors, trials, steps, rounds, speed, strength,
+            rate, target, margin: None for that of the setting.
         data: an ``.npz`` with a and b, for ``pairs``; empty for features of the zoo.
-        image: a grey picture, for ``image`` and ``reconcile``; empty for the embedded one.
+        image: a grey picture, for ``image``, ``reconcile``, ``uniform`` and ``pictures``; empty for
+            the embedded one.
+        receiver: another of the same size, the receiver's feature of ``pictures``.
 
     >>> from worldline.commands.encode.config import EncodeConfig
     >>> EncodeConfig(name="dilation", depth=5).chosen
@@ -54,6 +73,9 @@ class EncodeConfig(Config):
     command: ClassVar[str] = "encode"
 
     name: str = option("", "Of an experiment, or all.", positional=True)
+    setting: Literal["published", "quick"] = option(  # a field
+        "published", "The published settings, or smaller ones."
+    )
     candidates: int | None = option(
         None, "Neurons drawn in each layer; 1000000000000 works.", metavar="N"
     )
@@ -61,13 +83,23 @@ class EncodeConfig(Config):
     depth: int | None = option(None, "Layers.", metavar="L")
     dimension: int | None = option(None, "Numbers in a feature.", metavar="D")
     pairs: int | None = option(None, "Pairs in the figure (dilation, contraction).", metavar="N")
-    vectors: int | None = option(None, "Unseen vectors (collapse).")
-    trials: int | None = option(None, "Independent layers for each Bell value (bell).")
-    speed: float | None = option(None, "The free constant c (spacetime).", metavar="C")
-    strength: float | None = option(None, "Of the codeword (image).", metavar="ALPHA")
+    vectors: int | None = option(None, "Unseen vectors (collapse, descent).")
+    trials: int | None = option(None, "Independent layers for each number (bell, likelihood).")
+    steps: int | None = option(None, "Steps of gradient descent (descent).")
+    rounds: int | None = option(None, "Times that the layers are applied again (clusters).")
+    speed: float | None = option(None, "The free constant c (spacetime, normalised).", metavar="C")
+    strength: float | None = option(
+        None, "Of the codeword (those that carry a grey message).", metavar="ALPHA"
+    )
+    rate: float | None = option(None, "η of gradient descent (descent, onestep).", metavar="ETA")
+    target: float | None = option(None, "Of gradient descent (descent).", metavar="T")
+    margin: float | None = option(None, "Degrees from 90° (margin).", metavar="DEGREES")
     data: str = option("", "An .npz with a and b, (N, D) each, matched row by row (pairs).")
     image: str = option(
-        "", "A grey picture, at most 256 pixels a side (image, reconcile).", metavar="FILE"
+        "", "A grey picture, at most 256 pixels a side (the carried message).", metavar="FILE"
+    )
+    receiver: str = option(
+        "", "Another of the same size, the receiver's feature (pictures).", metavar="FILE"
     )
 
     def __post_init__(self) -> None:

@@ -17,22 +17,26 @@ class ExperimentReport:
 
     Attributes:
         experiment, title: its name, and in words.
+        group: the claim of the paper that it belongs to.
         claim, law, shown: the paper's claim, what is exact, and what the figure shows.
         command: that runs it again to the same numbers.
         settings: all of them, by name.
         input: what was encoded.
+        replicate: what the finding has several of.
         finding: measurements (the first is the headline), controls, verdict, curves.
         key: of all that decides the finding: settings, inputs, versions.
     """
 
     experiment: Name
     title: str
+    group: str
     claim: str
     law: str
     shown: str
     command: str
     settings: dict[str, int | float]
     input: str
+    replicate: str
     finding: Finding
     key: str
 

@@ -15,7 +15,7 @@ from torch import Tensor
 from worldline import zoo
 from worldline.commands.encode.config import ALL, EncodeConfig, Name
 from worldline.commands.encode.record import EncoderReport, ExperimentReport
-from worldline.encoder.experiments import EXPERIMENTS, Experiment
+from worldline.encoder.experiments import EXPERIMENTS, Experiment, Needs
 from worldline.errors import RunError, UsageError
 from worldline.loading import load_embeddings, load_picture
 from worldline.runs.codec import schema_of
@@ -23,10 +23,18 @@ from worldline.runs.keys import content_key
 from worldline.runs.opening import versions
 from worldline.runs.store import RunFolder
 from worldline.settings import Progress
+from worldline.zoo.photograph import Subject
 
 __all__ = ["Task", "prepare", "run"]
 
-INPUTS = {"embeddings": "data", "picture": "image", "": ""}
+INPUTS: dict[Needs, tuple[str, ...]] = {
+    "": (),
+    "digits": (),
+    "embeddings": ("data",),
+    "picture": ("image",),
+    "two pictures": ("image", "receiver"),
+}
+PUBLISHED_SIDE, QUICK_SIDE = 50, 20  # pixels of the embedded pictures
 
 
 @dataclass(frozen=True)
@@ -75,12 +83,16 @@ def run(
 
 def _experiments(config: EncodeConfig) -> tuple[Experiment, ...]:
     kinds = list(EXPERIMENTS.values()) if config.name == ALL else [EXPERIMENTS[config.name]]
-    known = {"seed"}
+    known = {"seed", "setting"}
     if config.name != ALL:
-        known |= {it.name for it in fields(kinds[0])} | {INPUTS[kinds[0].needs]} - {""}
+        known |= {it.name for it in fields(kinds[0])} | {*INPUTS[kinds[0].needs]}
     if unknown := {*config.chosen, *config.files} - known:
         raise UsageError(f"{config.name} has no {_flags(unknown)}; it has {_flags(known)}.")
-    return tuple(kind(seed=config.seed, **config.chosen) for kind in kinds)
+    quick = config.setting == "quick"
+    return tuple(
+        kind(seed=config.seed, **{**(kind.quick if quick else {}), **config.chosen})
+        for kind in kinds
+    )
 
 
 def _given(
@@ -88,11 +100,9 @@ def _given(
 ) -> tuple[tuple[Tensor, ...], str]:
     """What an experiment needs to be given, and what it is."""
     if experiment.needs == "picture":
-        if config.handed.image is not None:
-            return (config.handed.image,), "the given picture"
-        if not config.image:
-            return (zoo.picture(),), "the embedded photograph"
-        return (load_picture(Path(config.image)),), Path(config.image).name
+        return _pictures(config, "temple")
+    if experiment.needs == "two pictures":
+        return _pictures(config, "temple", "flower")
     if experiment.needs == "embeddings":
         if config.handed.data is not None:
             found = config.handed.data
@@ -101,7 +111,28 @@ def _given(
         else:
             found = zoo.embeddings(seed=config.seed, progress=progress)
         return (found.embeddings, found.matched, found.unmatched), found.origin
-    return (), "Gaussian features"
+    if experiment.needs == "digits":
+        data = zoo.digits()
+        return (data.x, data.y, data.reference_x, data.reference_y), "the embedded digits"
+    return (), experiment.features
+
+
+def _pictures(config: EncodeConfig, *subjects: Subject) -> tuple[tuple[Tensor, ...], str]:
+    """The message, and the receiver's picture if one is needed: named, handed over, embedded."""
+    side = QUICK_SIDE if config.setting == "quick" else PUBLISHED_SIDE
+    found, origin = [], []
+    for option, subject in zip(("image", "receiver"), subjects, strict=False):
+        handed, named = getattr(config.handed, option), getattr(config, option)
+        if handed is not None:
+            found.append(handed)
+            origin.append("the given picture")
+        elif named:
+            found.append(load_picture(Path(named)))
+            origin.append(Path(named).name)
+        else:
+            found.append(zoo.picture(side, subject))
+            origin.append(f"the embedded photograph of a {subject}")
+    return tuple(found), " and ".join(origin)
 
 
 def _done(task: Task, folder: RunFolder) -> ExperimentReport | None:
@@ -121,17 +152,21 @@ def _do(task: Task, config: EncodeConfig, folder: RunFolder) -> ExperimentReport
     it = task.experiment
     with _one_thread():
         outcome = it.run(*task.given)
-    settings = {**it.settings(), **config.files}
+    settings: dict[str, object] = {**it.settings(), **config.files}
+    if config.setting != "published":
+        settings["setting"] = config.setting
     told = " ".join(f"--{name} {shlex.quote(str(value))}" for name, value in settings.items())
     report = ExperimentReport(
         experiment=cast(Name, it.name),  # of which a test holds that both lists are one
         title=it.title,
+        group=it.group,
         claim=it.claim,
         law=it.law,
         shown=it.shown,
         command=f"worldline encode {it.name} {told}",
         settings=it.settings(),
         input=task.origin,
+        replicate=it.replicate,
         finding=outcome.finding,
         key=_key(task),
     )

@@ -13,7 +13,7 @@ from worldline.encoder.experiments import Controls, Measurement
 from worldline.report.numbers import count, signed, significant
 from worldline.report.views import Column, Table, View, Words, tabulate
 
-__all__ = ["compared", "evidence", "measured", "tables", "views", "words"]
+__all__ = ["basis", "compared", "evidence", "measured", "tables", "views", "words"]
 
 Row = TypeVar("Row")
 four, two = partial(significant, digits=4), partial(significant, digits=2)
@@ -41,8 +41,13 @@ def views(result: Result[EncoderReport]) -> dict[str, View]:
 
 
 def _view(it: ExperimentReport) -> View:
-    basis = f"{count(it.finding.replicas, 'independent encoder')}; standard errors"
-    return View(it.title, f"{it.claim} {it.finding.verdict}", basis, measured(it))
+    told = f"{basis(it)}; standard errors"
+    return View(it.title, f"{it.claim} {it.finding.verdict}", told, measured(it))
+
+
+def basis(it: ExperimentReport) -> str:
+    """How many independent ones stand behind the numbers."""
+    return count(it.finding.replicas, it.replicate)
 
 
 def measured(it: ExperimentReport) -> Table:

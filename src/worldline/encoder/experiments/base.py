@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from typing import Any, ClassVar, Literal
 
@@ -13,7 +14,30 @@ from worldline.encoder.seeds import make_generator
 from worldline.encoder.selection import Rule
 from worldline.errors import UsageError
 
-__all__ = ["Experiment", "Layered", "check_dimension"]
+__all__ = [
+    "ANSWERS",
+    "CARRYING",
+    "ENTANGLED",
+    "FLIPPING",
+    "LIKELY",
+    "MERGING",
+    "UNSEEN",
+    "Experiment",
+    "Layered",
+    "Needs",
+    "check_dimension",
+]
+
+Needs = Literal["", "embeddings", "picture", "two pictures", "digits"]
+
+# what the paper claims, in the order of its story
+MERGING = "Features merge, however far apart they begin"
+UNSEEN = "Unseen samples fit too: zero loss without labels"
+FLIPPING = "Labels flip without a gradient, and with one"
+CARRYING = "Noise becomes a message"
+ANSWERS = "Pairs that belong together are recognised"
+ENTANGLED = "Correlations resemble quantum entanglement"
+LIKELY = "The weights are those of greatest likelihood"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -29,7 +53,11 @@ class Experiment:
     claim: ClassVar[str]  # what the paper says, in our words
     law: ClassVar[str]  # what is exact
     shown: ClassVar[str]  # what its figure shows
-    needs: ClassVar[Literal["", "embeddings", "picture"]] = ""  # what run() must be given
+    group: ClassVar[str]  # the claim of the paper that it belongs to
+    needs: ClassVar[Needs] = ""  # what run() must be given
+    features: ClassVar[str] = "Gaussian features"  # what is sent, where nothing is given
+    replicate: ClassVar[str] = "independent encoder"  # of what there are several
+    quick: ClassVar[Mapping[str, int | float]] = {}  # settings in place of the published ones
     table: ClassVar[type]  # of the rows behind its figure
 
     seed: int = 0

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 
 from worldline.encoder.chsh import bell_test
-from worldline.encoder.experiments.base import Experiment
+from worldline.encoder.experiments.base import ENTANGLED, Experiment
 from worldline.encoder.experiments.record import (
     Control,
     Controls,
@@ -64,6 +65,7 @@ class Bell(Experiment):
     """
 
     name = "bell"
+    group = ENTANGLED
     table = BellTable
     title = "The Bell value"
     claim = "The correlations resemble quantum entanglement: they break Bell's inequality."
@@ -75,6 +77,8 @@ class Bell(Experiment):
         "Left: S by the share of neurons kept. Right: the correlation of the two sides' signs by "
         "the angle between them."
     )
+
+    quick: ClassVar = {"trials": 500}
 
     candidates: int = 1000
     trials: int = 2000

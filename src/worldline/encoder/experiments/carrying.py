@@ -1,4 +1,4 @@
-"""Messages carried by noise and recovered, a grey picture and a binary one; and who else reads."""
+"""What all messages have in common that are carried by a codeword; and who else reads them."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldline.encoder.checking import came, check_count, check_finite
-from worldline.encoder.experiments.base import Experiment, check_dimension
+from worldline.encoder.experiments.base import CARRYING, Experiment, check_dimension
 from worldline.encoder.experiments.record import (
     CarryCurves,
     Control,
@@ -27,12 +27,19 @@ from worldline.encoder.experiments.record import (
 )
 from worldline.encoder.experiments.walks import Trial, Walk, resolvable
 from worldline.encoder.machine import Encoder
-from worldline.encoder.reconcile import Reconciliation, reconcile_bits, reconcile_grey
+from worldline.encoder.reconcile import Reconciliation, reconcile_grey
 from worldline.encoder.seeds import make_generator
 from worldline.errors import BoundsError, ShapeError, UsageError
-from worldline.geometry.bell import sign_correlation
 
-__all__ = ["Image", "Reconcile"]
+__all__ = [
+    "LARGEST_SIDE",
+    "Carry",
+    "CarryTable",
+    "Grey",
+    "HeldTable",
+    "OnePicture",
+    "check_picture",
+]
 
 LARGEST_SIDE = 256
 STRONGEST = 1e12
@@ -53,6 +60,13 @@ class CarryTable:
     wrong_key: Floats | Flags
 
 
+@dataclass(frozen=True)
+class HeldTable(CarryTable):
+    """With the receiver's own picture, its largest pixel 1."""
+
+    held: Floats
+
+
 @dataclass(frozen=True, kw_only=True)
 class Carry(Experiment):
     """A message with one number for each neuron kept: k is the number of pixels of the picture.
@@ -63,13 +77,19 @@ class Carry(Experiment):
         dimension: D of the features; 0 for as many as pixels.
     """
 
-    needs = "picture"
-    table = CarryTable
+    table: ClassVar[type] = CarryTable
+    group = CARRYING
     shown = (
         "Above: the picture, what is sent, and what three readers make of it. Below: rapidity of "
         "the codewords by layer."
     )
     beyond: ClassVar[int]  # n − k, as published
+    holds: ClassVar[str] = (
+        "The receiver holds a feature that has nothing to do with the sender's, and reads the "
+        "message all the same."
+    )
+    apart: ClassVar[bool] = False  # whether the readers begin at different distances
+    listens: ClassVar[str] = "an unrelated vector of their own"  # the eavesdropper
 
     candidates: int = 0
     depth: int = 100
@@ -83,6 +103,77 @@ class Carry(Experiment):
                 check_count(name, getattr(self, name))
         check_dimension(self.dimension)
 
+    def _carry(self, picture: Tensor, *given: Tensor) -> Outcome:
+        """Carry a checked picture, with what :meth:`_features` is given."""
+        pixels = picture.flatten()
+        message = self._message(pixels)
+        k = len(pixels)
+        encoder = Encoder(candidates=self.candidates or k + self.beyond, width=k, depth=self.depth)
+        trial = Trial(encoder, self.dimension or k, make_generator(self.seed))
+        encoders = trial.affordable(ENCODERS, features=3)
+        features = self._features(trial, encoders, *given)
+        walk = trial.follow(features, apart=self.apart)
+        layers = self._layers(walk)
+        received = tuple(self._error(walk, 1, layer) for layer in layers)
+        overheard = self._error(walk, 2, layers[-1])
+        # not our seed: it would draw our features again
+        seed = int(torch.randint(2**31, (), generator=trial.generator))
+        # neurons come sorted by what they read; pixels meet them in any order
+        order = torch.randperm(k, generator=trial.generator)
+        told = self._reconcile(
+            encoder, *features[0, :2], message[order], eavesdropper=features[0, 2], seed=seed
+        )
+        row, column = np.indices(picture.shape)
+        read = (told.carried, told.received, told.overheard, told.wrong_key)
+        values = (it.numpy() for it in (message, *(it[order.argsort()] for it in read)))
+        return Outcome.of(
+            self.table(row.ravel(), column.ravel(), *values, *self._shown(features[0, 1])),
+            (*received, self._wrong_key(told, k)),
+            trial.controls(
+                walk.rapidity[..., 0],
+                pairs=encoders,
+                eavesdropper=Control(_overheard(told, self.listens), overheard),
+            ),
+            _meaning(told, self.depth, self.holds),
+            replicas=encoders,
+            curves=CarryCurves(
+                tuple(resolvable(walk.rapidity).mean((1, 2)).tolist()),
+                tuple(walk.law.abs().flatten(1).mean(1).tolist()),
+            ),
+        )
+
+    def _features(self, trial: Trial, encoders: int, *given: Tensor) -> Tensor:
+        """(P, 3, D): the features of sender, receiver and eavesdropper."""
+        return trial.normals(encoders, 3)
+
+    def _shown(self, receiver: Tensor) -> tuple[Floats, ...]:
+        """Further columns of the table, from the receiver's feature."""
+        return ()
+
+    def _layers(self, walk: Walk) -> tuple[int, ...]:
+        """After which the receiver's error is measured; the last is the eavesdropper's."""
+        return (walk.resolved,)
+
+    def _message(self, pixels: Tensor) -> Tensor:
+        return pixels
+
+    @property
+    def _reconcile(self) -> Callable[..., Reconciliation]:
+        raise NotImplementedError
+
+    def _error(self, walk: Walk, reader: int, layer: int) -> Measurement:
+        raise NotImplementedError
+
+    def _wrong_key(self, told: Reconciliation, k: int) -> Measurement:
+        raise NotImplementedError
+
+
+@dataclass(frozen=True, kw_only=True)
+class OnePicture(Carry):
+    """A message that is one picture."""
+
+    needs = "picture"
+
     def run(self, picture: Float[Tensor, "H W"]) -> Outcome:
         """Carry a picture.
 
@@ -93,74 +184,17 @@ class Carry(Experiment):
             ShapeError: not grey, or too large. BoundsError: values outside [0, 1]. UsageError:
                 fewer candidates than pixels.
         """
-        pixels = check_picture(picture).flatten()
-        message = self._message(pixels)
-        k = len(pixels)
-        encoder = Encoder(candidates=self.candidates or k + self.beyond, width=k, depth=self.depth)
-        trial = Trial(encoder, self.dimension or k, make_generator(self.seed))
-        encoders = trial.affordable(ENCODERS, features=3)
-        features = trial.normals(encoders, 3)  # sender, receiver, eavesdropper
-        walk = trial.follow(features)
-        received, overheard = (self._error(walk, reader) for reader in (1, 2))
-        # not our seed: it would draw our features again
-        seed = int(torch.randint(2**31, (), generator=trial.generator))
-        # neurons come sorted by what they read; pixels meet them in any order
-        order = torch.randperm(k, generator=trial.generator)
-        told = self._reconcile(encoder, *features[0, :2], message[order], seed=seed)
-        row, column = np.indices(picture.shape)
-        read = (told.carried, told.received, told.overheard, told.wrong_key)
-        values = (it.numpy() for it in (message, *(it[order.argsort()] for it in read)))
-        return Outcome.of(
-            CarryTable(row.ravel(), column.ravel(), *values),
-            (received, self._wrong_key(told, k)),
-            trial.controls(
-                walk.rapidity[..., 0],
-                pairs=encoders,
-                eavesdropper=Control(_overheard(told), overheard),
-            ),
-            _meaning(told, self.depth),
-            replicas=encoders,
-            curves=CarryCurves(
-                tuple(resolvable(walk.rapidity).mean((1, 2)).tolist()),
-                tuple(walk.law.abs().mean(1).tolist()),
-            ),
-        )
-
-    def _message(self, pixels: Tensor) -> Tensor:
-        return pixels
-
-    @property
-    def _reconcile(self) -> Callable[..., Reconciliation]:
-        raise NotImplementedError
-
-    def _error(self, walk: Walk, reader: int) -> Measurement:
-        raise NotImplementedError
-
-    def _wrong_key(self, told: Reconciliation, k: int) -> Measurement:
-        raise NotImplementedError
+        return self._carry(check_picture(picture))
 
 
 @dataclass(frozen=True, kw_only=True)
-class Image(Carry):
-    """A grey picture added to a strong codeword: published 50×50 pixels, n = k + 1000, L = α = 100.
+class Grey(Carry):
+    """A grey message added to a strong codeword.
 
     Attributes:
         strength: α.
-
-    >>> import torch
-    >>> from worldline.encoder.experiments import Image
-    >>> picture = torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
-    >>> finding = Image(candidates=400, depth=40).run(picture).finding
-    >>> finding.measurements[1].quantity
-    'error without the weights (root mean square)'
     """
 
-    name = "image"
-    title = "A picture carried by noise"
-    claim = (
-        "Noise becomes recognisable: a picture hidden in noise is recovered by a receiver whose "
-        "own features are unrelated noise."
-    )
     law = (
         "y = αu + m is read as m̂ = y ∓ αv; the error has the root mean square α|u ∓ v|/√k = 2α "
         "sin(θ/2)/√k, and falls by e^−r per layer with the angle θ between the codewords u and ±v."
@@ -182,13 +216,13 @@ class Image(Carry):
     def _reconcile(self) -> Callable[..., Reconciliation]:
         return partial(reconcile_grey, strength=self.strength)
 
-    def _error(self, walk: Walk, reader: int) -> Measurement:
-        layer = walk.resolved
+    def _error(self, walk: Walk, reader: int, layer: int) -> Measurement:
         u, v = walk.path.directions[layer][:, [0, reader]].unbind(1)
         gap = torch.minimum((u - v).norm(dim=-1), (u + v).norm(dim=-1))
         scale = math.log(self.strength / math.sqrt(walk.trial.encoder.width))
+        law = walk.law[layer] if walk.law.ndim == 2 else walk.law[layer, :, reader - 1]
         # ln 2 sin(θ/2)
-        chord = math.log(2) - 0.5 * torch.nn.functional.softplus(2 * walk.law[layer].abs())
+        chord = math.log(2) - 0.5 * torch.nn.functional.softplus(2 * law.abs())
         return mean_of(
             f"ln of the error (root mean square) after layer {layer}",
             gap.log() + scale,
@@ -203,65 +237,15 @@ class Image(Carry):
         return Measurement(name, told.wrong_key_error, law, law / math.sqrt(k))
 
 
-@dataclass(frozen=True, kw_only=True)
-class Reconcile(Carry):
-    """A binary picture carried by sign bits: published 50×50 pixels, n = k + 200, 185 steps.
-
-    >>> import torch
-    >>> from worldline.encoder.experiments import Reconcile
-    >>> picture = torch.rand(8, 8, generator=torch.Generator().manual_seed(0))
-    >>> Reconcile(candidates=400, depth=60).run(picture).table.received.dtype
-    dtype('bool')
-    """
-
-    name = "reconcile"
-    title = "A binary picture carried by signs"
-    claim = (
-        "Two parties with different features reconcile them, and carry a message on what they "
-        "then share."
-    )
-    law = (
-        "A bit is wrong where the signs of u and ±v differ, in a share (1 − E(θ))/2 of the bits, "
-        "θ the angle before the last layer and E the mean product of signs after selection (θ/π "
-        "without it)."
-    )
-    beyond = 200
-
-    depth: int = 185
-
-    def _message(self, pixels: Tensor) -> Tensor:
-        return pixels > pixels.median()
-
-    @property
-    def _reconcile(self) -> Callable[..., Reconciliation]:
-        return reconcile_bits
-
-    def _error(self, walk: Walk, reader: int) -> Measurement:
-        """At half of the depth, where bits are still wrong to be counted."""
-        half = max(1, self.depth // 2)
-        u, v = walk.path.directions[half][:, [0, reader]].unbind(1)
-        sign = walk.rapidity[half, :, reader - 1].sign()
-        wrong = (u.sign() != v.sign() * sign[:, None]).double().mean(-1)
-        angle = 2 * torch.atan(torch.exp(-walk.law[half - 1].abs()))
-        share = walk.trial.encoder.selection.share
-        law = (1 - sign_correlation(angle, share)) / 2
-        return mean_of(f"wrong bits after layer {half} of {self.depth}", wrong, law, "share")
-
-    def _wrong_key(self, told: Reconciliation, k: int) -> Measurement:
-        return Measurement(
-            "wrong bits without the weights", told.wrong_key_error, 0.5, 0.5 / math.sqrt(k), "share"
-        )
-
-
-def _overheard(told: Reconciliation) -> str:
+def _overheard(told: Reconciliation, listens: str) -> str:
     reads = "reads the message as well" if told.overheard_error < READ else "does not read it yet"
     return (
-        f"Somebody with the public weights and an unrelated vector of their own {reads}: error "
+        f"Somebody with the public weights and {listens} {reads}: error "
         f"{told.overheard_error:.2g}, the receiver's {told.received_error:.2g}. It is not a secret."
     )
 
 
-def _meaning(told: Reconciliation, depth: int) -> str:
+def _meaning(told: Reconciliation, depth: int, holds: str) -> str:
     if told.received_error >= READ:
         return (
             f"After layer {depth} the receiver does not read the message yet (error "
@@ -269,8 +253,7 @@ def _meaning(told: Reconciliation, depth: int) -> str:
             "it too: no secret."
         )
     return (
-        "The receiver holds a feature that has nothing to do with the sender's, and reads the "
-        "message all the same. So does anybody with the public weights: it is transmission that "
+        f"{holds} So does anybody with the public weights: it is transmission that "
         "tolerates noise, and not a secret."
     )
 

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from worldline.encoder.experiments.base import Layered
+from worldline.encoder.experiments.base import UNSEEN, Layered
 from worldline.encoder.experiments.record import Floats, Integers, Outcome
 from worldline.encoder.experiments.walks import Trial
 from worldline.geometry.pair import angle
@@ -46,6 +47,7 @@ class Collapse(Layered):
     table = CollapseTable
 
     name = "collapse"
+    group = UNSEEN
     title = "The collapse of unseen vectors"
     claim = (
         "An encoder fitted to one feature sends thousands of features that it never saw to the "
@@ -56,6 +58,8 @@ class Collapse(Layered):
         "nears the fitted feature or its opposite."
     )
     shown = "Angle from the fitted feature, by depth, of all unseen vectors of one encoder."
+
+    quick: ClassVar = {"candidates": 2048, "width": 64, "dimension": 64, "vectors": 1000}
 
     candidates: int = 16384
     width: int = 256

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 
 from worldline.encoder.controls import sign_kept_probability
-from worldline.encoder.experiments.base import Layered
+from worldline.encoder.experiments.base import FLIPPING, Layered
 from worldline.encoder.experiments.record import FlipCurves, Floats, Integers, Outcome, mean_of
 from worldline.encoder.path import from_fitted
 from worldline.encoder.reading import reading_length
@@ -46,6 +46,7 @@ class Flip(Layered):
     table = FlipTable
 
     name = "flip"
+    group = FLIPPING
     title = "The label flip"
     claim = (
         "Without a gradient and without a label, the encoder gives a feature the opposite label, "

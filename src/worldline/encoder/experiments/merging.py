@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import ClassVar
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from worldline.encoder.experiments.base import Layered
+from worldline.encoder.experiments.base import MERGING, Layered
 from worldline.encoder.experiments.record import (
     Control,
     Floats,
@@ -22,14 +20,12 @@ from worldline.encoder.experiments.record import (
     mean_of,
 )
 from worldline.encoder.experiments.walks import Walk, resolvable
-from worldline.encoder.path import spacetime_path
 from worldline.errors import UsageError
 from worldline.geometry import length_contraction, log_lorentz_factor, proper_depth
 
-__all__ = ["Contraction", "Dilation", "Path3D", "Spacetime"]
+__all__ = ["WHO", "Contraction", "Dilation", "Merge", "Path3D"]
 
 REPLICAS = 2000
-FASTEST = 1e6  # c times the number of layers
 RATE = "r = E ln|y| − ½[ln 2 + ψ((k−1)/2)]"
 
 
@@ -122,6 +118,7 @@ class Dilation(MergePairs):
     """
 
     name = "dilation"
+    group = MERGING
     title = "Time dilation"
     claim = (
         "Whatever their initial separation, pairs of features become perfectly correlated or "
@@ -158,6 +155,7 @@ class Contraction(MergePairs):
     """
 
     name = "contraction"
+    group = MERGING
     title = "Length contraction"
     claim = (
         "Distances between features contract with depth, regardless of how far apart the features "
@@ -171,6 +169,8 @@ class Contraction(MergePairs):
         "Left: the squared distance |â−b̂|²/4 of each pair. Right: the mean of ln sin θ, with the "
         "exact law."
     )
+
+    quick: ClassVar = {"depth": 20}
 
     candidates: int = 100
     depth: int = 50
@@ -216,6 +216,7 @@ class Path3D(Merge):
     drawn = 3
 
     name = "path3d"
+    group = MERGING
     title = "The path in three dimensions"
     claim = "Two features that start apart soon follow one path, or mirrored ones."
     law = (
@@ -226,6 +227,8 @@ class Path3D(Merge):
         "Left: the first 8 directions of the fitted feature and of the other one. Right: sin of "
         "the angle between them."
     )
+
+    quick: ClassVar = {"depth": 60}
 
     candidates: int = 5
     width: int = 3
@@ -252,99 +255,4 @@ class Path3D(Merge):
         )
 
 
-@dataclass(frozen=True)
-class SpacetimeTable:
-    """A row for each layer, pair (ends ``together`` or ``opposite``) and feature: its point."""
-
-    layer: Integers
-    pair: Names
-    feature: Names
-    t: Floats
-    x: Floats
-    y: Floats
-
-
-@dataclass(frozen=True, kw_only=True)
-class Spacetime(Merge):
-    """The spacetime path [ℓ·c ; x̂_ℓ], normalised, for a free constant c.
-
-    >>> from worldline.encoder.experiments import Spacetime
-    >>> Spacetime(speed=0.5).run().finding.measurements[-1].agrees
-    True
-    """
-
-    table = SpacetimeTable
-    drawn = 2  # and time
-
-    name = "spacetime"
-    title = "The spacetime path"
-    claim = (
-        "With the layer number as a coordinate of time, features travel along worldlines that meet."
-    )
-    law = (
-        "The time coordinate is ℓc/√(1 + ℓ²c²) whatever the features are, and points of a pair "
-        "have the cosine (ℓ²c² + ρ)/(ℓ²c² + 1): 1 at last even for ρ = −1."
-    )
-    shown = (
-        "Left: a pair that ends together. Right: a pair that ends opposite. The vertical axis is "
-        "the time coordinate."
-    )
-
-    depth: int = 20
-    speed: float = 0.1
-
-    def __post_init__(self) -> None:
-        """Refuse a speed that leaves no path."""
-        super().__post_init__()
-        if not 0 < self.speed * self.depth <= FASTEST:
-            raise UsageError(
-                f"--speed (c) must be positive, and at most {FASTEST:g} over the depth: beyond it "
-                f"float64 puts every point on the time axis; got {self.speed}."
-            )
-
-    def run(self) -> Outcome:
-        """Send the pairs through their encoders, and show one of either end."""
-        walk = self._send()
-        path = spacetime_path(walk.path, speed=self.speed)  # (layers, P, 2, 3)
-        points, directions = path[-1], walk.path.directions[-1]  # (P, 2, 3), (P, 2, 2)
-        cosine = (points[:, 0] * points[:, 1]).sum(-1)
-        square, ends = (self.depth * self.speed) ** 2, walk.law[-1].tanh()
-        law = (square + ends) / (square + 1)
-        time = self.depth * self.speed / math.sqrt(1 + square)
-        strangers = (directions[:, 0] * torch.roll(directions[:, 1], 1, 0)).sum(-1)
-        evidence = mean_of(
-            "cosine of spacetime points of unrelated features",
-            (square + strangers) / (square + 1),
-            square / (square + 1),
-        )
-        return self._outcome(
-            walk,
-            self._rows(walk, path),
-            "The merging of the features is real (their rapidity grows as above); the convergence "
-            "of the drawn worldlines is mostly the constant c, which is free: no law stands "
-            "behind it, and it makes even opposite features meet.",
-            mean_of(f"time coordinate after layer {self.depth}", points[:, 0, 0], time),
-            mean_of(
-                "cosine of spacetime points, pairs that end opposite",
-                cosine[cosine < square / (square + 1)],
-                law[ends < 0],
-            ),
-            time_alone=Control(
-                "Features of different encoders, which have nothing to do with each other, have a "
-                f"spacetime cosine of {evidence.measured:.2f} after layer {self.depth}, by the "
-                f"time coordinate alone: with c = {self.speed:g} it is the layer number that meets "
-                "itself.",
-                evidence,
-            ),
-        )
-
-    def _rows(self, walk: Walk, path: Tensor) -> SpacetimeTable:
-        ends = walk.rapidity[-1, :, 0]
-        points = path[:, [int(ends.argmax()), int(ends.argmin())]]  # (layers, 2, 2, 3)
-        at, pair, who = (it.ravel() for it in np.indices(points.shape[:3]))
-        layers = np.array(walk.path.layers[-len(points) :])
-        t, x, y = points.reshape(-1, 3).numpy().T
-        return SpacetimeTable(layers[at], ENDS[pair], WHO[who], t, x, y)
-
-
-WHO, ENDS = np.array(("fitted", "other")), np.array(("together", "opposite"))
+WHO = np.array(("fitted", "other"))

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from worldline.encoder.checking import came, check_directions, check_finite
-from worldline.encoder.experiments.base import Layered
+from worldline.encoder.experiments.base import ANSWERS, Layered
 from worldline.encoder.experiments.record import (
     Control,
     Flags,
@@ -58,6 +58,7 @@ class Pairs(Layered):
     table = PartnerTable
 
     name = "pairs"
+    group = ANSWERS
     title = "Matched and unmatched embeddings"
     claim = (
         "Seen through the encoder, pairs that belong together are recognised by correlation or "

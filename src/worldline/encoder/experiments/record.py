@@ -10,9 +10,11 @@ import numpy.typing as npt
 from torch import Tensor
 
 __all__ = [
+    "AheadCurves",
     "CarryCurves",
     "Control",
     "Controls",
+    "Curves",
     "Finding",
     "Flags",
     "FlipCurves",
@@ -22,6 +24,8 @@ __all__ = [
     "MergeCurves",
     "Names",
     "Outcome",
+    "RoundCurves",
+    "StepCurves",
     "mean_of",
     "percent",
     "verdict_on",
@@ -93,6 +97,9 @@ class Controls:
     sign_kept: Control
     eavesdropper: Control
     plain_cosines: Control | None = None
+    plain_angle: Control | None = None
+    input_alone: Control | None = None
+    random_points: Control | None = None
     time_alone: Control | None = None
 
     def named(self) -> tuple[tuple[str, Control], ...]:
@@ -130,6 +137,41 @@ class FlipCurves:
     law_kept: tuple[float, ...]
 
 
+@dataclass(frozen=True)
+class AheadCurves:
+    """The layer where lengths overtake time by the law, for each setting (n and c)."""
+
+    candidates: tuple[int, ...]
+    speed: tuple[float, ...]
+    crossing: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class StepCurves:
+    """Mean ln|sinh φ| of unseen pairs by step, for each rate: before the first and after each.
+
+    The law begins after the first.
+    """
+
+    rate: tuple[float, ...]
+    log_sinh: tuple[tuple[float, ...], ...]
+    log_sinh_law: tuple[tuple[float, ...], ...]
+
+
+@dataclass(frozen=True)
+class RoundCurves:
+    """Mean silhouette and Davies–Bouldin index of the two ends by round, from the input on."""
+
+    silhouette: tuple[float, ...]
+    silhouette_random: tuple[float, ...]
+    silhouette_plain: tuple[float, ...]
+    davies_bouldin: tuple[float, ...]
+    davies_bouldin_random: tuple[float, ...]
+
+
+Curves = MergeCurves | CarryCurves | FlipCurves | AheadCurves | StepCurves | RoundCurves
+
+
 @dataclass(frozen=True, kw_only=True)
 class Finding:
     """All that an experiment found but its table.
@@ -147,7 +189,7 @@ class Finding:
     controls: Controls
     verdict: str
     replicas: int
-    curves: MergeCurves | CarryCurves | FlipCurves | None = None
+    curves: Curves | None = None
     agrees: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -171,7 +213,7 @@ class Outcome:
         meaning: str,
         *,
         replicas: int,
-        curves: MergeCurves | CarryCurves | FlipCurves | None = None,
+        curves: Curves | None = None,
     ) -> Outcome:
         """With the verdict that the measurements give, and what it means."""
         finding = Finding(

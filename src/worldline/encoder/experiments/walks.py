@@ -20,7 +20,7 @@ from worldline.encoder.selection import Selection
 from worldline.errors import UsageError
 from worldline.geometry.pair import log_lorentz_factor, rapidity
 
-__all__ = ["NOBODY_LISTENS", "Trial", "Walk", "resolvable"]
+__all__ = ["NOBODY_LISTENS", "RESOLVED", "Trial", "Walk", "resolvable"]
 
 # of float64 in the paths that are held at once: 128 MiB, and about thrice that at the peak
 MOST_NUMBERS = 2**24
@@ -42,7 +42,8 @@ class Walk:
         trial: whose encoders they are.
         path: the features, fitted one first.
         rapidity: (L + 1, P, M) of the M other features from the fitted one.
-        law: (L + 1, W) drawn from the exact walk, from the same starts.
+        law: (L + 1, W) drawn from the exact walk, from the same starts; (L + 1, W, M) if each of
+            the other features was followed by itself.
         resolved: the last layer at which float64 still resolves every pair.
     """
 
@@ -99,15 +100,29 @@ class Trial:
         """Features (P, M + 1, D), the fitted one first, through P encoders."""
         return encode_together(self.encoder, features, generator=self.generator)
 
-    def follow(self, features: Tensor) -> Walk:
-        """Send features, and draw from the law of their walk."""
+    def follow(self, features: Tensor, *, apart: bool = False) -> Walk:
+        """Send features, and draw from the law of their walk.
+
+        Args:
+            features: (P, M + 1, D), the fitted one first.
+            apart: whether the M others begin at different distances, so that each has its law.
+        """
         path = self.send(features)
         phi = torch.stack([from_fitted(at) for at in path.directions])
-        selection, depth, starts = self.encoder.selection, self.encoder.depth, phi[0].flatten()
+        if apart:
+            law = torch.stack([self._law(start) for start in phi[0].unbind(1)], -1)
+        else:
+            law = self._law(phi[0].flatten())
+        return Walk(
+            self, path, phi, law, resolved(self.encoder.selection, self.encoder.depth, start=2.0)
+        )
+
+    def _law(self, starts: Tensor) -> Tensor:
+        """(L + 1, W) drawn from the exact walk, from some of these starts."""
+        selection, depth = self.encoder.selection, self.encoder.depth
         walkers = max(32, min(20_000, LAW_NUMBERS // (selection.width * depth)))
         rows = torch.randint(len(starts), (walkers,), generator=self.generator)
-        law = rapidity_walk(starts[rows], selection, depth, generator=self.generator)
-        return Walk(self, path, phi, law, resolved(selection, depth, start=2.0))
+        return rapidity_walk(starts[rows], selection, depth, generator=self.generator)
 
     def rate(self, pairs: int) -> Measurement:
         """Nats per layer of pairs that are put near the light cone, each with its own encoder."""
