@@ -12,10 +12,11 @@ from worldline.trace.sketch import Sketch
 from worldline.trace.stream import Visitor, collect, tracing
 from worldline.trace.tapping import one_layer, reading
 from worldline.trace.twins import COMPARISONS, Comparison, TwinTrace, trace_twins
-from worldline.trace.values import check_tokens, choices, logits_in
+from worldline.trace.values import Answers, check_tokens, choices, logits_in
 
 __all__ = [
     "COMPARISONS",
+    "Answers",
     "Comparison",
     "Layer",
     "LayerChoice",
