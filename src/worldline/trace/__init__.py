@@ -5,7 +5,7 @@ from worldline.trace.guard import untouched
 from worldline.trace.layers import Layer, LayerChoice, choose_layers, find_layers, pick_layers
 from worldline.trace.memory import Plan, plan_memory
 from worldline.trace.opening import Model, hidden_because, modules_behind
-from worldline.trace.pairs import fit_frames, trace_pairs
+from worldline.trace.pairs import FrameFit, fit_frames, trace_pairs
 from worldline.trace.probing import Unseen, unseen_layers
 from worldline.trace.reference import Reference, check_whitening, trace_reference
 from worldline.trace.sketch import Sketch
@@ -18,6 +18,7 @@ __all__ = [
     "COMPARISONS",
     "Answers",
     "Comparison",
+    "FrameFit",
     "Layer",
     "LayerChoice",
     "Model",
