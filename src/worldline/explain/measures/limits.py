@@ -270,10 +270,10 @@ def triangle(a: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     r11 = torch.linalg.vector_norm(a, dim=1)
     one = a / r11.clamp(min=torch.finfo(a.dtype).tiny)[:, None]
     size = torch.linalg.vector_norm(d, dim=1)
-    r12 = (one * d).sum(1)
-    rest = d - r12[:, None] * one
-    again = (one * rest).sum(1)
-    rest = rest - again[:, None] * one
+    r12 = torch.linalg.vecdot(one, d)
+    rest = torch.addcmul(d, r12[:, None], one, value=-1)
+    again = torch.linalg.vecdot(one, rest)
+    rest.addcmul_(again[:, None], one, value=-1)
     r22 = torch.linalg.vector_norm(rest, dim=1)
     r22 = torch.where((r22 <= 4 * eps * size) | (r11 == 0), 0.0, r22)
     two = rest / r22.clamp(min=torch.finfo(a.dtype).tiny)[:, None] * (r22 > 0)[:, None]
