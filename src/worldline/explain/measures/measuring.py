@@ -224,9 +224,11 @@ def _known(
     first, second = (part[:segments] for part in given.pairs["strangers"])
     norm = spectrum.norm if spectrum.status == "measured" else None
     status = spectrum.status
-    if norm is not None and not spectrum.complete:
-        values = spectrum.singular_values.shape[1]
-        status = f"measured on the largest {values} singular values: a lower bound"
+    if norm is not None:
+        count, values = spectrum.singular_values.shape
+        status = f"measured on {count} samples" + (
+            "" if spectrum.complete else f", the largest {values} singular values: a lower bound"
+        )
     return {
         "parameters": parameters(model),
         "spectral norms": spectral_norms(model, largest),
