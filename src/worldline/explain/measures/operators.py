@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, TypeGuard
 
 import numpy as np
@@ -167,8 +167,10 @@ def _stretch_of_large(
     apply, adjoint = _forth_and_back(module, shape)
     width = math.prod(shape)
     start = torch.as_tensor(np.random.default_rng(seed).standard_normal((1, width)))
-    if not torch.isfinite(apply(start)).all():
+    image = apply(start)
+    if not torch.isfinite(image).all():
         return NOT_FINITE
+    start = start.to(image)
     most = max(8, min(KRYLOV, HELD // (width + outputs)))
     found = bidiagonalise(apply, adjoint, start, steps=most, enough=_top_settled)
     left, sigma, right = torch.linalg.svd(found.square[0])
@@ -178,7 +180,7 @@ def _stretch_of_large(
     settled = float(found.beyond[0, -1] * left[-1, -1].abs()) <= NEARLY * low
     steps = len(sigma)
     if thorough and not settled:
-        begin = found.right.combined(right[None, -1])[0]
+        begin = found.right.combined(right[None, -1])[0].double()
         steps = max(FEWEST_STEPS, min(MOST_STEPS, NUMBERS // width))
         low, settled = _smallest(apply, adjoint, begin, steps)
     weight = module.weight
@@ -195,19 +197,20 @@ def _stretch_of_large(
 
 
 def _forth_and_back(module: nn.Module, shape: tuple[int, ...]) -> tuple[Operator, Operator]:
-    """W and Wᵀ on (1, D) and (1, O) in float64 on the CPU, computed in the weights' own type."""
+    """W and Wᵀ on (1, D) and (1, O), on the CPU; half precision comes back single."""
     weight, operator = module.weight, linear_part(module)
     assert isinstance(weight, Tensor)
+    dtype = torch.promote_types(weight.dtype, torch.float32)
     with torch.enable_grad():
         point = weight.new_zeros(1, *shape).requires_grad_(True)
         out = operator(point)
 
     def apply(v: Tensor) -> Tensor:
         with torch.no_grad():
-            return operator(v.to(weight).view_as(point)).flatten(1).double().cpu()
+            return operator(v.to(weight).view_as(point)).flatten(1).to("cpu", dtype)
 
     def adjoint(u: Tensor) -> Tensor:
-        return pulled_back(out, point, u.to(weight).view_as(out)).flatten(1).double().cpu()
+        return pulled_back(out, point, u.to(weight).view_as(out)).flatten(1).to("cpu", dtype)
 
     return apply, adjoint
 
@@ -271,10 +274,8 @@ class Basis:
 
     def combined(self, shares: Tensor) -> Tensor:
         """The vectors (N, D) with these coordinates (N, k)."""
-        parts = zip(self._filled(), shares.split(BLOCK, 1), strict=False)
-        return sum(
-            (torch.bmm(part[:, None], block)[:, 0] for block, part in parts), torch.zeros(())
-        )
+        vectors = torch.cat(self._filled(), 1)
+        return torch.bmm(shares[:, None].to(vectors), vectors)[:, 0]
 
     def _filled(self) -> list[Tensor]:
         last = self.size - BLOCK * (len(self.blocks) - 1)
@@ -289,14 +290,23 @@ class Bidiagonal:
     ``right`` is missing.
     """
 
-    diagonal: Tensor
-    beyond: Tensor
-    right: Basis
+    right: Basis = field(default_factory=Basis)
+    diagonals: list[tuple[Tensor, Tensor]] = field(default_factory=list)
 
     @property
     def steps(self) -> int:
         """How many were taken."""
-        return self.diagonal.shape[1]
+        return len(self.diagonals)
+
+    @property
+    def diagonal(self) -> Tensor:
+        """(N, k) float64."""
+        return torch.stack([alpha for alpha, _ in self.diagonals], 1).double()
+
+    @property
+    def beyond(self) -> Tensor:
+        """(N, k) float64, right of the diagonal."""
+        return torch.stack([beta for _, beta in self.diagonals], 1).double()
 
     @property
     def square(self) -> Tensor:
@@ -325,27 +335,21 @@ def bidiagonalise(
 
     Cost: at most ``steps`` applications and adjoints; memory N × steps × (in + out) numbers.
     """
-    left, right = Basis(), Basis()
+    left, found = Basis(), Bidiagonal()
     v = _unit(start.flatten(1))[0]
-    diagonal: list[Tensor] = []
-    beyond: list[Tensor] = []
     before: Tensor | None = None
     while True:
-        right.add(v)
+        found.right.add(v)
         image = apply(v.view_as(start))
         u = image.flatten(1)
         if before is not None:
-            u = u - beyond[-1][:, None] * before
+            u = u - found.diagonals[-1][1][:, None] * before
         u, alpha = _unit(left.without(u))
         left.add(u)
         back = adjoint(u.view_as(image)).flatten(1) - alpha[:, None] * v
-        v, beta = _unit(right.without(back))
+        v, beta = _unit(found.right.without(back))
         before = u
-        diagonal.append(alpha)
-        beyond.append(beta)
-        found = Bidiagonal(
-            torch.stack(diagonal, 1).double(), torch.stack(beyond, 1).double(), right
-        )
+        found.diagonals.append((alpha, beta))
         most = min(steps, u.shape[1], v.shape[1])
         if found.steps >= most or not bool(beta.any()) or enough(found):
             return found
