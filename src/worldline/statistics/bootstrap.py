@@ -246,7 +246,7 @@ def _middles(
 def _summaries(known: Array, medians: list[Array], samples: int) -> tuple[Summary, ...]:
     """Of (s, Q) values without NaN, and the medians of each column's resamples."""
     count, undefined = len(known), samples - len(known)
-    if not count:
+    if not known.size:  # no columns either
         none = Summary(None, None, None, None, 0, undefined, "no samples")
         return tuple(none for _ in known.T)
     several = count > 1
