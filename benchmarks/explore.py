@@ -172,31 +172,42 @@ def rest_over_attack(here: Path) -> dict[str, Any]:
         eps="8/255",
         samples=SAMPLES,
     )
-    attack: list[float] = []
+    attack: list[tuple[float, float]] = []
     inner = stages._attack_in_shards
+
+    def now() -> tuple[float, float]:
+        return time.perf_counter(), time.process_time()
+
+    def since(start: tuple[float, float]) -> tuple[float, float]:
+        return time.perf_counter() - start[0], time.process_time() - start[1]
 
     @functools.wraps(inner)
     def timed(*given: Any) -> Tensor:
-        start = time.perf_counter()
+        start = now()
         twins = inner(*given)
-        attack.append(time.perf_counter() - start)
+        attack.append(since(start))
         return twins
 
     rest = []
     stages._attack_in_shards = timed
     try:
         for number in range(ROUNDS):
-            start = time.perf_counter()
+            start = now()
             write_report(commands.load("explore")(config, here / f"r{number}").folder)
-            rest.append(time.perf_counter() - start - attack[-1])
+            wall, cpu = since(start)
+            rest.append((wall - attack[-1][0], cpu - attack[-1][1]))
     finally:
         stages._attack_in_shards = inner
-    ratios = [one / other for one, other in zip(rest, attack, strict=True)]
+    pairs = list(zip(rest, attack, strict=True))
+    ratios = [one[0] / other[0] for one, other in pairs]
     return {
         "data": name,
         "samples": SAMPLES,
-        "attack_seconds": statistics.median(attack),
-        "rest_seconds": statistics.median(rest),
+        "threads": torch.get_num_threads(),
+        "load": os.getloadavg()[0],
+        "attack_seconds": statistics.median(wall for wall, _ in attack),
+        "rest_seconds": statistics.median(wall for wall, _ in rest),
+        "processor_ratio": statistics.median(one[1] / other[1] for one, other in pairs),
         "ratio": statistics.median(ratios),
         "ratio_low": min(ratios),
         "ratio_high": max(ratios),

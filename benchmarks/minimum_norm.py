@@ -148,7 +148,7 @@ def main() -> None:
                     "median": float(found.quantile(0.5)) if found.median() < torch.inf else None,
                     "fooled": float((found < torch.inf).float().mean()),
                 }
-            tables[title] = measure.side_by_side(runs, "adv_lib", rounds=2)
+            tables[title] = measure.side_by_side(runs, "adv_lib", rounds=5)
     here = str(Path(__file__).parent)
     peak = {
         f"{who}, {norm}": measure.peak_mebibytes(PEAK, here, who, norm)

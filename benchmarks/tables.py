@@ -36,7 +36,9 @@ def rest(it: dict[str, Any] | None) -> list[str]:
     return [
         f"ResNet with batch normalisation, {it['samples']} samples of {it['data']}: the attack "
         f"takes {it['attack_seconds']:.1f} s, everything else {it['rest_seconds']:.1f} s, "
-        f"{it['ratio']:.2f} of it ({it['ratio_low']:.2f} – {it['ratio_high']:.2f}).",
+        f"{it['ratio']:.2f} of it ({it['ratio_low']:.2f} – {it['ratio_high']:.2f}; "
+        f"{it['processor_ratio']:.2f} in processor time; {it['threads']} threads on two "
+        f"processors at a load of {it['load']:.0f}).",
         "",
     ]
 

@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from worldline.attacks import FMN, choices, predict, smallest_change
+from worldline.attacks import FMN, choices, norms, predict, smallest_change
 from worldline.attacks.norms import BALLS, named_ball
 from worldline.errors import BoundsError, GradientWarning, LabelError, ShapeError, UsageError
 from worldline.settings import Settings
@@ -166,6 +166,8 @@ def test_balls_hold_what_is_put_onto_them(norm) -> None:
         delta, radius = map(foolbox.attacks.fast_minimum_norm.ep.astensor, (delta, radius))
         expected = foolbox.attacks.fast_minimum_norm.project_onto_l1_ball(delta, radius).raw
         torch.testing.assert_close(moved, expected, rtol=0, atol=1e-12)
+        wide = norms._raised(delta.raw.flatten(1).abs(), radius.raw)  # how long rows are done
+        torch.testing.assert_close(wide, expected.flatten(1).abs(), rtol=0, atol=1e-12)
 
 
 @pytest.mark.law

@@ -31,7 +31,7 @@ from worldline.checks import (
     fit_standin,
     plant_and_attack,
 )
-from worldline.errors import UsageError
+from worldline.errors import ShapeError, UsageError
 from worldline.statistics import wilson
 
 spec = importlib.util.spec_from_file_location("defences", Path(__file__).parent / "defences.py")
@@ -367,6 +367,30 @@ def test_in_brief_the_steps_are_doubled_where_the_twins_came_nearest(
     fell = {short["steps"].value for short in (whole, brief)}
     assert whole["steps"].value >= brief["steps"].value > 0, fell
     assert "of 128 samples misclassified" in brief["fgsm"].sentence
+    for name in ("deterministic", "logits", "gradient"):
+        assert "64 inputs" in brief[name].sentence
     assert {name: it.status for name, it in brief.items()} == {
         name: it.status for name, it in whole.items()
     }
+
+
+@pytest.mark.oracle
+def test_what_a_trace_heard_is_not_asked_again(mlp: nn.Module, digits) -> None:
+    """The same checks from the trace's answers, NaN and infinity among them, as from asking."""
+    x, y = digits.x[:60], digits.y[:60]
+
+    def odd(x: Tensor) -> Tensor:
+        bad = (x.flatten(1)[:, :1] * 0).where(x.flatten(1)[:, 36:37] < 0.9, torch.nan)
+        return mlp(x) + bad + torch.where(x.flatten(1)[:, 20:21] > 0.95, torch.inf, 0.0)
+
+    attack, given = PGD(epsilon=0.1, steps=2), {"epsilon": 0.1, "brief": True}
+    twins = x, x.flip(0).lerp(x, 0.9), attack(odd, x, y).x
+    layers = wl.trace.find_layers(odd, x)
+    means = wl.trace.trace_reference(odd, x, y, layers, classes=10)
+    heard = wl.trace.trace_twins(odd, *twins, y, means, layers).answers.values()
+    asked = check_evaluation(odd, *twins, y, attack=attack, **given)
+    assert check_evaluation(odd, *twins, y, attack=attack, answers=[*heard], **given) == asked
+    assert 0 < asked[0].value < 1
+    assert "left out of all other checks" in asked[0].sentence
+    with pytest.raises(ShapeError, match=r"of the 60 inputs.*got answers of \[60\]"):
+        check_evaluation(odd, *twins, y, attack=attack, answers=[*heard][:1], **given)

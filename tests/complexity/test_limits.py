@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 
 import pytest
 import torch
@@ -11,7 +12,7 @@ from hypothesis import strategies as st
 from torch import Tensor, nn
 
 import worldline as wl
-from worldline.explain.measures import operators
+from worldline.explain.measures import measuring, operators
 from worldline.explain.measures.limits import (
     find_linear,
     limit_use,
@@ -82,6 +83,58 @@ def test_a_limit_that_has_not_settled_is_a_lower_bound_and_says_so(monkeypatch) 
     early = operators.stretch(layer, (8, 8, 8))
     assert 0 < early.limit < exact.limit
     assert "ln κ is at least this" in early.status
+
+
+@pytest.mark.law
+def test_a_limit_in_brief_is_a_lower_bound_that_says_its_steps(monkeypatch) -> None:
+    torch.manual_seed(0)
+    layer = nn.Conv2d(6, 6, 3, padding=1).double()
+    sigma = torch.linalg.svdvals(dense(layer, (6, 9, 9)))
+    monkeypatch.setattr(operators, "WIDEST", 0)
+    brief = operators.stretch(layer, (6, 9, 9), thorough=False)
+    assert (1 - 1e-3) * float(sigma[0]) < brief.largest < (1 + 1e-6) * float(sigma[0])
+    assert 0.3 < brief.limit / float((sigma[0] / sigma[-1]).log()) < 1
+    assert re.search(r"σ_min of 486 inputs was still falling after (8|[1-5]\d) steps", brief.status)
+
+
+@pytest.mark.law
+def test_an_isometry_ends_the_search_and_has_no_limit_to_use(monkeypatch) -> None:
+    """THEORY 2: ln κ = 0; the Krylov space is exhausted at once."""
+    monkeypatch.setattr(operators, "WIDEST", 0)
+    layer = nn.Conv2d(3, 3, 1, bias=False)
+    layer.weight.data = 2 * torch.eye(3)[:, :, None, None]
+    found = operators.stretch(layer, (3, 5, 5), thorough=False)
+    assert (found.largest, found.limit) == pytest.approx((2.0, 0.0), abs=1e-6)  # float32
+    assert found.status == "measured"
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("thorough", [True, False])
+def test_one_pass_over_samples_and_pairs_against_a_pass_for_each(thorough: bool) -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(1, 3, 3), nn.ReLU(), nn.Flatten(), nn.Linear(48, 5)).double()
+    x, noisy, other = normal(3, 40, 1, 6, 6, seed=1)
+    pairs = {"noise": (x, noisy), "strangers": (x[:35], x.flip(0)[:35]), "adversarial": (x, other)}
+    layers, linear = wl.trace.pick_layers(model, x), find_linear(model, x)
+    settings = wl.Settings(batch_size=16)
+    given = measuring.Given(x, None, pairs, layers, thorough, 4, settings)
+    seen, means, dimensions = measuring._over_samples(model, given, linear)
+    rapidity, uses = measuring._over_pairs(model, given, seen, linear, means)
+    frames = wl.trace.fit_frames(model, x, layers)
+    origins = linear_origins(model, x, linear)
+    torch.testing.assert_close(means, origins, rtol=1e-12, atol=1e-14)
+    for kind, (first, second) in pairs.items():
+        rows, both = torch.arange(len(first)), torch.cat((first, second))
+        expected = wl.trace.trace_pairs(model, both, rows, rows + len(rows), frames, layers)
+        torch.testing.assert_close(rapidity[kind], expected, rtol=1e-9, atol=1e-12)
+        few = slice(None) if thorough else slice(measuring.FEW_PAIRS)
+        for use, alone in zip(
+            uses[kind], limit_use(model, first[few], second[few], linear, origins), strict=True
+        ):
+            torch.testing.assert_close(vars(use), vars(alone), rtol=1e-9, atol=1e-12)
+    features = wl.trace.collect(model, x)
+    for dimension, feature in zip(dimensions, features.values(), strict=True):
+        assert dimension == wl.explain.measures.dimension(feature)
 
 
 @pytest.mark.oracle

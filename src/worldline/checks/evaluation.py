@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Sequence
 
 from torch import Tensor
 
@@ -24,7 +25,7 @@ from worldline.checks.found import Found, found_by
 from worldline.checks.sources import ATHALYE, CARLINI, CROCE, OURS
 from worldline.inputs import check_settings
 from worldline.settings import DEFAULT, Settings
-from worldline.trace import Model
+from worldline.trace import Answers, Model
 
 __all__ = ["check_evaluation"]
 
@@ -45,6 +46,7 @@ def check_evaluation(
     bounds: Box | None = None,
     mask: Tensor | None = None,
     samples: int = 512,
+    answers: Sequence[Answers] | None = None,
     curve: Curve | None = None,
     thorough: bool = False,
     brief: bool = False,
@@ -62,6 +64,8 @@ def check_evaluation(
         epsilon, norm, bounds, mask: the declared threat model, in pixel units, as in
             :class:`worldline.attacks.Budget`; the bounds are those of ``settings`` if not given.
         samples: how many samples the repeated attacks use.
+        answers: what the model says of ``clean``, ``noise`` and ``adversarial`` (as
+            ``TwinTrace.answers`` has it); default: it is asked.
         curve: of :func:`accuracy_curve`; without it, its two checks do not apply.
         thorough: also restarts, a gradient-free attack and transfer, on the samples that the attack
             left.
@@ -99,7 +103,8 @@ def check_evaluation(
     """
     check_settings(settings)
     threat = Budget(epsilon, norm, bounds or settings.bounds, mask)
-    found = found_by(attack, model, clean, noise, adversarial, y, threat=threat, settings=settings)
+    twins = clean, noise, adversarial
+    found = found_by(attack, model, *twins, y, threat=threat, answers=answers, settings=settings)
     finite = Look("finite", OURS, lambda: _finite(found))
     if not len(found):
         return (attempt("evaluation", finite),)

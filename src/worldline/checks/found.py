@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -10,9 +11,10 @@ from torch import Tensor
 
 from worldline.attacks import Attack, Budget, adversarial_twin, choices, predict
 from worldline.attacks.budget import at_rows
+from worldline.errors import ShapeError
 from worldline.inputs import check_inputs, labels_of
 from worldline.settings import Settings
-from worldline.trace import Model, check_twins
+from worldline.trace import Answers, Model, check_twins
 
 __all__ = ["Found", "found_by"]
 
@@ -99,22 +101,33 @@ def found_by(
     y: Tensor,
     *,
     threat: Budget,
+    answers: Sequence[Answers] | None,
     settings: Settings,
 ) -> Found:
-    """Ask the model about all three twins of each sample, once what was given fits together."""
+    """What the model says of all three twins of each sample, once what was given fits together.
+
+    It is asked, unless the three ``answers`` are here already.
+    """
     check_inputs(clean, (-torch.inf, torch.inf))  # the check ball looks at the bounds
     check_twins(clean, noise=noise, adversarial=adversarial)
     y = labels_of(y, len(clean))
     twins = clean, noise, adversarial
-    said = [predict(model, twin, batch_size=settings.batch_size) for twin in twins]
-    y = labels_of(y, len(clean), classes=said[0].shape[1])
-    nan = torch.stack([output.isnan().any(1) for output in said]).any(0)
-    infinite = torch.stack([output.isinf().any(1) for output in said]).any(0) & ~nan
+    said = answers or [
+        Answers.of(predict(model, twin, batch_size=settings.batch_size)) for twin in twins
+    ]
+    if [len(it.choices) for it in said] != [len(clean)] * len(twins):
+        raise ShapeError(
+            f"answers must be what the model says of the {len(clean)} inputs, of their noise twins "
+            f"and of their adversarial twins; got answers of {[len(it.choices) for it in said]}."
+        )
+    y = labels_of(y, len(clean), classes=said[0].classes)
+    nan = torch.stack([it.choices < 0 for it in said]).any(0)
+    infinite = torch.stack([it.infinite for it in said]).any(0) & ~nan
     keep = (~nan).nonzero().flatten() if bool(nan.any()) else slice(None)
     here = keep.to(clean.device) if isinstance(keep, Tensor) else keep
     if isinstance(here, Tensor):
         attack, threat = at_rows(attack, clean, here), threat.on(clean).at(here)
-    right, noise_right, still_right = (choices(it[keep]) == y.cpu()[keep] for it in said)
+    right, noise_right, still_right = (it.choices[keep] == y.cpu()[keep] for it in said)
     return Found(
         model=model,
         clean=clean[here],
@@ -123,7 +136,7 @@ def found_by(
         right=right,
         noise_right=noise_right,
         still_right=still_right,
-        lead=(best := said[2][keep].topk(2, 1).values)[:, 0] - best[:, 1],
+        lead=said[2].lead[keep],
         undefined=int(nan.sum()),
         infinite=int(infinite.sum()),
         attack=attack,

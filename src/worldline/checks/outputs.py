@@ -44,12 +44,13 @@ def deterministic(model: Model, x: Tensor) -> Verdict:
         outputs = [
             logits_of(model, x.clone()).to("cpu", torch.float64, copy=True) for _ in range(5)
         ]
+    of = several(len(x), "input")
     spread = max(furthest(outputs[0], output) for output in outputs[1:])
     return at_most(
         spread,
         rounding_error(outputs[0]),
-        f"Five passes over the same inputs agree {within(spread)}.",
-        f"Five passes over the same inputs differ by up to {amount(spread)}: the model is random "
+        f"Five passes over the same {of} agree {within(spread)}.",
+        f"Five passes over the same {of} differ by up to {amount(spread)}: the model is random "
         "at test time. A single gradient misleads the attack; average it over passes "
         "(expectation over transformations).",
     )
@@ -59,15 +60,16 @@ def logits(model: Model, x: Tensor) -> Verdict:
     """Rows of numbers from 0 that sum to one are probabilities."""
     output = predict(model, x.clone()).double()
     output = output[output.isfinite().all(1)]
+    of = several(len(output), "input")
     if not len(output):
         return skip("No output is finite, so that it cannot be told what they are.")
     off = max(float((output.sum(1) - 1).abs().max()), float(-output.min()))
     return at_least(
         off,
         1e-3,
-        "The outputs are no probabilities.",
-        f"The outputs look like probabilities (rows sum to one within {off:.1g}): gradients "
-        "vanish where the model is sure. Return the logits, before the softmax.",
+        f"The outputs of {of} are no probabilities.",
+        f"The outputs of {of} look like probabilities (rows sum to one within {off:.1g}): "
+        "gradients vanish where the model is sure. Return the logits, before the softmax.",
     )
 
 
@@ -83,11 +85,12 @@ def gradient(model: Model, x: Tensor, y: Tensor) -> Verdict:
     if slope is not None:
         flat = slope.flatten(1)
         dead = float(((flat == 0).all(1) | ~torch.isfinite(flat).all(1)).float().mean())
+    of = several(len(x), "input")
     return at_most(
         dead,
         0.0,
-        "Every input has a finite gradient that is not zero.",
-        f"{dead:.1%} of the inputs have a gradient that is zero, not finite or missing: the "
+        f"Each of {of} has a finite gradient that is not zero.",
+        f"{dead:.1%} of {of} have a gradient that is zero, not finite or missing: the "
         "attack is blind there. Look for saturation, rounding or a detach in the model.",
     )
 

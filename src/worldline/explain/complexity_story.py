@@ -6,8 +6,8 @@ Where it drives twins apart and strangers together, layer by layer.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
-from dataclasses import replace
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
@@ -339,37 +339,73 @@ def _depths(measured: Measured) -> dict[str, Tensor]:
 def _limits(
     trained: Measured, drawn: Measured | None, summaries: _Summaries
 ) -> tuple[LimitUse, ...]:
-    places = {layer.name: place for place, layer in enumerate(drawn.linear)} if drawn else {}
-
-    def each(measured: Measured, place: int, read: Callable[[Use], Tensor]) -> ByKind:
-        return summaries.each({kind: read(uses[place]) for kind, uses in measured.uses.items()})
-
-    def share(measured: Measured, place: int) -> ByKind:
-        limit = _limit(measured, place)
-        return each(measured, place, lambda use: limit_share(use.change, limit))
-
-    found = []
-    for place, layer in enumerate(trained.linear):
-        null = places.get(layer.name) if drawn else None
-        found.append(
-            LimitUse(
-                name=layer.name,
-                kind=layer.kind,
-                inputs=layer.inputs,
-                outputs=layer.outputs,
-                limit=_limit(trained, place),
-                status=trained.stretches[place].status,
-                change=each(trained, place, lambda use: use.change),
-                share=share(trained, place),
-                plane_limit=each(trained, place, lambda use: use.plane_limit),
-                plane_share=each(trained, place, lambda use: use.plane_share),
-                untrained_share=None if null is None or not drawn else share(drawn, null),
-                untrained_plane_share=None
-                if null is None or not drawn
-                else each(drawn, null, lambda use: use.plane_share),
+    uses, limits = _Uses(trained, summaries), [_limit(trained, it) for it in _places(trained)]
+    shares = uses.each(lambda use, place: limit_share(use.change, limits[place]))
+    found = [
+        LimitUse(
+            name=layer.name,
+            kind=layer.kind,
+            inputs=layer.inputs,
+            outputs=layer.outputs,
+            limit=limits[place],
+            status=trained.stretches[place].status,
+            change=change,
+            share=shares[place],
+            plane_limit=plane_limit,
+            plane_share=plane_share,
+            untrained_share=None,
+            untrained_plane_share=None,
+        )
+        for place, (layer, change, plane_limit, plane_share) in enumerate(
+            zip(
+                trained.linear,
+                uses.each(lambda use, _: use.change),
+                uses.each(lambda use, _: use.plane_limit),
+                uses.each(lambda use, _: use.plane_share),
+                strict=True,
             )
         )
-    return tuple(found)
+    ]
+    return tuple(found) if drawn is None else _beside(found, drawn, summaries)
+
+
+def _beside(
+    found: Sequence[LimitUse], drawn: Measured, summaries: _Summaries
+) -> tuple[LimitUse, ...]:
+    """With what the untrained network makes of the layers that it has as well."""
+    places = {layer.name: place for place, layer in enumerate(drawn.linear)}
+    uses, limits = _Uses(drawn, summaries), [_limit(drawn, it) for it in _places(drawn)]
+    shares = uses.each(lambda use, place: limit_share(use.change, limits[place]))
+    plane_shares = uses.each(lambda use, _: use.plane_share)
+    return tuple(
+        it
+        if (place := places.get(it.name)) is None
+        else replace(it, untrained_share=shares[place], untrained_plane_share=plane_shares[place])
+        for it in found
+    )
+
+
+def _places(measured: Measured) -> range:
+    return range(len(measured.linear))
+
+
+@dataclass(frozen=True)
+class _Uses:
+    """What linear layers do to pairs, summarised for all of them at once."""
+
+    measured: Measured
+    summaries: _Summaries
+
+    def each(self, read: Callable[[Use, int], Tensor]) -> list[ByKind]:
+        """By layer and kind."""
+        if not self.measured.linear:
+            return []
+        return self.summaries.layers(
+            {
+                kind: torch.stack([read(use, place) for place, use in enumerate(uses)], 1)
+                for kind, uses in self.measured.uses.items()
+            }
+        )
 
 
 def _limit(measured: Measured, place: int) -> float:

@@ -28,6 +28,8 @@ def tidy_name(name: str, longest: int = LONGEST_NAME) -> str:
     half = (longest - 1) // 2
     if len(name) > longest:
         name = f"{name[:half]}…{name[-half:]}"
+    if name.isascii() and name.isprintable():  # nearly every name
+        return name
     directed = any(unicodedata.bidirectional(letter) in DIRECTIONAL for letter in name)
     shown = "".join("\ufffd" if _unfit(letter, directed=directed) else letter for letter in name)
     return f"{ISOLATE}{shown}{END_ISOLATE}" if directed else shown

@@ -82,5 +82,5 @@ def _side_by_side(pictures: list[Array], columns: int) -> Array:
 def _encode(array: Array) -> str:
     pixels: Pixels = np.rint(np.clip(array, 0, 1) * 255).astype(np.uint8)
     buffer = io.BytesIO()
-    Image.fromarray(pixels).save(buffer, "PNG", optimize=True)
+    Image.fromarray(pixels).save(buffer, "PNG")  # optimize: 1 % less for 6 times
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -135,10 +135,12 @@ class Bootstrap:
         """Distribution of each column of (S, Q) values."""
         values = _as_array(table, self.samples)
         known = ~np.isnan(values)
-        medians = self._medians(values, known) if self.samples else [None] * values.shape[1]
+        medians = self._medians(values, known) if self.samples else [np.empty(0)] * len(known.T)
+        if known.all():
+            return _summaries(values, medians, self.samples)
         return tuple(
-            _summary(values[here, column], len(here), drawn)
-            for column, (here, drawn) in enumerate(zip(known.T, medians, strict=True))
+            _summaries(column[here, None], [drawn], self.samples)[0]
+            for column, here, drawn in zip(values.T, known.T, medians, strict=True)
         )
 
     def _medians(self, values: Array, known: npt.NDArray[np.bool_]) -> list[Array]:
@@ -241,17 +243,21 @@ def _middles(
     return np.minimum(place[0], last), np.minimum(place[1], last)
 
 
-def _summary(known: Array, samples: int, medians: Array | None) -> Summary:
-    if not len(known):
-        return Summary(None, None, None, None, 0, samples, "no samples")
-    q10, median, q90 = map(float, quantiles(known, (0.1, 0.5, 0.9)))
-    interval = None
-    if len(known) > 1 and medians is not None:
-        low, high = map(float, _unclipped(np.quantile(medians, ENDS)))
-        interval = low, high
-    infinite = np.isinf([q10, median, q90, *(interval or ())]).any()
-    status: Status = "infinite" if infinite else "ok"
-    return Summary(median, q10, q90, interval, len(known), samples - len(known), status)
+def _summaries(known: Array, medians: list[Array], samples: int) -> tuple[Summary, ...]:
+    """Of (s, Q) values without NaN, and the medians of each column's resamples."""
+    count, undefined = len(known), samples - len(known)
+    if not known.size:  # no columns either
+        none = Summary(None, None, None, None, 0, undefined, "no samples")
+        return tuple(none for _ in known.T)
+    several = count > 1
+    ends = _unclipped(np.quantile(medians, ENDS, axis=1)).T.tolist() if several else None
+    found = []
+    for place, (q10, median, q90) in enumerate(quantiles(known, (0.1, 0.5, 0.9)).T.tolist()):
+        interval = None if ends is None else (ends[place][0], ends[place][1])
+        infinite = np.isinf([q10, median, q90, *(interval or ())]).any()
+        status: Status = "infinite" if infinite else "ok"
+        found.append(Summary(median, q10, q90, interval, count, undefined, status))
+    return tuple(found)
 
 
 def _share(flags: Array, drawn: tuple[float, float], least: float) -> Share:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
-
-from scipy.stats import binomtest
 
 __all__ = ["Share", "apart", "proportion", "wilson"]
 
 Interval = tuple[float, float]
+NORMAL = 1.959963984540054  # 97.5 % of a normal distribution lie below
 
 
 @dataclass(frozen=True)
@@ -34,8 +34,10 @@ def wilson(hits: int, trials: int) -> Interval:
     >>> [round(end, 3) for end in wilson(0, 100)]
     [0.0, 0.037]
     """
-    found = binomtest(hits, trials).proportion_ci(0.95, method="wilson")
-    return float(found.low), float(found.high)
+    centre, share = hits + NORMAL**2 / 2, hits * (trials - hits) / trials
+    reach, scale = NORMAL * math.sqrt(share + NORMAL**2 / 4), trials + NORMAL**2
+    low = 0.0 if hits == 0 else (centre - reach) / scale
+    return low, 1.0 if hits == trials else (centre + reach) / scale
 
 
 def proportion(hits: int, count: int) -> Share:

@@ -6,18 +6,20 @@ from worldline.trace.guard import untouched
 from worldline.trace.layers import Layer, LayerChoice, choose_layers, find_layers, pick_layers
 from worldline.trace.memory import Plan, plan_memory
 from worldline.trace.opening import Model, hidden_because, modules_behind
-from worldline.trace.pairs import fit_frames, trace_pairs
+from worldline.trace.pairs import FrameFit, fit_frames, trace_pairs
 from worldline.trace.probing import Unseen, unseen_layers
 from worldline.trace.reference import Reference, check_whitening, trace_reference
 from worldline.trace.sketch import Sketch
 from worldline.trace.stream import Visitor, collect, tracing
 from worldline.trace.tapping import one_layer, reading
 from worldline.trace.twins import COMPARISONS, Comparison, TwinTrace, trace_twins
-from worldline.trace.values import check_tokens, choices, logits_in
+from worldline.trace.values import Answers, check_tokens, choices, logits_in
 
 __all__ = [
     "COMPARISONS",
+    "Answers",
     "Comparison",
+    "FrameFit",
     "Layer",
     "LayerChoice",
     "Model",

@@ -36,6 +36,11 @@ SETTINGS: tuple[tuple[Callable[[], Any], Callable[[Any], Any]], ...] = (
 """How each thing of the process that a forward pass can disturb is read and set."""
 
 
+CONTAINERS = (dict, OrderedDict, list, set)
+PLAIN = frozenset((*CONTAINERS, bool, int, float, str, tuple, type(None), Tensor, nn.Parameter))
+"""Attributes of nearly every module, which are no random generators."""
+
+
 @contextmanager
 def untouched(model: Model, *, writes: bool = True) -> Iterator[None]:
     """Run the body with the model in eval mode, then put everything back.
@@ -117,9 +122,7 @@ class Snapshot:
             if not isinstance(module, torch.jit.ScriptModule)
         ]
         held = [value for _, attributes in self.attributes for value in attributes.values()]
-        self.containers = [
-            (value, value.copy()) for value in held if type(value) in (dict, OrderedDict, list, set)
-        ]
+        self.containers = [(value, value.copy()) for value in held if type(value) in CONTAINERS]
         buffers = dict.fromkeys(value for root in roots for value in root.buffers())
         buffers |= dict.fromkeys(value for value in held if isinstance(value, Tensor))
         tensors = dict.fromkeys(self.parameters) | buffers
@@ -134,7 +137,9 @@ class Snapshot:
         self.leaves = [
             (value, value.grad, value.requires_grad) for value in tensors if value.is_leaf
         ]
-        self.generators = [pair for value in held if (pair := _generator(value))]
+        self.generators = [
+            pair for value in held if type(value) not in PLAIN and (pair := _generator(value))
+        ]
         self.settings = [(get(), put) for get, put in SETTINGS]
         devices = {value.device for value in tensors if value.device.type == "cuda"}
         self.devices = [(device, torch.cuda.get_rng_state(device)) for device in devices]
@@ -161,7 +166,8 @@ class Snapshot:
                 del now[name]
             now.update(attributes)
         for container, content in self.containers:
-            _refill(container, content)
+            if container or content:
+                _refill(container, content)
         for module, mode in zip(self.modules, self.modes, strict=True):
             if module.training is not mode:
                 module.training = mode

@@ -19,7 +19,7 @@ from worldline.trace.reference import check_whitening
 from worldline.trace.stream import tracing
 from worldline.trace.values import at_least_float32
 
-__all__ = ["fit_frames", "trace_pairs"]
+__all__ = ["FrameFit", "fit_frames", "trace_pairs"]
 
 
 def fit_frames(
@@ -55,22 +55,44 @@ def fit_frames(
     >>> wl.trace.fit_frames(model, x, wl.trace.find_layers(model, x))[0].origin
     tensor([0.5000, 0.5000], dtype=torch.float64)
     """
-    check_frame_name(name)
+    fit = FrameFit(layers, name)
     if name == "raw":
-        return tuple(Frame("raw") for _ in layers)
-    if name == "whitened":
-        check_whitening(layers)
-    moments = [Moments(layer.width, scatter=name == "whitened") for layer in layers]
+        return fit.frames()
     with tracing(model, layers) as run:
         for start in range(0, len(x), batch_size):
-            run(
-                x[start : start + batch_size],
-                lambda position, features: moments[position].update(
-                    features[features.isfinite().all(1)]
-                ),
-            )
+            run(x[start : start + batch_size], fit.add)
             progress("frames", min(start + batch_size, len(x)), len(x))
-    return tuple(moment.frame(name) for moment in moments)
+    return fit.frames()
+
+
+class FrameFit:
+    """Frames of layers, from features that stream by: of samples that are finite there.
+
+    >>> import torch, worldline as wl
+    >>> model, x = torch.nn.Identity(), torch.eye(2)
+    >>> fit = wl.trace.FrameFit(wl.trace.find_layers(model, x), "centered")
+    >>> fit.add(0, x)
+    >>> fit.frames()[0].origin
+    tensor([0.5000, 0.5000], dtype=torch.float64)
+    """
+
+    def __init__(self, layers: Sequence[Layer], name: FrameName) -> None:
+        check_frame_name(name)
+        if name == "whitened":
+            check_whitening(layers)
+        self.name: FrameName = name
+        self.moments = [Moments(layer.width, scatter=name == "whitened") for layer in layers]
+
+    def add(self, position: int, features: Tensor) -> None:
+        """Take in a batch at one layer (n, D)."""
+        if self.name != "raw":
+            self.moments[position].update(features[features.isfinite().all(1)])
+
+    def frames(self) -> tuple[Frame, ...]:
+        """One a layer."""
+        if self.name == "raw":
+            return tuple(Frame("raw") for _ in self.moments)
+        return tuple(moment.frame(self.name) for moment in self.moments)
 
 
 def trace_pairs(

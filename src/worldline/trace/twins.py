@@ -23,7 +23,7 @@ from worldline.trace.layers import Layer
 from worldline.trace.opening import Model
 from worldline.trace.reference import Reference
 from worldline.trace.stream import tracing
-from worldline.trace.values import at_least_float32, choices, logits_in
+from worldline.trace.values import Answers, at_least_float32, logits_in
 
 __all__ = ["COMPARISONS", "Comparison", "TwinTrace", "trace_twins"]
 
@@ -95,8 +95,7 @@ class TwinTrace:
         layers: the L layers.
         rapidity: comparison (:data:`COMPARISONS`) → (N, L) float64, NaN where a vector has no
             direction.
-        predictions: ``clean``, ``noise``, ``adversarial`` → (N,) predicted classes; −1 where the
-            output holds NaN.
+        answers: ``clean``, ``noise``, ``adversarial`` → what the model said of each.
         wrong: (N,) the class that stands for ``wrong`` in the comparisons.
         projected_to: by layer, to how many numbers m the class means were projected, which gives
             rapidities with them a standard error of at most 1/√m; None where they are exact.
@@ -104,9 +103,14 @@ class TwinTrace:
 
     layers: tuple[Layer, ...]
     rapidity: dict[Comparison, Tensor]
-    predictions: dict[str, Tensor]
+    answers: dict[str, Answers]
     wrong: Tensor
     projected_to: tuple[int | None, ...]
+
+    @property
+    def predictions(self) -> dict[str, Tensor]:
+        """``clean``, ``noise``, ``adversarial`` → (N,) classes; −1 where the output holds NaN."""
+        return {twin: said.choices for twin, said in self.answers.items()}
 
 
 def trace_twins(
@@ -166,7 +170,7 @@ def trace_twins(
     rapidity: dict[Comparison, Tensor] = {
         name: torch.empty(size, len(layers), dtype=torch.float64) for name in COMPARISONS
     }
-    predictions = {name: torch.empty(size, dtype=torch.long) for name in TWINS}
+    said: dict[str, list[Answers]] = {name: [] for name in TWINS}
     used = torch.empty(size, dtype=torch.long)
     step = max(1, batch_size // 3)
     with tracing(model, layers) as run:
@@ -190,7 +194,7 @@ def trace_twins(
             scores = logits.cpu().view(3, -1, logits.shape[-1])
             labels = y[rows].cpu()
             for name, score in zip(TWINS, scores, strict=True):
-                predictions[name][rows] = choices(score)
+                said[name].append(Answers.of(score))
             used[rows] = _highest_beside(scores[2], labels) if wrong is None else wrong[rows].cpu()
             rival = _highest_beside(scores[0], labels)
             for name, value in _rapidities(gram, against, labels, used[rows], rival).items():
@@ -199,7 +203,8 @@ def trace_twins(
     projected_to = tuple(
         reference.sketch.width if reference.sketch else None for reference in references
     )
-    return TwinTrace(tuple(layers), rapidity, predictions, used, projected_to)
+    answers = {name: Answers.joined(parts) for name, parts in said.items()}
+    return TwinTrace(tuple(layers), rapidity, answers, used, projected_to)
 
 
 def _products(features: Tensor, local: _Local, mean_lengths: Tensor) -> tuple[Tensor, Tensor]:

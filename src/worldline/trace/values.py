@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import get_args
 
 import torch
@@ -12,6 +13,7 @@ from worldline.errors import ModelError, UsageError
 from worldline.settings import Tokens
 
 __all__ = [
+    "Answers",
     "at_least_float32",
     "batch_dimension",
     "check_tokens",
@@ -149,6 +151,44 @@ def choices(logits: Tensor) -> Tensor:
     tensor([ 1, -1])
     """
     return torch.where(logits.isnan().any(1), -1, logits.argmax(1))
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a model said of N inputs, on the CPU.
+
+    Attributes:
+        choices: (N,) the class of each, −1 where the output holds NaN (:func:`choices`).
+        lead: (N,) by how much the highest logit leads.
+        infinite: (N,) whether the output holds ±∞, and no NaN.
+        classes: K.
+    """
+
+    choices: Tensor
+    lead: Tensor
+    infinite: Tensor
+    classes: int
+
+    @classmethod
+    def of(cls, logits: Tensor) -> Answers:
+        """From logits (N, K).
+
+        >>> import torch
+        >>> from worldline.trace import Answers
+        >>> Answers.of(torch.tensor([[1.0, 3.0]])).lead
+        tensor([2.])
+        """
+        best, infinite = logits.topk(2, 1).values, logits.isinf().any(1) & ~logits.isnan().any(1)
+        return cls(choices(logits), best[:, 0] - best[:, 1], infinite, logits.shape[1])
+
+    @classmethod
+    def joined(cls, parts: Sequence[Answers]) -> Answers:
+        """Of all batches, of which there is at least one."""
+        joined = {
+            name: torch.cat([getattr(part, name) for part in parts])
+            for name in ("choices", "lead", "infinite")
+        }
+        return cls(**joined, classes=parts[0].classes)
 
 
 def _only_scores(output: object, samples: int) -> Tensor:

@@ -104,7 +104,7 @@ def model_views(it: ModelComplexity) -> dict[str, View]:
         "limits": View(
             "How much of its speed limit each linear layer uses",
             limit_words(it) or NO_LIMITS,
-            basis,
+            _limit_basis(it),
             _limit_table(it),
         ),
         "null": View(
@@ -308,6 +308,16 @@ def limit_words(it: ModelComplexity) -> str:
     )
 
 
+def _limit_basis(it: ModelComplexity) -> str:
+    """How many pairs of each kind were looked at, which need not be all that there are."""
+    of = [
+        f"{at.count + at.undefined:,} of {it.pairs[kind]:,} pairs of {KINDS[kind]}"
+        for layer in it.limits[:1]
+        for kind, at in layer.change.items()
+    ]
+    return "; ".join([*(", ".join(of),) * bool(of), "intervals are 95% bootstrap intervals"])
+
+
 def _limit_table(it: ModelComplexity) -> Table:
     """Speed limit of each linear layer, and what pairs use of it and of their plane's."""
     columns = [
@@ -400,7 +410,9 @@ def _measures(first: ModelComplexity) -> list[Model]:
 
 
 def _definition(it: Measure) -> str:
-    return it.definition if it.status == "measured" else f"{it.definition}. {it.status}"
+    if it.status == "measured":
+        return it.definition
+    return f"{it.definition}. {it.status[:1].upper()}{it.status[1:]}"
 
 
 def _short(value: float | None) -> str:

@@ -17,11 +17,9 @@ from worldline.attacks import (
     Descent,
     Square,
     adversarial_twin,
-    choices,
     gradient_problem,
     named_norm,
     noise_twin,
-    predict,
 )
 from worldline.checks import Check, Curve, accuracy_curve, check_evaluation
 from worldline.commands.complexity.record import ModelComplexity
@@ -112,7 +110,6 @@ def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progre
     adversarial = _attack_in_shards(config, given, folder, progress)
     generator = torch.Generator().manual_seed(config.seed)
     noise = noise_twin(x, adversarial, bounds=config.bounds, generator=generator, budget=budget)
-    curve, checks = _check(config, given, noise, adversarial, progress)
     story = explain.twins(
         model,
         x,
@@ -125,6 +122,7 @@ def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progre
         memory=config.bytes_of_memory,
         settings=settings,
     )
+    curve, checks = _check(config, given, story, adversarial, progress)
     measured = _measure(config, opened, adversarial, progress)
     record = _record(config, opened, story, checks, curve, measured)
     folder.write_tensors(TWINS, {"clean": x, "noise": noise, "adversarial": adversarial})
@@ -159,7 +157,7 @@ def _attack_in_shards(
 
 
 def _check(
-    config: ExploreConfig, given: Given, noise: Tensor, adversarial: Tensor, progress: Progress
+    config: ExploreConfig, given: Given, story: TwinStory, adversarial: Tensor, progress: Progress
 ) -> tuple[Curve, tuple[Check, ...]]:
     """Accuracy by ε on the first samples, and the checks of the evaluation."""
     opened = given.opened
@@ -168,17 +166,18 @@ def _check(
     )(**given.budget.given, seed=config.seed)
     few, settings = slice(0, CURVE_SAMPLES), config.settings()
     x, y = opened.x[few], opened.y[few]
-    answers = predict(opened.model, adversarial[few], batch_size=settings.batch_size)
-    held = choices(answers) == y.cpu()
+    said = story.trace.answers
+    held = said["adversarial"].choices[few] == y.cpu()
     curve = accuracy_curve(opened.model, x, y, attack=cheap, held=held, settings=settings)
     checks = check_evaluation(
         opened.model,
         opened.x,
-        noise,
+        story.noise,
         adversarial,
         opened.y,
         attack=given.attack,
         **given.budget.given,
+        answers=(said["clean"], said["noise"], said["adversarial"]),
         curve=curve,
         brief=True,
         settings=config.settings(progress),

@@ -238,7 +238,8 @@ def activation_flips(
         if len(inputs[0]) != points * len(flips):  # of a table of its own, not of the samples
             return
         signs = inputs[0].flatten(1).view(points, -1, inputs[0][0].numel()) > 0
-        flips = flips + (signs[1:] != signs[:-1]).sum((0, 2))
+        turns = (signs[1:] != signs[:-1]).sum(0, dtype=torch.int16)  # (P, units)
+        flips = flips + turns.sum(1)
         units += signs.shape[2]
 
     handles = [module.register_forward_pre_hook(look) for module in modules]
@@ -255,7 +256,7 @@ def activation_flips(
     finally:
         for handle in handles:
             handle.remove()
-    return torch.cat(counts), "measured"
+    return torch.cat(counts), f"measured on {len(first)} segments of {points} points"
 
 
 def _activates(module: nn.Module) -> bool:

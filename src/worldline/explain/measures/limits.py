@@ -23,7 +23,7 @@ from worldline.explain.measures.operators import is_linear, linear_part
 from worldline.geometry import Moments, rapidity_of_displacement
 from worldline.trace import Model, untouched
 
-__all__ = ["LinearLayer", "Use", "find_linear", "limit_use", "linear_origins"]
+__all__ = ["LinearLayer", "Planes", "Use", "find_linear", "hearing", "limit_use", "linear_origins"]
 
 Show = Callable[[int, Tensor], None]
 
@@ -148,29 +148,44 @@ def find_linear(model: Model, x: Tensor) -> tuple[LinearLayer, ...]:
 
 
 @contextmanager
-def _streaming(
-    model: Model, layers: Sequence[LinearLayer]
-) -> Iterator[Callable[[Tensor, Show], None]]:
-    """``run(x, show)`` with ``show(position, inputs of that layer)``, inside the pass."""
+def hearing(model: Model, layers: Sequence[LinearLayer], show: Show) -> Iterator[None]:
+    """``show(position, inputs of that layer)`` in every pass of the model meanwhile."""
     places = {(layer.module, layer.call): position for position, layer in enumerate(layers)}
-    visit: Show = lambda _position, _value: None  # noqa: E731
 
-    def show(name: str, call: int, value: Tensor) -> None:
+    def heard(name: str, call: int, value: Tensor) -> None:
         if (name, call) in places:
-            visit(places[name, call], value)
+            show(places[name, call], value)
 
-    with (
-        untouched(model),
-        torch.no_grad(),
-        _watching(model, frozenset(layer.module for layer in layers), show),
-    ):
+    with _watching(model, frozenset(layer.module for layer in layers), heard):
+        yield
 
-        def run(x: Tensor, visitor: Show) -> None:
-            nonlocal visit
-            visit = visitor
-            model(x.clone())
 
-        yield run
+class Planes:
+    """What linear layers do to pairs, as their inputs come by.
+
+    Args:
+        model, layers, origins: from :func:`find_linear`; origins (D,), the mean inputs.
+        pairs: how many.
+    """
+
+    def __init__(
+        self, model: Model, layers: Sequence[LinearLayer], origins: Sequence[Tensor], pairs: int
+    ) -> None:
+        modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
+        self.origins = list(origins)
+        self.operators = [linear_part(modules[layer.module]) for layer in layers]
+        self.found = [[torch.empty(pairs, dtype=torch.float64) for _ in range(3)] for _ in layers]
+
+    def add(self, position: int, first: Tensor, second: Tensor, rows: slice) -> None:
+        """Of these pairs: the inputs of one layer (p, *shape)."""
+        self.origins[position] = origin = self.origins[position].to(first)
+        parts = _use(first, second, origin, self.operators[position])
+        for kept, part in zip(self.found[position], parts, strict=True):
+            kept[rows] = part.cpu()
+
+    def uses(self) -> tuple[Use, ...]:
+        """By layer."""
+        return tuple(Use(*parts) for parts in self.found)
 
 
 def linear_origins(
@@ -178,9 +193,13 @@ def linear_origins(
 ) -> tuple[Tensor, ...]:
     """Mean input (D,) of each layer over these samples, float64. Cost: one forward pass."""
     moments = [Moments(layer.inputs) for layer in layers]
-    with _streaming(model, layers) as run:
+
+    def show(position: int, value: Tensor) -> None:
+        moments[position].update(value.flatten(1))
+
+    with untouched(model), torch.no_grad(), hearing(model, layers, show):
         for batch in x.split(batch_size):
-            run(batch, lambda position, value: moments[position].update(value.flatten(1)))
+            model(batch.clone())
     return tuple(moment.mean for moment in moments)
 
 
@@ -208,47 +227,37 @@ def limit_use(
         many (the plane's basis): less than two forward passes and about ten readings of the layers'
         inputs. Memory: one batch.
     """
-    found = [[torch.empty(len(first), dtype=torch.float64) for _ in range(3)] for _ in layers]
-    modules = dict(model.named_modules()) if isinstance(model, nn.Module) else {}
-    operators = [linear_part(modules[layer.module]) for layer in layers]
-    local: dict[int, Tensor] = {}
+    planes = Planes(model, layers, origins, len(first))
     step = max(1, batch_size // 2)
-    with _streaming(model, layers) as run, warnings.catch_warnings():
-        warnings.simplefilter("ignore", UndefinedPairWarning)
+    rows = slice(0, 0)
+
+    def show(position: int, value: Tensor) -> None:
+        one, other = value.chunk(2)
+        planes.add(position, one, other, rows)
+
+    with untouched(model), torch.no_grad(), hearing(model, layers, show):
         for start in range(0, len(first), step):
             rows = slice(start, min(start + step, len(first)))
-
-            def reduce(position: int, value: Tensor, rows: slice = rows) -> None:
-                if position not in local:
-                    local[position] = origins[position].to(value)
-                parts = _use(value, local[position], operators[position])
-                for kept, part in zip(found[position], parts, strict=True):
-                    kept[rows] = part.cpu()
-
-            run(torch.cat((first[rows], second[rows])), reduce)
-    return tuple(Use(*parts) for parts in found)
+            model(torch.cat((first[rows], second[rows])))
+    return planes.uses()
 
 
 def _use(
-    value: Tensor, origin: Tensor, operator: Callable[[Tensor], Tensor]
+    first: Tensor, second: Tensor, origin: Tensor, operator: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """φ before, φ after and the limit of each pair, of a layer's inputs (2P, *shape)."""
-    flat = value.flatten(1)
-    a, b = flat.chunk(2)
+    """φ before, φ after and the limit of each pair, of a layer's inputs (P, *shape)."""
+    a, b = first.flatten(1), second.flatten(1)
     basis, inside = triangle(a - origin, b - a)
-    moved = operator(basis.flatten(0, 1).view_as(value)).flatten(1).view(2, len(a), -1)
+    moved = operator(basis.view(-1, *first.shape[1:])).flatten(1).view(2, len(a), -1)
     _, restriction = triangle(moved[0], moved[1])
     flatness = inside[:, 1, 1] == 0
-    before = rapidity_of_displacement(inside[:, :, 0], inside[:, :, 1])
-    after = restriction @ inside
-    return tuple(
-        part.masked_fill(flatness, torch.nan)
-        for part in (
-            before,
-            rapidity_of_displacement(after[:, :, 0], after[:, :, 1]),
-            triangle_boost(restriction),
-        )
-    )  # type: ignore[return-value]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UndefinedPairWarning)
+        before = rapidity_of_displacement(inside[:, :, 0], inside[:, :, 1])
+        after = restriction @ inside
+        beyond = rapidity_of_displacement(after[:, :, 0], after[:, :, 1])
+    parts = before, beyond, triangle_boost(restriction)
+    return tuple(part.masked_fill(flatness, torch.nan) for part in parts)  # type: ignore[return-value]
 
 
 def triangle(a: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
@@ -261,10 +270,10 @@ def triangle(a: Tensor, d: Tensor) -> tuple[Tensor, Tensor]:
     r11 = torch.linalg.vector_norm(a, dim=1)
     one = a / r11.clamp(min=torch.finfo(a.dtype).tiny)[:, None]
     size = torch.linalg.vector_norm(d, dim=1)
-    r12 = (one * d).sum(1)
-    rest = d - r12[:, None] * one
-    again = (one * rest).sum(1)
-    rest = rest - again[:, None] * one
+    r12 = torch.linalg.vecdot(one, d)
+    rest = torch.addcmul(d, r12[:, None], one, value=-1)
+    again = torch.linalg.vecdot(one, rest)
+    rest.addcmul_(again[:, None], one, value=-1)
     r22 = torch.linalg.vector_norm(rest, dim=1)
     r22 = torch.where((r22 <= 4 * eps * size) | (r11 == 0), 0.0, r22)
     two = rest / r22.clamp(min=torch.finfo(a.dtype).tiny)[:, None] * (r22 > 0)[:, None]

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import warnings
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from worldline.errors import UndefinedPairWarning
 from worldline.explain.measures.dimensions import Dimension, dimension
 from worldline.explain.measures.known import (
     Found,
@@ -17,17 +19,14 @@ from worldline.explain.measures.known import (
     sharpness,
     spectral_norms,
 )
-from worldline.explain.measures.limits import (
-    LinearLayer,
-    Use,
-    find_linear,
-    limit_use,
-    linear_origins,
-)
+from worldline.explain.measures.limits import LinearLayer, Planes, Use, find_linear, hearing
 from worldline.explain.measures.operators import Stretch, stretch
 from worldline.explain.measures.spectrum import Spectrum, jacobian_spectrum
+from worldline.geometry import Frame, Moments
+from worldline.geometry import rapidity as pair_rapidity
 from worldline.settings import FrameName, Settings
-from worldline.trace import Layer, Model, fit_frames, trace_pairs, tracing
+from worldline.trace import FrameFit, Layer, Model, fit_frames, tracing
+from worldline.trace.values import at_least_float32
 
 __all__ = ["DEFINITIONS", "Given", "Measured", "measure", "pair_rapidities"]
 
@@ -93,26 +92,18 @@ class Measured:
 
 
 def measure(model: Model, given: Given, stage: str) -> Measured:
-    """Everything about one network, in six stages that progress hears of."""
-    stages = iter(range(1, 7))
-    batch_size, seed = given.settings.batch_size, given.settings.seed
+    """Everything about one network, in five stages that progress hears of."""
+    stages, seed = iter(range(1, 6)), given.settings.seed
 
     def done() -> None:
-        given.settings.progress(f"Measuring, {stage}", next(stages), 6)
+        given.settings.progress(f"Measuring, {stage}", next(stages), 5)
 
-    rapidity = pair_rapidities(model, given, given.settings.frame)
-    done()
     linear = find_linear(model, given.x)
-    most = None if given.thorough else FEW_PAIRS
-    origins = linear_origins(model, given.x, linear, batch_size=batch_size)
-    uses = {
-        kind: limit_use(model, first[:most], second[:most], linear, origins, batch_size=batch_size)
-        for kind, (first, second) in given.pairs.items()
-    }
+    frames, origins, dimensions = _over_samples(model, given, linear)
+    done()
+    rapidity, uses = _over_pairs(model, given, frames, linear, origins)
     done()
     stretches = _stretches(model, linear, given)
-    done()
-    dimensions = _dimensions(model, given)
     done()
     spectrum = jacobian_spectrum(model, given.x[: given.differentiated], seed=seed)
     done()
@@ -126,14 +117,92 @@ def pair_rapidities(model: Model, given: Given, frame: FrameName) -> dict[str, T
     """Kind → φ (P, L) of the pairs at the layers, seen from a frame fitted on the samples."""
     batch_size = given.settings.batch_size
     frames = fit_frames(model, given.x, given.layers, frame, batch_size=batch_size)
-    found = {}
-    for kind, (first, second) in given.pairs.items():
-        rows = torch.arange(len(first))
-        both = torch.cat((first, second))
-        found[kind] = trace_pairs(
-            model, both, rows, rows + len(first), frames, given.layers, batch_size=batch_size
-        )
-    return found
+    return _over_pairs(model, given, frames, (), ())[0]
+
+
+def _over_samples(
+    model: Model, given: Given, linear: tuple[LinearLayer, ...]
+) -> tuple[tuple[Frame, ...], tuple[Tensor, ...], tuple[Dimension, ...]]:
+    """Frames, mean inputs of linear layers, and dimensions, from one pass.
+
+    The dimensions are of as many samples as may be held at all layers together.
+    """
+    most = max(2, min(DIMENSION_SAMPLES, HELD // sum(layer.width for layer in given.layers)))
+    fit = FrameFit(given.layers, given.settings.frame)
+    means = [Moments(layer.inputs) for layer in linear]
+    kept: list[list[Tensor]] = [[] for _ in given.layers]
+    left = most
+
+    def see(position: int, features: Tensor) -> None:
+        fit.add(position, features)
+        kept[position].append(features[:left].cpu().clone())
+
+    def hear(position: int, inputs: Tensor) -> None:
+        means[position].update(inputs.flatten(1))
+
+    with tracing(model, given.layers) as run, hearing(model, linear, hear):
+        for batch in given.x.split(given.settings.batch_size):
+            run(batch, see)
+            left = max(0, left - len(batch))
+    dimensions = []
+    for parts in kept:
+        dimensions.append(dimension(torch.cat(parts), seed=given.settings.seed))
+        parts.clear()
+    return fit.frames(), tuple(it.mean for it in means), tuple(dimensions)
+
+
+def _over_pairs(
+    model: Model,
+    given: Given,
+    frames: Sequence[Frame],
+    linear: Sequence[LinearLayer],
+    origins: Sequence[Tensor],
+) -> tuple[dict[str, Tensor], dict[str, tuple[Use, ...]]]:
+    """Kind → φ (P, L), and kind → what each linear layer does, from one pass over the pairs.
+
+    Kinds whose pairs begin with the same inputs run together, so that those run once.
+    """
+    shared: dict[int, list[str]] = {}
+    for kind, (first, _) in given.pairs.items():
+        shared.setdefault(id(first), []).append(kind)
+    lengths = {kind: len(first) for kind, (first, _) in given.pairs.items()}
+    most = {kind: count if given.thorough else FEW_PAIRS for kind, count in lengths.items()}
+    rapidity = {
+        kind: torch.empty(count, len(given.layers), dtype=torch.float64)
+        for kind, count in lengths.items()
+    }
+    planes = {
+        kind: Planes(model, linear, origins, min(most[kind], count))
+        for kind, count in lengths.items()
+    }
+    kinds: list[str] = []
+    rows = slice(0, 0)
+
+    def see(position: int, features: Tensor) -> None:
+        first, *others = frames[position](at_least_float32(features)).chunk(1 + len(kinds))
+        for kind, second in zip(kinds, others, strict=True):
+            rapidity[kind][rows, position] = pair_rapidity(first, second).cpu().double()
+
+    def hear(position: int, inputs: Tensor) -> None:
+        first, *others = inputs.chunk(1 + len(kinds))
+        for kind, second in zip(kinds, others, strict=True):
+            if few := max(0, min(rows.stop, most[kind]) - rows.start):
+                some = slice(rows.start, rows.start + few)
+                planes[kind].add(position, first[:few], second[:few], some)
+
+    with (
+        tracing(model, given.layers) as run,
+        hearing(model, linear, hear),
+        warnings.catch_warnings(),
+    ):
+        warnings.simplefilter("ignore", UndefinedPairWarning)
+        for kinds in shared.values():
+            first, seconds = given.pairs[kinds[0]][0], [given.pairs[kind][1] for kind in kinds]
+            step = max(1, given.settings.batch_size // (1 + len(kinds)))
+            for start in range(0, len(first), step):
+                rows = slice(start, min(start + step, len(first)))
+                run(torch.cat((first[rows], *(second[rows] for second in seconds))), see)
+    return rapidity, {kind: it.uses() for kind, it in planes.items()}
 
 
 def _stretches(model: Model, linear: tuple[LinearLayer, ...], given: Given) -> tuple[Stretch, ...]:
@@ -148,21 +217,6 @@ def _stretches(model: Model, linear: tuple[LinearLayer, ...], given: Given) -> t
     return tuple(found[layer.module, layer.shape] for layer in linear)
 
 
-def _dimensions(model: Model, given: Given) -> tuple[Dimension, ...]:
-    """Of as many samples as may be held at all layers together."""
-    width = sum(layer.width for layer in given.layers)
-    x = given.x[: max(2, min(DIMENSION_SAMPLES, HELD // width))]
-    kept: list[list[Tensor]] = [[] for _ in given.layers]
-    with tracing(model, given.layers) as run:
-        for batch in x.split(given.settings.batch_size):
-            run(batch, lambda position, features: kept[position].append(features.cpu().clone()))
-    found = []
-    for parts in kept:
-        found.append(dimension(torch.cat(parts), seed=given.settings.seed))
-        parts.clear()
-    return tuple(found)
-
-
 def _known(
     model: Model, given: Given, largest: Mapping[str, float], spectrum: Spectrum
 ) -> dict[str, Found | tuple[Tensor | None, str]]:
@@ -170,9 +224,11 @@ def _known(
     first, second = (part[:segments] for part in given.pairs["strangers"])
     norm = spectrum.norm if spectrum.status == "measured" else None
     status = spectrum.status
-    if norm is not None and not spectrum.complete:
-        values = spectrum.singular_values.shape[1]
-        status = f"measured on the largest {values} singular values: a lower bound"
+    if norm is not None:
+        count, values = spectrum.singular_values.shape
+        status = f"measured on {count} samples" + (
+            "" if spectrum.complete else f", the largest {values} singular values: a lower bound"
+        )
     return {
         "parameters": parameters(model),
         "spectral norms": spectral_norms(model, largest),

@@ -11,7 +11,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from worldline.errors import UsageError
-from worldline.explain.measures.operators import Operator, top_singular_values
+from worldline.explain.measures.operators import Operator, pulled_back, top_singular_values
 from worldline.trace import Layer, Model, find_layers, one_layer, reading
 
 __all__ = ["Spectrum", "jacobian_spectrum"]
@@ -163,14 +163,14 @@ def _jacobian(model: Model, layer: Layer, x: Tensor) -> Iterator[tuple[Operator,
         backward: list[tuple[Tensor, Tensor]] = []
 
         def adjoint(u: Tensor) -> Tensor:
-            return torch.autograd.grad(out, point, u, retain_graph=True)[0]
+            return pulled_back(out, point, u)
 
         def apply(v: Tensor) -> Tensor:
             if not backward:
                 u = torch.zeros_like(out, requires_grad=True)
-                backward.append((u, torch.autograd.grad(out, point, u, create_graph=True)[0]))
+                backward.append((u, pulled_back(out, point, u, create_graph=True)))
             u, moved = backward[0]
-            return torch.autograd.grad(moved, u, v, retain_graph=True)[0]
+            return pulled_back(moved, u, v)
 
         yield apply, adjoint, out
 
