@@ -1,5 +1,6 @@
 """A model and inputs in, features by layer out: streaming, with the model left as it was."""
 
+from worldline.trace.bypasses import passed_by
 from worldline.trace.given import check_twins
 from worldline.trace.guard import untouched
 from worldline.trace.layers import Layer, LayerChoice, choose_layers, find_layers, pick_layers
@@ -38,6 +39,7 @@ __all__ = [
     "logits_in",
     "modules_behind",
     "one_layer",
+    "passed_by",
     "pick_layers",
     "plan_memory",
     "reading",
