@@ -51,13 +51,16 @@ def test_effects_add_up_at_every_cut_and_all_units_repair_everything(residual: A
     assert cuts == dict.fromkeys(cuts, True) | {"branch": False}
     for layer in found.layers:
         whole = layer.curve("carriers").repaired[-1]
-        assert layer.counts[-1] == layer.units and whole.value == layer.cut.repaired.value
+        assert layer.counts[-1] == layer.units
+        assert whole.value == layer.cut.repaired.value
         if layer.name == "branch":
-            assert layer.trust == "partial cut" and layer.cut.around == ("relu",)
+            assert layer.trust == "partial cut"
+            assert layer.cut.around == ("relu",)
             assert layer.cut.margin < 0.99
             continue
-        assert layer.completeness.q90 < 0.01 and layer.trust == "ok", layer.name
-        assert whole.value == 1 and layer.cut.around == ()
+        assert (layer.completeness.q90 < 0.01, layer.trust) == (True, "ok"), layer.name
+        assert whole.value == 1
+        assert layer.cut.around == ()
         change = found.margin_clean - found.margin_adversarial
         error = (layer.path_effect.sum(1) - change).abs() / change
         assert float(error.max()) == pytest.approx(layer.completeness_largest, abs=1e-9)
@@ -114,7 +117,8 @@ def test_noising_breaks_what_denoising_repairs() -> None:
         model, x, adversarial, y, layers=["two"], direction="noise", exact=True, resamples=10
     )
     layer = found["two"]
-    assert layer.curve("carriers").repaired[-1].value == 1 and layer.cut.full
+    assert layer.curve("carriers").repaired[-1].value == 1
+    assert layer.cut.full
     assert layer.curve("carriers").repaired[0].value > layer.curve("random").repaired[0].value
     assert first(layer, networks.PLANTED) >= 0.95
 
@@ -128,7 +132,8 @@ def test_a_planted_channel_is_first(exact: bool) -> None:
     )
     for layer in found.layers:
         assert first(layer, networks.PLANTED) >= 0.95
-        assert layer.top[0].unit == networks.PLANTED and layer.top[0].among.value >= 0.95
+        assert layer.top[0].unit == networks.PLANTED
+        assert layer.top[0].among.value >= 0.95
         assert layer.concentration.units == 1
 
 
@@ -185,7 +190,8 @@ def test_a_patch_among_noise_of_half_its_length_holds_the_top_pixels(digits: Any
     adversarial = (adversarial + noise * length.view(-1, 1, 1, 1) / 2).clamp(0, 1)
     found = wl.explain.carriers(model, x, adversarial, y, layers="input", shares=())
     layer = found["input"]
-    assert (layer.by, layer.grid) == ("pixel", (8, 8)) and len(found.rows) > 50
+    assert (layer.by, layer.grid) == ("pixel", (8, 8))
+    assert len(found.rows) > 50
     held = inside[found.rows].flatten(1).gather(1, layer.order[:, :4])
     assert float(held.double().mean()) >= 0.9
 
@@ -203,8 +209,10 @@ def test_kinds_follow_the_shape_of_each_layer() -> None:
         )
         kinds[by] = {it.name: (it.by, it.grid) for it in found.layers}
     assert kinds["auto"]["input"] == ("position", (9,))
-    assert kinds["auto"]["0"] == ("channel", (4,)) and kinds["auto"]["4"] == ("neuron", (3,))
-    assert kinds["position"]["0"] == ("position", (7,)) and "4" not in kinds["position"]
+    assert kinds["auto"]["0"] == ("channel", (4,))
+    assert kinds["auto"]["4"] == ("neuron", (3,))
+    assert kinds["position"]["0"] == ("position", (7,))
+    assert "4" not in kinds["position"]
     assert kinds["neuron"]["2"] == ("neuron", (4, 2))
 
 
@@ -239,10 +247,11 @@ def test_without_gradients_exact_effects_are_offered_and_work() -> None:
     model, x, adversarial, y = twins(networks.Channels, 2, 6, 6)
     blind = Blind()
     blind.inner = model
-    with pytest.raises(ModelError, match="gives none. Pass exact=True"):
+    with pytest.raises(ModelError, match=r"gives none\. Pass exact=True"):
         wl.explain.carriers(blind, x, adversarial, y)
     found = wl.explain.carriers(blind, x, adversarial, y, layers="inner.two", exact=True, shares=())
-    assert first(found.layers[0], networks.PLANTED) >= 0.95 and found.points is None
+    assert first(found.layers[0], networks.PLANTED) >= 0.95
+    assert found.points is None
 
 
 MESSAGES: list[tuple[type[Exception], str, dict[str, Any]]] = [
@@ -306,10 +315,13 @@ def test_carriers_of_a_pair_are_learnt_on_one_half_and_judged_on_the_other() -> 
     assert {(it.true, it.wrong): it.carriers for it in told.pairs} == {(0, 1): (4,), (1, 0): (5,)}
     assert sorted(it.overall.value > 0.9 for it in told.pairs) == [False, True]
     for pair in told.pairs:
-        assert pair.learnt + pair.judged == 80 and pair.carried
-        assert min(pair.pair.value, pair.own.value) > 0.9 and pair.random.value < 0.5
-    assert told.shared == ((1.0, 0.0), (0.0, 1.0)) and told.chance == 1 / 12
-    with pytest.raises(LabelError, match="0 → 3 has 0 fooled samples.*Most have: 0 → 1"):
+        assert pair.learnt + pair.judged == 80
+        assert pair.carried
+        assert min(pair.pair.value, pair.own.value) > 0.9
+        assert pair.random.value < 0.5
+    assert told.shared == ((1.0, 0.0), (0.0, 1.0))
+    assert told.chance == 1 / 12
+    with pytest.raises(LabelError, match=r"0 → 3 has 0 fooled samples.*Most have: 0 → 1"):
         wl.explain.pair_carriers(model, x, adversarial, found, "0", pairs=[(0, 3)])
     with pytest.raises(UsageError, match="not looked for at '9', but at: 0"):
         wl.explain.pair_carriers(model, x, adversarial, found, "9")
