@@ -81,6 +81,7 @@ def test_exact_effects_are_those_of_a_loop_over_units(residual: Any) -> None:
             expected = after - found.margin_adversarial
             torch.testing.assert_close(layer.effect[:, unit], expected, rtol=0, atol=1e-5)
     assert found["relu#1"].agreement.median > 0.9
+    assert found["head"].name == "head.2"
 
 
 @pytest.mark.oracle
