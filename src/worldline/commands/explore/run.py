@@ -16,7 +16,6 @@ from worldline.attacks import (
     Budget,
     Descent,
     Square,
-    adversarial_twin,
     choices,
     gradient_problem,
     named_norm,
@@ -39,9 +38,9 @@ from worldline.errors import InputError, ModelError
 from worldline.explain import TwinStory
 from worldline.geometry import proper_depth
 from worldline.inputs import logits_of
+from worldline.runs.attacking import attack_in_shards, forget_shards
 from worldline.runs.budgets import settled
 from worldline.runs.codec import schema_of
-from worldline.runs.keys import content_key
 from worldline.runs.opening import Opened, make_attack, open_one, versions
 from worldline.runs.store import RunFolder
 from worldline.settings import Progress
@@ -109,7 +108,7 @@ def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progre
     config = settled(config, opened.data)
     settings = config.settings(progress)
     model, x, y = opened.model, opened.x, opened.y
-    adversarial = _attack_in_shards(config, given, folder, progress)
+    adversarial = attack_in_shards(config, opened, given.attack, folder, progress)
     generator = torch.Generator().manual_seed(config.seed)
     noise = noise_twin(x, adversarial, bounds=config.bounds, generator=generator, budget=budget)
     curve, checks = _check(config, given, noise, adversarial, progress)
@@ -128,34 +127,12 @@ def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progre
     measured = _measure(config, opened, adversarial, progress)
     record = _record(config, opened, story, checks, curve, measured)
     folder.write_tensors(TWINS, {"clean": x, "noise": noise, "adversarial": adversarial})
-    folder.remove("shards/*")
+    forget_shards(folder)
     folder.write_rows("layers.parquet", record.layers, schema=schema_of(Exploration))
     rows = opened.data.rows[: len(y)]
     folder.write_columns(SAMPLES, _samples(story, rows, y.cpu(), adversarial, x))
     folder.write_columns(PAIRS, _pairs(story, rows))
     return record
-
-
-def _attack_in_shards(
-    config: ExploreConfig, given: Given, folder: RunFolder, progress: Progress
-) -> Tensor:
-    """Adversarial twins, one file for each batch, named by the content that decides it."""
-    model, x, y = given.opened.model, given.opened.x, given.opened.y
-    decides = () if given.budget.plain else given.budget.given.values()
-    key = content_key(config.to_toml(), model, x, y, *decides)
-    parts = []
-    for start in range(0, len(x), config.batch_size):
-        rows = slice(start, start + config.batch_size)
-        progress("Attacking", start, len(x))
-        name = f"shards/{key}-{start:09d}.safetensors"
-        stored = folder.kept_tensors(name)
-        found = None if stored is None else stored.get("adversarial")
-        if found is None or found.shape != x[rows].shape:
-            found = adversarial_twin(given.attack, model, x[rows], y[rows])
-            folder.write_tensors(name, {"adversarial": found})
-        parts.append(found.to(x))
-    progress("Attacking", len(x), len(x))
-    return torch.cat(parts)
 
 
 def _check(
