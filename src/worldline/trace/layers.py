@@ -16,10 +16,22 @@ from worldline.settings import Tokens
 from worldline.trace.opening import Model, open_model
 from worldline.trace.probing import Event, Probed, probe
 from worldline.trace.stages import by_stage
-from worldline.trace.values import at_least_float32, check_tokens, shape_of, tensors_in
+from worldline.trace.values import at_least_float32, check_tokens, shape_of, tensors_in, with_tensors
 from worldline.trace.watching import INPUT, READ, describe, plain_name
 
-__all__ = ["Layer", "LayerChoice", "choose_layers", "features_of", "find_layers", "pick_layers"]
+__all__ = [
+    "Layer",
+    "LayerChoice",
+    "choose_layers",
+    "features_of",
+    "find_layers",
+    "gradient_of",
+    "patterns_of",
+    "pick_layers",
+    "tensor_of",
+    "value_of",
+    "with_value",
+]
 
 OUTPUT = "output"
 LayerChoice = str | nn.Module | Sequence[str | nn.Module]
@@ -235,7 +247,7 @@ def pick_layers(
     >>> [layer.name for layer in pick_layers(model, torch.rand(2, 4), model[1])]
     ['1']
     """
-    patterns = _patterns(model, layers)
+    patterns = patterns_of(model, layers)
     found, probed = _found(model, x, tokens)
     for pattern in patterns:
         if not any(_matches(layer, pattern) for layer in found):
@@ -250,7 +262,7 @@ def pick_layers(
     return choose_layers(found, patterns)
 
 
-def _patterns(model: Model, layers: LayerChoice | None) -> list[str]:
+def patterns_of(model: Model, layers: LayerChoice | None) -> list[str]:
     """Names and globs, also of modules."""
     given = [layers] if isinstance(layers, (str, nn.Module)) else layers or []
     root = open_model(model).root
@@ -274,13 +286,50 @@ def features_of(layer: Layer, output: object, samples: int) -> Tensor:
         LayerError: the value is another than the one that was found, so this batch took another way
             through the model.
     """
+    return _fitting(layer, output, samples).flatten(1)
+
+
+def value_of(layer: Layer, output: object, samples: int) -> Tensor:
+    """The layer's value (N, …) in what its module returned, in its own shape.
+
+    Raises:
+        LayerError: as of :func:`features_of`.
+    """
+    return _fitting(layer, output, samples)
+
+
+def tensor_of(layer: Layer, output: object) -> Tensor:
+    """The tensor that holds the layer's value, as its module returned it."""
+    return next(islice((it for _, it in tensors_in(output)), layer.part, None))
+
+
+def gradient_of(layer: Layer, gradient: Tensor) -> Tensor:
+    """The gradient (N, …) of the layer's value, from that of :func:`tensor_of`."""
+    return _by_sample(gradient, layer.batch_dim)
+
+
+def with_value(layer: Layer, output: object, value: Tensor) -> object:
+    """What its module returned, with another value (N, …) of the layer in it."""
+    parts = [tensor for _, tensor in tensors_in(output)]
+    old = parts[layer.part]
+    if old.is_complex():
+        value = torch.view_as_complex(value.contiguous())
+    parts[layer.part] = value.reshape(_by_batch(old, layer).shape).movedim(0, layer.batch_dim)
+    return with_tensors(output, iter(parts))
+
+
+def _by_batch(value: Tensor, layer: Layer) -> Tensor:
+    return value.movedim(layer.batch_dim, 0) if layer.batch_dim else value
+
+
+def _fitting(layer: Layer, output: object, samples: int) -> Tensor:
     came: object = type(output).__name__
     for _, value in islice(tensors_in(output), layer.part, layer.part + 1):
         came = tuple(value.shape)
         if value.ndim > layer.batch_dim and value.shape[layer.batch_dim] == samples:
             reduced = _reduce(_by_sample(value, layer.batch_dim), layer)
             if reduced is not None and tuple(reduced.shape[1:]) == layer.shape:
-                return reduced.flatten(1) if reduced.ndim > 1 else reduced[:, None]
+                return reduced if reduced.ndim > 1 else reduced[:, None]
     raise LayerError(
         f"Layer {layer.name!r} returned {came} for this batch of {samples} samples, and "
         f"{layer.shape} a sample when it was found: the model computes something else for other "

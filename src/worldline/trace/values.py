@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator, Mapping
-from typing import get_args
+from typing import Any, get_args
 
 import torch
 from torch import Tensor
@@ -19,6 +20,7 @@ __all__ = [
     "logits_in",
     "shape_of",
     "tensors_in",
+    "with_tensors",
 ]
 
 
@@ -56,6 +58,33 @@ def tensors_in(output: object, path: str = "") -> Iterator[tuple[str, Tensor]]:
     elif hasattr(output, "__dataclass_fields__"):
         for name in output.__dataclass_fields__:
             yield from tensors_in(getattr(output, name), f"{path}.{name}")
+
+
+def with_tensors(output: object, instead: Iterator[Tensor]) -> object:
+    """The same structure with the next of ``instead`` for every tensor of :func:`tensors_in`.
+
+    >>> import torch
+    >>> from worldline.trace.values import with_tensors
+    >>> with_tensors({"a": torch.ones(1), "b": (3, "x")}, iter([torch.zeros(1)]))
+    {'a': tensor([0.]), 'b': (3, 'x')}
+    """
+    made: Any
+    if isinstance(output, Tensor):
+        return next(instead)
+    if isinstance(output, Mapping):
+        made = copy.copy(output)
+        for name, part in output.items():
+            made[name] = with_tensors(part, instead)
+        return made
+    if isinstance(output, (tuple, list)):
+        parts = [with_tensors(part, instead) for part in output]
+        return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
+    if hasattr(output, "__dataclass_fields__"):
+        made = copy.copy(output)
+        for name in output.__dataclass_fields__:
+            object.__setattr__(made, name, with_tensors(getattr(output, name), instead))
+        return made
+    return output
 
 
 def shape_of(value: object) -> str:

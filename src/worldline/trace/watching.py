@@ -1,24 +1,39 @@
-"""Run a model and hear of every value that a module, or an exported operation, returns."""
+"""Run a model and hear of every value that a module, or an exported operation, returns.
+
+Whoever hears of a value may put another in its place.
+"""
 
 from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
+from typing import Any
 
 import torch
 from torch import Tensor, fx, nn
 
+from worldline.trace.attention import heads_apart
 from worldline.trace.opening import Model, Opened, in_dtype_of, open_model, operation_name
 from worldline.trace.values import tensors_in
 
-__all__ = ["INPUT", "READ", "Run", "Visit", "describe", "plain_name", "watching"]
+__all__ = [
+    "INPUT",
+    "READ",
+    "Run",
+    "Visit",
+    "describe",
+    "plain_name",
+    "plainly",
+    "seen_modules",
+    "watching",
+]
 
 INPUT = "input"
 READ = "<"
 """Ends the name under which the input of a module is visited."""
-Visit = Callable[[str, int, object], None]
-"""``visit(module name, call, what it returned)``."""
+Visit = Callable[[str, int, object], object]
+"""``visit(module name, call, what it returned)`` → what stands in for it; None: nothing does."""
 Run = Callable[[Tensor], object]
 
 
@@ -30,24 +45,27 @@ def watching(model: Model, visit: Visit, only: frozenset[str] | None = None) -> 
     writes there. What a module is given that multiplies it by a matrix of weights is visited before
     it, as ``name<``. Hooks of the user's own stay, and run before ours. Everything runs eagerly,
     also where it was compiled, and without the fused attention that skips submodules, as neither
-    would run hooks.
+    would run hooks. Where ``only`` names what the output projection of ``nn.MultiheadAttention``
+    reads, which it never calls, it is made to.
+
+    What ``visit`` returns takes the value's place for all that follows; None leaves it. The value
+    of an in-place module is overwritten, as what follows may read it under its other name.
     """
     opened = open_model(model)
     calls: dict[str, int] = {}
     handles = []
 
-    def returned(name: str, output: object) -> None:
+    def returned(name: str, output: object) -> object:
         call = calls.get(name, 0)
         calls[name] = call + 1
-        visit(name, call, output)
+        return visit(name, call, output)
 
-    def hook(name: str) -> Callable[[nn.Module, object, object], None]:
-        return lambda _module, _inputs, output: returned(name, output)
+    def hook(name: str) -> Callable[[nn.Module, object, object], object]:
+        return lambda _module, given, output: _written(returned(name, output), output, given)
 
-    def before(name: str) -> Callable[[nn.Module, object, object], None]:
-        def given(module: nn.Module, *inputs: object) -> None:
-            if _mixes(inputs, module):
-                returned(name + READ, inputs)
+    def before(name: str) -> Callable[[nn.Module, object, object], Any]:
+        def given(module: nn.Module, *inputs: object) -> object:
+            return returned(name + READ, inputs) if _mixes(inputs, module) else None
 
         return given
 
@@ -56,26 +74,65 @@ def watching(model: Model, visit: Visit, only: frozenset[str] | None = None) -> 
     def run(x: Tensor) -> object:
         calls.clear()
         x = in_dtype_of(opened.root or opened.call, x).clone()
-        returned(INPUT, x)
-        output: object = call(x)
+        instead = returned(INPUT, x)
+        output: object = call(instead if isinstance(instead, Tensor) else x)
         if opened.call is not opened.root:
-            returned("", output)
+            instead = returned("", output)
+            return output if instead is None else instead
         return output
 
-    fused = torch.backends.mha.get_fastpath_enabled()
     try:
-        torch.backends.mha.set_fastpath_enabled(False)
-        for name, module in _visible(opened):
+        for name, module in seen_modules(opened):
             if only is None or name in only:
                 handles.append(module.register_forward_hook(hook(name)))
             if only is None or name + READ in only:
                 handles.append(module.register_forward_pre_hook(before(name), with_kwargs=True))
-        with _eager():
+        with plainly(opened, only or frozenset()):
             yield run
     finally:
-        torch.backends.mha.set_fastpath_enabled(fused)
         for handle in handles:
             handle.remove()
+
+
+@contextmanager
+def plainly(opened: Opened, read: frozenset[str]) -> Iterator[None]:
+    """Everything runs eagerly and by its modules; attention calls its projection where it is read.
+
+    Args:
+        opened: the model.
+        read: names of layers; ``attention.out_proj<`` among them is such a projection's input.
+    """
+    fused = torch.backends.mha.get_fastpath_enabled()
+    try:
+        torch.backends.mha.set_fastpath_enabled(False)
+        with _eager(), heads_apart(_projecting(opened, read)):
+            yield
+    finally:
+        torch.backends.mha.set_fastpath_enabled(fused)
+
+
+def _written(instead: object, output: object, given: object) -> object:
+    """What stands in for an output, written into it where the module worked in place."""
+    if instead is None:
+        return None
+    inputs = [value for _, value in tensors_in(given)]
+    pairs = zip(tensors_in(output), tensors_in(instead), strict=True)
+    changed = [(old, new) for (_, old), (_, new) in pairs if new is not old]
+    if all(any(old is it for it in inputs) and not old.requires_grad for old, _ in changed):
+        for old, new in changed:
+            old.copy_(new)
+        return None
+    return instead
+
+
+def _projecting(opened: Opened, only: frozenset[str]) -> list[nn.MultiheadAttention]:
+    """The attentions whose output projection is to be heard of."""
+    return [
+        module
+        for name, module in seen_modules(opened)
+        if isinstance(module, nn.MultiheadAttention)
+        and f"{name}.out_proj{READ}".removeprefix(".") in only
+    ]
 
 
 def _mixes(inputs: object, module: nn.Module | None = None) -> bool:
@@ -86,7 +143,7 @@ def _mixes(inputs: object, module: nn.Module | None = None) -> bool:
     return hasattr(type(module), "weight") or any(value.ndim > 1 for value in (*own, *given))
 
 
-def _visible(opened: Opened) -> Iterator[tuple[str, nn.Module]]:
+def seen_modules(opened: Opened) -> Iterator[tuple[str, nn.Module]]:
     """Modules that run hooks, by name; the root only where it is what runs."""
     if opened.root is None or opened.graph:
         return
@@ -113,7 +170,7 @@ def describe(model: Model) -> tuple[dict[str, tuple[str, bool, bool]], dict[str,
     if opened.graph:
         return _described(opened.graph), {}
     described = {}
-    for name, module in _visible(opened):
+    for name, module in seen_modules(opened):
         inside = any(part != "parametrizations" for part, _ in module.named_children())
         block = inside and type(module).forward is not nn.Sequential.forward
         # torch's own, those of transformers and of timm
@@ -152,19 +209,20 @@ ACTIVATIONS = {
 class _Operations(fx.Interpreter):
     """A graph of operations, as ``torch.export`` makes it, run node by node."""
 
-    def __init__(self, graph: fx.GraphModule, returned: Callable[[str, object], None]) -> None:
+    def __init__(self, graph: fx.GraphModule, returned: Callable[[str, object], object]) -> None:
         super().__init__(graph)
         self.names, self.returned = _names(graph), returned
 
     def run_node(self, n: fx.Node) -> object:
         """One operation, what it was given, and who returned it."""
-        given = self.fetch_args_kwargs_from_env(n)
-        if n in self.names and _mixes(given):
-            self.returned(self.names[n] + READ, given)
-        output = super().run_node(n)
-        if n in self.names:
-            self.returned(self.names[n], output)
-        return output
+        if n not in self.names:
+            return super().run_node(n)
+        given: Any = self.fetch_args_kwargs_from_env(n)
+        if _mixes(given):
+            given = self.returned(self.names[n] + READ, given) or given
+        output = getattr(self, n.op)(n.target, *given)
+        instead = _written(self.returned(self.names[n], output), output, given)
+        return output if instead is None else instead
 
 
 def _names(graph: fx.GraphModule) -> dict[fx.Node, str]:

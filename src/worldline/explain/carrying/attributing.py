@@ -1,0 +1,104 @@
+"""Effects of all units of all layers from one path: ten steps, one backward pass a point.
+
+The input goes in a straight line from the adversarial twin x' to the clean x, in P steps. Each
+layer's value a then draws a curve from a' to a, and
+
+    m_clean − m_adversarial = ∫ ∂m/∂a · da                                     (along the curve)
+
+at every layer that cuts the network in two, which splits into a sum over its units. The integral is
+taken by the trapezoidal rule over the P + 1 points: what a unit gets is
+
+    Σ_k ∂m/∂a_u(k) · (a_u(k+1) − a_u(k−1)) / 2,    one-sided at the ends.
+
+So one pass of P + 1 points gives all layers. The points of a sample are rows of one batch: a
+layer's increments are taken when its value is there, its gradient when the backward pass comes by,
+and neither is kept.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+
+from worldline.errors import LayerError, ModelError
+from worldline.explain.carrying.places import Place
+from worldline.trace import Model, gradient_of, logits_in, tensor_of, value_of, watching
+
+__all__ = ["NO_GRADIENT", "margin", "path_effects"]
+
+NO_GRADIENT = (
+    "Effects along the path need gradients, and {0}. Pass exact=True: the units are then put back "
+    "one at a time, which needs forward passes alone."
+)
+
+
+def margin(logits: Tensor, true: Tensor, wrong: Tensor) -> Tensor:
+    """m = z_true − z_wrong of each row, (N,) in the logits' dtype, at least float32."""
+    logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    return (logits.gather(1, true[:, None]) - logits.gather(1, wrong[:, None]))[:, 0]
+
+
+def path_effects(
+    model: Model,
+    clean: Tensor,
+    adversarial: Tensor,
+    true: Tensor,
+    wrong: Tensor,
+    places: Sequence[Place],
+    points: int,
+) -> list[Tensor]:
+    """The effects (N, U) of each place's units for one batch, in logits, float64 on the CPU.
+
+    The caller keeps the model as it was.
+    """
+    samples, rows = len(clean), len(clean) * (points + 1)
+    effects = [torch.zeros(samples, it.units.count, dtype=torch.float64) for it in places]
+    reached = [False] * len(places)
+    here: dict[tuple[str, int], list[int]] = {}
+    for position, place in enumerate(places):
+        here.setdefault((place.layer.module, place.layer.call), []).append(position)
+
+    def visit(name: str, call: int, output: object) -> None:
+        for position in here.get((name, call), ()):
+            place = places[position]
+            value = value_of(place.layer, output, rows)
+            if not value.requires_grad:
+                continue
+            steps = _increments(value.detach(), samples)
+
+            def add(gradient: Tensor, position: int = position, steps: Tensor = steps) -> None:
+                layer, units = places[position].layer, places[position].units
+                product = (gradient_of(layer, gradient).reshape(steps.shape) * steps).sum(1)
+                effects[position] += units.sums(product).cpu()  # (N, U)
+                reached[position] = True
+
+            tensor_of(place.layer, output).register_hook(add)
+
+    weights = torch.linspace(0, 1, points + 1, device=clean.device, dtype=clean.dtype)
+    shape = [1, points + 1, *[1] * (clean.ndim - 1)]
+    path = torch.lerp(adversarial[:, None], clean[:, None], weights.view(shape)).flatten(0, 1)
+    watched = frozenset(it.layer.module for it in places)
+    with torch.enable_grad(), watching(model, visit, watched) as run:
+        path.requires_grad_()
+        logits = logits_in(run(path), rows)
+        if not logits.requires_grad:
+            raise ModelError(NO_GRADIENT.format("this model gives none"))
+        repeated = (it.repeat_interleave(points + 1) for it in (true, wrong))
+        torch.autograd.grad(margin(logits, *repeated).sum(), path)
+    for place, known in zip(places, reached, strict=True):
+        if not known:
+            raise LayerError(NO_GRADIENT.format(f"none reaches layer {place.layer.name!r}"))
+    return effects
+
+
+def _increments(value: Tensor, samples: int) -> Tensor:
+    """(N, P + 1, …) half the way between the neighbours of each point, at least float32."""
+    value = value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
+    seen = value.view(samples, -1, *value.shape[1:])
+    steps = torch.empty_like(seen)
+    torch.sub(seen[:, 2:], seen[:, :-2], out=steps[:, 1:-1])
+    torch.sub(seen[:, 1], seen[:, 0], out=steps[:, 0])
+    torch.sub(seen[:, -1], seen[:, -2], out=steps[:, -1])
+    return steps.div_(2)
