@@ -96,7 +96,7 @@ def effect_map(
 
 
 def _fitted(effects: Array, shape: tuple[int, ...]) -> Array:
-    """Effects at the size of a picture: repeated as squares, or summed over what one pixel hides."""
+    """Effects at the size of a picture: repeated as squares, or summed over what a pixel hides."""
     height, width = shape
     summed = np.zeros((min(height, len(effects)), min(width, effects.shape[1])))
     down, across = (

@@ -5,14 +5,34 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from worldline.attacks import Attack, adversarial_twin
+from worldline.attacks import OTHERWISE, Attack, Descent, adversarial_twin, gradient_problem
+from worldline.errors import ModelError
 from worldline.runs.config import AttackConfig
 from worldline.runs.keys import content_key
 from worldline.runs.opening import Opened
 from worldline.runs.store import RunFolder
 from worldline.settings import Progress
 
-__all__ = ["attack_in_shards", "forget_shards"]
+__all__ = ["attack_in_shards", "forget_shards", "gives_no_gradient"]
+
+TRIED = 32  # samples on which a gradient is looked for
+
+
+def gives_no_gradient(opened: Opened, attack: Attack, who: str) -> str:
+    """Why no gradient comes; empty where one does.
+
+    Args:
+        opened: the model and its data.
+        attack: what is to attack it.
+        who: the attack and the model by name, for the message: ``pgd cannot attack cnn``.
+
+    Raises:
+        ModelError: none comes, and the attack needs it.
+    """
+    problem = gradient_problem(opened.model, opened.x[:TRIED], opened.y[:TRIED])
+    if problem and isinstance(attack, Descent):
+        raise ModelError(f"{who}: {problem}. {OTHERWISE}")
+    return problem
 
 
 def attack_in_shards(

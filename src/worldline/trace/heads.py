@@ -81,7 +81,7 @@ def _found(model: Model, root: nn.Module, x: Tensor) -> dict[Layer, int]:
         shapes[name, call] = [tensor.shape for _, tensor in tensors_in(given)]
 
     def make(name: str, call: int, given: object) -> None:
-        others = shapes.get((name, call), [])
+        others = shapes.get((name, call), []) if name in known else []
         for (part, (_, value)), other in zip(enumerate(tensors_in(given)), others, strict=False):
             axis = batch_dimension(value, other, PROBES)
             attention, heads = known[name]

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from worldline.explain import LayerFinding
+from worldline.explain import LayerFinding, UnitKind
 from worldline.runs.codec import unit
 from worldline.settings import Bounds, NormName
 from worldline.statistics import Share
@@ -21,6 +21,7 @@ __all__ = [
     "CarriersReport",
     "Direction",
     "Entry",
+    "Mapped",
     "ModelCarriers",
     "SampleColumns",
     "Shown",
@@ -71,28 +72,46 @@ class Shown:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Mapped:
+    """Effects by place at a layer, of the samples shown: a tensor (S, H, W) beside the record.
+
+    Attributes:
+        layer, by, grid: where, of what, and how they lie.
+        tensor: its name in the file of tensors.
+    """
+
+    layer: str
+    by: UnitKind
+    grid: tuple[int, int]
+    tensor: str
+
+
+@dataclass(frozen=True, kw_only=True)
 class ModelCarriers:
     """What carries an attack on one model.
 
     Attributes:
-        samples, fooled: how many were looked at, and how many of them are right and fooled.
+        samples, fooled, used: how many were attacked, how many of them are right and fooled, and
+            how many of these everything here is about.
         direction: ``denoise``: original parts into the attacked run; ``noise``: the reverse.
         exact, points: whether each part was exchanged alone; steps of the path, None without one.
         layers: what was found at each; those of heads come last.
-        inputs: parts of an input, as its shape says: (H, W) of pixels; and what they are called.
         features: names of the columns of a table, None elsewhere.
-        shown: some fooled samples; their pictures and maps are tensors beside the record.
+        shown, maps: some fooled samples, and where on the picture it sits, by layer, the input's
+            own first; none where inputs are no pictures.
         notes: what a reader must know before believing it.
     """
 
     samples: int
     fooled: int = unit("samples")
+    used: int = unit("samples")
     direction: Direction
     exact: bool
     points: int | None
     layers: tuple[LayerFinding, ...]
     features: tuple[str, ...] | None
     shown: tuple[Shown, ...]
+    maps: tuple[Mapped, ...]
     notes: tuple[str, ...]
 
 

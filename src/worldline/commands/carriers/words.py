@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from functools import partial
 
 from worldline.commands.base import Result
-from worldline.commands.carriers.record import CarriersReport, ModelCarriers, Shown
+from worldline.commands.carriers.record import CarriersReport, Entry, ModelCarriers, Shown
 from worldline.explain import LayerFinding, Order
-from worldline.report.numbers import NONE, attack_name, count, estimate, interval, number, share
+from worldline.report.numbers import NONE, attack_name, count, estimate, share, significant
 from worldline.report.numbers import signed as with_sign
 from worldline.report.views import Column, Table, View, Words, tabulate
 from worldline.statistics import Share, apart
@@ -20,6 +20,7 @@ from worldline.statistics import Share, apart
 __all__ = [
     "attack_words",
     "class_name",
+    "entries_table",
     "found_notes",
     "found_views",
     "kind_name",
@@ -49,9 +50,7 @@ def words(record: CarriersReport) -> Words:
     found = record.found
     findings = (verdict(found), _spread(found), _at_input(found), _accuracy(record))
     notes, warnings = found_notes(found)
-    return Words(
-        headline(record), tuple(filter(None, findings)), (*record.notes, *notes), warnings
-    )
+    return Words(headline(record), tuple(filter(None, findings)), (*record.notes, *notes), warnings)
 
 
 def headline(record: CarriersReport) -> str:
@@ -146,7 +145,7 @@ def views(result: Result[CarriersReport]) -> dict[str, View]:
 
 def found_views(found: ModelCarriers, names: Names) -> dict[str, View]:
     """How few are enough by layer, all curves, the samples shown, the parts themselves."""
-    basis = f"n = {count(found.fooled, 'fooled sample')}; 95% bootstrap intervals over samples"
+    basis = f"n = {_samples(found)}; 95% bootstrap intervals over samples"
     shown = {
         "spread": View(
             "How few parts are enough, by layer",
@@ -210,7 +209,7 @@ def _exchanged(found: ModelCarriers) -> str:
 
 
 def _samples(found: ModelCarriers) -> str:
-    return count(found.fooled, "fooled sample")
+    return count(found.used, "fooled sample")
 
 
 # How few are enough
@@ -455,6 +454,17 @@ def shown_words(found: ModelCarriers, it: Shown, names: Names) -> str:
         f"{it.units:,}{total} {parts} {_exchanged(found)}: "
         f"{'' if changed else 'still '}{class_name(it.answer, names)}"
     )
+
+
+def entries_table(it: Shown) -> Table:
+    """The parts of largest effect of one input that is no picture, with both values."""
+    columns = (
+        Column[Entry]("part", lambda at: at.name, words=True),
+        Column[Entry]("original", lambda at: at.clean, form=significant),
+        Column[Entry]("attacked", lambda at: at.adversarial, form=significant),
+        Column[Entry]("effect, logits", lambda at: at.effect, form=signed),
+    )
+    return tabulate(columns, it.entries)
 
 
 def class_name(label: int, names: Names) -> str:

@@ -10,14 +10,12 @@ from torch import Tensor
 
 from worldline import explain
 from worldline.attacks import (
-    OTHERWISE,
     PGD,
     Attack,
     Budget,
     Descent,
     Square,
     choices,
-    gradient_problem,
     named_norm,
     noise_twin,
     predict,
@@ -34,11 +32,11 @@ from worldline.commands.explore.record import (
     PairColumns,
     SampleColumns,
 )
-from worldline.errors import InputError, ModelError
+from worldline.errors import InputError
 from worldline.explain import TwinStory
 from worldline.geometry import proper_depth
 from worldline.inputs import logits_of
-from worldline.runs.attacking import attack_in_shards, forget_shards
+from worldline.runs.attacking import attack_in_shards, forget_shards, gives_no_gradient
 from worldline.runs.budgets import settled
 from worldline.runs.codec import schema_of
 from worldline.runs.opening import Opened, make_attack, open_one, versions
@@ -49,7 +47,6 @@ from worldline.trace import COMPARISONS, check_whitening, pick_layers, plan_memo
 __all__ = ["Given", "prepare", "run"]
 
 CURVE_SAMPLES, CURVE_STEPS, CURVE_QUERIES = 128, 5, 100
-TRIED = 32  # samples on which a gradient is looked for
 MEASURED = 64  # samples of the section on complexity; worldline complexity takes all
 SIGMA = 0.1  # of its noise twins, as a share of the width of the bounds
 
@@ -93,13 +90,9 @@ def prepare(config: ExploreConfig, progress: Progress) -> Given:
             batch_size=config.batch_size,
             copies=2,
         )
-    attack, problem = (
-        make_attack(config, budget=opened.budget),
-        gradient_problem(model, x[:TRIED], opened.y[:TRIED]),
-    )
-    if problem and isinstance(attack, Descent):
-        raise ModelError(f"{config.attack} cannot attack {config.model}: {problem}. {OTHERWISE}")
-    return Given(opened, attack, bool(problem))
+    attack = make_attack(config, budget=opened.budget)
+    who = f"{config.attack} cannot attack {config.model}"
+    return Given(opened, attack, bool(gives_no_gradient(opened, attack, who)))
 
 
 def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progress) -> Exploration:

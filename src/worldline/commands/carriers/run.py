@@ -1,0 +1,311 @@
+"""The run behind ``worldline carriers``: attack, find what carries it, keep."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from worldline import explain
+from worldline.attacks import Attack, choices, noise_twin, predict
+from worldline.commands.carriers.config import CarriersConfig
+from worldline.commands.carriers.record import (
+    SAMPLES,
+    SHOWN,
+    UNITS,
+    CarriersReport,
+    ModelCarriers,
+    SampleColumns,
+    UnitColumns,
+)
+from worldline.commands.carriers.shown import MOST, show
+from worldline.errors import LayerError, ModelError
+from worldline.explain import Carriers, Direction, UnitKind
+from worldline.explain.carrying.places import find_places
+from worldline.inputs import logits_of
+from worldline.runs.attacking import attack_in_shards, forget_shards, gives_no_gradient
+from worldline.runs.budgets import settled
+from worldline.runs.codec import schema_of
+from worldline.runs.opening import Opened, make_attack, open_one, versions
+from worldline.runs.store import RunFolder
+from worldline.settings import Progress, Settings
+from worldline.statistics import proportion
+from worldline.trace import Layer, head_layers, pick_layers, untouched
+
+__all__ = ["Asked", "Given", "Measured", "asked_of", "measure", "prepare", "run"]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Layers of one kind of unit, by name."""
+
+    by: UnitKind
+    layers: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Given:
+    """What a run works with."""
+
+    opened: Opened
+    attack: Attack
+    asked: tuple[Asked, ...]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What carries an attack, for a record, with the tensors that stand beside it."""
+
+    found: ModelCarriers
+    carriers: tuple[Carriers, ...]
+    tensors: dict[str, Tensor]
+
+
+def prepare(config: CarriersConfig, progress: Progress) -> Given:
+    """Open and check all that the configuration names, before any folder is made.
+
+    Raises:
+        UsageError, InputError: what was given cannot be used.
+    """
+    opened = open_one(config, progress)
+    asked = asked_of(opened.model, opened.x, config.layers, config.by)
+    attack = make_attack(config, budget=opened.budget)
+    who = f"{config.attack} cannot attack {config.model}"
+    problem = gives_no_gradient(opened, attack, who)
+    if problem and not config.exact:
+        raise ModelError(
+            f"Effects along a path need gradients, and {config.model} gives none: {problem}. With "
+            "--exact each part is exchanged alone, which needs forward passes only."
+        )
+    return Given(opened, attack, asked)
+
+
+def asked_of(model: nn.Module, x: Tensor, layers: Sequence[str], by: UnitKind) -> tuple[Asked, ...]:
+    """The layers that are looked at, and by which unit.
+
+    Where nothing is named they are the default layers without the logits, of which two always
+    carry all, and the heads of every attention.
+
+    Raises:
+        LayerError: no such layer, or none with units of that kind.
+    """
+    if layers or by == "head":
+        found = find_places(model, x, list(layers) or None, by)
+        return (Asked(by, tuple(it.layer.name for it in found)),)
+    with untouched(model), torch.no_grad():
+        classes = logits_of(model, x[:2]).shape[1]
+    chosen = pick_layers(model, x, None)
+    places = find_places(model, x, _without_logits(chosen, classes), by)
+    asked = [Asked(by, tuple(it.layer.name for it in places))]
+    if by == "auto":
+        try:
+            heads = head_layers(model, x)
+        except LayerError:
+            heads = ()
+        if heads:
+            asked.append(Asked("head", tuple(layer.name for layer, _ in heads)))
+    return tuple(asked)
+
+
+def _without_logits(layers: Sequence[Layer], classes: int) -> list[str]:
+    names = [it.name for it in layers]
+    return names[:-1] if len(names) > 1 and layers[-1].shape == (classes,) else names
+
+
+def run(
+    config: CarriersConfig, given: Given, folder: RunFolder, progress: Progress
+) -> CarriersReport:
+    """Attack the model, find what carries the attack, and keep what was found."""
+    opened, budget = given.opened, given.opened.budget
+    config = settled(config, opened.data)
+    settings = config.settings(progress)
+    model, x, y = opened.model, opened.x, opened.y
+    adversarial = attack_in_shards(config, opened, given.attack, folder, progress)
+    generator = torch.Generator().manual_seed(config.seed)
+    noise = noise_twin(x, adversarial, bounds=config.bounds, generator=generator, budget=budget)
+    rows = opened.data.rows[: len(y)]
+    try:
+        measured = measure(
+            model,
+            (x, adversarial, noise),
+            y,
+            asked=given.asked,
+            exact=config.exact,
+            direction=config.direction,
+            points=config.points,
+            rows=rows,
+            features=opened.data.feature_names,
+            settings=settings,
+        )
+    except ModelError:
+        forget_shards(folder)  # nothing is fooled: nothing to go on with
+        raise
+    record = _record(config, opened, adversarial, measured.found)
+    folder.write_tensors(SHOWN, measured.tensors)
+    folder.write_rows("layers.parquet", _layer_rows(measured), schema=schema_of(CarriersReport))
+    folder.write_columns(UNITS, _units(measured))
+    folder.write_columns(SAMPLES, _samples(measured.carriers[0], rows))
+    forget_shards(folder)
+    return record
+
+
+def measure(
+    model: nn.Module,
+    twins: tuple[Tensor, Tensor, Tensor],
+    y: Tensor,
+    *,
+    asked: Sequence[Asked],
+    rows: Tensor,
+    features: tuple[str, ...] | None = None,
+    exact: bool = False,
+    direction: Direction = "denoise",
+    points: int = 10,
+    shares: Sequence[float] = explain.SHARES,
+    shown: int = MOST,
+    settings: Settings,
+) -> Measured:
+    """What carries an attack on a model.
+
+    Args:
+        model: the model.
+        twins: (N, …) inputs, their attacked and their noise twins, on its device.
+        y: (N,) labels.
+        asked: which layers, by which unit.
+        rows: (N,) what the samples are called.
+        features: names of the columns of a table.
+        exact, direction, points, shares: as of :func:`worldline.explain.carriers`.
+        shown: so many samples are shown.
+        settings: bounds, batch size, seed, progress.
+
+    Raises:
+        ModelError: nothing is fooled.
+    """
+    x, adversarial, noise = twins
+    carriers = tuple(
+        explain.carriers(
+            model,
+            x,
+            adversarial,
+            y,
+            layers=list(it.layers),
+            by=it.by,
+            exact=exact,
+            direction=direction,
+            points=points,
+            shares=shares,
+            noise=noise,
+            settings=settings,
+        )
+        for it in asked
+    )
+    first = carriers[0]
+    gallery = show(
+        model,
+        (x, adversarial),
+        first,
+        rows=rows,
+        features=features,
+        most=shown,
+        settings=replace(settings, progress=_unheard),
+    )
+    findings = [layer.finding for it in carriers for layer in it.layers]
+    found = ModelCarriers(
+        samples=len(x),
+        fooled=len(first.rows),
+        used=len(first.rows),
+        direction=direction,
+        exact=exact,
+        points=first.points,
+        layers=tuple(replace(it, index=place) for place, it in enumerate(findings)),
+        features=features,
+        shown=gallery.shown,
+        maps=gallery.maps,
+        notes=tuple(dict.fromkeys(note for it in carriers for note in it.notes)),
+    )
+    return Measured(found, carriers, gallery.tensors)
+
+
+def _unheard(_stage: str, _done: int, _total: int, /) -> None:
+    """Progress of what is quick."""
+
+
+def _record(
+    config: CarriersConfig, opened: Opened, adversarial: Tensor, found: ModelCarriers
+) -> CarriersReport:
+    data, y = opened.data, opened.y.cpu()
+    right = [
+        int((choices(predict(opened.model, it, batch_size=config.batch_size)) == y).sum())
+        for it in (opened.x, adversarial)
+    ]
+    return CarriersReport(
+        model=config.model,
+        data=data.name,
+        data_split=data.split,
+        bounds=data.bounds,
+        epsilon=config.epsilon,
+        epsilon_text=config.eps,
+        norm=config.norm,
+        attack=config.attack,
+        steps=config.steps if config.attack == "pgd" else None,
+        seed=config.seed,
+        clean_accuracy=proportion(right[0], len(y)),
+        adversarial_accuracy=proportion(right[1], len(y)),
+        found=found,
+        class_names=tuple(data.class_names) if data.class_names else None,
+        notes=data.notes,
+        versions=versions(opened.device),
+    )
+
+
+def _layer_rows(measured: Measured) -> list[dict[str, object]]:
+    """A row for each layer and number of exchanged parts, what each order does in columns."""
+    return [
+        {
+            "layer": layer.name,
+            "index": layer.index,
+            "by": layer.by,
+            "units": layer.units,
+            "exchanged": count,
+            **{curve.order: curve.repaired[place] for curve in layer.curves},
+            "fewest": layer.concentration.units,
+            "concentration": layer.concentration.share,
+            "concentration_interval": layer.concentration.interval,
+            "completeness": layer.completeness and layer.completeness.median,
+            "all_together": layer.cut and layer.cut.repaired.value,
+            "trust": layer.trust,
+        }
+        for layer in measured.found.layers
+        for place, count in enumerate(layer.counts)
+    ]
+
+
+def _units(measured: Measured) -> UnitColumns:
+    layers = [layer for it in measured.carriers for layer in it.layers]
+    effects = [it.effect for it in layers]
+    return UnitColumns(
+        layer=np.concatenate([np.repeat(it.name, it.units) for it in layers]),
+        by=np.concatenate([np.repeat(it.by, it.units) for it in layers]),
+        unit=np.concatenate([np.arange(it.units) for it in layers]),
+        effect=np.concatenate([it.mean(0).numpy() for it in effects]),
+        effect_size=np.concatenate([it.abs().mean(0).numpy() for it in effects]),
+        change=np.concatenate([it.size.mean(0).numpy() for it in layers]),
+        first=np.concatenate(
+            [
+                torch.bincount(it.argmax(1), minlength=it.shape[1]).numpy() / len(it)
+                for it in effects
+            ]
+        ),
+    )
+
+
+def _samples(found: Carriers, rows: Tensor) -> SampleColumns:
+    return SampleColumns(
+        sample=rows[found.rows].numpy(),
+        label=found.true.numpy(),
+        wrong=found.wrong.numpy(),
+        margin_clean=found.margin_clean.numpy(),
+        margin_adversarial=found.margin_adversarial.numpy(),
+    )
