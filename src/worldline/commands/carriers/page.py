@@ -5,8 +5,9 @@ Each figure is declared once: the page's script draws it, and Matplotlib for pap
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from markupsafe import Markup
 from matplotlib.axes import Axes
@@ -20,7 +21,9 @@ from worldline.commands.carriers.words import (
     class_name,
     entries_table,
     found_views,
+    is_full,
     kind_name,
+    layer_name,
     layer_words,
     shown_words,
     unit_name,
@@ -45,9 +48,15 @@ ORDERS: dict[Order, tuple[Role, str]] = {
     "noise": ("wrong", "carriers, noise twin's values"),
     "random": ("other", "by lot"),
 }
+CUTS: tuple[tuple[Role, str], ...] = (
+    ("adversarial", "everything passes through the layer"),
+    ("other", "something goes around it"),
+)
 MOST_BARS = 5
+LONGEST_SAID = 10
 FULL = 0.995
-"""Effects at this quantile, of all that are shown of a layer, have full colour."""
+"""The size of effect at this quantile of a map has full colour."""
+Figures = TypeVar("Figures", Lines, Bars)
 
 
 @dataclass(frozen=True)
@@ -108,11 +117,9 @@ def carriers_markup(
         prefix=prefix,
         guide=guide,
         views=found_views(found, names),
-        spread=_spread(found),
-        curves=[
-            (layer_words(it), _curves(it, found.direction)) for it in found.layers if it.curves
-        ],
-        tops=[(layer_words(it), _top(it, found)) for it in found.layers],
+        spread=[(name, _spread(layers, found)) for name, layers in _groups(found)],
+        curves=_by_cut([it for it in found.layers if it.curves], found, _curves),
+        tops=_by_cut(found.layers, found, _top),
         cards=_cards(found, tensors, bounds, names),
         mends=found.direction == "denoise",
     )
@@ -143,24 +150,52 @@ def concentration(found: ModelCarriers, *, ax: Axes | None = None) -> Axes:
         The axes: a bar from 0, with its 95 % interval, for each layer in the order of the network;
         short: few parts carry the attack there; none: no number that was tried is enough.
     """
-    return draw(_spread(found), ax)
+    return draw(_spread([it for it in found.layers if it.curves], found), ax)
 
 
-def _spread(found: ModelCarriers) -> Bars:
+def _groups(found: ModelCarriers) -> list[tuple[str, list[LayerFinding]]]:
+    """Layers by the network's depth, those of heads apart."""
+    heads = [it for it in found.layers if it.by == "head" and it.curves]
+    others = [it for it in found.layers if it.by != "head" and it.curves]
+    named = (("Parts of the layers" if heads else "", others), ("Heads of the attentions", heads))
+    return [(name, layers) for name, layers in named if layers]
+
+
+def _by_cut(
+    layers: Sequence[LayerFinding],
+    found: ModelCarriers,
+    draw_one: Callable[[LayerFinding, ModelCarriers], Figures],
+) -> list[list[tuple[str, Figures]]]:
+    """Named figures of the layers through which all passes and of heads, then of the others."""
+    first = [it for it in layers if is_full(it) or it.by == "head"]
+    rest = [it for it in layers if it not in first]
+    both = (first, rest) if first else (rest, [])
+    return [[(layer_words(it), draw_one(it, found)) for it in some] for some in both]
+
+
+def _spread(layers: Sequence[LayerFinding], found: ModelCarriers) -> Bars:
     bars = tuple(
         Bar(
-            layer_words(it),
+            layer_name(it),
             it.concentration.share,
-            NONE
-            if it.concentration.units is None
-            else f"{share(it.concentration.share)} · {it.concentration.units:,}",
+            _said(it),
+            "adversarial" if is_full(it) else "other",
             interval=_ends(it),
         )
-        for it in found.layers
-        if it.curves
+        for it in layers
     )
     done = "repairs" if found.direction == "denoise" else "fools"
-    return Bars(bars, share=True, label=f"smallest share of the parts that {done} half")
+    label = f"smallest share of the parts that {done} half"
+    legend = () if all(map(is_full, layers)) else CUTS
+    return Bars(bars, share=True, label=label, legend=legend)
+
+
+def _said(layer: LayerFinding) -> str:
+    """``6 of 64`` where it fits, else the share."""
+    if layer.concentration.units is None:
+        return NONE
+    text = f"{layer.concentration.units:,} of {layer.units:,}"
+    return text if len(text) <= LONGEST_SAID else share(layer.concentration.share)
 
 
 def _ends(layer: LayerFinding) -> tuple[float, float] | None:
@@ -186,13 +221,13 @@ def repair_curve(
         UsageError: no such layer.
     """
     it = _layer(found, layer, by)
-    return draw(_curves(it, found.direction), ax, title=layer_words(it))
+    return draw(_curves(it, found), ax, title=layer_words(it))
 
 
-def _curves(layer: LayerFinding, direction: str) -> Lines:
-    kinds = kind_name(layer)
-    done = "put back" if direction == "denoise" else "taken from the attacked twin"
-    told = "right again" if direction == "denoise" else "fooled"
+def _curves(layer: LayerFinding, found: ModelCarriers) -> Lines:
+    kinds, mends = kind_name(layer), found.direction == "denoise"
+    done = "put back" if mends else "taken from the attacked twin"
+    told = "right again" if mends else "fooled"
     series = tuple(
         Series(
             name,
@@ -254,10 +289,6 @@ def _cards(
     names: tuple[str, ...] | None,
 ) -> list[Card]:
     _check(found, tensors)
-    largest = {
-        it.tensor: float(tensors[it.tensor].abs().flatten().double().quantile(FULL))
-        for it in found.maps
-    }
     cards = []
     for place, it in enumerate(found.shown):
         pictures, strip = [], []
@@ -267,7 +298,12 @@ def _cards(
             }
             said = class_name(it.label, names), class_name(it.wrong, names)
             maps = [
-                effect_map(seen["clean"], tensors[at.tensor][place], bounds, largest[at.tensor])
+                effect_map(
+                    seen["clean"],
+                    tensors[at.tensor][place],
+                    bounds,
+                    float(tensors[at.tensor][place].abs().double().flatten().quantile(FULL)),
+                )
                 for at in found.maps
             ]
             answer = class_name(it.answer, names)

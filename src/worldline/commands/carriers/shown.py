@@ -24,7 +24,7 @@ from worldline.trace.watching import INPUT
 
 __all__ = ["MOST", "Gallery", "show"]
 
-MOST = 6
+MOST, MOST_MAPS = 6, 5
 ENTRIES = 8
 PLANE = 2
 """Dimensions of a grid that lies on a picture."""
@@ -143,9 +143,11 @@ def _maps(
 ) -> list[tuple[LayerCarriers, Tensor]]:
     """Layers whose positions or tokens lie on the picture, with the effects of these samples."""
     own = {it.name: it for it in found.layers if it.by != "channel"}
-    names = [it.name for it in found.layers if it.name != INPUT and it.by != "head"]
+    inner = [it for it in found.layers if it.name != INPUT and it.by != "head"]
+    cuts = [it.name for it in inner if it.cut is None or it.cut.full]
+    names = cuts or [it.name for it in inner]
     shapes = {it.name: it.shape for it in pick_layers(model, twins[0], names)} if names else {}
-    wide = [it.name for it in found.layers if it.by == "channel" and _is_plane(shapes[it.name])]
+    wide = [it.name for it in inner if it.name in names and _is_wide(it, shapes[it.name])]
     more = {}
     if wide:
         again = _few_carriers(model, twins, found, few, wide, settings, by="position")
@@ -155,11 +157,14 @@ def _maps(
         for name in names
         if name in more or name in own
     ]
-    return [(at, effects) for at, effects in maps if _grid(at) is not None]
+    laid = [(at, effects) for at, effects in maps if _grid(at) is not None]
+    places = torch.linspace(0, len(laid) - 1, min(len(laid), MOST_MAPS)).round().long().tolist()
+    return [laid[place] for place in places]
 
 
-def _is_plane(shape: tuple[int, ...]) -> bool:
-    return len(shape) == PLANE + 1 and min(shape[1:]) > 1
+def _is_wide(layer: LayerCarriers, shape: tuple[int, ...]) -> bool:
+    """Whether it was seen by channels, and has positions too."""
+    return layer.by == "channel" and len(shape) == PLANE + 1 and min(shape[1:]) > 1
 
 
 def _grid(layer: LayerCarriers) -> tuple[int, int] | None:

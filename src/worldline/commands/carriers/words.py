@@ -23,7 +23,9 @@ __all__ = [
     "entries_table",
     "found_notes",
     "found_views",
+    "is_full",
     "kind_name",
+    "layer_name",
     "layer_words",
     "shown_words",
     "tables",
@@ -35,6 +37,7 @@ __all__ = [
 ]
 
 MOST_TOP = 6
+MOST_NAMED = 3
 Names = tuple[str, ...] | None
 Layer = Column[LayerFinding]
 signed = partial(with_sign, places=2)
@@ -97,13 +100,15 @@ def found_notes(found: ModelCarriers) -> tuple[tuple[str, ...], tuple[str, ...]]
         else f"Effects are attributed along a path of {count(found.points or 0, 'step')}; which "
         "samples are repaired is counted by running the model."
     )
-    around = [it for it in found.layers if it.cut is not None and not it.cut.full]
+    around = [it for it in found.layers if not is_full(it)]
     notes = [method, *found.notes]
     if around:
-        named = ", ".join(f"{it.name} ({share(it.cut.repaired.value)})" for it in around if it.cut)
+        least = min(around, key=lambda it: it.cut.repaired.value or 0.0 if it.cut else 0.0)
         notes.append(
-            "Something goes around these layers, such as a skip connection, so even all of their "
-            f"parts together {_undo(found)} only so much: {named}."
+            f"Something goes around {len(around)} of {count(len(found.layers), 'layer')}, such as "
+            f"a skip connection: all of their parts together {_undo(found)} only so much, at "
+            f"{layer_name(least)} the least ({share(least.cut and least.cut.repaired.value)}); the "
+            "table says how much, layer by layer."
         )
     warnings = [
         f"At {it.name} the effects are not to be believed as shares of the whole: they miss the "
@@ -126,9 +131,9 @@ def tables(record: CarriersReport) -> tuple[Table, ...]:
     found = record.found
     title = f"Fewest parts (carriers) that {_do_half(found)} {_samples(found)}"
     brief = (
-        Layer("layer", lambda it: it.name, words=True),
-        Layer("parts", units_of, words=True),
-        Layer("fewest", _few_or_none),
+        Layer("layer", layer_name, words=True),
+        Layer("fewest", _few_of),
+        Layer("95%", _ends),
         Layer("do", lambda it: _at(it, "carriers")),
         Layer("by lot", lambda it: _at(it, "random")),
         Layer("changed most", lambda it: _at(it, "change")),
@@ -217,10 +222,20 @@ def _samples(found: ModelCarriers) -> str:
 
 def kind_name(layer: LayerFinding, many: int = 2) -> str:
     """What a part of the layer is called; at the input of a table it is a feature."""
-    name = {"head": "attention head"}.get(layer.by, layer.by)
-    if name == "neuron" and layer.name == "input":
-        name = "feature"
+    name = "feature" if layer.by == "neuron" and layer.name == "input" else layer.by
     return name if many == 1 else f"{name}s"
+
+
+def layer_name(layer: LayerFinding) -> str:
+    """The layer as it is called; of heads, the attention that they belong to."""
+    if layer.by != "head":
+        return layer.name
+    return layer.name.removesuffix(".input").rpartition(".")[0] or layer.name
+
+
+def is_full(layer: LayerFinding) -> bool:
+    """Whether all that the network knows passes here, so that nothing goes around it."""
+    return layer.cut is None or layer.cut.full
 
 
 def units_of(layer: LayerFinding) -> str:
@@ -230,11 +245,11 @@ def units_of(layer: LayerFinding) -> str:
 
 def layer_words(layer: LayerFinding) -> str:
     """The layer with its parts, as figures name it."""
-    return f"{layer.name}: {kind_name(layer)}"
+    return f"{layer_name(layer)}: {kind_name(layer)}"
 
 
 def _where(layer: LayerFinding) -> str:
-    return "" if layer.name == "input" else f" of {layer.name}"
+    return "" if layer.name == "input" else f" of {layer_name(layer)}"
 
 
 def _at(layer: LayerFinding, order: Order) -> Share:
@@ -246,14 +261,28 @@ def _at(layer: LayerFinding, order: Order) -> Share:
 
 
 def _telling(found: ModelCarriers) -> LayerFinding | None:
-    """The layer where the smallest share is enough, surely more than by lot; inner ones first."""
+    """The layer where the smallest share is enough, surely more than by lot.
+
+    Where there are such, an inner one through which everything passes, else an inner one.
+    """
     known = [
         it
         for it in found.layers
         if apart(_at(it, "carriers").interval, _at(it, "random").interval) > 0
     ]
-    inner = [it for it in known if it.name != "input"] or known
-    return min(inner, key=lambda it: it.concentration.share or 1.0, default=None)
+    for wanted in (_is_inner_cut, _is_inner, is_full):
+        found_here = [it for it in known if wanted(it)]
+        if found_here:
+            return min(found_here, key=lambda it: it.concentration.share or 1.0)
+    return None
+
+
+def _is_inner(layer: LayerFinding) -> bool:
+    return layer.name != "input"
+
+
+def _is_inner_cut(layer: LayerFinding) -> bool:
+    return _is_inner(layer) and is_full(layer) and layer.by != "head"
 
 
 def _few(layer: LayerFinding) -> str:
@@ -262,8 +291,9 @@ def _few(layer: LayerFinding) -> str:
     return few if ends in (few, NONE) else f"{few} ({ends})"
 
 
-def _few_or_none(layer: LayerFinding) -> str:
-    return NONE if layer.concentration.units is None else _few(layer)
+def _few_of(layer: LayerFinding) -> str:
+    few = layer.concentration.units
+    return f"{NONE if few is None else f'{few:,}'} of {units_of(layer)}"
 
 
 def _ends(layer: LayerFinding) -> str:
@@ -281,7 +311,7 @@ def _ends(layer: LayerFinding) -> str:
 
 
 SPREAD = (
-    Layer("layer", lambda it: f"{it.index} {it.name}", words=True),
+    Layer("layer", lambda it: f"{it.index} {layer_name(it)}", words=True),
     Layer("parts", units_of, words=True),
     Layer("fewest that are enough", lambda it: it.concentration.units),
     Layer("95% interval", _ends),
@@ -296,33 +326,42 @@ SPREAD = (
 
 
 def _spread(found: ModelCarriers) -> str:
-    """By layer, in the order of the network; which layers the intervals tell apart."""
-    known = [it for it in found.layers if it.concentration.share is not None]
-    if not known:
-        return ""
-    shares = ", ".join(
-        f"{it.name} {share(it.concentration.share)} ({it.concentration.units:,} of {units_of(it)})"
-        for it in known
+    """How few are enough with depth, kind by kind, where everything passes through the layer."""
+    kinds = dict.fromkeys(it.by for it in found.layers)
+    parts = []
+    for kind in kinds:
+        layers = [it for it in found.layers if it.by == kind and is_full(it)]
+        known = [it for it in layers if it.concentration.share is not None]
+        if known and (len(layers) > 1 or len(kinds) == 1):
+            parts.append(_with_depth(known, found))
+    never = [layer_name(it) for it in found.layers if it.concentration.units is None]
+    if never:
+        some = ", ".join(never[:MOST_NAMED]) + (", …" if len(never) > MOST_NAMED else "")
+        where = f"{count(len(never), 'layer')} ({some})"
+        parts.append(f"At {where} none of the numbers tried is enough.")
+    return " ".join(parts)
+
+
+def _with_depth(known: list[LayerFinding], found: ModelCarriers) -> str:
+    """The first, the last, and the extremes between; which way it goes, if the intervals say."""
+    first, last = known[0], known[-1]
+    by_share = sorted(known, key=lambda it: it.concentration.share or 1.0)
+    shown = {id(it) for it in (first, last, by_share[0], by_share[-1])}
+    named = [it for it in known if len(known) <= MOST_NAMED + 2 or id(it) in shown]
+    told = ", ".join(
+        f"{share(it.concentration.share)} at {layer_name(it)} ({it.concentration.units:,} of "
+        f"{it.units:,})"
+        for it in named
     )
-    never = [it.name for it in found.layers if it.concentration.share is None]
-    rest = f"; at {', '.join(never)} none of the numbers tried is" if never else ""
-    return (
-        f"The smallest share of parts that is enough to {_do_half(found)} them, by layer: "
-        f"{shares}{rest}. {_ranked(known)}"
-    ).strip()
-
-
-def _ranked(known: list[LayerFinding]) -> str:
-    """The layer of the smallest share, where intervals set it apart."""
-    if len(known) < 2:
-        return ""
-    first, *others = sorted(known, key=lambda it: it.concentration.share or 1.0)
-    alike = [it.name for it in others if not _below(first, it)]
-    if not alike:
-        return f"It is smallest at {first.name}."
-    if len(alike) == len(others):
-        return "Their intervals overlap: no layer is surely the one of the fewest."
-    return f"It is smallest at {first.name}, not told apart from {', '.join(alike)}."
+    kinds = kind_name(first)
+    sentence = f"Of {kinds}, the smallest share that is enough to {_do_half(found)} them is {told}"
+    if first is last:
+        return f"{sentence}."
+    if _below(first, last):
+        return f"{sentence}: with depth the attack spreads over more of them."
+    if _below(last, first):
+        return f"{sentence}: with depth the attack gathers in fewer of them."
+    return f"{sentence}; the first and the last are not told apart."
 
 
 def _below(one: LayerFinding, other: LayerFinding) -> bool:
@@ -375,7 +414,7 @@ def _read(order: Order) -> Read:
 
 
 REPAIR = (
-    Column[Point]("layer", lambda at: at.layer.name, words=True),
+    Column[Point]("layer", lambda at: layer_name(at.layer), words=True),
     Column[Point]("parts", lambda at: kind_name(at.layer), words=True),
     Column[Point]("exchanged", lambda at: at.layer.counts[at.place]),
     Column[Point]("largest effect", _read("carriers"), interval=True),
@@ -399,7 +438,7 @@ class Unit:
 
 
 UNITS = (
-    Column[Unit]("layer", lambda it: it.layer.name, words=True),
+    Column[Unit]("layer", lambda it: layer_name(it.layer), words=True),
     Column[Unit]("part", lambda it: it.name, words=True),
     Column[Unit]("effect, logits", lambda it: it.effect, form=signed),
     Column[Unit]("among the top of", lambda it: it.among, interval=True),
