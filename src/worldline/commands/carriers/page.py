@@ -25,20 +25,24 @@ from worldline.commands.carriers.words import (
     kind_name,
     layer_name,
     layer_words,
+    pair_name,
     shown_words,
     unit_name,
     units_of,
+    views,
 )
 from worldline.errors import RunError, UsageError
-from worldline.explain import LayerFinding, Order
+from worldline.explain import ClassPairs, LayerFinding, Order
 from worldline.plot.axes import figure_of
 from worldline.report.drawn import draw
 from worldline.report.figures import Bar, Bars, Lines, Role, Series
+from worldline.report.heat import HeatMap
 from worldline.report.images import effect_map, picture
 from worldline.report.numbers import NONE, share, signed
 from worldline.report.page import fill_template
 from worldline.report.views import Table
 from worldline.settings import Bounds
+from worldline.statistics import Share
 
 __all__ = ["carriers_markup", "concentration", "context", "figures", "repair_curve", "top_units"]
 
@@ -52,6 +56,12 @@ CUTS: tuple[tuple[Role, str], ...] = (
     ("adversarial", "everything passes through the layer"),
     ("other", "something goes around it"),
 )
+WHOSE: dict[Role, tuple[str, str]] = {
+    "adversarial": ("own", "each sample's own"),
+    "true": ("pair", "the pair's, learnt on other samples"),
+    "wrong": ("overall", "of all pairs together"),
+    "other": ("random", "by lot"),
+}
 MOST_BARS = 5
 LONGEST_SAID = 10
 FULL = 0.995
@@ -86,7 +96,9 @@ def context(result: Result[CarriersReport], prefix: str) -> dict[str, object]:
     tensors = result.folder.read_tensors(SHOWN)
     return {
         "attack": attack_words(record),
-        "views": {},
+        "views": views(result),
+        "pairs": None if record.pairs is None else _pairs(record.pairs, record.class_names),
+        "shared": None if record.pairs is None else _shared(record.pairs, record.class_names),
         "found": carriers_markup(
             record.found, tensors, record.bounds, record.class_names, prefix=prefix
         ),
@@ -133,6 +145,10 @@ def figures(result: Result[CarriersReport]) -> dict[str, Figure]:
         if it.curves:
             drawn[f"repair-{it.index:02d}"] = repair_curve(found, it.name, by=it.by)
         drawn[f"units-{it.index:02d}"] = top_units(found, it.name, by=it.by)
+    pairs, names = result.record.pairs, result.record.class_names
+    if pairs is not None:
+        drawn["pairs"] = draw(_pairs(pairs, names))
+        drawn["shared"] = draw(_shared(pairs, names))
     return {name: figure_of(ax) for name, ax in drawn.items()}
 
 
@@ -277,6 +293,26 @@ def _layer(found: ModelCarriers, name: str, by: str | None) -> LayerFinding:
             return it
     names = ", ".join(f"{it.name} ({it.by})" for it in found.layers)
     raise UsageError(f"No layer {name!r} was looked at; those that were: {names}.")
+
+
+# Pairs of classes
+
+
+def _pairs(pairs: ClassPairs, names: tuple[str, ...] | None) -> Bars:
+    bars: list[Bar] = []
+    for it in pairs.pairs:
+        for at, (role, part) in enumerate(WHOSE.items()):
+            value: Share = getattr(it, part[0])
+            name = "" if at else pair_name(it, names)
+            bars.append(Bar(name, value.value, share(value.value), role, value.interval))
+    legend = tuple((role, said) for role, (_, said) in WHOSE.items())
+    label = f"share repaired by {pairs.count:,} of {pairs.units:,} {pairs.by}s of {pairs.layer}"
+    return Bars(tuple(bars), 1.0, share=True, label=label, legend=legend)
+
+
+def _shared(pairs: ClassPairs, names: tuple[str, ...] | None) -> HeatMap:
+    told = tuple(pair_name(it, names) for it in pairs.pairs)
+    return HeatMap(told, pairs.shared, (0.0, 1.0), down="pair", across="other pair")
 
 
 # The samples

@@ -9,7 +9,7 @@ from typing import Literal
 import numpy as np
 import numpy.typing as npt
 
-from worldline.explain import LayerFinding, UnitKind
+from worldline.explain import ClassPairs, LayerFinding, UnitKind
 from worldline.runs.codec import unit
 from worldline.settings import Bounds, NormName
 from worldline.statistics import Share
@@ -127,6 +127,7 @@ class CarriersReport:
         seed: of everything random.
         clean_accuracy, adversarial_accuracy: of all samples.
         found: what carries the attack.
+        pairs: what carries one class into another; None where no pair has enough fooled samples.
         class_names: by label; None where nobody named them.
         notes: what must be known of the data.
         versions: of the programs that made it.
@@ -146,6 +147,7 @@ class CarriersReport:
     clean_accuracy: Share
     adversarial_accuracy: Share
     found: ModelCarriers
+    pairs: ClassPairs | None
     class_names: tuple[str, ...] | None
     notes: tuple[str, ...]
     versions: dict[str, str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -22,9 +23,11 @@ from worldline.commands.carriers.record import (
     UnitColumns,
 )
 from worldline.commands.carriers.shown import MOST, show
-from worldline.errors import LayerError, ModelError
-from worldline.explain import Carriers, Direction, UnitKind
+from worldline.commands.carriers.words import is_full
+from worldline.errors import LayerError, ModelError, UsageError
+from worldline.explain import Carriers, ClassPairs, Direction, UnitKind
 from worldline.explain.carrying.places import find_places
+from worldline.files import shorten
 from worldline.inputs import logits_of
 from worldline.runs.attacking import attack_in_shards, forget_shards, gives_no_gradient
 from worldline.runs.budgets import settled
@@ -34,8 +37,12 @@ from worldline.runs.store import RunFolder
 from worldline.settings import Progress, Settings
 from worldline.statistics import proportion
 from worldline.trace import Layer, head_layers, pick_layers, untouched
+from worldline.trace.watching import INPUT
 
 __all__ = ["Asked", "Given", "Measured", "asked_of", "measure", "prepare", "run"]
+
+MOST_PAIRS, FEWEST = 8, 8
+"""Pairs of classes that are looked at unasked, and the fooled samples that each of them needs."""
 
 
 @dataclass(frozen=True)
@@ -53,6 +60,7 @@ class Given:
     opened: Opened
     attack: Attack
     asked: tuple[Asked, ...]
+    pairs: tuple[tuple[int, int], ...]
 
 
 @dataclass(frozen=True)
@@ -80,7 +88,30 @@ def prepare(config: CarriersConfig, progress: Progress) -> Given:
             f"Effects along a path need gradients, and {config.model} gives none: {problem}. With "
             "--exact each part is exchanged alone, which needs forward passes only."
         )
-    return Given(opened, attack, asked)
+    return Given(opened, attack, asked, _named_pairs(config, opened))
+
+
+def _named_pairs(config: CarriersConfig, opened: Opened) -> tuple[tuple[int, int], ...]:
+    """The pairs of classes that the configuration names, as labels."""
+    names = opened.data.class_names or ()
+    with untouched(opened.model), torch.no_grad():
+        classes = logits_of(opened.model, opened.x[:2]).shape[1]
+
+    def label(name: str) -> int:
+        if name in names:
+            return names.index(name)
+        if name.isdecimal() and int(name) < classes:
+            return int(name)
+        called = f", or by name: {shorten(', '.join(names))}" if names else ""
+        raise UsageError(
+            f"--pair: there is no class {shorten(name)!r}; they are 0 to {classes - 1}{called}."
+        )
+
+    pairs = tuple((label(true), label(wrong)) for true, wrong in config.pairs)
+    same = [text for text, (true, wrong) in zip(config.pair, pairs, strict=True) if true == wrong]
+    if same:
+        raise UsageError(f"--pair is of two classes; {shorten(same[0])!r} is one and the same.")
+    return pairs
 
 
 def asked_of(model: nn.Module, x: Tensor, layers: Sequence[str], by: UnitKind) -> tuple[Asked, ...]:
@@ -143,10 +174,14 @@ def run(
     except ModelError:
         forget_shards(folder)  # nothing is fooled: nothing to go on with
         raise
-    record = _record(config, opened, adversarial, measured.found)
+    pairs, notes = _pairs(model, (x, adversarial), measured, given.pairs, settings)
+    record = _record(config, opened, adversarial, measured.found, pairs, notes)
     folder.write_tensors(SHOWN, measured.tensors)
     folder.write_rows("layers.parquet", _layer_rows(measured), schema=schema_of(CarriersReport))
     folder.write_columns(UNITS, _units(measured))
+    if pairs is not None:
+        rows_of = [{"layer": pairs.layer, "by": pairs.by, **vars(it)} for it in pairs.pairs]
+        folder.write_rows("pairs.parquet", rows_of, schema=schema_of(CarriersReport))
     folder.write_columns(SAMPLES, _samples(measured.carriers[0], rows))
     forget_shards(folder)
     return record
@@ -232,8 +267,52 @@ def _unheard(_stage: str, _done: int, _total: int, /) -> None:
     """Progress of what is quick."""
 
 
+def _pairs(
+    model: nn.Module,
+    twins: tuple[Tensor, Tensor],
+    measured: Measured,
+    named: Sequence[tuple[int, int]],
+    settings: Settings,
+) -> tuple[ClassPairs | None, tuple[str, ...]]:
+    """What carries the named pairs of classes and the most frequent ones, and what must be said."""
+    found, layer = _of_classes(measured.carriers)
+    sizes = Counter(zip(found.true.tolist(), found.wrong.tolist(), strict=True))
+    frequent = [pair for pair, size in sizes.most_common(MOST_PAIRS) if size >= FEWEST]
+    wanted = [pair for pair in dict.fromkeys((*named, *frequent)) if sizes[pair] > 1]
+    notes = tuple(
+        f"The pair {true}>{wrong} has {sizes[true, wrong]} fooled samples, and needs one to learn "
+        "on and one to judge on."
+        for true, wrong in named
+        if (true, wrong) not in wanted
+    )
+    if not wanted:
+        return None, notes
+    pairs = explain.pair_carriers(model, *twins, found, layer, pairs=wanted, settings=settings)
+    return pairs, notes
+
+
+def _of_classes(carriers: Sequence[Carriers]) -> tuple[Carriers, str]:
+    """The layer of fewest carriers whose units may mean something to a class in all samples.
+
+    Those are channels, neurons and heads: a place or a token holds something else in each sample.
+    """
+    layers = [(it, layer) for it in carriers for layer in it.layers]
+    inner = [pair for pair in layers if pair[1].name != INPUT] or layers
+    steady = [pair for pair in inner if pair[1].by in ("channel", "neuron")]
+    found, layer = min(
+        steady or inner,
+        key=lambda pair: (not is_full(pair[1]), pair[1].concentration.share or 1.0),
+    )
+    return found, layer.name
+
+
 def _record(
-    config: CarriersConfig, opened: Opened, adversarial: Tensor, found: ModelCarriers
+    config: CarriersConfig,
+    opened: Opened,
+    adversarial: Tensor,
+    found: ModelCarriers,
+    pairs: ClassPairs | None,
+    notes: tuple[str, ...],
 ) -> CarriersReport:
     data, y = opened.data, opened.y.cpu()
     right = [
@@ -254,8 +333,9 @@ def _record(
         clean_accuracy=proportion(right[0], len(y)),
         adversarial_accuracy=proportion(right[1], len(y)),
         found=found,
+        pairs=pairs,
         class_names=tuple(data.class_names) if data.class_names else None,
-        notes=data.notes,
+        notes=(*data.notes, *notes),
         versions=versions(opened.device),
     )
 

@@ -11,7 +11,7 @@ from functools import partial
 
 from worldline.commands.base import Result
 from worldline.commands.carriers.record import CarriersReport, Entry, ModelCarriers, Shown
-from worldline.explain import LayerFinding, Order
+from worldline.explain import ClassPair, ClassPairs, LayerFinding, Order
 from worldline.report.numbers import NONE, attack_name, count, estimate, share, significant
 from worldline.report.numbers import signed as with_sign
 from worldline.report.views import Column, Table, View, Words, tabulate
@@ -27,6 +27,7 @@ __all__ = [
     "kind_name",
     "layer_name",
     "layer_words",
+    "pair_name",
     "shown_words",
     "tables",
     "unit_name",
@@ -51,7 +52,15 @@ CONTROLS: dict[Order, str] = {
 def words(record: CarriersReport) -> Words:
     """The verdict, what stands beside it, and what must be known before it is believed."""
     found = record.found
-    findings = (verdict(found), _spread(found), _at_input(found), _accuracy(record))
+    pairs, names = record.pairs, record.class_names
+    of_pairs = () if pairs is None else (_pair_words(pairs, pairs.pairs[0], names, found),)
+    findings = (
+        verdict(found),
+        _spread(found),
+        _at_input(found),
+        *of_pairs,
+        _accuracy(record),
+    )
     notes, warnings = found_notes(found)
     return Words(headline(record), tuple(filter(None, findings)), (*record.notes, *notes), warnings)
 
@@ -139,13 +148,21 @@ def tables(record: CarriersReport) -> tuple[Table, ...]:
         Layer("changed most", lambda it: _at(it, "change")),
         Layer("all", lambda it: it.cut and it.cut.repaired),
     )
-    return (tabulate(brief, found.layers, title=title),)
+    layers = tabulate(brief, found.layers, title=title)
+    if record.pairs is None:
+        return (layers,)
+    pairs = tabulate(_pair_columns(record, brief=True), record.pairs.pairs, title=_whose(record))
+    return layers, pairs
 
 
 def views(result: Result[CarriersReport]) -> dict[str, View]:
     """The views of the model, then those of pairs of classes."""
     record = result.record
-    return found_views(record.found, record.class_names)
+    views = found_views(record.found, record.class_names)
+    if record.pairs is not None:
+        views["pairs"] = _pairs_view(record, record.pairs)
+        views["shared"] = _shared_view(record, record.pairs)
+    return views
 
 
 def found_views(found: ModelCarriers, names: Names) -> dict[str, View]:
@@ -526,4 +543,88 @@ def _gallery(found: ModelCarriers, names: Names) -> View:
         f"n = {count(len(found.shown), 'fooled sample')}, chosen by pair of classes and not by "
         "outcome; no interval",
         tabulate(columns, found.shown),
+    )
+
+
+# What carries one class into another
+
+
+def pair_name(it: ClassPair, names: Names) -> str:
+    """``bag → shirt``."""
+    return f"{class_name(it.true, names)} → {class_name(it.wrong, names)}"
+
+
+def _whose(record: CarriersReport) -> str:
+    pairs = record.pairs
+    assert pairs is not None
+    return f"{_pair_units(pairs)} of {pairs.layer} that carry one class into another"
+
+
+def _pair_units(pairs: ClassPairs) -> str:
+    return f"{pairs.count:,} of {pairs.units:,} {pairs.by}s"
+
+
+def _pair_columns(record: CarriersReport, *, brief: bool) -> tuple[Column[ClassPair], ...]:
+    names, interval = record.class_names, not brief
+    halves = (
+        Column[ClassPair]("learnt on", lambda it: it.learnt),
+        Column[ClassPair]("judged on", lambda it: it.judged),
+    )
+    return (
+        Column[ClassPair]("pair", lambda it: pair_name(it, names), words=True),
+        *(halves[1:] if brief else halves),
+        Column[ClassPair]("the pair's", lambda it: it.pair, interval=True),
+        Column[ClassPair]("sample's own", lambda it: it.own, interval=interval),
+        Column[ClassPair]("of all pairs", lambda it: it.overall, interval=interval),
+        Column[ClassPair]("by lot", lambda it: it.random, interval=interval),
+    )
+
+
+def _pair_words(pairs: ClassPairs, it: ClassPair, names: Names, found: ModelCarriers) -> str:
+    """What the carriers of one pair do, beside all controls."""
+    name, do = pair_name(it, names), _undo(found)
+    units = f"{_pair_units(pairs)} of {pairs.layer}"
+    claim = (
+        f"{units} carry {name}: learnt on {count(it.learnt, 'fooled sample')}, they {do}"
+        if it.carried
+        else f"No {units} surely carry {name} by more than as many by lot: those learnt on "
+        f"{count(it.learnt, 'fooled sample')} {do}"
+    )
+    return (
+        f"{claim} {estimate(it.pair)} of the other {it.judged:,}; each sample's own "
+        f"{estimate(it.own)}, those of all pairs together {estimate(it.overall)}, as many by lot "
+        f"{estimate(it.random)}."
+    )
+
+
+def _pairs_view(record: CarriersReport, pairs: ClassPairs) -> View:
+    names, found = record.class_names, record.found
+    carried = [it for it in pairs.pairs if it.carried]
+    shown = pairs.pairs if len(pairs.pairs) == 1 else (carried or pairs.pairs)[:MOST_NAMED]
+    total = count(len(pairs.pairs), "pair of classes", "pairs of classes")
+    return View(
+        f"{len(carried)} of {total} surely have carriers that other samples of the pair share",
+        " ".join(_pair_words(pairs, it, names, found) for it in shown),
+        f"n = {sum(it.judged for it in pairs.pairs):,} fooled samples on which nothing was learnt; "
+        "95% bootstrap intervals",
+        tabulate(_pair_columns(record, brief=False), pairs.pairs),
+    )
+
+
+def _shared_view(record: CarriersReport, pairs: ClassPairs) -> View:
+    names = [pair_name(it, record.class_names) for it in pairs.pairs]
+    rows = list(zip(names, pairs.shared, strict=True))
+    columns = (
+        Column[tuple[str, tuple[float, ...]]]("pair", lambda row: row[0], words=True),
+        *(
+            Column[tuple[str, tuple[float, ...]]](name, lambda row, at=at: row[1][at], form=share)
+            for at, name in enumerate(names)
+        ),
+    )
+    return View(
+        "Which pairs share carriers",
+        f"The part of their {pairs.count:,} carriers that two pairs have in common; on the "
+        f"diagonal, what the two halves of one pair have. Sets by lot share {share(pairs.chance)}.",
+        f"n = {sum(it.learnt for it in pairs.pairs):,} fooled samples; no interval",
+        tabulate(columns, rows),
     )
