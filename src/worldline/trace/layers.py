@@ -16,7 +16,13 @@ from worldline.settings import Tokens
 from worldline.trace.opening import Model, open_model
 from worldline.trace.probing import Event, Probed, probe
 from worldline.trace.stages import by_stage
-from worldline.trace.values import at_least_float32, check_tokens, shape_of, tensors_in, with_tensors
+from worldline.trace.values import (
+    at_least_float32,
+    check_tokens,
+    shape_of,
+    tensors_in,
+    with_tensors,
+)
 from worldline.trace.watching import INPUT, READ, describe, plain_name
 
 __all__ = [

@@ -1,9 +1,10 @@
 """Run a model from a layer on: what came before is remembered, and not computed again.
 
 Each call of a module that ended before the layer's value was there gives back what it returned
-then; so does the call that makes the value, which gives what is put in its place. Operations between
-modules run again, and are cheap. Two small passes show whether a model takes this: the layer's own
-value, put in its place, must give the same logits. Where it does not, the whole model runs.
+then; so does the call that makes the value, which gives what is put in its place. Operations
+between modules run again, and are cheap. Whether a model takes this is tried on a few samples: other
+values in the layer's place must give the logits that the whole model gives with them. Where they do
+not, the whole model runs.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from torch import Tensor, nn
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from worldline.trace.layers import Layer, value_of, with_value
-from worldline.trace.opening import Model, Opened, in_dtype_of, open_model
+from worldline.trace.opening import Model, in_dtype_of, open_model
 from worldline.trace.probing import PROBES, few
 from worldline.trace.values import batch_dimension, logits_in, tensors_in, with_tensors
 from worldline.trace.watching import INPUT, READ, plainly, seen_modules, watching
@@ -222,9 +223,7 @@ class Resumer:
             plan = less if self._holds(layer, less, proof) else plan
         return plan if self._holds(layer, plan, proof) else None
 
-    def _holds(
-        self, layer: Layer, plan: _Plan, proof: _Proof, reads: _Reads | None = None
-    ) -> bool:
+    def _holds(self, layer: Layer, plan: _Plan, proof: _Proof, reads: _Reads | None = None) -> bool:
         try:
             with reads or nullcontext():
                 came = self._resumed(layer, plan, proof.value, proof.rows, reads)
@@ -295,7 +294,7 @@ def _forwards(modules: Mapping[str, nn.Module], wrapped: Callable[..., object]) 
     try:
         for name, module in modules.items():
             through = functools.partial(wrapped, name, module.forward)
-            module.forward = through  # type: ignore[method-assign]
+            module.forward = through
         yield
     finally:
         for name, module in modules.items():

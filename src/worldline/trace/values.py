@@ -77,7 +77,7 @@ def with_tensors(output: object, instead: Iterator[Tensor]) -> object:
             made[name] = with_tensors(part, instead)
         return made
     if isinstance(output, (tuple, list)):
-        parts = [with_tensors(part, instead) for part in output]
+        parts: list[Any] = [with_tensors(part, instead) for part in output]
         return type(output)(*parts) if hasattr(output, "_fields") else type(output)(parts)
     if hasattr(output, "__dataclass_fields__"):
         made = copy.copy(output)

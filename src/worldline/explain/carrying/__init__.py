@@ -1,5 +1,6 @@
 """Carriers: what in the network, and in the picture, carries the attack."""
 
+from worldline.explain.carrying.class_pairs import ClassPair, ClassPairs, pair_carriers
 from worldline.explain.carrying.patching import UnitChoice, patch, patched
 from worldline.explain.carrying.repairing import SHARES
 from worldline.explain.carrying.result import (
@@ -22,6 +23,8 @@ __all__ = [
     "ORDERS",
     "SHARES",
     "Carriers",
+    "ClassPair",
+    "ClassPairs",
     "Concentration",
     "Curve",
     "Cut",
@@ -34,6 +37,7 @@ __all__ = [
     "UnitChoice",
     "UnitKind",
     "carriers",
+    "pair_carriers",
     "patch",
     "patched",
 ]

@@ -24,7 +24,9 @@ from torch import Tensor
 
 from worldline.errors import LayerError, ModelError
 from worldline.explain.carrying.places import Place
-from worldline.trace import Model, gradient_of, logits_in, tensor_of, value_of, watching
+from worldline.trace import Model, logits_in
+from worldline.trace.layers import gradient_of, tensor_of, value_of
+from worldline.trace.watching import watching
 
 __all__ = ["NO_GRADIENT", "margin", "path_effects"]
 

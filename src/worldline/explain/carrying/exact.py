@@ -7,7 +7,7 @@ from torch import Tensor
 
 from worldline.explain.carrying.attributing import margin
 from worldline.explain.carrying.places import Place
-from worldline.trace import Resumer
+from worldline.trace.resuming import Resumer
 
 __all__ = ["exact_effects"]
 

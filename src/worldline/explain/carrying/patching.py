@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from worldline.errors import LayerError, ShapeError
 from worldline.explain.carrying.places import Place, one_place
 from worldline.explain.carrying.units import UnitKind, mask_of
-from worldline.trace import Model, logits_in, untouched, value_of, watching, with_value
+from worldline.trace import Model, logits_in, untouched
+from worldline.trace.layers import value_of, with_value
+from worldline.trace.watching import watching
 
 __all__ = ["UnitChoice", "patch", "patched"]
 
@@ -159,7 +161,7 @@ def _check_donor(place: Place, x: Tensor, donor: object) -> None:
             f"The donor must be inputs {tuple(shapes[0])} or values {shapes[1]} of layer "
             f"{place.layer.name!r}; got {came}."
         )
-    if donor.dtype != x.dtype and donor.shape == x.shape or not donor.is_floating_point():
+    if (donor.dtype != x.dtype and donor.shape == x.shape) or not donor.is_floating_point():
         raise ShapeError(
             f"The donor must be like the inputs, {x.dtype} on {x.device}; got {donor.dtype} on "
             f"{donor.device}. Convert it with donor.to(x)."

@@ -8,7 +8,8 @@ from torch import Tensor, nn
 
 from worldline.errors import LayerError
 from worldline.explain.carrying.units import UnitKind, Units, check_kind, forms_of, units_of
-from worldline.trace import Layer, LayerChoice, Model, find_layers, head_layers, pick_layers
+from worldline.trace import Layer, LayerChoice, Model, find_layers, pick_layers
+from worldline.trace.heads import head_layers
 
 __all__ = ["Place", "find_places", "one_place"]
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
@@ -12,7 +13,7 @@ from worldline.errors import UsageError
 from worldline.explain.carrying.places import Place
 from worldline.explain.carrying.result import Concentration
 from worldline.statistics import Bootstrap
-from worldline.trace import Resumer
+from worldline.trace.resuming import Resumer
 
 __all__ = ["SHARES", "concentration_of", "counts_of", "first_units", "put_back"]
 
@@ -43,9 +44,7 @@ def first_units(order: Tensor, count: int) -> Tensor:
     return mask.scatter_(1, order[:, :count], True)
 
 
-def put_back(
-    resumer: Resumer, place: Place, base: Tensor, donor: Tensor, mask: Tensor
-) -> Tensor:
+def put_back(resumer: Resumer, place: Place, base: Tensor, donor: Tensor, mask: Tensor) -> Tensor:
     """(N, K) logits of the remembered run with the marked units (N, U) taken from the donor."""
     value = place.units.put(base, donor, mask.to(base.device))
     return resumer.resume(place.layer, value, torch.arange(len(base), device=base.device))
@@ -66,6 +65,7 @@ def concentration_of(
     return Concentration(None if found is None else found / units, found, (ends[0], ends[1]))
 
 
-def _first(flags: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]
+def _first(flags: npt.NDArray[np.bool_]) -> npt.NDArray[np.int64]:
     """(R, Q) → (R,) the first that is true; Q where none is."""
-    return np.where(flags.any(1), flags.argmax(1), flags.shape[1])
+    found: npt.NDArray[np.int64] = np.where(flags.any(1), flags.argmax(1), flags.shape[1])
+    return found

@@ -225,5 +225,12 @@ class Carriers:
                 for curve in (it.curve("carriers"), it.curve("random"))
             ]
             rows.append((it.name, f"{it.units} {it.by}s", it.concentration.share, *parts, it.trust))
-        heads = "layer", "units", "share that repairs half", "carriers, 1/16", "random, 1/16", "trust"
+        heads = (
+            "layer",
+            "units",
+            "share that repairs half",
+            "carriers, 1/16",
+            "random, 1/16",
+            "trust",
+        )
         return as_html(sentence, heads, rows)

@@ -21,16 +21,8 @@ from worldline.explain.carrying.units import UnitKind
 from worldline.inputs import check_inputs, check_settings, labels_of
 from worldline.settings import DEFAULT, Settings
 from worldline.statistics import Bootstrap
-from worldline.trace import (
-    LayerChoice,
-    Model,
-    Resumer,
-    check_twins,
-    choices,
-    hidden_because,
-    resuming,
-    untouched,
-)
+from worldline.trace import LayerChoice, Model, check_twins, choices, hidden_because, untouched
+from worldline.trace.resuming import Resumer, resuming
 
 __all__ = ["carriers"]
 
@@ -68,8 +60,8 @@ def carriers(
         y: (N,) labels.
         layers: names, globs, modules of the model, or one of these; default: at most 20, by stage
             (:func:`worldline.trace.find_layers`); for heads every attention.
-        by: kind of unit: ``channel``, ``position``, ``token``, ``head``, ``neuron``, or ``auto``, by
-            each layer's shape. At the input a unit is a pixel, all its channels together.
+        by: kind of unit: ``channel``, ``position``, ``token``, ``head``, ``neuron``, or ``auto``,
+            by each layer's shape. At the input a unit is a pixel, all its channels together.
         exact: put back every unit by itself instead, which needs no gradient.
         direction: ``noise`` puts adversarial units into the clean run instead.
         points: steps of the path.

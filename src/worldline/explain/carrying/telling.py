@@ -24,8 +24,8 @@ FULL, COMPLETE, UNDER = 1e-3, 0.01, 0.03
 class Seen:
     """What was seen of one layer.
 
-    ``flags`` holds, by order, who is repaired (N, Q); ``all_back`` how much of the margin comes back
-    with all units, of each sample.
+    ``flags`` holds, by order, who is repaired (N, Q); ``all_back`` how much of each sample's margin
+    comes back with all units.
     """
 
     counts: tuple[int, ...]
@@ -88,18 +88,15 @@ def _cut(seen: Seen, change: Tensor, bootstrap: Bootstrap) -> Cut | None:
     part = seen.all_back
     full = bool(((part - 1).abs() <= FULL).all())
     return Cut(
-        full,
-        bootstrap.share(seen.all_repaired),
-        float(part.median()),
-        () if full else seen.around,
+        full, bootstrap.share(seen.all_repaired), float(part.median()), () if full else seen.around
     )
 
 
 def _trust(cut: Cut | None, completeness: Summary | None, seen: Seen) -> Trust:
     path, exact = seen.flags.get("path"), seen.flags.get("carriers")
-    if path is not None and exact is not None:
-        if bool((path.mean(0) < exact.mean(0) - UNDER).any()):
-            return "below exact"
+    compared = path is not None and exact is not None
+    if compared and bool((path.mean(0) < exact.mean(0) - UNDER).any()):
+        return "below exact"
     if cut is not None and not cut.full:
         return "partial cut"
     median = None if completeness is None else completeness.median

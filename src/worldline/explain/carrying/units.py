@@ -96,7 +96,11 @@ def units_of(layer: Layer, kind: UnitKind, form: Form, heads: int = 0) -> Units 
     if kind == "channel" and len(shape) > 1:
         return Units(kind, shape[channel], (shape[channel],), shape, (channel,))
     tokens = len(shape) == 2 and form == "channels last"
-    fits = {"position": len(shape) > 1 and not tokens, "token": tokens, "pixel": layer.module == "input"}
+    fits = {
+        "position": len(shape) > 1 and not tokens,
+        "token": tokens,
+        "pixel": layer.module == "input",
+    }
     if fits.get(kind) and others:
         grid = tuple(shape[place] for place in others)
         return Units(kind, math.prod(grid), grid, shape, others)
