@@ -158,7 +158,7 @@ class UnitColumns:
     """One row for each layer and unit.
 
     Attributes:
-        layer, by, unit: which.
+        layer, by, number: which.
         effect: mean over the fooled samples; ``effect_size``: mean of its size.
         change: mean |a − a'|.
         first: share of samples in which no other unit has a larger effect.
@@ -167,7 +167,7 @@ class UnitColumns:
     schema: Literal["worldline.carriers/1"] = field(default="worldline.carriers/1", init=False)
     layer: npt.NDArray[np.str_]
     by: npt.NDArray[np.str_]
-    unit: Whole
+    number: Whole
     effect: Array = unit("logits")
     effect_size: Array = unit("logits")
     change: Array

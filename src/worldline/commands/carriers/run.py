@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from worldline import explain
 from worldline.attacks import Attack, choices, noise_twin, predict
 from worldline.commands.carriers.config import CarriersConfig
+from worldline.commands.carriers.measuring import Asked, Measured, asked_of, measure, measure_pairs
 from worldline.commands.carriers.record import (
     SAMPLES,
     SHOWN,
@@ -22,11 +20,8 @@ from worldline.commands.carriers.record import (
     SampleColumns,
     UnitColumns,
 )
-from worldline.commands.carriers.shown import MOST, show
-from worldline.commands.carriers.words import is_full
-from worldline.errors import LayerError, ModelError, UsageError
-from worldline.explain import Carriers, ClassPairs, Direction, UnitKind
-from worldline.explain.carrying.places import find_places
+from worldline.errors import ModelError, UsageError
+from worldline.explain import Carriers, ClassPairs
 from worldline.files import shorten
 from worldline.inputs import logits_of
 from worldline.runs.attacking import attack_in_shards, forget_shards, gives_no_gradient
@@ -34,23 +29,11 @@ from worldline.runs.budgets import settled
 from worldline.runs.codec import schema_of
 from worldline.runs.opening import Opened, make_attack, open_one, versions
 from worldline.runs.store import RunFolder
-from worldline.settings import Progress, Settings
+from worldline.settings import Progress
 from worldline.statistics import proportion
-from worldline.trace import Layer, head_layers, pick_layers, untouched
-from worldline.trace.watching import INPUT
+from worldline.trace import untouched
 
 __all__ = ["Asked", "Given", "Measured", "asked_of", "measure", "prepare", "run"]
-
-MOST_PAIRS, FEWEST = 8, 8
-"""Pairs of classes that are looked at unasked, and the fooled samples that each of them needs."""
-
-
-@dataclass(frozen=True)
-class Asked:
-    """Layers of one kind of unit, by name."""
-
-    by: UnitKind
-    layers: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -61,15 +44,6 @@ class Given:
     attack: Attack
     asked: tuple[Asked, ...]
     pairs: tuple[tuple[int, int], ...]
-
-
-@dataclass(frozen=True)
-class Measured:
-    """What carries an attack, for a record, with the tensors that stand beside it."""
-
-    found: ModelCarriers
-    carriers: tuple[Carriers, ...]
-    tensors: dict[str, Tensor]
 
 
 def prepare(config: CarriersConfig, progress: Progress) -> Given:
@@ -114,38 +88,6 @@ def _named_pairs(config: CarriersConfig, opened: Opened) -> tuple[tuple[int, int
     return pairs
 
 
-def asked_of(model: nn.Module, x: Tensor, layers: Sequence[str], by: UnitKind) -> tuple[Asked, ...]:
-    """The layers that are looked at, and by which unit.
-
-    Where nothing is named they are the default layers without the logits, of which two always
-    carry all, and the heads of every attention.
-
-    Raises:
-        LayerError: no such layer, or none with units of that kind.
-    """
-    if layers or by == "head":
-        found = find_places(model, x, list(layers) or None, by)
-        return (Asked(by, tuple(it.layer.name for it in found)),)
-    with untouched(model), torch.no_grad():
-        classes = logits_of(model, x[:2]).shape[1]
-    chosen = pick_layers(model, x, None)
-    places = find_places(model, x, _without_logits(chosen, classes), by)
-    asked = [Asked(by, tuple(it.layer.name for it in places))]
-    if by == "auto":
-        try:
-            heads = head_layers(model, x)
-        except LayerError:
-            heads = ()
-        if heads:
-            asked.append(Asked("head", tuple(layer.name for layer, _ in heads)))
-    return tuple(asked)
-
-
-def _without_logits(layers: Sequence[Layer], classes: int) -> list[str]:
-    names = [it.name for it in layers]
-    return names[:-1] if len(names) > 1 and layers[-1].shape == (classes,) else names
-
-
 def run(
     config: CarriersConfig, given: Given, folder: RunFolder, progress: Progress
 ) -> CarriersReport:
@@ -174,7 +116,7 @@ def run(
     except ModelError:
         forget_shards(folder)  # nothing is fooled: nothing to go on with
         raise
-    pairs, notes = _pairs(model, (x, adversarial), measured, given.pairs, settings)
+    pairs, notes = measure_pairs(model, (x, adversarial), measured, given.pairs, settings)
     record = _record(config, opened, adversarial, measured.found, pairs, notes)
     folder.write_tensors(SHOWN, measured.tensors)
     folder.write_rows("layers.parquet", _layer_rows(measured), schema=schema_of(CarriersReport))
@@ -185,125 +127,6 @@ def run(
     folder.write_columns(SAMPLES, _samples(measured.carriers[0], rows))
     forget_shards(folder)
     return record
-
-
-def measure(
-    model: nn.Module,
-    twins: tuple[Tensor, Tensor, Tensor],
-    y: Tensor,
-    *,
-    asked: Sequence[Asked],
-    rows: Tensor,
-    features: tuple[str, ...] | None = None,
-    exact: bool = False,
-    direction: Direction = "denoise",
-    points: int = 10,
-    shares: Sequence[float] = explain.SHARES,
-    shown: int = MOST,
-    settings: Settings,
-) -> Measured:
-    """What carries an attack on a model.
-
-    Args:
-        model: the model.
-        twins: (N, …) inputs, their attacked and their noise twins, on its device.
-        y: (N,) labels.
-        asked: which layers, by which unit.
-        rows: (N,) what the samples are called.
-        features: names of the columns of a table.
-        exact, direction, points, shares: as of :func:`worldline.explain.carriers`.
-        shown: so many samples are shown.
-        settings: bounds, batch size, seed, progress.
-
-    Raises:
-        ModelError: nothing is fooled.
-    """
-    x, adversarial, noise = twins
-    carriers = tuple(
-        explain.carriers(
-            model,
-            x,
-            adversarial,
-            y,
-            layers=list(it.layers),
-            by=it.by,
-            exact=exact,
-            direction=direction,
-            points=points,
-            shares=shares,
-            noise=noise,
-            settings=settings,
-        )
-        for it in asked
-    )
-    first = carriers[0]
-    gallery = show(
-        model,
-        (x, adversarial),
-        first,
-        rows=rows,
-        features=features,
-        most=shown,
-        settings=replace(settings, progress=_unheard),
-    )
-    findings = [layer.finding for it in carriers for layer in it.layers]
-    found = ModelCarriers(
-        samples=len(x),
-        fooled=len(first.rows),
-        used=len(first.rows),
-        direction=direction,
-        exact=exact,
-        points=first.points,
-        layers=tuple(replace(it, index=place) for place, it in enumerate(findings)),
-        features=features,
-        shown=gallery.shown,
-        maps=gallery.maps,
-        notes=tuple(dict.fromkeys(note for it in carriers for note in it.notes)),
-    )
-    return Measured(found, carriers, gallery.tensors)
-
-
-def _unheard(_stage: str, _done: int, _total: int, /) -> None:
-    """Progress of what is quick."""
-
-
-def _pairs(
-    model: nn.Module,
-    twins: tuple[Tensor, Tensor],
-    measured: Measured,
-    named: Sequence[tuple[int, int]],
-    settings: Settings,
-) -> tuple[ClassPairs | None, tuple[str, ...]]:
-    """What carries the named pairs of classes and the most frequent ones, and what must be said."""
-    found, layer = _of_classes(measured.carriers)
-    sizes = Counter(zip(found.true.tolist(), found.wrong.tolist(), strict=True))
-    frequent = [pair for pair, size in sizes.most_common(MOST_PAIRS) if size >= FEWEST]
-    wanted = [pair for pair in dict.fromkeys((*named, *frequent)) if sizes[pair] > 1]
-    notes = tuple(
-        f"The pair {true}>{wrong} has {sizes[true, wrong]} fooled samples, and needs one to learn "
-        "on and one to judge on."
-        for true, wrong in named
-        if (true, wrong) not in wanted
-    )
-    if not wanted:
-        return None, notes
-    pairs = explain.pair_carriers(model, *twins, found, layer, pairs=wanted, settings=settings)
-    return pairs, notes
-
-
-def _of_classes(carriers: Sequence[Carriers]) -> tuple[Carriers, str]:
-    """The layer of fewest carriers whose units may mean something to a class in all samples.
-
-    Those are channels, neurons and heads: a place or a token holds something else in each sample.
-    """
-    layers = [(it, layer) for it in carriers for layer in it.layers]
-    inner = [pair for pair in layers if pair[1].name != INPUT] or layers
-    steady = [pair for pair in inner if pair[1].by in ("channel", "neuron")]
-    found, layer = min(
-        steady or inner,
-        key=lambda pair: (not is_full(pair[1]), pair[1].concentration.share or 1.0),
-    )
-    return found, layer.name
 
 
 def _record(
@@ -368,7 +191,7 @@ def _units(measured: Measured) -> UnitColumns:
     return UnitColumns(
         layer=np.concatenate([np.repeat(it.name, it.units) for it in layers]),
         by=np.concatenate([np.repeat(it.by, it.units) for it in layers]),
-        unit=np.concatenate([np.arange(it.units) for it in layers]),
+        number=np.concatenate([np.arange(it.units) for it in layers]),
         effect=np.concatenate([it.mean(0).numpy() for it in effects]),
         effect_size=np.concatenate([it.abs().mean(0).numpy() for it in effects]),
         change=np.concatenate([it.size.mean(0).numpy() for it in layers]),
