@@ -83,6 +83,7 @@ USES: dict[str, Use] = {
     "trace.hidden_because": lambda model, x, y: wl.trace.hidden_because(model),
     "trace.modules_behind": lambda model, x, y: wl.trace.modules_behind(model),
     "trace.one_layer": lambda model, x, y: wl.trace.one_layer(model, x, "input"),
+    "trace.passed_by": lambda model, x, y: wl.trace.passed_by(model, x, _layers(model, x)),
     "trace.pick_layers": lambda model, x, y: wl.trace.pick_layers(model, x, ["*"], tokens="mean"),
     "trace.plan_memory": lambda model, x, y: wl.trace.plan_memory(
         model, x, _layers(model, x), classes=3, memory=10**9

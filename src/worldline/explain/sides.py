@@ -35,7 +35,9 @@ HALF = 0.5
 class SwapLayer:
     """First layer from which the attack has surely moved more than half of the samples, for good.
 
-    From it on, the lower end of the moved share's 95 % interval stays above one half.
+    From it on, the lower end of the moved share's 95 % interval stays above one half. A later layer
+    that the network can pass by, such as the branch of a residual block, does not count against it
+    (:func:`worldline.trace.passed_by`), nor does one at which no sample has a side.
 
     Attributes:
         name, index: which layer, from 0, the input.
@@ -86,20 +88,27 @@ def moved_share(change: Tensor, bootstrap: Bootstrap) -> tuple[Share, ...]:
     return bootstrap.share_columns(change, least=-1.0)
 
 
-def swap_layer(names: Sequence[str], change: Tensor, bootstrap: Bootstrap) -> SwapLayer | None:
+def swap_layer(
+    names: Sequence[str],
+    change: Tensor,
+    bootstrap: Bootstrap,
+    passed_by: Sequence[bool] | None = None,
+) -> SwapLayer | None:
     """The swap layer; None where there is none, and then nobody may name one.
 
     Args:
         names: of the L layers.
         change: (S, L) of :func:`moved`.
         bootstrap: of these S samples.
+        passed_by: which layers the network can pass by; default: none.
     """
     ends = [share.interval for share in moved_share(change, bootstrap)]
     sure = torch.tensor([[end is not None and end[0] > HALF for end in ends]])
-    index = int(first_for_good(sure)[0])
+    free = torch.isnan(change).all(0) | torch.tensor(passed_by or [False] * len(names))
+    index = int(first_for_good(sure, free)[0])
     if index < 0:
         return None
-    drawn = first_for_good(torch.from_numpy(bootstrap.shares(change) > HALF)).numpy()
+    drawn = first_for_good(torch.from_numpy(bootstrap.shares(change) > HALF), free).numpy()
     drawn = np.where(drawn < 0, len(names), drawn)
     low, high = np.quantile(drawn, (0.025, 0.975), method="inverted_cdf")
     high = max(int(high), index)
@@ -108,23 +117,30 @@ def swap_layer(names: Sequence[str], change: Tensor, bootstrap: Bootstrap) -> Sw
     )
 
 
-def side_for_good(flags: Tensor) -> Tensor:
+def side_for_good(flags: Tensor, passed_by: Sequence[bool]) -> Tensor:
     """The first layer from which a sample is on the wrong side for good, sample by sample.
 
     Args:
         flags: (N, L) of :func:`wrong_side`; a layer where the side is undefined is passed over.
+        passed_by: which layers the network can pass by; they are passed over as well.
 
     Returns:
         (N,) indices; −1: never for good. It says nothing of what the attack moved: a clean sample
         may have stood there before.
     """
-    start = first_for_good(torch.isnan(flags) | (flags > 0))
-    places = torch.arange(flags.shape[1])
-    counted = (flags > 0) & (places >= start[:, None]) & (start >= 0)[:, None]
-    return torch.where(counted.any(1), counted.long().argmax(1), -1)
+    return first_for_good(flags > 0, torch.isnan(flags) | torch.tensor(passed_by))
 
 
-def first_for_good(flags: Tensor) -> Tensor:
-    """(S, L) flags → (S,) first index from which all are true; −1 where the last is not."""
-    for_good = flags.flip(1).long().cumprod(1).sum(1)  # number of true flags at the end
-    return torch.where(for_good > 0, flags.shape[1] - for_good, -1)
+def first_for_good(flags: Tensor, free: Tensor | None = None) -> Tensor:
+    """The first index from which all are true, but for what is free to be false.
+
+    Args:
+        flags: (S, L).
+        free: (S, L) or (L,), where a flag that is not true is passed over; default: nowhere.
+
+    Returns:
+        (S,) indices; −1: there is none.
+    """
+    held = flags if free is None else flags | free
+    for_good = held.flip(1).long().cumprod(1).flip(1).bool() & flags
+    return torch.where(for_good.any(1), for_good.long().argmax(1), -1)

@@ -38,6 +38,7 @@ from worldline.trace import (
     Unseen,
     check_twins,
     hidden_because,
+    passed_by,
     pick_layers,
     plan_memory,
     trace_reference,
@@ -320,14 +321,15 @@ def twins(
     trained = trace(model, "Tracing", None)
     fresh, kept = untrained_or_note(model, settings.seed, notes) if null else (None, ())
     null_trace = None if fresh is None else trace(fresh, "Untrained null", trained.wrong)
-    told = _Telling(trained, null_trace, y.cpu(), Bootstraps(resamples, settings.seed))
+    branches = passed_by(model, x, chosen)
+    told = _Telling(trained, null_trace, y.cpu(), Bootstraps(resamples, settings.seed), branches)
     notes.extend(told.notes(reference[1], classes))
     return TwinStory(
         layers=told.layers(),
         frame=settings.frame,
         fooled=told.fooled,
         misclassified=told.misclassified,
-        swap_layer=swap_layer([it.name for it in chosen], told.change, told.bootstrap),
+        swap_layer=swap_layer([it.name for it in chosen], told.change, told.bootstrap, branches),
         wrong_side_from=told.wrong_side_from,
         proper_depth=told.proper_depth(trained),
         untrained_proper_depth=None if null_trace is None else told.proper_depth(null_trace),
@@ -404,7 +406,12 @@ class _Telling:
     """From rapidities by sample and layer to what is told of the fooled samples."""
 
     def __init__(
-        self, trained: TwinTrace, null: TwinTrace | None, y: Tensor, bootstraps: Bootstraps
+        self,
+        trained: TwinTrace,
+        null: TwinTrace | None,
+        y: Tensor,
+        bootstraps: Bootstraps,
+        branches: Sequence[bool],
     ) -> None:
         self.trained, self.null, self.y, self.bootstraps = trained, null, y, bootstraps
         clean, adversarial = trained.predictions["clean"], trained.predictions["adversarial"]
@@ -415,7 +422,7 @@ class _Telling:
         self.bootstrap = bootstraps.of(int(self.fooled.sum()))
         seen = trained.rapidity
         side = wrong_side(seen["adversarial_wrong"], seen["adversarial_true"])  # (N, L)
-        self.wrong_side_from = side_for_good(side)
+        self.wrong_side_from = side_for_good(side, branches)
         self.adversarial = side[self.fooled]
         self.clean = wrong_side(seen["clean_wrong"], seen["clean_true"])[self.fooled]
         self.noise = wrong_side(seen["noise_wrong"], seen["noise_true"])[self.fooled]

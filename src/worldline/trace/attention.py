@@ -10,6 +10,7 @@ import functools
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
+from weakref import WeakSet
 
 import torch
 from torch import Tensor, nn
@@ -22,6 +23,9 @@ PROJECTIONS = "out_proj", "o_proj", "proj", "c_proj", "out_lin", "to_out.0", "to
 BESIDE = "output.dense"
 """Of ViT and BERT in transformers: beside the attention, and not in it."""
 
+APART: WeakSet[nn.MultiheadAttention] = WeakSet()
+"""Those that call their projection just now."""
+
 
 @contextmanager
 def heads_apart(attentions: Sequence[nn.MultiheadAttention]) -> Iterator[None]:
@@ -29,14 +33,16 @@ def heads_apart(attentions: Sequence[nn.MultiheadAttention]) -> Iterator[None]:
 
     They compute with the identity in its place, and then call it as a module, whose hooks run.
     """
-    closed = [module for module in attentions if not _is_apart(module)]
+    closed = [module for module in attentions if module not in APART]
     before = [(vars(module), dict(vars(module))) for module in closed]
     try:
         for module in closed:
             instead = functools.partial(_project, module, module.forward)
             module.forward = instead  # type: ignore[method-assign]
+            APART.add(module)
         yield
     finally:
+        APART.difference_update(closed)
         for now, then in before:
             now.pop("forward", None)
             now.update(then)
@@ -52,11 +58,6 @@ def _project(attention: nn.MultiheadAttention, forward: Any, *given: Any, **name
     turned = attention.batch_first and output.ndim == 3
     made = projection(output.transpose(0, 1) if turned else output)
     return (made.transpose(0, 1) if turned else made), weights
-
-
-def _is_apart(module: nn.MultiheadAttention) -> bool:
-    forward = vars(module).get("forward")
-    return isinstance(forward, functools.partial) and forward.func is _project
 
 
 class _Identity(nn.Module):

@@ -19,7 +19,7 @@ from worldline.trace.probing import PROBES, few
 from worldline.trace.stream import tracing
 from worldline.trace.values import tensors_in
 
-__all__ = ["Plan", "plan_memory"]
+__all__ = ["Plan", "bytes_a_sample", "fitting", "model_bytes", "plan_memory"]
 
 WIDTHS = [2**power for power in range(8, 17)]  # numbers for a projected class mean
 USUAL = 24  # inputs in one pass that are worth more than wider projections
@@ -92,15 +92,11 @@ def plan_memory(
     if memory is None:
         return Plan(batch_size, None, 0, 0)
     an_input = _bytes_an_input(model, x, layers)
-    model_bytes = copies * sum(
-        value.numel() * value.element_size()
-        for module in modules_behind(model)
-        for value in (*module.parameters(), *module.buffers())
-    )
+    held = copies * model_bytes(model)
     widths = [layer.width for layer in layers]
 
     def kept(project_to: int | None) -> int:
-        return int(KEPT * (model_bytes + _kept(widths, classes, frame, project_to)))
+        return int(KEPT * (held + _kept(widths, classes, frame, project_to)))
 
     room = max(memory // 2, memory - int(PASSING * an_input * min(batch_size, USUAL)))
     project_to = None
@@ -139,13 +135,42 @@ def _bytes_an_input(model: Model, x: Tensor, layers: Sequence[Layer]) -> int:
     def read(_position: int, features: Tensor) -> None:
         torch.zeros_like(features)  # as the reduction holds it once more for a moment
 
-    peaks: list[int] = []
     with tracing(model, layers) as run:
-        for samples in PROBES:
-            with _Live() as live:
-                run(few(x, samples), read)
-            peaks.append(live.peak)
+        return bytes_a_sample(lambda samples: run(few(x, samples), read))
+
+
+def bytes_a_sample(run: Callable[[int], object]) -> int:
+    """What one more sample adds to the peak of tensors alive, of two runs of a few."""
+    peaks: list[int] = []
+    for samples in PROBES:
+        with _Live() as live:
+            run(samples)
+        peaks.append(live.peak)
     return (peaks[1] - peaks[0]) // (PROBES[1] - PROBES[0])
+
+
+def fitting(memory: int, *, kept: int, a_sample: int, what: str) -> int:
+    """How many samples at a time keep within so much memory, what is kept all the while beside.
+
+    Raises:
+        UsageError: not even one does; the message says what would.
+    """
+    held, passing = int(KEPT * kept), max(1, int(PASSING * a_sample))
+    if memory < held + passing:
+        raise UsageError(
+            f"{memory:,} bytes of memory are too few: {what} take {held + passing:,}. Allow more, "
+            "or choose fewer layers."
+        )
+    return (memory - held) // passing
+
+
+def model_bytes(model: Model) -> int:
+    """Of the model's parameters and buffers."""
+    return sum(
+        value.numel() * value.element_size()
+        for module in modules_behind(model)
+        for value in (*module.parameters(), *module.buffers())
+    )
 
 
 class _Live(TorchDispatchMode):

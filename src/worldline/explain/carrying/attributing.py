@@ -18,28 +18,48 @@ and neither is kept.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from worldline.errors import LayerError, ModelError
+from worldline.errors import ModelError
 from worldline.explain.carrying.places import Place
+from worldline.explain.carrying.units import Units
 from worldline.trace import Model, logits_in
 from worldline.trace.layers import gradient_of, tensor_of, value_of
+from worldline.trace.values import at_least_float32
 from worldline.trace.watching import watching
 
-__all__ = ["NO_GRADIENT", "margin", "path_effects"]
+__all__ = ["NO_GRADIENT", "PathEffects", "margin", "path_effects", "unit_sizes"]
 
 NO_GRADIENT = (
-    "Effects along the path need gradients, and {0}. Pass exact=True: the units are then put back "
-    "one at a time, which needs forward passes alone."
+    "Effects along the path need gradients, and this model gives none. Pass exact=True: the units "
+    "are then put back one at a time, which needs forward passes alone."
 )
 
 
 def margin(logits: Tensor, true: Tensor, wrong: Tensor) -> Tensor:
     """m = z_true − z_wrong of each row, (N,) in the logits' dtype, at least float32."""
-    logits = logits.float() if logits.dtype in (torch.float16, torch.bfloat16) else logits
+    logits = at_least_float32(logits)
     return (logits.gather(1, true[:, None]) - logits.gather(1, wrong[:, None]))[:, 0]
+
+
+@dataclass(frozen=True)
+class PathEffects:
+    """What one pass over the path of a batch gives, float64 on the CPU.
+
+    Attributes:
+        effects, sizes: of each place (N, U): the units' effects in logits, and |a − a'|.
+        blind: whether a place differs between the twins, and no gradient reaches it.
+        clean, adversarial: (N,) the margins of both ends.
+    """
+
+    effects: list[Tensor]
+    sizes: list[Tensor]
+    blind: list[bool]
+    clean: Tensor
+    adversarial: Tensor
 
 
 def path_effects(
@@ -50,14 +70,15 @@ def path_effects(
     wrong: Tensor,
     places: Sequence[Place],
     points: int,
-) -> list[Tensor]:
-    """The effects (N, U) of each place's units for one batch, in logits, float64 on the CPU.
+) -> PathEffects:
+    """The effects of all units of all places for one batch.
 
     The caller keeps the model as it was.
     """
     samples, rows = len(clean), len(clean) * (points + 1)
     effects = [torch.zeros(samples, it.units.count, dtype=torch.float64) for it in places]
-    reached = [False] * len(places)
+    sizes = list(effects)
+    blind = [False] * len(places)
     here: dict[tuple[str, int], list[int]] = {}
     for position, place in enumerate(places):
         here.setdefault((place.layer.module, place.layer.call), []).append(position)
@@ -66,15 +87,17 @@ def path_effects(
         for position in here.get((name, call), ()):
             place = places[position]
             value = value_of(place.layer, output, rows)
+            seen = value.detach().unflatten(0, (samples, points + 1))
+            sizes[position] = unit_sizes(place.units, seen[:, 0], seen[:, -1])
             if not value.requires_grad:
+                blind[position] = bool(sizes[position].any())
                 continue
-            steps = _increments(value.detach(), samples)
+            steps = _increments(seen)
 
             def add(gradient: Tensor, position: int = position, steps: Tensor = steps) -> None:
                 layer, units = places[position].layer, places[position].units
-                product = (gradient_of(layer, gradient).reshape(steps.shape) * steps).sum(1)
-                effects[position] += units.sums(product).cpu()  # (N, U)
-                reached[position] = True
+                parts = steps.mul_(gradient_of(layer, gradient).reshape(steps.shape))
+                effects[position] += units.sums(parts.sum(1)).cpu()  # (N, U)
 
             tensor_of(place.layer, output).register_hook(add)
 
@@ -86,19 +109,22 @@ def path_effects(
         path.requires_grad_()
         logits = logits_in(run(path), rows)
         if not logits.requires_grad:
-            raise ModelError(NO_GRADIENT.format("this model gives none"))
+            raise ModelError(NO_GRADIENT)
         repeated = (it.repeat_interleave(points + 1) for it in (true, wrong))
-        torch.autograd.grad(margin(logits, *repeated).sum(), path)
-    for place, known in zip(places, reached, strict=True):
-        if not known:
-            raise LayerError(NO_GRADIENT.format(f"none reaches layer {place.layer.name!r}"))
-    return effects
+        margins = margin(logits, *repeated)
+        torch.autograd.grad(margins.sum(), path)
+    ends = margins.detach().double().cpu().view(samples, -1)
+    return PathEffects(effects, sizes, blind, ends[:, -1], ends[:, 0])
 
 
-def _increments(value: Tensor, samples: int) -> Tensor:
+def unit_sizes(units: Units, one: Tensor, other: Tensor) -> Tensor:
+    """(N, U) how far each unit's values (N, …) lie from others, float64 on the CPU."""
+    return units.sums((one - other).double().square_()).sqrt_().cpu()
+
+
+def _increments(seen: Tensor) -> Tensor:
     """(N, P + 1, …) half the way between the neighbours of each point, at least float32."""
-    value = value.float() if value.dtype in (torch.float16, torch.bfloat16) else value
-    seen = value.view(samples, -1, *value.shape[1:])
+    seen = at_least_float32(seen)
     steps = torch.empty_like(seen)
     torch.sub(seen[:, 2:], seen[:, :-2], out=steps[:, 1:-1])
     torch.sub(seen[:, 1], seen[:, 0], out=steps[:, 0])

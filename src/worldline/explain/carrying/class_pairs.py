@@ -220,8 +220,8 @@ def _repaired(
     with untouched(model), torch.no_grad(), resuming(model, base[rows], [place.layer]) as resumer:
         for start in range(0, len(rows), settings.batch_size):
             here = slice(start, start + settings.batch_size)
-            resumer.record(base[rows[here]])
-            own, given = (resumer.values(it[rows[here]])[place.layer] for it in (base, donor))
+            own = resumer.record(base[rows[here]])[1][place.layer]
+            given = resumer.read(donor[rows[here]])[1][place.layer]
             for name, mask in marks.items():
                 logits = put_back(resumer, place, own, given, mask[here])
                 parts[name].append(((choices(logits) == true[here]) == denoise).cpu())

@@ -33,7 +33,7 @@ ORDERS: tuple[Order, ...] = "carriers", "random", "change", "noise", "path"
 """In which order, and from whom, units are put back: by effect; at random; by size of change; by
 effect, but from the noise twin; by the path's effect, where ``carriers`` goes by the exact one.
 """
-Trust = Literal["ok", "incomplete", "partial cut", "below exact"]
+Trust = Literal["ok", "incomplete", "partial cut", "below exact", "no gradient"]
 
 
 @dataclass(frozen=True)
@@ -120,7 +120,8 @@ class LayerFinding:
             units of a sample; None without exact effects or where either is constant.
         trust: ``ok``; ``partial cut`` where something goes around the layer; ``incomplete`` where
             the path's effects do not add up to within 1 %, in the median, at a full cut; ``below
-            exact`` where the path's curve lies more than .03 under the exact one.
+            exact`` where the path's curve lies more than .03 under the exact one; ``no gradient``
+            where the twins differ there and no gradient comes by, so that the path sees nothing.
         top: units of largest mean effect, at most twelve.
     """
 

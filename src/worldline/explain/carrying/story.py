@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import get_args
 
 import torch
@@ -11,18 +12,25 @@ from torch import Tensor
 
 from worldline.attacks import noise_twin, predict
 from worldline.errors import ModelError, UsageError
-from worldline.explain.carrying.attributing import margin, path_effects
-from worldline.explain.carrying.exact import exact_effects
-from worldline.explain.carrying.places import Place, find_places
-from worldline.explain.carrying.repairing import SHARES, counts_of, first_units, put_back
-from worldline.explain.carrying.result import Carriers, Direction, Order
-from worldline.explain.carrying.telling import Seen, layer_carriers
+from worldline.explain.carrying.passes import Passes, Twins
+from worldline.explain.carrying.places import find_places
+from worldline.explain.carrying.planning import plan_sizes
+from worldline.explain.carrying.repairing import SHARES, counts_of
+from worldline.explain.carrying.result import Carriers, Direction
+from worldline.explain.carrying.telling import layer_carriers
 from worldline.explain.carrying.units import UnitKind
-from worldline.inputs import check_inputs, check_settings, labels_of
+from worldline.inputs import check_inputs, check_settings, labels_of, logits_of
 from worldline.settings import DEFAULT, Settings
 from worldline.statistics import Bootstrap
-from worldline.trace import LayerChoice, Model, check_twins, choices, hidden_because, untouched
-from worldline.trace.resuming import Resumer, resuming
+from worldline.trace import (
+    LayerChoice,
+    Model,
+    check_twins,
+    choices,
+    hidden_because,
+    modules_behind,
+    untouched,
+)
 
 __all__ = ["carriers"]
 
@@ -42,6 +50,7 @@ def carriers(
     points: int = 10,
     shares: Sequence[float] = SHARES,
     noise: Tensor | None = None,
+    memory: int | None = None,
     resamples: int = 2000,
     settings: Settings = DEFAULT,
 ) -> Carriers:
@@ -68,6 +77,7 @@ def carriers(
         shares: of the units, which are put back for the curves; none: no curves.
         noise: (N, …) the noise twins, a control; default
             :func:`worldline.attacks.noise_twin`.
+        memory: bytes over the model and the given data, kept by smaller batches; default: no limit.
         resamples: of the bootstrap.
         settings: bounds, batch size (at most), seed and progress. The seed is of the random order,
             the bootstrap and the noise twins.
@@ -107,17 +117,38 @@ def carriers(
         noise = noise_twin(clean, attacked, bounds=settings.bounds, generator=generator)
     else:
         noise = noise[rows]
-    run = _Run(model, places, counts, true, wrong, direction, settings)
-    with untouched(model):
-        if not exact:
-            run.attribute(clean, attacked, points)
-        elif not _without_gradients(run, clean, attacked, points):
-            notes.append(
-                "The model gives no gradients: effects are exact, and none of the path stands "
-                "beside them."
-            )
-        with torch.no_grad():
-            run.intervene(clean, attacked, noise, exact)
+    twins = Twins(clean, attacked, noise, true, wrong)
+    with _frozen(model):
+        path = not exact or _has_gradients(model, clean[:1])
+        along, back = plan_sizes(
+            model,
+            places,
+            twins,
+            points=points,
+            path=path,
+            memory=memory,
+            batch_size=settings.batch_size,
+        )
+        run = Passes(
+            model,
+            places,
+            counts,
+            twins,
+            direction=direction,
+            seed=settings.seed,
+            progress=settings.progress,
+        )
+        if path:
+            run.attribute(points, along)
+        if exact or any(counts):
+            run.intervene(back, exact=exact)
+    if exact and not path:
+        notes.append("The model gives no gradients, so no effects of the path stand beside these.")
+    if memory is not None:
+        notes.append(
+            f"{memory / 1e6:,.0f} MB of memory were allowed: the paths of {along} samples at a "
+            f"time, and batches of {back}."
+        )
     bootstrap = Bootstrap(len(rows), resamples=resamples, seed=settings.seed)
     found = [
         layer_carriers(index, place, seen, run.change, bootstrap)
@@ -128,15 +159,15 @@ def carriers(
         by=by,
         direction=direction,
         exact=exact,
-        points=points if run.seen[0].path is not None else None,
+        points=points if path else None,
         given=len(x),
         rows=rows.cpu(),
         true=true.cpu(),
         wrong=wrong.cpu(),
-        margin_clean=run.margin_clean,
-        margin_adversarial=run.margin_adversarial,
+        margin_clean=run.clean,
+        margin_adversarial=run.adversarial,
         noise=noise,
-        batch_size=settings.batch_size,
+        batch_size=back,
         notes=tuple(notes),
     )
 
@@ -147,6 +178,21 @@ def _check(direction: str, points: int) -> None:
         raise UsageError(f"Unknown direction {direction!r}; choose one of {names}.")
     if points < 1:
         raise UsageError(f"A path has at least one step; got points={points}.")
+
+
+@contextmanager
+def _frozen(model: Model) -> Iterator[None]:
+    """The model as it was afterwards; no gradient of its parameters is wanted meanwhile."""
+    with untouched(model):
+        for module in modules_behind(model):
+            module.requires_grad_(False)
+        yield
+
+
+def _has_gradients(model: Model, x: Tensor) -> bool:
+    """Whether the logits depend on the input in a way that gradients see."""
+    with torch.enable_grad():
+        return logits_of(model, x.clone().requires_grad_()).requires_grad
 
 
 def _fooled(
@@ -181,163 +227,3 @@ def _fooled(
             "do not count as fooled."
         )
     return rows, y[rows], after[rows], notes
-
-
-class _Run:
-    """All passes over the fooled samples."""
-
-    def __init__(
-        self,
-        model: Model,
-        places: Sequence[Place],
-        counts: Sequence[tuple[int, ...]],
-        true: Tensor,
-        wrong: Tensor,
-        direction: Direction,
-        settings: Settings,
-    ) -> None:
-        self.model, self.places, self.direction, self.settings = model, places, direction, settings
-        self.true, self.wrong = true, wrong
-        samples = len(true)
-        self.margin_clean = torch.zeros(samples, dtype=torch.float64)
-        self.margin_adversarial = torch.zeros(samples, dtype=torch.float64)
-        self.seen = [
-            Seen(
-                count,
-                torch.zeros(samples, place.units.count, dtype=torch.float64),
-                torch.zeros(samples, place.units.count, dtype=torch.float64),
-            )
-            for place, count in zip(places, counts, strict=True)
-        ]
-        generator = torch.Generator().manual_seed(settings.seed)
-        self.random = [
-            torch.rand(samples, it.units.count, generator=generator).argsort(1) for it in places
-        ]
-
-    @property
-    def change(self) -> Tensor:
-        """(N,) m_clean − m_adversarial."""
-        return self.margin_clean - self.margin_adversarial
-
-    def attribute(self, clean: Tensor, adversarial: Tensor, points: int) -> None:
-        """Effects along the path."""
-        step = max(1, self.settings.batch_size // (points + 1))
-        parts = []
-        for start in range(0, len(clean), step):
-            here = slice(start, start + step)
-            batch = clean[here], adversarial[here], self.true[here], self.wrong[here]
-            parts.append(path_effects(self.model, *batch, self.places, points))
-            self.settings.progress("Effects", min(start + step, len(clean)), len(clean))
-        for seen, found in zip(self.seen, zip(*parts, strict=True), strict=True):
-            seen.path = torch.cat(found)
-
-    def intervene(self, clean: Tensor, adversarial: Tensor, noise: Tensor, exact: bool) -> None:
-        """Exact effects if wanted, sizes and curves."""
-        step = self.settings.batch_size
-        layers = [it.layer for it in self.places]
-        with resuming(self.model, adversarial, layers) as resumer:
-            for start in range(0, len(clean), step):
-                here = slice(start, min(start + step, len(clean)))
-                _Batch(self, resumer, here, clean[here], adversarial[here], noise[here])(exact)
-                self.settings.progress("Putting back", here.stop, len(clean))
-            for place, seen in zip(self.places, self.seen, strict=True):
-                seen.around = resumer.beside(place.layer)
-
-
-class _Batch:
-    """One batch of samples: its runs in memory, and everything put back into them."""
-
-    def __init__(
-        self,
-        run: _Run,
-        resumer: Resumer,
-        here: slice,
-        clean: Tensor,
-        adversarial: Tensor,
-        noise: Tensor,
-    ) -> None:
-        self.run, self.resumer, self.here = run, resumer, here
-        self.true, self.wrong = run.true[here], run.wrong[here]
-        denoise = run.direction == "denoise"
-        base, donor = (adversarial, clean) if denoise else (clean, adversarial)
-        other = margin(resumer.record(donor), self.true, self.wrong)
-        self.before = margin(resumer.record(base), self.true, self.wrong)
-        self.way = other - self.before
-        pair = (other, self.before) if denoise else (self.before, other)
-        run.margin_clean[here], run.margin_adversarial[here] = (it.double().cpu() for it in pair)
-        self.base, self.donor, self.noise = (resumer.values(it) for it in (base, donor, noise))
-
-    def __call__(self, exact: bool) -> None:
-        for position, place in enumerate(self.run.places):
-            seen, layer = self.run.seen[position], place.layer
-            base, donor = self.base[layer], self.donor[layer]
-            squares = (base.double() - donor.double()) ** 2
-            seen.size[self.here] = place.units.sums(squares).sqrt().cpu()
-            if exact:
-                sign = 1.0 if self.run.direction == "denoise" else -1.0
-                seen.effect[self.here] = sign * exact_effects(
-                    self.resumer,
-                    place,
-                    base,
-                    donor,
-                    self.true,
-                    self.wrong,
-                    before=self.before,
-                    batch_size=self.run.settings.batch_size,
-                )
-            elif seen.path is not None:
-                seen.effect[self.here] = seen.path[self.here]
-            if seen.counts:
-                self._curves(place, position, exact and seen.path is not None)
-
-    def _curves(self, place: Place, position: int, compare: bool) -> None:
-        seen, here = self.run.seen[position], self.here
-        base, donor = self.base[place.layer], self.donor[place.layer]
-        by_effect = _descending(seen.effect[here])
-        orders: dict[Order, tuple[Tensor, Tensor]] = {
-            "carriers": (by_effect, donor),
-            "random": (self.run.random[position][here], donor),
-            "change": (_descending(seen.size[here]), donor),
-            "noise": (by_effect, self.noise[place.layer]),
-        }
-        if compare and seen.path is not None:
-            orders["path"] = _descending(seen.path[here]), donor
-        everything = torch.ones(1, place.units.count, dtype=torch.bool)
-        logits = put_back(self.resumer, place, base, donor, everything)
-        whole = self._repaired(logits)
-        part = (margin(logits, self.true, self.wrong) - self.before) / self.way
-        seen.all_back = _set(seen.all_back, self.run, here, part)
-        seen.all_repaired = _set(seen.all_repaired, self.run, here, whole)
-        for name, (order, source) in orders.items():
-            for column, count in enumerate(seen.counts):
-                if count == place.units.count and source is donor:
-                    flags = whole
-                else:
-                    mask = first_units(order, count)
-                    flags = self._repaired(put_back(self.resumer, place, base, source, mask))
-                table = seen.flags.setdefault(
-                    name, torch.zeros(len(self.run.true), len(seen.counts), dtype=torch.float64)
-                )
-                table[here, column] = flags.double().cpu()
-
-    def _repaired(self, logits: Tensor) -> Tensor:
-        right = choices(logits) == self.true
-        return right if self.run.direction == "denoise" else ~right
-
-
-def _descending(values: Tensor) -> Tensor:
-    return values.argsort(dim=1, descending=True, stable=True)
-
-
-def _set(table: Tensor | None, run: _Run, here: slice, values: Tensor) -> Tensor:
-    table = torch.zeros(len(run.true), dtype=torch.float64) if table is None else table
-    table[here] = values.double().cpu()
-    return table
-
-
-def _without_gradients(run: _Run, clean: Tensor, adversarial: Tensor, points: int) -> bool:
-    try:
-        run.attribute(clean, adversarial, points)
-    except (ModelError, RuntimeError):
-        return False
-    return True

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
-
 import torch
 from torch import Tensor
 
+from worldline.explain.carrying.passes import Seen
 from worldline.explain.carrying.places import Place
 from worldline.explain.carrying.repairing import concentration_of
-from worldline.explain.carrying.result import Curve, Cut, LayerCarriers, Order, TopUnit, Trust
+from worldline.explain.carrying.result import Curve, Cut, LayerCarriers, TopUnit, Trust
 from worldline.statistics import Bootstrap, Summary
 
-__all__ = ["Seen", "layer_carriers"]
+__all__ = ["layer_carriers"]
 
 TOP, AMONG = 12, 16
 """How many units are listed; those among the first sixteenth of a sample's count."""
 FULL, COMPLETE, UNDER = 1e-3, 0.01, 0.03
 """How far a margin may be off at a full cut, effects from adding up, and a curve from the exact."""
-
-
-@dataclass
-class Seen:
-    """What was seen of one layer.
-
-    ``flags`` holds, by order, who is repaired (N, Q); ``all_back`` how much of each sample's margin
-    comes back with all units.
-    """
-
-    counts: tuple[int, ...]
-    effect: Tensor
-    size: Tensor
-    path: Tensor | None = None
-    flags: dict[Order, Tensor] = field(default_factory=dict)
-    all_back: Tensor | None = None
-    all_repaired: Tensor | None = None
-    around: tuple[str, ...] = ()
 
 
 def layer_carriers(
@@ -83,19 +64,24 @@ def layer_carriers(
 
 
 def _cut(seen: Seen, change: Tensor, bootstrap: Bootstrap) -> Cut | None:
-    if seen.all_back is None or seen.all_repaired is None:
+    if seen.whole is None or seen.whole_repaired is None:
         return None
-    part = seen.all_back
+    part = seen.whole
     full = bool(((part - 1).abs() <= FULL).all())
     return Cut(
-        full, bootstrap.share(seen.all_repaired), float(part.median()), () if full else seen.around
+        full,
+        bootstrap.share(seen.whole_repaired),
+        float(part.median()),
+        () if full else seen.around,
     )
 
 
 def _trust(cut: Cut | None, completeness: Summary | None, seen: Seen) -> Trust:
     path, exact = seen.flags.get("path"), seen.flags.get("carriers")
-    compared = path is not None and exact is not None
-    if compared and bool((path.mean(0) < exact.mean(0) - UNDER).any()):
+    under = path is not None and exact is not None and path.mean(0) < exact.mean(0) - UNDER
+    if seen.blind:
+        return "no gradient"
+    if isinstance(under, Tensor) and bool(under.any()):
         return "below exact"
     if cut is not None and not cut.full:
         return "partial cut"
