@@ -65,7 +65,7 @@ def test_all_formats_say_the_same(explored, copy_of) -> None:
     }
     assert shared == page["views"]
     assert len(plain["views"]) - len(shared) >= 4
-    assert plain["summary"]["schema"] == plain["run"] == "worldline.explore/2"
+    assert plain["summary"]["schema"] == plain["run"] == "worldline.explore/3"
     for view in plain["views"].values():
         assert view["title"].replace("_", "\\_").replace("&", "&#38;") in text
     assert "| 0.1 | 45% | 38% to 52% | 97% |" in text

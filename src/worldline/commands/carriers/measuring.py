@@ -24,6 +24,7 @@ from worldline.trace.watching import INPUT
 
 __all__ = ["Asked", "Measured", "asked_of", "measure", "measure_pairs"]
 
+MOST_STAGES = 4
 MOST_PAIRS, FEWEST = 8, 8
 """Pairs of classes that are looked at unasked, and the fooled samples that each of them needs."""
 
@@ -45,11 +46,20 @@ class Measured:
     tensors: dict[str, Tensor]
 
 
-def asked_of(model: nn.Module, x: Tensor, layers: Sequence[str], by: UnitKind) -> tuple[Asked, ...]:
+def asked_of(
+    model: nn.Module, x: Tensor, layers: Sequence[str], by: UnitKind, *, brief: bool = False
+) -> tuple[Asked, ...]:
     """The layers that are looked at, and by which unit.
 
     Where nothing is named they are the default layers without the logits, of which two always
     carry all, and the heads of every attention.
+
+    Args:
+        model: the model.
+        x: (N, …) a few inputs.
+        layers: names and globs; empty for the default layers.
+        by: kind of unit.
+        brief: the input and a few stages alone.
 
     Raises:
         LayerError: no such layer, or none with units of that kind.
@@ -59,8 +69,10 @@ def asked_of(model: nn.Module, x: Tensor, layers: Sequence[str], by: UnitKind) -
         return (Asked(by, tuple(it.layer.name for it in found)),)
     with untouched(model), torch.no_grad():
         classes = logits_of(model, x[:2]).shape[1]
-    chosen = pick_layers(model, x, None)
-    places = find_places(model, x, _without_logits(chosen, classes), by)
+    names = _without_logits(pick_layers(model, x, None), classes)
+    if brief:
+        return (Asked(by, tuple(_stages(names))),)
+    places = find_places(model, x, names, by)
     asked = [Asked(by, tuple(it.layer.name for it in places))]
     if by == "auto":
         try:
@@ -70,6 +82,22 @@ def asked_of(model: nn.Module, x: Tensor, layers: Sequence[str], by: UnitKind) -
         if heads:
             asked.append(Asked("head", tuple(layer.name for layer, _ in heads)))
     return tuple(asked)
+
+
+def _stages(names: Sequence[str]) -> list[str]:
+    """The first, and evenly some of the layers that end a part of the model, the last among them.
+
+    A part is a top-level module, or one of several numbered ones in it: ``layer1``, ``blocks.3``.
+    """
+    first, *inner = names
+    ends = {}
+    for name in inner:
+        top, _, rest = name.partition(".")
+        number = rest.partition(".")[0].partition("#")[0]
+        ends[f"{top}.{number}" if number.isdecimal() else top] = name
+    last = list(ends.values())
+    places = torch.linspace(0, len(last) - 1, min(len(last), MOST_STAGES)).round().long()
+    return [first, *(last[place] for place in places.tolist())]
 
 
 def _without_logits(layers: Sequence[Layer], classes: int) -> list[str]:
@@ -90,6 +118,8 @@ def measure(
     points: int = 10,
     shares: Sequence[float] = explain.SHARES,
     shown: int = MOST,
+    of: tuple[int, int] | None = None,
+    memory: int | None = None,
     settings: Settings,
 ) -> Measured:
     """What carries an attack on a model.
@@ -103,6 +133,8 @@ def measure(
         features: names of the columns of a table.
         exact, direction, points, shares: as of :func:`worldline.explain.carriers`.
         shown: so many samples are shown.
+        of: how many samples there are, and how many are fooled, where these are a part of them.
+        memory: bytes over the model and the data; None for no limit.
         settings: bounds, batch size, seed, progress.
 
     Raises:
@@ -122,11 +154,13 @@ def measure(
             points=points,
             shares=shares,
             noise=noise,
+            memory=memory,
             settings=settings,
         )
         for it in asked
     )
     first = carriers[0]
+    samples, fooled = of or (len(x), len(first.rows))
     gallery = show(
         model,
         (x, adversarial),
@@ -138,8 +172,8 @@ def measure(
     )
     findings = [layer.finding for it in carriers for layer in it.layers]
     found = ModelCarriers(
-        samples=len(x),
-        fooled=len(first.rows),
+        samples=samples,
+        fooled=fooled,
         used=len(first.rows),
         direction=direction,
         exact=exact,

@@ -20,7 +20,7 @@ from worldline.commands.carriers.views.repair import curves_of
 from worldline.commands.carriers.views.shared import Names, is_full, layer_words, mends
 from worldline.commands.carriers.views.spread import spread_groups
 from worldline.commands.carriers.views.units import top_of
-from worldline.commands.carriers.words import attack_words
+from worldline.commands.carriers.words import attack_words, finding, verdict
 from worldline.explain import LayerFinding
 from worldline.report.figures import Bars, Lines
 from worldline.report.page import fill_template
@@ -53,6 +53,7 @@ def carriers_markup(
     names: Names,
     *,
     prefix: str,
+    brief: bool = False,
     guide: bool = False,
 ) -> Markup:
     """The views of what was found on one model; ids start with the prefix.
@@ -63,12 +64,16 @@ def carriers_markup(
         bounds: legal range of the inputs.
         names: of the classes.
         prefix: of all ids.
+        brief: the verdict first, and most of it folded away.
         guide: whether the page carries the guide, to point at.
     """
     return fill_template(
         "carriers/found.html.j2",
         prefix=prefix,
+        brief=brief,
         guide=guide,
+        finding=finding(found),
+        verdict=verdict(found),
         views=found_views(found, names),
         spread=spread_groups(found),
         curves=_by_cut([it for it in found.layers if it.curves], found, curves_of),

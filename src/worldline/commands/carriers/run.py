@@ -111,6 +111,7 @@ def run(
             points=config.points,
             rows=rows,
             features=opened.data.feature_names,
+            memory=config.bytes_of_memory,
             settings=settings,
         )
     except ModelError:

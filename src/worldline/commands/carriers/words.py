@@ -26,7 +26,7 @@ from worldline.report.numbers import attack_name, count, estimate, share
 from worldline.report.views import Column, Table, Words, tabulate
 from worldline.statistics import apart
 
-__all__ = ["attack_words", "found_notes", "headline", "tables", "verdict", "words"]
+__all__ = ["attack_words", "finding", "found_notes", "headline", "tables", "verdict", "words"]
 
 Layer = Column[LayerFinding]
 CONTROLS: dict[Order, str] = {
@@ -47,11 +47,16 @@ def words(record: CarriersReport) -> Words:
 
 
 def headline(record: CarriersReport) -> str:
+    """The verdict in one line, with the model's name."""
+    said = finding(record.found)
+    return f"{record.model}: {said[:1].lower()}{said[1:]}"
+
+
+def finding(found: ModelCarriers) -> str:
     """The verdict in one line; no part is named where as many by lot may do as much."""
-    found, name = record.found, record.model
     layer = _telling(found)
     if layer is None:
-        return f"{name}: at no layer do a few parts surely carry the attack"
+        return "At no layer do a few parts surely carry the attack"
     random = at_fewest(layer, "random")
     parts = f"{few(layer)} of {units_of(layer)}{where(layer)}"
     one = layer.concentration.units == 1
@@ -60,7 +65,7 @@ def headline(record: CarriersReport) -> str:
         if found.direction == "denoise"
         else f"fool{'s' * one} half of the samples"
     )
-    return f"{name}: {parts} {what}; {'one' if one else 'as many'} by lot {share(random.value)}"
+    return f"{parts} {what}; {'one' if one else 'as many'} by lot {share(random.value)}"
 
 
 def verdict(found: ModelCarriers) -> str:

@@ -21,10 +21,13 @@ from worldline.attacks import (
     predict,
 )
 from worldline.checks import Check, Curve, accuracy_curve, check_evaluation
+from worldline.commands.carriers.run import Measured, asked_of
+from worldline.commands.carriers.run import measure as measure_carriers
 from worldline.commands.complexity.record import ModelComplexity
 from worldline.commands.complexity.run import measure
 from worldline.commands.explore.config import ExploreConfig
 from worldline.commands.explore.record import (
+    CARRIERS,
     PAIRS,
     SAMPLES,
     TWINS,
@@ -48,6 +51,9 @@ __all__ = ["Given", "prepare", "run"]
 
 CURVE_SAMPLES, CURVE_STEPS, CURVE_QUERIES = 128, 5, 100
 MEASURED = 64  # samples of the section on complexity; worldline complexity takes all
+FEWEST_CARRIED, MOST_CARRIED = 16, 64  # fooled samples of the section on carriers
+PASSES_A_STEP, PASSES_CARRIED = 3, 75  # forward passes of a step of the attack, of a sample there
+CARRIED_SHARES, CARRIERS_SHOWN = (1 / 16, 1 / 8, 1 / 4, 1 / 2), 4
 SIGMA = 0.1  # of its noise twins, as a share of the width of the bounds
 
 
@@ -117,8 +123,11 @@ def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progre
         memory=config.bytes_of_memory,
         settings=settings,
     )
+    carried = _carriers(config, given, story, adversarial, progress)
+    if not isinstance(carried, str):
+        folder.write_tensors(CARRIERS, carried.tensors)
     measured = _measure(config, opened, adversarial, progress)
-    record = _record(config, opened, story, checks, curve, measured)
+    record = _record(config, opened, story, checks, curve, carried, measured)
     folder.write_tensors(TWINS, {"clean": x, "noise": noise, "adversarial": adversarial})
     forget_shards(folder)
     folder.write_rows("layers.parquet", record.layers, schema=schema_of(Exploration))
@@ -154,6 +163,46 @@ def _check(
         settings=config.settings(progress),
     )
     return curve, checks
+
+
+def _carriers(
+    config: ExploreConfig, given: Given, story: TwinStory, adversarial: Tensor, progress: Progress
+) -> Measured | str:
+    """The section on what carries the attack, or why there is none."""
+    opened, rows = given.opened, story.fooled.nonzero().flatten()
+    if not len(rows):
+        return "No sample is fooled, so nothing carries the attack."
+    if given.blind:
+        return (
+            "What carries the attack is found by gradients, and the model gives none: worldline "
+            "carriers --exact exchanges each part alone."
+        )
+    some = rows[: _affordable(config, len(opened.x))]
+    here = some.to(opened.x.device)
+    twins = opened.x[here], adversarial[here], story.noise.to(opened.x)[here]
+    try:
+        return measure_carriers(
+            opened.model,
+            twins,
+            opened.y[here],
+            asked=asked_of(opened.model, opened.x, (), "auto", brief=True),
+            rows=opened.data.rows[some],
+            features=opened.data.feature_names,
+            shares=CARRIED_SHARES,
+            shown=CARRIERS_SHOWN,
+            of=(len(opened.x), len(rows)),
+            memory=config.bytes_of_memory,
+            settings=config.settings(progress),
+        )
+    except InputError as error:
+        return f"What carries the attack was not found: {error}"
+
+
+def _affordable(config: ExploreConfig, samples: int) -> int:
+    """So many fooled samples as take a twentieth of the attack's passes, within limits."""
+    steps = {"fgsm": 1, "square": config.steps}.get(config.attack, config.steps)
+    passes = samples * steps * PASSES_A_STEP
+    return max(FEWEST_CARRIED, min(MOST_CARRIED, int(passes / 20 / PASSES_CARRIED)))
 
 
 def _measure(
@@ -193,6 +242,7 @@ def _record(
     story: TwinStory,
     checks: tuple[Check, ...],
     curve: Curve,
+    carried: Measured | str,
     measured: ModelComplexity | str,
 ) -> Exploration:
     y, data = opened.y.cpu(), opened.data
@@ -227,6 +277,8 @@ def _record(
         curve=curve,
         checks=checks,
         trustworthy=all(check.status != "warned" for check in checks),
+        carriers=None if isinstance(carried, str) else carried.found,
+        carriers_status=carried if isinstance(carried, str) else "measured",
         complexity=None if isinstance(measured, str) else measured,
         notes=(*data.notes, *story.notes, *([measured] if isinstance(measured, str) else [])),
         class_names=tuple(data.class_names) if data.class_names else None,
