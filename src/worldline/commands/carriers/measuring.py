@@ -14,7 +14,7 @@ from worldline.commands.carriers.record import ModelCarriers
 from worldline.commands.carriers.shown import MOST, show
 from worldline.commands.carriers.views.shared import is_full
 from worldline.errors import LayerError
-from worldline.explain import Carriers, ClassPairs, Direction, UnitKind
+from worldline.explain import Carriers, ClassPairs, Direction, LayerCarriers, UnitKind
 from worldline.explain.carrying.places import find_places
 from worldline.inputs import logits_of
 from worldline.settings import Settings
@@ -24,7 +24,7 @@ from worldline.trace.watching import INPUT
 
 __all__ = ["Asked", "Measured", "asked_of", "measure", "measure_pairs"]
 
-MOST_STAGES = 4
+MOST_STAGES = 5
 MOST_PAIRS, FEWEST = 8, 8
 """Pairs of classes that are looked at unasked, and the fooled samples that each of them needs."""
 
@@ -200,6 +200,7 @@ def measure_pairs(
 ) -> tuple[ClassPairs | None, tuple[str, ...]]:
     """What carries the named pairs of classes and the most frequent ones, and what must be said."""
     found, layer = _of_classes(measured.carriers)
+    count = max(layer.units // 8, layer.concentration.units or 1)
     sizes = Counter(zip(found.true.tolist(), found.wrong.tolist(), strict=True))
     frequent = [pair for pair, size in sizes.most_common(MOST_PAIRS) if size >= FEWEST]
     wanted = [pair for pair in dict.fromkeys((*named, *frequent)) if sizes[pair] > 1]
@@ -211,11 +212,13 @@ def measure_pairs(
     )
     if not wanted:
         return None, notes
-    pairs = explain.pair_carriers(model, *twins, found, layer, pairs=wanted, settings=settings)
+    pairs = explain.pair_carriers(
+        model, *twins, found, layer.name, pairs=wanted, count=count, settings=settings
+    )
     return pairs, notes
 
 
-def _of_classes(carriers: Sequence[Carriers]) -> tuple[Carriers, str]:
+def _of_classes(carriers: Sequence[Carriers]) -> tuple[Carriers, LayerCarriers]:
     """The layer of fewest carriers whose units may mean something to a class in all samples.
 
     Those are channels, neurons and heads: a place or a token holds something else in each sample.

@@ -51,7 +51,7 @@ __all__ = ["Given", "prepare", "run"]
 
 CURVE_SAMPLES, CURVE_STEPS, CURVE_QUERIES = 128, 5, 100
 MEASURED = 64  # samples of the section on complexity; worldline complexity takes all
-FEWEST_CARRIED, MOST_CARRIED = 16, 64  # fooled samples of the section on carriers
+FEWEST_CARRIED, MOST_CARRIED = 16, 48  # fooled samples of the section on carriers
 PASSES_A_STEP, PASSES_CARRIED = 3, 75  # forward passes of a step of the attack, of a sample there
 CARRIED_SHARES, CARRIERS_SHOWN = (1 / 16, 1 / 8, 1 / 4, 1 / 2), 4
 SIGMA = 0.1  # of its noise twins, as a share of the width of the bounds
@@ -200,7 +200,7 @@ def _carriers(
 
 def _affordable(config: ExploreConfig, samples: int) -> int:
     """So many fooled samples as take a twentieth of the attack's passes, within limits."""
-    steps = {"fgsm": 1, "square": config.steps}.get(config.attack, config.steps)
+    steps = 1 if config.attack == "fgsm" else config.steps
     passes = samples * steps * PASSES_A_STEP
     return max(FEWEST_CARRIED, min(MOST_CARRIED, int(passes / 20 / PASSES_CARRIED)))
 

@@ -57,11 +57,13 @@ def pair_words(pairs: ClassPairs, it: ClassPair, names: Names, found: ModelCarri
     """What the carriers of one pair do, beside all controls."""
     name, do = _pair_name(it, names), repairs(found)
     units = f"{_pair_units(pairs)} of {pairs.layer}"
+    learnt = f"learnt on {count(it.learnt, 'fooled sample')}"
+    one = pairs.count == 1
     claim = (
-        f"{units} carry {name}: learnt on {count(it.learnt, 'fooled sample')}, they {do}"
+        f"{units} carr{'ies' if one else 'y'} {name}: {learnt}, {'it' if one else 'they'} {do}"
         if it.carried
-        else f"No {units} surely carry {name} by more than as many by lot: those learnt on "
-        f"{count(it.learnt, 'fooled sample')} {do}"
+        else f"That {name} has carriers in common at {pairs.layer} is not sure: {units}, {learnt}, "
+        f"{do}"
     )
     return (
         f"{claim} {estimate(it.pair)} of the other {it.judged:,}; each sample's own "
