@@ -83,7 +83,7 @@ def _trust(cut: Cut | None, completeness: Summary | None, seen: Seen) -> Trust:
         return "no gradient"
     if isinstance(under, Tensor) and bool(under.any()):
         return "below exact"
-    if cut is not None and not cut.full:
+    if seen.passed if cut is None else not cut.full:
         return "partial cut"
     median = None if completeness is None else completeness.median
     return "incomplete" if median is not None and median > COMPLETE else "ok"
