@@ -226,7 +226,6 @@ def _of_classes(carriers: Sequence[Carriers]) -> tuple[Carriers, LayerCarriers]:
     layers = [(it, layer) for it in carriers for layer in it.layers]
     inner = [pair for pair in layers if pair[1].name != INPUT] or layers
     steady = [pair for pair in inner if pair[1].by in ("channel", "neuron")]
-    found, layer = min(
+    return min(
         steady or inner, key=lambda pair: (not is_full(pair[1]), pair[1].concentration.share or 1.0)
     )
-    return found, layer.name
