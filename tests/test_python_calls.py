@@ -1,4 +1,4 @@
-"""The six commands as calls in Python: the same records, from whatever people hold."""
+"""The seven commands as calls in Python: the same records, from whatever people hold."""
 
 from __future__ import annotations
 
@@ -70,6 +70,7 @@ def plain(result: Any, **renamed: object) -> str:
 
 NAMED = {
     "explore": ({"model": "mlp", **QUICK}, {}),
+    "carriers": ({"model": "mlp", **QUICK}, {}),
     "doctor": ({"model": "mlp", **QUICK, "attack_selftest": False}, {}),
     "complexity": ({"models": ("mlp", "linear"), **QUICK, "eps": "0.1"}, {}),
     "distant": ({"model": "mlp", "samples": 120, "pairs": 3, "nulls": 1}, {}),
@@ -200,7 +201,9 @@ def _but_for_the_mode(found: Any) -> object:
 
 
 @pytest.mark.law
-@pytest.mark.parametrize("kind", ["explore", "doctor", "complexity", "distant", "compare"])
+@pytest.mark.parametrize(
+    "kind", ["explore", "carriers", "doctor", "complexity", "distant", "compare"]
+)
 def test_the_model_and_the_data_are_left_as_they_were(
     kind: str, held: tuple[Tensor, Tensor, str]
 ) -> None:
