@@ -1,9 +1,9 @@
 """Claims: effects of all units of all layers cost at most 12 passes and 1.3 of their time; exact
 patching is at least 3 times faster than a plain loop.
 
-Rivals: 12 bare forward and backward passes over the same samples, in the same batches;
-Captum's LayerIntegratedGradients, which takes a path of its own for each layer, with as many points;
-and, for exact patching, a loop over the units that puts one unit back by a hook and runs the whole
+Rivals: 12 bare forward and backward passes over the same samples, in the same batches; Captum's
+LayerIntegratedGradients, which takes a path of its own for each layer, with as many points; and,
+for exact patching, a loop over the units that puts one unit back by a hook and runs the whole
 model. A ResNet of 16/16/32/64 channels at 28×28 with random weights, 256 samples: what is computed
 does not depend on what the weights are, and its twins are other inputs that it answers differently.
 Memory is the peak of a process of its own, over that of one that makes model and data alone.

@@ -121,7 +121,7 @@ class Resumer:
 
         Args:
             layer: one of the layers.
-            value: (R, …) what stands in its place.
+            value: (R, …) what stands in its place, which the model may write into.
             rows: (R,) which remembered sample each belongs to.
         """
         if layer.module == INPUT:
@@ -131,9 +131,14 @@ class Resumer:
         return self._resumed(layer, self.plans[layer], value, rows)
 
     def beside(self, layer: Layer) -> tuple[str, ...]:
-        """Modules whose values are read after the layer's, and not through it alone."""
-        read = self.plans[layer].read if layer in self.plans else ()
-        return tuple(key[0] for key in self.axes if key in read)
+        """Modules whose values are read after the layer's; the input where there are none.
+
+        Empty where it cannot be told.
+        """
+        if layer not in self.plans:
+            return ()
+        read = self.plans[layer].read
+        return tuple(key[0] for key in self.axes if key in read) or (INPUT,)
 
     def _answer(self, x: Tensor) -> Tensor:
         # a copy: its forward may write into it
@@ -206,7 +211,7 @@ class Resumer:
         skipped = frozenset(it.key for it in outer)
         rows = torch.tensor([0, 1, 2, 0, 1], device=value.device)
         tried = HALFWAY * value[rows.flip(0)]
-        proof = _Proof(rows, tried, self._whole(layer, tried, rows))
+        proof = _Proof(rows, tried, self._whole(layer, tried.clone(), rows))
         for writes in (False, True):
             plan, reads = _Plan(skipped, skipped, inside, writes), _Reads()
             if self._holds(layer, plan, proof, reads):
@@ -223,7 +228,7 @@ class Resumer:
     def _holds(self, layer: Layer, plan: _Plan, proof: _Proof, reads: _Reads | None = None) -> bool:
         try:
             with reads or nullcontext():
-                came = self._resumed(layer, plan, proof.value, proof.rows, reads)
+                came = self._resumed(layer, plan, proof.value.clone(), proof.rows, reads)
         except Exception:  # the user's code: anything can come
             return False
         if came.shape != proof.logits.shape:
