@@ -8,32 +8,22 @@ from worldline.commands.carriers.views.shared import (
     all_together,
     at_fewest,
     do_half,
-    done,
     ends,
-    exchanged,
-    few,
     few_of,
     is_full,
     layer_name,
     repairs,
     samples_of,
-    units_of,
-    where,
 )
 from worldline.commands.carriers.views.spread import spread_words
-from worldline.explain import LayerFinding, Order
+from worldline.commands.carriers.views.verdict import finding, input_words, verdict
+from worldline.explain import LayerFinding
 from worldline.report.numbers import attack_name, count, estimate, share
 from worldline.report.views import Column, Table, Words, tabulate
-from worldline.statistics import apart
 
 __all__ = ["attack_words", "finding", "found_notes", "headline", "tables", "verdict", "words"]
 
 Layer = Column[LayerFinding]
-CONTROLS: dict[Order, str] = {
-    "random": "as many by lot",
-    "change": "those that changed most",
-    "noise": "the noise twin's values in their place",
-}
 
 
 def words(record: CarriersReport) -> Words:
@@ -41,7 +31,13 @@ def words(record: CarriersReport) -> Words:
     found = record.found
     pairs, names = record.pairs, record.class_names
     of_pairs = () if pairs is None else (pair_words(pairs, pairs.pairs[0], names, found),)
-    findings = (verdict(found), spread_words(found), _at_input(found), *of_pairs, _accuracy(record))
+    findings = (
+        verdict(found),
+        spread_words(found),
+        input_words(found),
+        *of_pairs,
+        _accuracy(record),
+    )
     notes, warnings = found_notes(found)
     return Words(headline(record), tuple(filter(None, findings)), (*record.notes, *notes), warnings)
 
@@ -50,41 +46,6 @@ def headline(record: CarriersReport) -> str:
     """The verdict in one line, with the model's name."""
     said = finding(record.found)
     return f"{record.model}: {said[:1].lower()}{said[1:]}"
-
-
-def finding(found: ModelCarriers) -> str:
-    """The verdict in one line; no part is named where as many by lot may do as much."""
-    layer = _telling(found)
-    if layer is None:
-        return "At no layer do a few parts surely carry the attack"
-    random = at_fewest(layer, "random")
-    parts = f"{few(layer)} of {units_of(layer)}{where(layer)}"
-    one = layer.concentration.units == 1
-    what = (
-        f"undo{'es' * one} half of the attack"
-        if found.direction == "denoise"
-        else f"fool{'s' * one} half of the samples"
-    )
-    return f"{parts} {what}; {'one' if one else 'as many'} by lot {share(random.value)}"
-
-
-def verdict(found: ModelCarriers) -> str:
-    """The parts of one layer that do it, beside the controls."""
-    layer = _telling(found)
-    if layer is None:
-        return (
-            f"At none of {count(len(found.layers), 'layer')} are there parts that surely do more "
-            f"than as many by lot, and enough to {do_half(found)} {samples_of(found)}."
-        )
-    units = layer.concentration.units
-    controls = "; ".join(
-        f"{said}: {estimate(at_fewest(layer, order))}" for order, said in CONTROLS.items()
-    )
-    return (
-        f"With {units:,} of {units_of(layer)}{where(layer)} {exchanged(found)}, those of largest "
-        f"effect (carriers), {estimate(at_fewest(layer, 'carriers'))} of {samples_of(found)} are "
-        f"{done(found)}; {controls}."
-    )
 
 
 def found_notes(found: ModelCarriers) -> tuple[tuple[str, ...], tuple[str, ...]]:
@@ -152,42 +113,4 @@ def _accuracy(record: CarriersReport) -> str:
         f"{record.model} gets {estimate(record.clean_accuracy)} of "
         f"{count(found.samples, 'sample')} of {record.data} right, and under "
         f"{attack_words(record)} {estimate(record.adversarial_accuracy)}."
-    )
-
-
-def _telling(found: ModelCarriers) -> LayerFinding | None:
-    """The layer where the smallest share is enough, surely more than by lot.
-
-    Where there are such, an inner one through which everything passes, else an inner one.
-    """
-    known = [
-        it
-        for it in found.layers
-        if apart(at_fewest(it, "carriers").interval, at_fewest(it, "random").interval) > 0
-    ]
-    for wanted in (_is_inner_cut, _is_inner, is_full):
-        found_here = [it for it in known if wanted(it)]
-        if found_here:
-            return min(found_here, key=lambda it: it.concentration.share or 1.0)
-    return None
-
-
-def _is_inner(layer: LayerFinding) -> bool:
-    return layer.name != "input"
-
-
-def _is_inner_cut(layer: LayerFinding) -> bool:
-    return _is_inner(layer) and is_full(layer) and layer.by != "head"
-
-
-def _at_input(found: ModelCarriers) -> str:
-    """The same of the input, where the verdict is of another layer."""
-    layer = next((it for it in found.layers if it.name == "input"), None)
-    telling = _telling(found)
-    if layer is None or telling is None or telling is layer or layer.concentration.units is None:
-        return ""
-    return (
-        f"Of the input, {few(layer)} of {units_of(layer)} {exchanged(found)} make "
-        f"{estimate(at_fewest(layer, 'carriers'))} {done(found)}, as many by lot "
-        f"{estimate(at_fewest(layer, 'random'))}."
     )

@@ -12,7 +12,7 @@ from worldline.commands.carriers.views.repair import repair_curve, repair_view
 from worldline.commands.carriers.views.shared import Names
 from worldline.commands.carriers.views.spread import concentration, spread_view
 from worldline.commands.carriers.views.units import top_units, units_view
-from worldline.commands.carriers.words import verdict
+from worldline.commands.carriers.views.verdict import verdict
 from worldline.plot.axes import figure_of
 from worldline.report.drawn import draw
 from worldline.report.views import View

@@ -61,10 +61,10 @@ SPREAD = (
 
 def spread_words(found: ModelCarriers) -> str:
     """How few are enough with depth, kind by kind, where everything passes through the layer."""
-    kinds = dict.fromkeys(it.by for it in found.layers)
+    kinds = dict.fromkeys(map(kind_name, found.layers))
     parts = []
     for kind in kinds:
-        layers = [it for it in found.layers if it.by == kind and is_full(it)]
+        layers = [it for it in found.layers if kind_name(it) == kind and is_full(it)]
         known = [it for it in layers if it.concentration.share is not None]
         if known and (len(layers) > 1 or len(kinds) == 1):
             parts.append(_with_depth(known, found))
