@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 from torch import Tensor
 
@@ -17,6 +18,7 @@ from worldline.settings import Bounds
 
 __all__ = ["Card", "Picture", "cards_of", "gallery_view"]
 
+SHORT = partial(significant, digits=4)
 FULL = 0.995
 """The size of effect at this quantile of a map has full colour."""
 
@@ -118,21 +120,25 @@ def cards_of(
 def _exchange_words(found: ModelCarriers, it: Shown, names: Names) -> str:
     """What was exchanged in a sample, and what the model says then."""
     layer = next((at for at in found.layers if at.name == "input"), None)
-    parts = "parts" if layer is None else kind_name(layer, it.units)
+    parts = "parts" if layer is None else kind_name(layer, layer.units)
     total = "" if layer is None else f" of {layer.units:,}"
-    changed = it.answer == it.label if mends(found) else it.answer != it.label
-    return (
-        f"{it.units:,}{total} {parts} {exchanged(found)}: "
-        f"{'' if changed else 'still '}{class_name(it.answer, names)}"
-    )
+    answer = class_name(it.answer, names)
+    if it.answer == (it.wrong if mends(found) else it.label):
+        then = f"the model still says {answer}"
+    else:
+        then = f"the model says {answer}{' again' if it.answer == it.label else ''}"
+    return f"{it.units:,}{total} {parts} {exchanged(found)}: {then}"
 
 
 def _entries(it: Shown) -> Table:
     """The parts of largest effect of one input that is no picture, with both values."""
+    values = (
+        Column[Entry]("original", lambda at: at.clean, form=SHORT),
+        Column[Entry]("attacked", lambda at: at.adversarial, form=SHORT),
+    )
     columns = (
         Column[Entry]("part", lambda at: at.name, words=True),
-        Column[Entry]("original", lambda at: at.clean, form=significant),
-        Column[Entry]("attacked", lambda at: at.adversarial, form=significant),
+        *(values if it.entries[0].clean is not None else ()),
         Column[Entry]("effect, logits", lambda at: at.effect, form=signed),
     )
     return tabulate(columns, it.entries)

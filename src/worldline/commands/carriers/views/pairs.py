@@ -60,10 +60,10 @@ def pair_words(pairs: ClassPairs, it: ClassPair, names: Names, found: ModelCarri
     learnt = f"learnt on {count(it.learnt, 'fooled sample')}"
     one = pairs.count == 1
     claim = (
-        f"{units} carr{'ies' if one else 'y'} {name}: {learnt}, {'it' if one else 'they'} {do}"
+        f"{units} carr{'ies' if one else 'y'} {name}: {learnt}, {f'it {do}s' if one else f'they {do}'}"
         if it.carried
         else f"That {name} has carriers in common at {pairs.layer} is not sure: {units}, {learnt}, "
-        f"{do}"
+        f"{do}{'s' * one}"
     )
     return (
         f"{claim} {estimate(it.pair)} of the other {it.judged:,}; each sample's own "
