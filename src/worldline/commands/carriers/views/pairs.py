@@ -59,8 +59,9 @@ def pair_words(pairs: ClassPairs, it: ClassPair, names: Names, found: ModelCarri
     units = f"{_pair_units(pairs)} of {pairs.layer}"
     learnt = f"learnt on {count(it.learnt, 'fooled sample')}"
     one = pairs.count == 1
+    carry, they_do = ("carries", f"it {do}s") if one else ("carry", f"they {do}")
     claim = (
-        f"{units} carr{'ies' if one else 'y'} {name}: {learnt}, {f'it {do}s' if one else f'they {do}'}"
+        f"{units} {carry} {name}: {learnt}, {they_do}"
         if it.carried
         else f"That {name} has carriers in common at {pairs.layer} is not sure: {units}, {learnt}, "
         f"{do}{'s' * one}"
