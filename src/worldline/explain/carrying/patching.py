@@ -48,8 +48,8 @@ def patch(
         batch_size: inputs in one pass.
 
     Returns:
-        (N, K) logits. With x itself as donor, or without units, those of x, to the bit (without
-        fused attention, which would skip modules).
+        (N, K) logits, without gradients (:func:`patched` keeps them). With x itself as donor, or
+        without units, those of x, to the bit (without fused attention, which would skip modules).
 
     Raises:
         LayerError: no such layer, none or several of that name, no units of that kind, a unit out
@@ -71,7 +71,7 @@ def patch(
     for start in range(0, len(x), batch_size):
         here = slice(start, start + batch_size)
         some = mask if len(mask) == 1 else mask[here]
-        with _patching(model, place, donor[here], some, x.shape) as run:
+        with torch.no_grad(), _patching(model, place, donor[here], some, x.shape) as run:
             parts.append(run(x[here]))
     return torch.cat(parts)
 

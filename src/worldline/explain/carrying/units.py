@@ -57,8 +57,13 @@ class Units:
         return seen.reshape(len(mask), *value.shape[1:])
 
     def put(self, value: Tensor, donor: Tensor, mask: Tensor) -> Tensor:
-        """(N, …) values with the marked units of the donor's."""
-        return torch.where(self.spread(mask, value), donor, value)
+        """(N, …) values with the marked units of the donor's, laid out in memory as they were.
+
+        The layout decides which kernel reads them, and so how sums are rounded.
+        """
+        made = torch.where(self.spread(mask, value), donor, value)
+        same = made.stride() == value.stride()
+        return made if same else torch.empty_like(value).copy_(made)
 
 
 def check_kind(kind: str) -> None:
