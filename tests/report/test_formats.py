@@ -164,7 +164,9 @@ def test_figures_leave_gaps_where_nothing_is_finite(explored) -> None:
 
 
 @pytest.mark.end_to_end
-@pytest.mark.parametrize("kind", ["searched", "compared", "encoded", "measured", "examined", "carried"])
+@pytest.mark.parametrize(
+    "kind", ["searched", "compared", "encoded", "measured", "examined", "carried"]
+)
 def test_other_runs_have_formats_too(kind: str, request) -> None:
     run = request.getfixturevalue(kind)
     result = CliRunner().invoke(
