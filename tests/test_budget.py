@@ -312,5 +312,5 @@ def test_sizes_that_are_none_are_refused(eps) -> None:
 
 @pytest.mark.message
 def test_bounds_from_the_data_are_for_explore_and_doctor() -> None:
-    with pytest.raises(UsageError, match="--bounds auto is for explore and doctor"):
+    with pytest.raises(UsageError, match="--bounds auto is for explore, carriers and doctor"):
         commands.config_of("complexity")(bounds=AUTO)

@@ -147,7 +147,7 @@ def test_the_tables_agree_with_the_summary(finished: Path) -> None:
     samples = pq.read_table(finished / "samples.parquet")
     pairs = pq.read_table(finished / "pairs.parquet")
     layers = pq.read_table(finished / "layers.parquet").to_pylist()
-    assert samples.schema.metadata[b"worldline_schema"] == b"worldline.explore/2"
+    assert samples.schema.metadata[b"worldline_schema"] == b"worldline.explore/3"
     fooled = samples["fooled"].to_numpy()
     assert fooled.sum() == summary["fooled"]
     right = samples["clean_prediction"].to_numpy() == samples["label"].to_numpy()

@@ -28,7 +28,15 @@ if TYPE_CHECKING:
         trace,
         zoo,
     )
-    from worldline.calls import compare_models, complexity, distant, doctor, encode, explore
+    from worldline.calls import (
+        carriers,
+        compare_models,
+        complexity,
+        distant,
+        doctor,
+        encode,
+        explore,
+    )
     from worldline.checks import check_model
     from worldline.geometry import (
         PairStatus,
@@ -52,6 +60,7 @@ __all__ = [
     "angle",
     "attacks",
     "calls",
+    "carriers",
     "check_model",
     "checks",
     "commands",
@@ -83,7 +92,7 @@ __all__ = [
     "zoo",
 ]
 
-_CALLS = ("compare_models", "complexity", "distant", "doctor", "encode", "explore")
+_CALLS = ("carriers", "compare_models", "complexity", "distant", "doctor", "encode", "explore")
 _HOMES = {"check_model": "checks", "Settings": "settings", **dict.fromkeys(_CALLS, "calls")}
 
 

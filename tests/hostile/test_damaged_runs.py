@@ -16,6 +16,7 @@ from worldline.commands import COMMANDS
 
 QUICK = {
     "explore": ["linear", "--samples", "60", "--steps", "3"],
+    "carriers": ["linear", "--samples", "60", "--steps", "3"],
     "compare": ["linear", "mlp", "--samples", "60", "--probed-samples", "20", "--probes", "8"],
     "complexity": ["linear", "--samples", "40"],
     "distant": ["linear", "--samples", "80", "--nulls", "0", "--pairs", "2"],

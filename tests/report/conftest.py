@@ -102,6 +102,12 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Result[Any]:
 
 
 @pytest.fixture(scope="session")
+def carried(tmp_path_factory: pytest.TempPathFactory) -> Result[Any]:
+    folder = tmp_path_factory.mktemp("report") / "carriers"
+    return done("carriers", folder, model="cnn", samples=60, steps=5)
+
+
+@pytest.fixture(scope="session")
 def examined(tmp_path_factory: pytest.TempPathFactory) -> Result[Any]:
     folder = tmp_path_factory.mktemp("report") / "doctor"
     return done("doctor", folder, model="linear", samples=60, steps=10)

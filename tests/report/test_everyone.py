@@ -18,7 +18,7 @@ from worldline.commands.rendering import write_report
 AXE = next(Path(axe_core_python.__file__).parent.rglob("axe.min.js"))
 REFERENCES = Path(__file__).parent / "reference"
 ARTIFACTS = Path(os.environ.get("WORLDLINE_ARTIFACTS", Path(__file__).parents[2] / ".artifacts"))
-KINDS = ("explored", "searched", "compared", "encoded", "measured", "examined")
+KINDS = ("explored", "searched", "compared", "encoded", "measured", "examined", "carried")
 FURTHEST = {"encoded-dark": 60.0}
 USUALLY = 14.0
 """Of 255: mean difference of two blurred grey thumbnails. Measured: a serif font 0.4 to 0.7, a

@@ -61,11 +61,13 @@ def test_all_formats_say_the_same(explored, copy_of) -> None:
     assert plain["title"] == page["headline"]
     assert plain["findings"] == page["findings"]
     shared = {
-        name: view for name, view in plain["views"].items() if not name.startswith("complexity ")
+        name: view
+        for name, view in plain["views"].items()
+        if not name.startswith(("complexity ", "carriers "))
     }
     assert shared == page["views"]
     assert len(plain["views"]) - len(shared) >= 4
-    assert plain["summary"]["schema"] == plain["run"] == "worldline.explore/2"
+    assert plain["summary"]["schema"] == plain["run"] == "worldline.explore/3"
     for view in plain["views"].values():
         assert view["title"].replace("_", "\\_").replace("&", "&#38;") in text
     assert "| 0.1 | 45% | 38% to 52% | 97% |" in text
@@ -164,7 +166,9 @@ def test_figures_leave_gaps_where_nothing_is_finite(explored) -> None:
 
 
 @pytest.mark.end_to_end
-@pytest.mark.parametrize("kind", ["searched", "compared", "encoded", "measured", "examined"])
+@pytest.mark.parametrize(
+    "kind", ["searched", "compared", "encoded", "measured", "examined", "carried"]
+)
 def test_other_runs_have_formats_too(kind: str, request) -> None:
     run = request.getfixturevalue(kind)
     result = CliRunner().invoke(

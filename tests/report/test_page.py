@@ -96,8 +96,9 @@ def test_every_view_has_a_finding_a_sentence_its_basis_its_table_and_a_way_into_
         target = section.find_element("css selector", "details.how a").get_attribute("hash")
         assert visitor.run("return Boolean(document.querySelector(arguments[0]))", target), target
         if section.find_elements("css selector", ".figure"):
-            tables = 4 if section.get_attribute("id") == "complexity" else 1
-            assert len(section.find_elements("css selector", "details table")) == tables
+            several = section.get_attribute("id") in ("carriers", "complexity")
+            tables = section.find_elements("css selector", "details table")
+            assert len(tables) == (4 if several else 1)
 
 
 @pytest.mark.end_to_end
@@ -340,7 +341,7 @@ def test_pairs_without_a_direction_are_shown_as_undefined(visitor, explored, cop
     columns["adversarial_clean"][place] = np.nan
     columns["adversarial_true"][place] = np.nan
     columns["noise_clean"][place] = -np.inf
-    run.folder.write_table("pairs.parquet", columns, schema="worldline.explore/2")
+    run.folder.write_table("pairs.parquet", columns, schema="worldline.explore/3")
     visitor.open(write_report(run.folder))
     visitor.browser.execute_script(
         "location.hash = `#model=0&sample=${arguments[0]}&layer=2`; location.reload()", sample

@@ -8,6 +8,7 @@ from typing import Any, Unpack
 
 from worldline.calls.calling import call, call_on_data, named_models
 from worldline.calls.options import (
+    CarriersOptions,
     CompareOptions,
     ComplexityOptions,
     DistantOptions,
@@ -16,6 +17,7 @@ from worldline.calls.options import (
     ExploreOptions,
 )
 from worldline.commands.base import Result
+from worldline.commands.carriers.record import CarriersReport
 from worldline.commands.compare.record import Comparison
 from worldline.commands.complexity.record import ComplexityReport
 from worldline.commands.distant.record import DistantPairs
@@ -27,7 +29,7 @@ from worldline.loading import hold_embeddings, hold_picture
 from worldline.runs.config import Handed
 from worldline.trace import Model
 
-__all__ = ["compare_models", "complexity", "distant", "doctor", "encode", "explore"]
+__all__ = ["carriers", "compare_models", "complexity", "distant", "doctor", "encode", "explore"]
 
 Models = Mapping[str, Model | str] | Sequence[Model | str] | Model | str
 
@@ -70,6 +72,24 @@ def explore(
     '0.1'
     """
     return _on_one("explore", model, x, y, options)
+
+
+def carriers(
+    model: Model | str, x: Any, y: Any = None, **options: Unpack[CarriersOptions]
+) -> Result[CarriersReport]:
+    """Which parts of a model, and of its inputs, carry an attack? ``worldline carriers``.
+
+    Args, returns, raises: as :func:`explore`, with the options of ``worldline carriers --help``;
+    ``.to_frame()`` has a row for each layer, ``.to_frame("units")`` one for each of its parts.
+    The numbers alone, of twins that are there already: :func:`worldline.explain.carriers`.
+
+    >>> import worldline as wl
+    >>> model, data = wl.zoo.load("mlp"), wl.zoo.digits()
+    >>> found = wl.carriers(model, data.x, data.y, samples=40, steps=5)
+    >>> [layer.name for layer in found.record.found.layers][:2]
+    ['input', 'relu1']
+    """
+    return _on_one("carriers", model, x, y, options)
 
 
 def doctor(

@@ -13,6 +13,7 @@ from worldline.attacks import Attack
 from worldline.settings import Bounds, FrameName, NormName, Progress, Tokens
 
 __all__ = [
+    "CarriersOptions",
     "CompareOptions",
     "ComplexityOptions",
     "DistantOptions",
@@ -68,6 +69,21 @@ class ExploreOptions(BallOptions, NamedOptions, total=False):
     layers: str | Sequence[str]
     frame: FrameName
     tokens: Tokens
+    memory: str
+
+
+class CarriersOptions(BallOptions, NamedOptions, total=False):
+    """Of :func:`worldline.carriers`; ``pair`` is ``"true>wrong"``, or several."""
+
+    mask: str
+    immutable: str
+    adversarial: Any
+    layers: str | Sequence[str]
+    by: Literal["auto", "channel", "position", "token", "head", "neuron", "pixel"]
+    pair: str | Sequence[str]
+    exact: bool
+    direction: Literal["denoise", "noise"]
+    points: int
     memory: str
 
 

@@ -51,7 +51,8 @@ def _parameter(it: Described) -> click.Parameter:
         return click.Argument(
             [it.name], required=False, nargs=-1 if endless else 1, metavar=f"[{metavar}]"
         )
-    names = [it.flag, it.name]
+    single = [it.flag.removesuffix("s")] if endless else []  # one value each time it is given
+    names = [*dict.fromkeys([*single, it.flag]), it.name]
     if it.plain is bool:
         return click.Option(names, help=it.option.help, is_flag=True, default=None)
     return click.Option(

@@ -2,7 +2,7 @@
 
 >>> from worldline import commands
 >>> sorted(commands.COMMANDS)[:2]
-['compare', 'complexity']
+['carriers', 'compare']
 """
 
 from importlib import import_module
@@ -16,6 +16,7 @@ __all__ = ["COMMANDS", "config_of", "load"]
 
 COMMANDS = {  # name → its configuration's class, which needs no torch; in the order of --help
     "explore": "ExploreConfig",
+    "carriers": "CarriersConfig",
     "compare": "CompareConfig",
     "complexity": "ComplexityConfig",
     "distant": "DistantConfig",

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from PIL import Image
 from torch import Tensor
 
-__all__ = ["change_sheet", "picture", "picture_array", "sheet"]
+__all__ = ["change_sheet", "effect_map", "picture", "picture_array", "sheet"]
 
 LARGEST_SIDE = 48
 LOWER, SAME, HIGHER = (
@@ -19,6 +19,12 @@ LOWER, SAME, HIGHER = (
     np.array([0.52, 0.52, 0.54]),
     np.array([1.0, 0.90, 0.62]),
 )
+HELPS, HURTS = (
+    np.array([0.78, 0.31, 0.04]),
+    np.array([0.0, 0.45, 0.70]),
+)  # vermillion and blue, the looks of the attack and of noise
+FAINT = 0.45
+"""How strong the picture under a map of effects still is."""
 Pixels = npt.NDArray[np.uint8]
 Array = npt.NDArray[np.float64]
 
@@ -63,6 +69,46 @@ def change_sheet(changes: Tensor, largest: float, columns: int) -> str:
     ``largest`` has full colour. Of colour images the mean change over the channels is shown.
     """
     return _encode(_side_by_side([_change(change, largest) for change in changes], columns))
+
+
+def effect_map(
+    sample: Tensor | None, effects: Tensor, bounds: tuple[float, float], largest: float
+) -> str:
+    """Effects by position over a pale grey picture, as a PNG data URI.
+
+    Args:
+        sample: the picture below; None for an even ground.
+        effects: (h, w) of any size; small ones become squares, large ones are summed as far as the
+            picture is thinned.
+        bounds: of the picture.
+        largest: the size of effect that has full colour: vermillion above 0, blue below.
+    """
+    if sample is None:
+        height, width = picture_array(effects).shape[:2]
+        ground = np.ones((height, width))
+    else:
+        array = (picture_array(sample) - bounds[0]) / (bounds[1] - bounds[0])
+        ground = np.clip(array.mean(-1) if array.ndim == 3 else array, 0, 1)
+    level = _fitted(effects.detach().cpu().double().numpy(), ground.shape) / max(largest, 1e-12)
+    level = np.clip(level, -1, 1)[..., None]
+    grey = (1 - FAINT * (1 - ground))[..., None]
+    return _encode(grey + np.abs(level) * (np.where(level > 0, HELPS, HURTS) - grey))
+
+
+def _fitted(effects: Array, shape: tuple[int, ...]) -> Array:
+    """Effects at the size of a picture: repeated as squares, or summed over what a pixel hides."""
+    height, width = shape
+    summed = np.zeros((min(height, len(effects)), min(width, effects.shape[1])))
+    down, across = (
+        np.arange(many) * fewer // many
+        for many, fewer in zip(effects.shape, summed.shape, strict=True)
+    )
+    np.add.at(summed, (down[:, None], across[None]), effects)
+    rows, columns = (
+        np.arange(large) * small // large for large, small in zip(shape, summed.shape, strict=True)
+    )
+    found: Array = summed[rows[:, None], columns[None]]
+    return found
 
 
 def _change(change: Tensor, largest: float) -> Array:

@@ -215,7 +215,7 @@ class DataConfig(Config):
     )
     bounds: Bounds = option(  # noqa: RUF009  # a field
         (0.0, 1.0),
-        "Legal range of the inputs; auto (explore, doctor): the data's own.",
+        "Legal range of the inputs; auto (explore, carriers, doctor): the data's own.",
         metavar="LOW,HIGH",
     )
     samples: int = option(1000, "Use at most so many samples.", least=1, metavar="N")
@@ -230,7 +230,8 @@ class DataConfig(Config):
         super().__post_init__()
         if self.bounds == AUTO and not self.finds_bounds:
             raise UsageError(
-                f"--bounds auto is for explore and doctor; give {self.command} two numbers."
+                "--bounds auto is for explore, carriers and doctor; give "
+                f"{self.command} two numbers."
             )
 
     def settings(self, progress: Progress = silent) -> Settings:

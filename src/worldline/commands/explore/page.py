@@ -10,14 +10,16 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 import torch
+from markupsafe import Markup
 from torch import Tensor
 
 from worldline.commands.base import Result
+from worldline.commands.carriers.page import carriers_markup
 from worldline.commands.complexity.page import model_markup
 from worldline.commands.doctor.page import curve_lines
 from worldline.commands.explore.explored import SHOWN, TWINS, Bands, Explored, read_explored
+from worldline.commands.explore.record import CARRIERS, Exploration
 from worldline.commands.explore.record import TWINS as INPUTS
-from worldline.commands.explore.record import Exploration
 from worldline.commands.explore.side import Explorer, side_by_side
 from worldline.commands.explore.views import at_layer, views_of
 from worldline.commands.explore.views.shared import Row, row_of
@@ -40,7 +42,18 @@ SCRIPTS = tuple(
     f"explore/{name}"
     for name in ("choice", "samples", "layers", "pictures", "worldlines", "map", "classes", "page")
 )
-SECTIONS = ("trust", "layers", "turn", "sample", "map", "classes", "flow", "gallery", "curve")
+SECTIONS = (
+    "trust",
+    "carriers",
+    "layers",
+    "turn",
+    "sample",
+    "map",
+    "classes",
+    "flow",
+    "gallery",
+    "curve",
+)
 PICTURE_BUDGET = 4_500_000  # bytes of pixels, the four pictures of a sample together
 NUMBER_BUDGET = 900_000  # numbers by sample and layer in one page, two bytes each
 CARRIED: tuple[Comparison, ...] = (
@@ -171,6 +184,10 @@ def page(results: Sequence[Result[Exploration]], attached: Sequence[Attached]) -
         models=models,
         side=side,
         attached=attached,
+        carriers=[
+            (place, _carriers(it, prefix=f"carriers{place}-"), it.record.carriers_status)
+            for place, it in enumerate(results)
+        ],
         complexities=[
             (place, model_markup(measured, prefix=f"complexity{place}-", guide=True))
             for place, it in enumerate(results)
@@ -179,6 +196,18 @@ def page(results: Sequence[Result[Exploration]], attached: Sequence[Attached]) -
         sections=SECTIONS,
         warned=any(check.status == "warned" for check in record.checks),
         guide=guide(),
+    )
+
+
+def _carriers(result: Result[Exploration], *, prefix: str) -> Markup | None:
+    """What carries the attack on one model; None where it was not found."""
+    record = result.record
+    if record.carriers is None:
+        return None
+    tensors = result.folder.read_tensors(CARRIERS)
+    names = record.class_names
+    return carriers_markup(
+        record.carriers, tensors, record.bounds, names, prefix=prefix, brief=True, guide=True
     )
 
 

@@ -10,15 +10,17 @@ import numpy as np
 import numpy.typing as npt
 
 from worldline.checks import Check, Curve
+from worldline.commands.carriers.record import ModelCarriers
 from worldline.commands.complexity.record import ModelComplexity
 from worldline.explain import LayerStory, ProperDepths, SwapLayer
 from worldline.runs.codec import unit
 from worldline.settings import Bounds, FrameName, NormName, Tokens
 from worldline.trace import Comparison
 
-__all__ = ["PAIRS", "SAMPLES", "TWINS", "Exploration", "PairColumns", "SampleColumns"]
+__all__ = ["CARRIERS", "PAIRS", "SAMPLES", "TWINS", "Exploration", "PairColumns", "SampleColumns"]
 
 SAMPLES, PAIRS, TWINS = "samples.parquet", "pairs.parquet", "twins.safetensors"
+CARRIERS = "carriers.safetensors"
 Array = npt.NDArray[np.float64]
 Whole = npt.NDArray[np.int64]
 Flags = npt.NDArray[np.bool_]
@@ -42,6 +44,8 @@ class Exploration:
         proper_depth, untrained_proper_depth: of both twins to the clean one; the second is None
             without an untrained network.
         curve, checks, trustworthy: of the evaluation; trustworthy where no check warns.
+        carriers, carriers_status: what carries the attack on some fooled samples, at the input and
+            a few stages; where it is None, why, else ``measured``.
         complexity: of the first samples; None where it was left out, and a note says why.
         notes: what a reader must know before believing it.
         class_names: by label; None where nobody named them.
@@ -49,7 +53,7 @@ class Exploration:
         report: the page's file.
     """
 
-    schema: Literal["worldline.explore/2"] = "worldline.explore/2"
+    schema: Literal["worldline.explore/3"] = "worldline.explore/3"
     model: str
     data: str
     data_split: str
@@ -77,6 +81,8 @@ class Exploration:
     curve: Curve
     checks: tuple[Check, ...]
     trustworthy: bool
+    carriers: ModelCarriers | None
+    carriers_status: str
     complexity: ModelComplexity | None
     notes: tuple[str, ...]
     class_names: tuple[str, ...] | None
@@ -100,7 +106,7 @@ class SampleColumns:
             a layer's pair has no direction.
     """
 
-    schema: Literal["worldline.explore/2"] = field(default="worldline.explore/2", init=False)
+    schema: Literal["worldline.explore/3"] = field(default="worldline.explore/3", init=False)
     sample: Whole
     label: Whole
     clean_prediction: Whole
@@ -124,7 +130,7 @@ class PairColumns:
     ±∞ is a value, NaN is none; the untrained columns are NaN throughout without such a network.
     """
 
-    schema: Literal["worldline.explore/2"] = field(default="worldline.explore/2", init=False)
+    schema: Literal["worldline.explore/3"] = field(default="worldline.explore/3", init=False)
     sample: Whole
     layer: Whole
     adversarial_clean: Array = unit("nats")

@@ -9,23 +9,15 @@ import torch
 from torch import Tensor
 
 from worldline import explain
-from worldline.attacks import (
-    OTHERWISE,
-    PGD,
-    Attack,
-    Budget,
-    Descent,
-    Square,
-    adversarial_twin,
-    gradient_problem,
-    named_norm,
-    noise_twin,
-)
+from worldline.attacks import PGD, Attack, Budget, Descent, Square, named_norm, noise_twin
 from worldline.checks import Check, Curve, accuracy_curve, check_evaluation
+from worldline.commands.carriers.run import Measured, asked_of
+from worldline.commands.carriers.run import measure as measure_carriers
 from worldline.commands.complexity.record import ModelComplexity
 from worldline.commands.complexity.run import measure
 from worldline.commands.explore.config import ExploreConfig
 from worldline.commands.explore.record import (
+    CARRIERS,
     PAIRS,
     SAMPLES,
     TWINS,
@@ -33,13 +25,13 @@ from worldline.commands.explore.record import (
     PairColumns,
     SampleColumns,
 )
-from worldline.errors import InputError, ModelError
+from worldline.errors import InputError
 from worldline.explain import TwinStory
 from worldline.geometry import proper_depth
 from worldline.inputs import logits_of
+from worldline.runs.attacking import attack_in_shards, forget_shards, gives_no_gradient
 from worldline.runs.budgets import settled
 from worldline.runs.codec import schema_of
-from worldline.runs.keys import content_key
 from worldline.runs.opening import Opened, make_attack, open_one, versions
 from worldline.runs.store import RunFolder
 from worldline.settings import Progress
@@ -48,8 +40,10 @@ from worldline.trace import COMPARISONS, check_whitening, pick_layers, plan_memo
 __all__ = ["Given", "prepare", "run"]
 
 CURVE_SAMPLES, CURVE_STEPS, CURVE_QUERIES = 128, 5, 100
-TRIED = 32  # samples on which a gradient is looked for
 MEASURED = 64  # samples of the section on complexity; worldline complexity takes all
+FEWEST_CARRIED, MOST_CARRIED = 16, 48  # fooled samples of the section on carriers
+PASSES_A_STEP, PASSES_CARRIED = 3, 75  # forward passes of a step of the attack, of a sample there
+CARRIED_SHARES, CARRIERS_SHOWN = (1 / 16, 1 / 8, 1 / 4, 1 / 2), 4
 SIGMA = 0.1  # of its noise twins, as a share of the width of the bounds
 
 
@@ -92,13 +86,9 @@ def prepare(config: ExploreConfig, progress: Progress) -> Given:
             batch_size=config.batch_size,
             copies=2,
         )
-    attack, problem = (
-        make_attack(config, budget=opened.budget),
-        gradient_problem(model, x[:TRIED], opened.y[:TRIED]),
-    )
-    if problem and isinstance(attack, Descent):
-        raise ModelError(f"{config.attack} cannot attack {config.model}: {problem}. {OTHERWISE}")
-    return Given(opened, attack, bool(problem))
+    attack = make_attack(config, budget=opened.budget)
+    who = f"{config.attack} cannot attack {config.model}"
+    return Given(opened, attack, bool(gives_no_gradient(opened, attack, who)))
 
 
 def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progress) -> Exploration:
@@ -107,7 +97,7 @@ def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progre
     config = settled(config, opened.data)
     settings = config.settings(progress)
     model, x, y = opened.model, opened.x, opened.y
-    adversarial = _attack_in_shards(config, given, folder, progress)
+    adversarial = attack_in_shards(config, opened, given.attack, folder, progress)
     generator = torch.Generator().manual_seed(config.seed)
     noise = noise_twin(x, adversarial, bounds=config.bounds, generator=generator, budget=budget)
     story = explain.twins(
@@ -123,37 +113,18 @@ def run(config: ExploreConfig, given: Given, folder: RunFolder, progress: Progre
         settings=settings,
     )
     curve, checks = _check(config, given, story, adversarial, progress)
+    carried = _carriers(config, given, story, adversarial, progress)
+    if not isinstance(carried, str):
+        folder.write_tensors(CARRIERS, carried.tensors)
     measured = _measure(config, opened, adversarial, progress)
-    record = _record(config, opened, story, checks, curve, measured)
+    record = _record(config, opened, story, checks, curve, carried, measured)
     folder.write_tensors(TWINS, {"clean": x, "noise": noise, "adversarial": adversarial})
-    folder.remove("shards/*")
+    forget_shards(folder)
     folder.write_rows("layers.parquet", record.layers, schema=schema_of(Exploration))
     rows = opened.data.rows[: len(y)]
     folder.write_columns(SAMPLES, _samples(story, rows, y.cpu(), adversarial, x))
     folder.write_columns(PAIRS, _pairs(story, rows))
     return record
-
-
-def _attack_in_shards(
-    config: ExploreConfig, given: Given, folder: RunFolder, progress: Progress
-) -> Tensor:
-    """Adversarial twins, one file for each batch, named by the content that decides it."""
-    model, x, y = given.opened.model, given.opened.x, given.opened.y
-    decides = () if given.budget.plain else given.budget.given.values()
-    key = content_key(config.to_toml(), model, x, y, *decides)
-    parts = []
-    for start in range(0, len(x), config.batch_size):
-        rows = slice(start, start + config.batch_size)
-        progress("Attacking", start, len(x))
-        name = f"shards/{key}-{start:09d}.safetensors"
-        stored = folder.kept_tensors(name)
-        found = None if stored is None else stored.get("adversarial")
-        if found is None or found.shape != x[rows].shape:
-            found = adversarial_twin(given.attack, model, x[rows], y[rows])
-            folder.write_tensors(name, {"adversarial": found})
-        parts.append(found.to(x))
-    progress("Attacking", len(x), len(x))
-    return torch.cat(parts)
 
 
 def _check(
@@ -183,6 +154,46 @@ def _check(
         settings=config.settings(progress),
     )
     return curve, checks
+
+
+def _carriers(
+    config: ExploreConfig, given: Given, story: TwinStory, adversarial: Tensor, progress: Progress
+) -> Measured | str:
+    """The section on what carries the attack, or why there is none."""
+    opened, rows = given.opened, story.fooled.nonzero().flatten()
+    if not len(rows):
+        return "No sample is fooled, so nothing carries the attack."
+    if given.blind:
+        return (
+            "What carries the attack is found by gradients, and the model gives none: worldline "
+            "carriers --exact exchanges each part alone."
+        )
+    some = rows[: _affordable(config, len(opened.x))]
+    here = some.to(opened.x.device)
+    twins = opened.x[here], adversarial[here], story.noise.to(opened.x)[here]
+    try:
+        return measure_carriers(
+            opened.model,
+            twins,
+            opened.y[here],
+            asked=asked_of(opened.model, opened.x, (), "auto", brief=True),
+            rows=opened.data.rows[some],
+            features=opened.data.feature_names,
+            shares=CARRIED_SHARES,
+            shown=CARRIERS_SHOWN,
+            of=(len(opened.x), len(rows)),
+            memory=config.bytes_of_memory,
+            settings=config.settings(progress),
+        )
+    except InputError as error:
+        return f"What carries the attack was not found: {error}"
+
+
+def _affordable(config: ExploreConfig, samples: int) -> int:
+    """So many fooled samples as take a twentieth of the attack's passes, within limits."""
+    steps = 1 if config.attack == "fgsm" else config.steps
+    passes = samples * steps * PASSES_A_STEP
+    return max(FEWEST_CARRIED, min(MOST_CARRIED, int(passes / 20 / PASSES_CARRIED)))
 
 
 def _measure(
@@ -222,6 +233,7 @@ def _record(
     story: TwinStory,
     checks: tuple[Check, ...],
     curve: Curve,
+    carried: Measured | str,
     measured: ModelComplexity | str,
 ) -> Exploration:
     y, data = opened.y.cpu(), opened.data
@@ -256,6 +268,8 @@ def _record(
         curve=curve,
         checks=checks,
         trustworthy=all(check.status != "warned" for check in checks),
+        carriers=None if isinstance(carried, str) else carried.found,
+        carriers_status=carried if isinstance(carried, str) else "measured",
         complexity=None if isinstance(measured, str) else measured,
         notes=(*data.notes, *story.notes, *([measured] if isinstance(measured, str) else [])),
         class_names=tuple(data.class_names) if data.class_names else None,

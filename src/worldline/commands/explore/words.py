@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from worldline.commands.carriers.words import verdict
 from worldline.commands.explore.record import Exploration
 from worldline.explain import FEW, LayerStory, SwapLayer
 from worldline.report.numbers import count, estimate, interval, number, share, signed
@@ -15,7 +16,7 @@ INPUT = "Input"  # the kind of the layer that is the input itself
 
 def words(record: Exploration) -> Words:
     """The finding, the sentences under it, what must be known of it, and what speaks against it."""
-    found = (_how_fooled(record), *_story(record), _trust(record))
+    found = (_how_fooled(record), *_story(record), _carried(record), _trust(record))
     warnings = tuple(it.sentence for it in record.checks if it.status == "warned")
     return Words(headline(record), tuple(it for it in found if it), record.notes, warnings)
 
@@ -170,6 +171,13 @@ def _depth(record: Exploration) -> str:
         f"{number(attacked.median)} for the attacked twin and {number(noise.median)} for the noise "
         f"twin (0: never told apart){beside}."
     )
+
+
+def _carried(record: Exploration) -> str:
+    """What carries the attack, if that was found; nothing fooled is said already."""
+    if record.carriers is not None:
+        return verdict(record.carriers)
+    return record.carriers_status if record.fooled else ""
 
 
 def _trust(record: Exploration) -> str:

@@ -14,6 +14,7 @@ from __future__ import annotations
 from matplotlib.figure import Figure
 
 from worldline.commands.base import Result
+from worldline.commands.carriers.page import concentration, found_views
 from worldline.commands.complexity.page import boost_waterfall, speed_limit_use
 from worldline.commands.complexity.words import model_views
 from worldline.commands.doctor.page import accuracy_curve
@@ -60,8 +61,11 @@ def views(result: Result[Exploration]) -> dict[str, View]:
     """Every view of one model by its name."""
     measured = result.record.complexity
     complexity = {} if measured is None else model_views(measured)
+    carried, names = result.record.carriers, result.record.class_names
+    carriers = {} if carried is None else found_views(carried, names)
     return {
         **views_of(result, read_explored(result)),
+        **{f"carriers {name}": view for name, view in carriers.items()},
         **{f"complexity {name}": view for name, view in complexity.items()},
     }
 
@@ -95,7 +99,9 @@ def figures(result: Result[Exploration]) -> dict[str, Figure]:
         "flow": class_flow(data),
         "curve": accuracy_curve(result.record.curve),
     }
-    measured = result.record.complexity
+    carried, measured = result.record.carriers, result.record.complexity
+    if carried is not None:
+        axes["concentration"] = concentration(carried)
     if measured is not None:
         axes["waterfall"] = boost_waterfall(measured)
         if measured.limits:
