@@ -27,6 +27,10 @@ __all__ = [
     "set_apart",
 ]
 
+TOKENS = (
+    "They are whole numbers ({}): if they number tokens, a text model takes their embeddings "
+    "instead, model(inputs_embeds=…), as nothing lies between two tokens."
+)
 TOLERANCE = 1e-5
 """How far outside a value may lie, relative to the width of the bounds: rounding of a division."""
 
@@ -92,10 +96,14 @@ def samples_of(x: object, bounds: Bounds) -> tuple[Tensor, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     if x.dtype == torch.uint8 and tuple(bounds) == (0, 1):
         x, notes = x / 255, ("The inputs are bytes: they were divided by 255, into 0…1.",)
-    if not x.is_floating_point() and not x.is_complex() and x.dtype != torch.bool:
-        x = x.float()
-    check_inputs(x, bounds)
-    return x, notes
+    whole = not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)
+    try:
+        check_inputs(x.float() if whole else x, bounds)
+    except BoundsError as error:
+        if not whole or x.dtype == torch.uint8:
+            raise
+        raise BoundsError(f"{error} {TOKENS.format(x.dtype)}") from None
+    return x.float() if whole else x, notes
 
 
 def check_settings(settings: Settings) -> None:
@@ -129,6 +137,7 @@ class Data:
         rows: (N,) where each sample stands in what the user gave: its name in every table.
         reference_x, reference_y: for frames and class means.
         bounds: lowest and highest legal value of the inputs, in pixel units.
+        box: these by entry of one input, where they differ; None where they do not.
         split: in words, how the reference was set apart.
         class_names: one for each class, or None.
         reference_rows: where the reference stands in what the user gave; None where it came apart.
@@ -148,6 +157,7 @@ class Data:
     reference_rows: Tensor | None = None
     conversions: tuple[str, ...] = ()
     feature_names: tuple[str, ...] | None = None
+    box: tuple[Tensor, Tensor] | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -36,7 +36,7 @@ class DataOptions(RunOptions, total=False):
     reference: tuple[Any, Any] | None
     class_names: Sequence[str] | None
     image_size: int
-    bounds: Bounds
+    bounds: Bounds | tuple[Any, Any] | Literal["auto"]
     samples: int
     batch_size: int
     device: str
@@ -51,9 +51,13 @@ class NamedOptions(TypedDict, total=False):
 
 
 class BallOptions(DataOptions, total=False):
-    """Of a call that attacks; ``attack`` is one by name, or any ``attack(model, x, y)``."""
+    """Of a call that attacks; ``attack`` is one by name, or any ``attack(model, x, y)``.
 
-    eps: float | str
+    ``explore`` and ``doctor`` take ``eps``, ``mask`` and ``bounds`` by feature, too: arrays with
+    the shape of one input, or one that broadcasts to it.
+    """
+
+    eps: Any
     norm: NormName
     attack: str | Attack
     steps: int
@@ -62,8 +66,8 @@ class BallOptions(DataOptions, total=False):
 class ExploreOptions(BallOptions, NamedOptions, total=False):
     """Of :func:`worldline.explore`."""
 
-    mask: str
-    immutable: str
+    mask: Any
+    immutable: str | Sequence[str | int]
     adversarial: Any
     layers: str | Sequence[str]
     frame: FrameName
@@ -74,8 +78,8 @@ class ExploreOptions(BallOptions, NamedOptions, total=False):
 class DoctorOptions(BallOptions, NamedOptions, total=False):
     """Of :func:`worldline.doctor`."""
 
-    mask: str
-    immutable: str
+    mask: Any
+    immutable: str | Sequence[str | int]
     adversarial: Any
     thorough: bool
     attack_selftest: bool

@@ -22,6 +22,7 @@ from worldline.settings import Bounds, NormName, Progress, Settings, silent
 
 __all__ = [
     "AUTO",
+    "GIVEN",
     "AttackConfig",
     "BudgetConfig",
     "Config",
@@ -39,6 +40,8 @@ __all__ = [
 
 LONGEST_CONFIG = 2**20
 LARGEST_SEED = 2**63 - 1
+GIVEN = "given sizes"
+"""Of ``eps``: an array that was handed over."""
 AUTO: Bounds = (-math.inf, math.inf)
 """Of ``--bounds auto``: what is legal is taken from the data."""
 Kind = Literal["", "number", "size", "sizes", "callable"]
@@ -117,12 +120,14 @@ class Handed:
         data: samples; for ``encode`` matched and unmatched embeddings.
         image: a grey picture (H, W), for ``encode``.
         attack: a callable.
+        arrays: sizes (``eps``) and ``mask`` by feature, by the name of the option.
     """
 
     models: Mapping[str, Any] = field(default_factory=dict)
     data: Any = None
     image: Any = None
     attack: Any = None
+    arrays: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -196,8 +201,6 @@ class DataConfig(Config):
         unsafe_pickle: whether whole pickled modules, which can run any code, may be opened.
     """
 
-    finds_bounds: ClassVar[bool] = False  # whether it can take them from the data
-
     data: str = option(
         "digits",
         "'digits'; .npz, .npy, IDX, .csv, .parquet; a folder of pictures by class, of IDX files or "
@@ -213,9 +216,7 @@ class DataConfig(Config):
         0, "Resize pictures to N pixels and cut out the centre.", least=0, metavar="N"
     )
     bounds: Bounds = option(  # noqa: RUF009  # a field
-        (0.0, 1.0),
-        "Legal range of the inputs; auto (explore, doctor): the data's own.",
-        metavar="LOW,HIGH",
+        (0.0, 1.0), "Legal range of the inputs; auto: the data's own.", metavar="LOW,HIGH"
     )
     samples: int = option(1000, "Use at most so many samples.", least=1, metavar="N")
     batch_size: int = option(256, "Inputs in one pass.", least=1, metavar="N")
@@ -223,14 +224,6 @@ class DataConfig(Config):
     unsafe_pickle: bool = option(
         False, "Open whole pickled modules (.pt, .pkl) and TorchScript, which can run any code."
     )
-
-    def __post_init__(self) -> None:
-        """Refuse to look for bounds where one range must hold for all."""
-        super().__post_init__()
-        if self.bounds == AUTO and not self.finds_bounds:
-            raise UsageError(
-                f"--bounds auto is for explore and doctor; give {self.command} two numbers."
-            )
 
     def settings(self, progress: Progress = silent) -> Settings:
         """What travels through the computation."""
@@ -299,8 +292,6 @@ class BudgetConfig(AttackConfig):
         immutable: columns that may not change, by number or name.
     """
 
-    finds_bounds: ClassVar[bool] = True
-
     eps: str = option(
         "0.15",
         "Radius of the attack in the inputs' units; 8/255 works. By feature: FILE.npy, or 0.1sd "
@@ -315,7 +306,8 @@ class BudgetConfig(AttackConfig):
     @property
     def epsilon(self) -> float:
         """ε as a number, in the units of the input; 1 where sizes are by feature."""
-        return 1.0 if self.eps.endswith((".npy", "sd")) else super().epsilon
+        by_feature = self.eps == GIVEN or self.eps.endswith((".npy", "sd"))
+        return 1.0 if by_feature else super().epsilon
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -396,7 +388,11 @@ def parse_number(text: str, name: str) -> float:
 
 def _parse_sizes(text: str, name: str) -> float:
     """A number, the number before ``sd``, or 1 for a file."""
-    return 1.0 if text.endswith(".npy") else parse_number(text.removesuffix("sd"), name)
+    return (
+        1.0
+        if text == GIVEN or text.endswith(".npy")
+        else parse_number(text.removesuffix("sd"), name)
+    )
 
 
 def parse_size(text: str, name: str) -> int:

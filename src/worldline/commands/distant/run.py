@@ -15,6 +15,7 @@ from worldline.commands.distant.record import INPUTS, DistantPairs, MadePair
 from worldline.errors import UsageError
 from worldline.explain import ClassMap, DistantStory
 from worldline.inputs import Data
+from worldline.runs.budgets import settled
 from worldline.runs.codec import schema_of
 from worldline.runs.opening import Opened, open_one, versions
 from worldline.runs.store import RunFolder
@@ -75,7 +76,9 @@ def _place(data: Data, row: int, samples: int) -> int:
 
 def run(config: DistantConfig, given: Given, folder: RunFolder, progress: Progress) -> DistantPairs:
     """Search the model, make a pair if asked, and keep what was found."""
-    opened, settings = given.opened, config.settings(progress)
+    opened = given.opened
+    config = settled(config, opened.data)
+    settings = config.settings(progress)
     rows = opened.data.rows[: len(opened.x)]
     story = explain.distant(
         opened.model,
