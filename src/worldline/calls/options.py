@@ -53,8 +53,8 @@ class NamedOptions(TypedDict, total=False):
 class BallOptions(DataOptions, total=False):
     """Of a call that attacks; ``attack`` is one by name, or any ``attack(model, x, y)``.
 
-    ``explore`` and ``doctor`` take ``eps``, ``mask`` and ``bounds`` by feature, too: arrays with
-    the shape of one input, or one that broadcasts to it.
+    ``explore``, ``doctor`` and ``distant`` take ``eps``, ``mask`` and ``bounds`` by feature, too:
+    arrays with the shape of one input, or one that broadcasts to it.
     """
 
     eps: Any
@@ -105,7 +105,9 @@ class DistantOptions(DataOptions, NamedOptions, total=False):
     nulls: int
     make: tuple[int, int] | None
     opposite: bool
-    eps: float | str
+    mask: Any
+    immutable: str | Sequence[str | int]
+    eps: Any
     norm: NormName
     steps: int
 

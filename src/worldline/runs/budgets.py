@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -15,7 +16,7 @@ from worldline.attacks import Box, Budget
 from worldline.errors import BoundsError, UsageError
 from worldline.files import read_bytes, shorten
 from worldline.inputs import Data
-from worldline.runs.config import AUTO, GIVEN, BudgetConfig, DataConfig, parse_number
+from worldline.runs.config import AUTO, GIVEN, AttackConfig, DataConfig, ReachConfig, parse_number
 
 __all__ = ["open_budget", "settled", "with_own_bounds"]
 
@@ -52,9 +53,27 @@ def with_own_bounds(data: Data, *, by_column: bool = True) -> Data:
     return replace(data, bounds=(low, high), box=box, conversions=(*data.conversions, said))
 
 
-def open_budget(config: BudgetConfig, data: Data, x: Tensor) -> tuple[Budget, tuple[str, ...]]:
-    """What the attack may do to inputs x of the data, and what must be said of it."""
+def open_budget(config: ReachConfig, data: Data, x: Tensor) -> tuple[Budget, tuple[str, ...]]:
+    """What may be done to inputs x of the data, and what must be said of it.
+
+    Where no ε was given, anything inside the bounds.
+    """
+    bounds: Box = data.bounds
+    if data.box is not None:
+        low, high = data.box
+        bounds = low[None].to(x), high[None].to(x)
+    mask, notes = _mask(config, data, x)
+    sizes, said = _sizes(config, data, x, bounds, plain=mask is None)
+    return Budget(sizes, config.norm, bounds, mask), (*said, *notes)
+
+
+def _sizes(
+    config: ReachConfig, data: Data, x: Tensor, bounds: Box, *, plain: bool
+) -> tuple[float | Tensor, list[str]]:
+    """ε, or sizes by feature, and what must be said of them."""
     notes: list[str] = []
+    if config.epsilon is None:
+        return _everywhere(config, x, bounds, plain=plain), notes
     sizes: float | Tensor = config.epsilon
     if config.eps.endswith("sd"):
         sizes = parse_number(config.eps.removesuffix("sd"), "--eps") * _deviations(data).to(x)
@@ -70,21 +89,17 @@ def open_budget(config: BudgetConfig, data: Data, x: Tensor) -> tuple[Budget, tu
             f"ε is by feature{origin}: from {float(sizes.min()):.3g} to "
             f"{float(sizes.max()):.3g} in the inputs' units."
         )
-    if isinstance(sizes, Tensor):
+    if isinstance(sizes, Tensor) and isinstance(config, AttackConfig):
         notes.append("In the curve and the checks, ε = 1 stands for these sizes.")
-    bounds: Box = data.bounds
-    if data.box is not None:
-        low, high = data.box
-        bounds = low[None].to(x), high[None].to(x)
-    mask = _mask(config, data, x)
-    if mask is not None:
-        fixed = (~mask.expand(1, *x.shape[1:])).flatten().nonzero().flatten().tolist()
-        names = [shorten(data.feature_names[it], 40) for it in fixed] if data.feature_names else []
-        shown = f" ({', '.join(names[:SHOWN])}{', …' * (len(names) > SHOWN)})" if names else ""
-        notes.append(
-            f"{len(fixed):,} of {x[0].numel():,} entries of an input may not change{shown}."
-        )
-    return Budget(sizes, config.norm, bounds, mask), tuple(notes)
+    return sizes, notes
+
+
+def _everywhere(config: ReachConfig, x: Tensor, bounds: Box, *, plain: bool) -> float | Tensor:
+    """A ball that holds all legal inputs, by feature where bounds are, or some may not change."""
+    width = torch.as_tensor(bounds[1] - bounds[0], dtype=x.dtype, device=x.device)
+    whole = math.sqrt(x[0].numel()) if config.norm == "l2" else 1.0
+    by_feature = width.ndim > 0 or not plain
+    return whole * width.expand(1, *x.shape[1:]) if by_feature else whole * float(width)
 
 
 def settled(config: Settled, data: Data) -> Settled:
@@ -102,8 +117,8 @@ def _deviations(data: Data) -> Tensor:
     return data.reference_x.double().std(0, unbiased=False)[None]
 
 
-def _mask(config: BudgetConfig, data: Data, x: Tensor) -> Tensor | None:
-    """(1, …) where the inputs may change; None for everywhere."""
+def _mask(config: ReachConfig, data: Data, x: Tensor) -> tuple[Tensor | None, list[str]]:
+    """(1, …) where the inputs may change, None for everywhere; and what must be said of it."""
     free = torch.ones(1, *x.shape[1:], dtype=torch.bool, device=x.device)
     if config.mask:
         given = _by_feature("mask", config, x).to(x.device)
@@ -113,10 +128,14 @@ def _mask(config: BudgetConfig, data: Data, x: Tensor) -> Tensor | None:
     if config.immutable:
         free[:, _columns(config.immutable, data, x)] = False
     if bool(free.all()):
-        return None
+        return None, []
     if not bool(free.any()):
         raise UsageError("--mask and --immutable leave nothing that may change.")
-    return free
+    fixed = (~free).flatten().nonzero().flatten().tolist()
+    names = [shorten(data.feature_names[it], 40) for it in fixed] if data.feature_names else []
+    shown = f" ({', '.join(names[:SHOWN])}{', …' * (len(names) > SHOWN)})" if names else ""
+    said = f"{len(fixed):,} of {x[0].numel():,} entries of an input may not change{shown}."
+    return free, [said]
 
 
 def _columns(text: str, data: Data, x: Tensor) -> list[int]:
@@ -140,7 +159,7 @@ def _columns(text: str, data: Data, x: Tensor) -> list[int]:
     return found
 
 
-def _by_feature(name: str, config: BudgetConfig, x: Tensor) -> Tensor:
+def _by_feature(name: str, config: ReachConfig, x: Tensor) -> Tensor:
     """(1, …) an array that was handed over, or of an .npy file, with the shape of one input."""
     handed = config.handed.arrays.get(name)
     value, told = (handed, name) if handed is not None else _read(name, getattr(config, name))

@@ -31,6 +31,8 @@ __all__ = [
     "ModelConfig",
     "ModelsConfig",
     "Option",
+    "ReachConfig",
+    "by_feature",
     "option",
     "options_of",
     "parse_bounds",
@@ -282,15 +284,36 @@ class AttackConfig(DataConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BudgetConfig(AttackConfig):
-    """A run whose attack may have a size for each feature, and leave some alone.
+class ReachConfig(DataConfig):
+    """A run that moves inputs: how far, also by feature, and what it leaves alone.
 
     Attributes:
-        eps: also ``0.1sd``, parts of each feature's standard deviation in the reference, or an
-            .npy file of sizes by feature.
+        eps: as written: a number, or ``8/255``; ``0.1sd``, parts of each feature's standard
+            deviation in the reference; an .npy file of sizes by feature; empty for anywhere inside
+            the bounds.
+        norm: of the ball.
         mask: an .npy file, true where an entry may change.
         immutable: columns that may not change, by number or name.
     """
+
+    eps: str = option("", "How far an input may move.", kind="sizes")
+    norm: NormName = option("linf", "Norm of the move.")  # noqa: RUF009  # a field
+    mask: str = option("", "Where inputs may change: true in an .npy file.", metavar="FILE")
+    immutable: str = option(
+        "", "Columns of a table that may not change: 0,3,7, or names.", metavar="COLUMNS"
+    )
+
+    @property
+    def epsilon(self) -> float | None:
+        """ε as a number, in the units of the input; 1 where sizes are by feature, None for none."""
+        if by_feature(self.eps):
+            return 1.0
+        return parse_number(self.eps, "--eps") if self.eps else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetConfig(ReachConfig, AttackConfig):
+    """A run whose attack may have a size for each feature, and leave some alone."""
 
     eps: str = option(
         "0.15",
@@ -298,16 +321,12 @@ class BudgetConfig(AttackConfig):
         "for a tenth of each column's standard deviation.",
         kind="sizes",
     )
-    mask: str = option("", "Where inputs may change: true in an .npy file.", metavar="FILE")
-    immutable: str = option(
-        "", "Columns of a table that may not change: 0,3,7, or names.", metavar="COLUMNS"
-    )
+    norm: NormName = option("linf", "Norm of the attack.")  # noqa: RUF009  # a field
 
     @property
     def epsilon(self) -> float:
         """ε as a number, in the units of the input; 1 where sizes are by feature."""
-        by_feature = self.eps == GIVEN or self.eps.endswith((".npy", "sd"))
-        return 1.0 if by_feature else super().epsilon
+        return super().epsilon or 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -360,6 +379,11 @@ class ModelsConfig(DataConfig):
     def stem(self) -> str:
         """By the data."""
         return f"{self.command}-{_stem(self.data)}"
+
+
+def by_feature(eps: str) -> bool:
+    """Whether an ε, as written, is a size for each feature."""
+    return eps == GIVEN or eps.endswith((".npy", "sd"))
 
 
 def _stem(spec: str) -> str:

@@ -12,7 +12,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor, nn
 
-from worldline.inputs import Data, logits_of
+from worldline.inputs import Data, in_dtype_of, logits_of
 from worldline.loading.black_box import BlackBox
 from worldline.loading.imports import user_code
 from worldline.loading.onnx_model import OnnxGraph
@@ -48,7 +48,7 @@ def fitted(model: nn.Module, data: Data) -> Data:
     if note := note_of(model):
         data = replace(data, conversions=(*data.conversions, note))
     with untouched(model), torch.no_grad():
-        if _takes(model, data.x[:2]):
+        if _runs(model, data.x[:2]):
             return data
         for said, least, most, order in ORDERS:
             if least <= data.x.ndim <= most and _takes(model, order(data.x[:2])):
@@ -78,13 +78,27 @@ def _ordered(data: Data, order: Order, said: str) -> Data:
     )
 
 
+def _runs(model: nn.Module, x: Tensor) -> bool:
+    """Whether it takes the inputs; what it makes of them is not judged."""
+    return _tried(lambda: model(_like(model, x).clone()))
+
+
 def _takes(model: nn.Module, x: Tensor) -> bool:
-    weights = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    """Whether it makes logits of the inputs."""
+    return _tried(lambda: logits_of(model, _like(model, x)))
+
+
+def _tried(call: Callable[[], object]) -> bool:
     try:
-        logits_of(model, x if weights is None else x.to(weights.device))
+        call()
     except Exception:  # of whatever kind: another order is tried, and told if all fail
         return False
     return True
+
+
+def _like(model: nn.Module, x: Tensor) -> Tensor:
+    weights = next(model.parameters(), None) if isinstance(model, nn.Module) else None
+    return x if weights is None else in_dtype_of(model, x).to(weights.device)
 
 
 def is_lazy(model: object) -> bool:
@@ -107,11 +121,10 @@ def ready(model: nn.Module, name: str, x: Tensor, seed: int) -> nn.Module:
         with untouched(nn.Identity()), torch.no_grad():
             torch.manual_seed(seed)
             if _takes(copy, inputs) and not is_lazy(copy):
-                said = (
-                    f"The model {name} is lazy and had no weights for its first inputs: a copy "
-                    f"was given random ones, by the seed {seed}."
+                vars(copy)[NOTE] = (
+                    f"The model {name} is lazy, some of its layers without weights: a copy was "
+                    f"given random ones, by the seed {seed}."
                 )
-                vars(copy)[NOTE] = said
                 return copy
     with torch.no_grad(), user_code(f"The lazy model {name}", "It runs once on the data."):
         logits_of(deepcopy(model).eval(), x)

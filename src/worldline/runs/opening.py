@@ -20,7 +20,7 @@ from worldline.inputs import Data, in_dtype_of, labels_of, logits_of
 from worldline.loading import import_object, load_data, load_model
 from worldline.loading.imports import user_code
 from worldline.runs.budgets import open_budget, with_own_bounds
-from worldline.runs.config import AUTO, AttackConfig, BudgetConfig, DataConfig, ModelConfig
+from worldline.runs.config import AUTO, AttackConfig, DataConfig, ModelConfig, ReachConfig
 from worldline.runs.fitting import channels_last, fitted, is_lazy, note_of, ready
 from worldline.settings import Progress
 from worldline.trace import untouched
@@ -71,7 +71,7 @@ def open_one(config: ModelConfig, progress: Progress) -> Opened:
     model = open_model(config.model, config, device, progress, data, weights=config.weights)
     data = fitted(model, data)
     x, y, reference = prepare_inputs(model, data, config.samples, device)
-    if not isinstance(config, BudgetConfig):
+    if not isinstance(config, ReachConfig):
         return Opened(device, data, model, x, y, reference)
     budget, said = open_budget(config, data, x)
     data = replace(data, conversions=(*data.conversions, *said))
@@ -101,7 +101,7 @@ def bounded(config: DataConfig, load: Callable[..., Data]) -> Data:
         data = load(bounds=(0.0, 1.0))
     except BoundsError:
         data = load(bounds=WIDEST)
-    return with_own_bounds(data, by_column=isinstance(config, BudgetConfig))
+    return with_own_bounds(data, by_column=isinstance(config, ReachConfig))
 
 
 def open_model(

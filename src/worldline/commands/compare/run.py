@@ -215,7 +215,8 @@ def _record(
 
 def _said(given: Given) -> list[str]:
     """What must be said of the models, by name where it is of one of several."""
-    return [f"{shorten(name, 60)}: {note}" for name, note in given.said.items() if note]
+    named = ((shorten(name, 60), note) for name, note in given.said.items() if note)
+    return [note if name in note else f"{name}: {note}" for name, note in named]
 
 
 def _pairs(record: Comparison) -> list[PairRow]:

@@ -97,15 +97,18 @@ def run(config: DistantConfig, given: Given, folder: RunFolder, progress: Progre
     made = None
     if given.make is not None:
         one, other = (slice(place, place + 1) for place in given.make)
+        assert opened.budget is not None
+        plain = opened.budget.plain
         moved = entangle(
             opened.model,
             opened.x[one],
             opened.x[other],
             given.layer,
             reference=opened.reference,
-            epsilon=config.epsilon,
+            epsilon=config.epsilon if plain else None,
             sign=-1 if config.opposite else 1,
             norm=config.norm,
+            budget=None if plain else opened.budget,
             steps=config.steps,
             keep_path=True,
             settings=settings,
