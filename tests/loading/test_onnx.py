@@ -145,6 +145,15 @@ CASES |= {
         [weight("w", 2, 1, 1), numpy_helper.from_array(np.float32(0.5), "h")],
     ),
     "Reshape": (one("Reshape", "s"), [ints("s", 0, -1, 4)]),
+    "DepthToSpace": (
+        then(("Concat", ["x"], {"axis": 1}), ("DepthToSpace", [], {"blocksize": 2})),
+        [],
+    ),
+    "DepthToSpace, columns first": (
+        then(("Concat", ["x"], {"axis": 1}), ("DepthToSpace", [], {"blocksize": 2, "mode": "CRD"})),
+        [],
+    ),
+    "SpaceToDepth": (one("SpaceToDepth", blocksize=2), []),
     "Transpose by axes": (one("Transpose", perm=[0, 2, 3, 1]), []),
     "Squeeze, Unsqueeze": (
         then(("Unsqueeze", ["a"], {}), ("Squeeze", ["a"], {})),

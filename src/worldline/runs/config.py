@@ -391,6 +391,16 @@ def _stem(spec: str) -> str:
     return Path(spec.removeprefix("hf:").split(":")[0]).stem or "run"
 
 
+def _parse_one(text: str, name: str) -> float:
+    """A number where sizes by feature cannot be."""
+    if by_feature(text):
+        raise UsageError(
+            f"{name} is one number here: {shorten(text)!r} is a size for each feature, which "
+            "explore, doctor and distant --make take."
+        )
+    return parse_number(text, name)
+
+
 def parse_number(text: str, name: str) -> float:
     """A finite number, or a fraction such as ``8/255``.
 
@@ -498,7 +508,7 @@ def _check(it: Described, value: Any) -> None:
         if not (pair and value[0] < value[1]):
             raise it.refused("'low,high' with low < high", repr(value))
     elif isinstance(value, str):
-        parse = {"number": parse_number, "size": parse_size, "sizes": _parse_sizes}.get(
+        parse = {"number": _parse_one, "size": parse_size, "sizes": _parse_sizes}.get(
             it.option.kind
         )
         if parse and (value or it.default) and parse(value, it.flag) <= 0:

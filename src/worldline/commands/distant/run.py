@@ -134,8 +134,15 @@ def run(config: DistantConfig, given: Given, folder: RunFolder, progress: Progre
         seed=config.seed,
         made=made,
         versions=versions(opened.device),
-        **{**vars(story), "notes": (*opened.data.notes, *story.notes)},
+        **{**vars(story), "notes": (*opened.data.notes, *_said(config, given), *story.notes)},
     )
+
+
+def _said(config: DistantConfig, given: Given) -> tuple[str, ...]:
+    budget = given.opened.budget
+    if given.make is None or config.epsilon is not None or budget is None or budget.plain:
+        return ()
+    return ("The move of the made pair is measured in parts of the whole range of each entry.",)
 
 
 def _inputs(story: DistantStory, opened: Opened) -> dict[str, Tensor]:
