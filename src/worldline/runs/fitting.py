@@ -33,6 +33,7 @@ ORDERS: tuple[tuple[str, int, int, Order], ...] = (
 """What is tried where a model does not take inputs as they are: what is then said, of inputs of so
 many dimensions at least and at most."""
 NOTE = "_worldline_note"
+FEW = 7  # samples that are tried: a number that is seldom one of channels
 
 
 def channels_last(x: Tensor) -> bool:
@@ -47,11 +48,12 @@ def fitted(model: nn.Module, data: Data) -> Data:
     """
     if note := note_of(model):
         data = replace(data, conversions=(*data.conversions, note))
+    few = data.x[:FEW]
     with untouched(model), torch.no_grad():
-        if _runs(model, data.x[:2]):
+        if _runs(model, few):
             return data
         for said, least, most, order in ORDERS:
-            if least <= data.x.ndim <= most and _takes(model, order(data.x[:2])):
+            if least <= few.ndim <= most and _takes(model, order(few)):
                 return _ordered(data, order, said)
     return data
 
@@ -113,6 +115,7 @@ def ready(model: nn.Module, name: str, x: Tensor, seed: int) -> nn.Module:
 
     Pictures are taken to have their channels first: a lazy convolution would take any axis.
     """
+    x = x[:FEW]
     orders = [it for _, least, most, it in ORDERS[:3] if least <= x.ndim <= most]
     given = [order(x) for order in orders]
     given = [given[0], x] if channels_last(x) else [x, *given]

@@ -123,7 +123,7 @@ def open_model(
         handed: nn.Module = config.handed.models[spec]
         if not is_lazy(handed):
             return _on(handed, device)
-        return ready(handed, spec, data.x[:2], config.seed).to(device)
+        return ready(handed, spec, data.x, config.seed).to(device)
     model = load_model(
         spec,
         weights or None,
@@ -132,7 +132,7 @@ def open_model(
         sample=tuple(data.x.shape[1:]),
         progress=progress,
     )
-    return (ready(model, spec, data.x[:2], config.seed) if is_lazy(model) else model).to(device)
+    return (ready(model, spec, data.x, config.seed) if is_lazy(model) else model).to(device)
 
 
 def _refuse(config: DataConfig, name: str, what: str) -> None:

@@ -306,7 +306,8 @@ def made_words(record: DistantPairs, made: MadePair) -> str:
         end = f" The model says {after} (before: {before}), and {other} of sample {second}."
     return (
         f"{told} It moved by {significant(made.change)}{_unit(made)} and is "
-        f"{significant(made.nearest_data)} from the nearest data (usual: {significant(made.usual_nearest)}). At the input it is "
+        f"{significant(made.nearest_data)} from the nearest data (usual: "
+        f"{significant(made.usual_nearest)}). At the input it is "
         f"{number(made.input_distance)} from it, further than {share(made.input_closer)} of random "
         f"pairs are from each other.{end}"
     )
