@@ -456,6 +456,7 @@ def test_keyword_arguments_are_the_options_of_the_commands() -> None:
                 "sigma",
                 "attack",
                 "layers",
+                "layer",
             ), (name, key)
 
 

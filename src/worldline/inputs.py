@@ -12,6 +12,7 @@ from worldline.errors import BoundsError, ShapeError, UsageError
 from worldline.geometry import check_frame_name
 from worldline.settings import Bounds, Settings
 from worldline.trace.given import check_finite, labels_of, named_labels
+from worldline.trace.guard import untouched
 from worldline.trace.opening import Model, in_dtype_of
 from worldline.trace.values import logits_in
 
@@ -19,6 +20,7 @@ __all__ = [
     "Data",
     "check_inputs",
     "check_settings",
+    "ends_in_sigmoid",
     "in_dtype_of",
     "labels_of",
     "logits_of",
@@ -31,6 +33,7 @@ TOKENS = (
     "They are whole numbers ({}): if they number tokens, a text model takes their embeddings "
     "instead, model(inputs_embeds=…), as nothing lies between two tokens."
 )
+RESHAPING = ("View", "Unsafe", "Reshape", "Squeeze", "Unsqueeze", "Select", "Alias", "ToCopy")
 TOLERANCE = 1e-5
 """How far outside a value may lie, relative to the width of the bounds: rounding of a division."""
 
@@ -125,6 +128,29 @@ def logits_of(model: Model, x: Tensor) -> Tensor:
     (``x -= mean``).
     """
     return logits_in(model(in_dtype_of(model, x).clone()), len(x))
+
+
+def ends_in_sigmoid(model: Model, x: Tensor) -> bool:
+    """Whether a model gives one number a sample that a sigmoid made; False where none can say.
+
+    Its last operation is looked for in the graph of gradients, behind changes of shape.
+
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Sigmoid())
+    >>> ends_in_sigmoid(model, torch.ones(3, 2))
+    True
+    """
+    with untouched(model), torch.enable_grad():
+        try:
+            output = model(in_dtype_of(model, x).clone().requires_grad_().clone())
+        except Exception:  # what takes no gradient has none to tell
+            return False
+        if not isinstance(output, Tensor) or output.numel() != len(x):
+            return False
+        step = output.grad_fn
+        while step is not None and step.name().startswith(RESHAPING):
+            step = step.next_functions[0][0]
+        return step is not None and step.name().startswith("Sigmoid")
 
 
 @dataclass(frozen=True)

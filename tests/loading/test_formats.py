@@ -575,7 +575,7 @@ def test_whatever_a_dataset_gives_is_the_same(name: str, spec: str) -> None:
 @pytest.mark.law
 @pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
 def test_pictures_that_a_dataset_gives_go_from_black_to_white(bounds, spec: str) -> None:
-    data = load_data(f"{spec}pictures", bounds=bounds)
+    data = load_data(f"{spec}picture", bounds=bounds)
     expected = torch.from_numpy(BYTES) / 255 * (bounds[1] - bounds[0]) + bounds[0]
     torch.testing.assert_close(whole(data)[0][:, 0], expected)
 

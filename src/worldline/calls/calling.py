@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from worldline.attacks import Budget, MadeTwins, named_norm
 from worldline.commands import config_of, load
 from worldline.commands.base import Result
-from worldline.errors import DataError, ModelError, ShapeError, UsageError
+from worldline.errors import DataError, LayerError, ModelError, ShapeError, UsageError
 from worldline.inputs import Data, samples_of
 from worldline.loading import hold_data
 from worldline.loading.datasets import told
@@ -27,6 +27,7 @@ from worldline.runs.config import GIVEN, AttackConfig, Config, DataConfig, Hande
 from worldline.runs.opening import bounded, open_data
 from worldline.settings import silent
 from worldline.trace import Model
+from worldline.trace.opening import modules_behind
 
 __all__ = ["call", "call_on_data", "named_models"]
 
@@ -82,6 +83,9 @@ def call_on_data(
     if isinstance(x, Data):
         given.setdefault("bounds", x.bounds)
     handed = {name: model for name, model in models.items() if not isinstance(model, str)}
+    for it in ("layer", "layers"):
+        if it in given:
+            given[it] = _layers(given[it], handed.values())
     given.setdefault("device", _device_of(handed.values()))
 
     def hand(config: DataConfig) -> DataConfig:
@@ -153,7 +157,12 @@ def _arrays(
 ) -> tuple[tuple[Tensor, Tensor] | None, dict[str, Tensor]]:
     """Bounds by feature, and the arrays among other options, whose place text takes."""
     known = {it.name: it for it in options_of(config_of(command))}
-    arrays = {it: _tensor(given[it], it) for it in ("eps", "mask") if _is_array(given.get(it))}
+    lists = (list, tuple)
+    arrays = {
+        it: _tensor(given[it], it)
+        for it in ("eps", "mask")
+        if _is_array(given.get(it)) or isinstance(given.get(it), lists)
+    }
     if "mask" in arrays and "mask" in known:
         given["mask"] = "given"
     if "eps" in arrays:
@@ -163,6 +172,8 @@ def _arrays(
     if isinstance(given.get("immutable"), (list, tuple)):
         given["immutable"] = ",".join(map(str, given["immutable"]))
     bounds = given.get("bounds")
+    if _is_array(bounds) and bounds.shape == (2,):  # type: ignore[union-attr]
+        bounds = given["bounds"] = tuple(map(float, bounds))  # type: ignore[arg-type]
     if not isinstance(bounds, (tuple, list)) or len(bounds) != 2 or not any(map(_is_array, bounds)):
         return None, arrays
     if "mask" not in known:
@@ -170,6 +181,20 @@ def _arrays(
     low, high = (_tensor(it, "bounds") for it in bounds)
     given["bounds"] = float(low.min()), float(high.max())
     return (low, high), arrays
+
+
+def _layers(layers: Any, models: Iterable[Any]) -> Any:
+    """Modules by their names in the first model that has them; the rest as it is."""
+    if isinstance(layers, (list, tuple)):
+        return tuple(_layers(it, models) for it in layers)
+    if not isinstance(layers, nn.Module):
+        return layers
+    for model in models:
+        for behind in modules_behind(model):
+            for name, module in behind.named_modules():
+                if module is layers and name:
+                    return name
+    raise LayerError(f"No model that was given has the module {told(layers)}; name a layer.")
 
 
 def _is_array(value: Any) -> bool:

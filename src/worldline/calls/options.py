@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+from torch import nn
+
 from worldline.attacks import Attack
 from worldline.settings import Bounds, FrameName, NormName, Progress, Tokens
 
@@ -20,6 +22,9 @@ __all__ = [
     "EncodeOptions",
     "ExploreOptions",
 ]
+
+
+Layers = str | nn.Module | Sequence[str | nn.Module]
 
 
 class RunOptions(TypedDict, total=False):
@@ -69,7 +74,7 @@ class ExploreOptions(BallOptions, NamedOptions, total=False):
     mask: Any
     immutable: str | Sequence[str | int]
     adversarial: Any
-    layers: str | Sequence[str]
+    layers: Layers
     frame: FrameName
     tokens: Tokens
     memory: str
@@ -90,14 +95,14 @@ class ComplexityOptions(BallOptions, total=False):
 
     adversarial: Any
     sigma: float | str
-    layers: str | Sequence[str]
+    layers: Layers
     frame: FrameName
 
 
 class DistantOptions(DataOptions, NamedOptions, total=False):
     """Of :func:`worldline.distant`."""
 
-    layer: str
+    layer: str | nn.Module
     pairs: int
     frame: FrameName
     input_quantile: float

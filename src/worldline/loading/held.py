@@ -138,16 +138,45 @@ def _held(x: Any, y: Any, bounds: Bounds, names: tuple[str, ...] | None, seed: i
 def _columns(x: Any, y: Any) -> tuple[Any, Any, tuple[str, ...] | None]:
     """Of a table its inputs, its labels, where a column of it was named, and its columns' names."""
     titles = getattr(x, "columns", None)
-    if titles is None or not _is_array(x):
+    if titles is None or not _is_array(x) or getattr(x, "ndim", 2) != 2:
         return x, y, None
+    if y is None:
+        raise LabelError(
+            "y is missing: give the labels, or the name of their column, one of "
+            f"{shorten(', '.join(map(str, titles)), 200)}."
+        )
     titles = list(titles)
     if isinstance(y, str):
         if titles.count(y) != 1:
             shown = shorten(", ".join(map(str, titles)), 200)
             raise LabelError(f"{shorten(y)!r} is no column of the table; they are {shown}.")
-        titles = [it for it in titles if it != y]
-        x, y = x[titles], x[y]
-    return x, y, tuple(utf8(str(it)) for it in titles)
+        y, titles = x[y], [it for it in titles if it != y]
+    return _numbers(x, titles), y, tuple(utf8(str(it)) for it in titles)
+
+
+def _numbers(table: Any, titles: list[Any]) -> np.ndarray:
+    """(N, D) of the columns of a table: numbers, true or false."""
+    columns = [np.asarray(table[it]) for it in titles]
+    others = [str(it) for it, values in zip(titles, columns, strict=True) if not _counts(values)]
+    if others:
+        raise DataError(
+            "Inputs are numbers; these columns of the table hold others: "
+            f"{shorten(', '.join(others), 200)}. Turn them into numbers (pandas.get_dummies), or "
+            "leave them out; the column of the labels is named as y."
+        )
+    x = np.stack([it.astype(np.float64) for it in columns], 1) if columns else np.empty((0, 0))
+    empty = np.isnan(x)
+    if empty.any():
+        row, place = np.argwhere(empty)[0]
+        raise DataError(
+            f"Column {shorten(str(titles[place]), 40)!r} of the table is empty in row {row} (of "
+            f"{int(empty[:, place].sum()):,}). Fill it, or drop those rows or the column."
+        )
+    return x
+
+
+def _counts(values: np.ndarray) -> bool:
+    return values.ndim == 1 and values.dtype.kind in "fiub"
 
 
 def _together(

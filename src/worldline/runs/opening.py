@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from worldline import __version__
 from worldline.attacks import FGSM, PGD, Attack, Budget, Square, strong_attack
 from worldline.errors import BoundsError, ModelError, UsageError
-from worldline.inputs import Data, in_dtype_of, labels_of, logits_of
+from worldline.inputs import Data, ends_in_sigmoid, in_dtype_of, labels_of, logits_of
 from worldline.loading import import_object, load_data, load_model
 from worldline.loading.imports import user_code
 from worldline.runs.budgets import open_budget, with_own_bounds
@@ -193,6 +193,11 @@ def prepare_inputs(
     advice = "Check that the data's shape is what the model expects."
     with untouched(model), torch.no_grad(), user_code(tried, advice, fits=OF_SHAPES):
         logits = logits_of(model, x[:2])
+    if ends_in_sigmoid(model, x[:2]):
+        raise ModelError(
+            "The model gives one probability a sample: it ends in a sigmoid. One output is taken "
+            "for a logit, whose sign decides. Leave the sigmoid out, as BCEWithLogitsLoss wants it."
+        )
     classes = logits.shape[1]
     y, reference_y = (labels_of(it, len(it), classes=classes) for it in (y, reference_y))
     return x, y, (reference_x, reference_y)
