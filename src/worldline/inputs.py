@@ -13,7 +13,7 @@ from worldline.geometry import check_frame_name
 from worldline.settings import Bounds, Settings
 from worldline.trace.given import check_finite, labels_of, named_labels
 from worldline.trace.guard import untouched
-from worldline.trace.opening import Model, in_dtype_of
+from worldline.trace.opening import Model, in_dtype_of, open_model
 from worldline.trace.values import logits_in
 
 __all__ = [
@@ -142,7 +142,8 @@ def ends_in_sigmoid(model: Model, x: Tensor) -> bool:
     """
     with untouched(model), torch.enable_grad():
         try:
-            output = model(in_dtype_of(model, x).clone().requires_grad_().clone())
+            inputs = in_dtype_of(model, x).clone().requires_grad_()
+            output = open_model(model).call(inputs.clone())
         except Exception:  # what takes no gradient has none to tell
             return False
         if not isinstance(output, Tensor) or output.numel() != len(x):

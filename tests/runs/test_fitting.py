@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from worldline.errors import ModelError
 from worldline.inputs import Data
 from worldline.loading import hold_data
 from worldline.runs.fitting import fitted, is_lazy, note_of, ready
+from worldline.runs.opening import refuse_probability
 
 Y = torch.arange(24) % 3
 HEAD = (nn.Flatten(), nn.LazyLinear(3))
@@ -67,7 +69,8 @@ def test_what_a_model_makes_of_inputs_that_it_takes_is_not_mended() -> None:
 @pytest.mark.law
 @pytest.mark.parametrize("shape", [(3, 6, 6), (6, 6, 3), (6, 6)])
 def test_of_a_lazy_model_a_copy_gets_its_shapes(shape: tuple[int, ...]) -> None:
-    lazy, state = nn.Sequential(nn.LazyConv2d(2, 3), *HEAD), torch.get_rng_state()
+    lazy = nn.Sequential(nn.LazyConv2d(2, 3), nn.LazyBatchNorm2d(), *HEAD)
+    state = torch.get_rng_state()
     made, again = (ready(lazy, "mine", data_of(*shape).x, 5) for _ in range(2))
     assert is_lazy(lazy)
     assert torch.equal(torch.get_rng_state(), state)
@@ -95,3 +98,27 @@ class Bad(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         return self.head(x)[:, 7]
+
+
+class Sure(nn.Module):
+    """One probability a sample, in a shape of one's choice."""
+
+    def __init__(self, function: Callable[[Tensor], Tensor], *, frozen: bool = False) -> None:
+        super().__init__()
+        self.head, self.function = nn.Linear(4, 1).requires_grad_(not frozen), function
+
+    def forward(self, x: Tensor) -> Tensor:
+        x.mul_(1)
+        return self.function(self.head(x))
+
+
+@pytest.mark.message
+@pytest.mark.parametrize("frozen", [False, True])
+@pytest.mark.parametrize("shape", [lambda z: z, lambda z: z.squeeze(1), lambda z: z[:, 0]])
+def test_one_probability_is_no_logit(shape: Callable[[Tensor], Tensor], frozen: bool) -> None:
+    x = torch.rand(3, 4)
+    with pytest.raises(ModelError, match="ends in a sigmoid"):
+        refuse_probability(Sure(lambda z: shape(z.sigmoid()), frozen=frozen), x)
+    for logit in (shape, lambda z: shape(z.sigmoid().log()), lambda z: torch.cat((z, z), 1)):
+        refuse_probability(Sure(logit, frozen=frozen), x)
+    refuse_probability(lambda it: torch.from_numpy(it.numpy()[:, 0]), x)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import replace
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,8 @@ from worldline.inputs import Data, in_dtype_of, logits_of
 from worldline.loading.black_box import BlackBox
 from worldline.loading.imports import user_code
 from worldline.loading.onnx_model import OnnxGraph
-from worldline.trace import untouched
+from worldline.trace import logits_in, untouched
+from worldline.trace.opening import open_model as opened
 
 __all__ = ["channels_last", "fitted", "is_lazy", "note_of", "ready"]
 
@@ -82,12 +84,12 @@ def _ordered(data: Data, order: Order, said: str) -> Data:
 
 def _runs(model: nn.Module, x: Tensor) -> bool:
     """Whether it takes the inputs; what it makes of them is not judged."""
-    return _tried(lambda: model(_like(model, x).clone()))
+    return _tried(lambda: opened(model).call(_like(model, x).clone()))
 
 
 def _takes(model: nn.Module, x: Tensor) -> bool:
     """Whether it makes logits of the inputs."""
-    return _tried(lambda: logits_of(model, _like(model, x)))
+    return _tried(lambda: logits_in(opened(model).call(_like(model, x).clone()), len(x)))
 
 
 def _tried(call: Callable[[], object]) -> bool:
@@ -120,7 +122,7 @@ def ready(model: nn.Module, name: str, x: Tensor, seed: int) -> nn.Module:
     given = [order(x) for order in orders]
     given = [given[0], x] if channels_last(x) else [x, *given]
     for inputs in given:
-        copy = deepcopy(model).eval()
+        copy = _copied(model)
         with untouched(nn.Identity()), torch.no_grad():
             torch.manual_seed(seed)
             if _takes(copy, inputs) and not is_lazy(copy):
@@ -130,5 +132,14 @@ def ready(model: nn.Module, name: str, x: Tensor, seed: int) -> nn.Module:
                 )
                 return copy
     with torch.no_grad(), user_code(f"The lazy model {name}", "It runs once on the data."):
-        logits_of(deepcopy(model).eval(), x)
+        logits_of(_copied(model), x)
     return model
+
+
+def _copied(model: nn.Module) -> nn.Module:
+    """A copy in eval mode; torch copies parameters without a shape, but no such buffers."""
+    memo: dict[int, Any] = {}
+    for it in filter(torch.nn.parameter.is_lazy, model.buffers()):
+        kind: Any = type(it)
+        memo[id(it)] = kind(device=it.device, dtype=it.dtype)
+    return deepcopy(model, memo).eval()

@@ -37,10 +37,12 @@ __all__ = [
     "open_model",
     "open_one",
     "prepare_inputs",
+    "refuse_probability",
     "versions",
 ]
 
 
+ONE_LOGIT = 2  # classes that are told by one number
 WIDEST = (-1e37, 1e37)  # what float32 holds, with room for a difference
 OF_SHAPES = (
     r"(?i)^(RuntimeError|ValueError|AssertionError|IndexError|LayerError|ShapeError):"
@@ -193,14 +195,20 @@ def prepare_inputs(
     advice = "Check that the data's shape is what the model expects."
     with untouched(model), torch.no_grad(), user_code(tried, advice, fits=OF_SHAPES):
         logits = logits_of(model, x[:2])
-    if ends_in_sigmoid(model, x[:2]):
+    classes = logits.shape[1]
+    if classes == ONE_LOGIT:
+        refuse_probability(model, x[:2])
+    y, reference_y = (labels_of(it, len(it), classes=classes) for it in (y, reference_y))
+    return x, y, (reference_x, reference_y)
+
+
+def refuse_probability(model: nn.Module, x: Tensor) -> None:
+    """Refuse a model whose one output is no logit; ModelError."""
+    if ends_in_sigmoid(model, x):
         raise ModelError(
             "The model gives one probability a sample: it ends in a sigmoid. One output is taken "
             "for a logit, whose sign decides. Leave the sigmoid out, as BCEWithLogitsLoss wants it."
         )
-    classes = logits.shape[1]
-    y, reference_y = (labels_of(it, len(it), classes=classes) for it in (y, reference_y))
-    return x, y, (reference_x, reference_y)
 
 
 def versions(device: torch.device) -> dict[str, str]:

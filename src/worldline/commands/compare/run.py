@@ -31,6 +31,7 @@ from worldline.runs.opening import (
     open_data,
     open_device,
     open_model,
+    refuse_probability,
     versions,
 )
 from worldline.runs.store import RunFolder
@@ -78,6 +79,7 @@ def prepare(config: CompareConfig, progress: Progress) -> Given:
     def load(name: str) -> nn.Module:
         model = open_model(name, config, device, progress, data)
         said[name] = note_of(model)
+        refuse_probability(model, x[:2])
         return model
 
     models = {name: compare.Loader(partial(load, name)) for name in config.models}
