@@ -82,7 +82,7 @@ def test_of_a_lazy_model_a_copy_gets_its_shapes(shape: tuple[int, ...]) -> None:
 @pytest.mark.end_to_end
 def test_a_lazy_model_that_is_handed_over_is_copied_and_it_is_said() -> None:
     lazy = nn.Sequential(nn.Flatten(), nn.LazyLinear(3))
-    found = wl.explore(lazy, torch.rand(60, 4), torch.arange(60) % 3, steps=2)
+    found = wl.distant(lazy, torch.rand(60, 4), torch.arange(60) % 3, nulls=0, pairs=1)
     assert is_lazy(lazy)
     assert any("a copy was given random ones" in note for note in found.record.notes)
     with pytest.raises(ModelError, match="The lazy model Bad raised"):

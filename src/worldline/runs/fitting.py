@@ -95,7 +95,9 @@ def _takes(model: nn.Module, x: Tensor) -> bool:
 def _tried(call: Callable[[], object]) -> bool:
     try:
         call()
-    except Exception:  # of whatever kind: another order is tried, and told if all fail
+    except KeyboardInterrupt:
+        raise
+    except BaseException:  # of whatever kind: another order is tried, and told if all fail
         return False
     return True
 
