@@ -322,6 +322,13 @@ def test_inputs_and_labels_come_together(x: Any) -> None:
 
 
 @pytest.mark.law
+def test_batches_that_come_once_are_kept_while_their_bounds_are_found() -> None:
+    batches = ((TABLE[it : it + 8], KINDS[it : it + 8]) for it in range(0, 80, 8))
+    found = wl.distant(table_net(), batches, bounds="auto", nulls=0, pairs=1)
+    assert found.record.bounds == (float(TABLE.min()), float(TABLE.max()))
+
+
+@pytest.mark.law
 def test_columns_of_a_table_have_their_names() -> None:
     pandas = pytest.importorskip("pandas")
     table = pandas.DataFrame(TABLE.numpy(), columns=["age", "dose", "sex", "weight"])

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from difflib import get_close_matches
 from functools import partial
+from os import PathLike
 from pathlib import Path
 from shutil import rmtree
 from tempfile import mkdtemp
@@ -74,6 +75,7 @@ def call_on_data(
     """
     given = {name: value for name, value in options.items() if value is not None}
     about = {it: given.pop(it, None) for it in ("reference", "class_names")}
+    x = str(x) if isinstance(x, PathLike) else list(x) if isinstance(x, Iterator) else x
     box, arrays = _arrays(command, given)
     adversarial, attack = given.pop("adversarial", None), given.get("attack", "")
     if callable(attack):
@@ -116,6 +118,8 @@ def named_models(models: Any, name: str | None = None) -> dict[str, Model | str]
     Raises:
         ModelError: something is no model.
     """
+    if isinstance(models, PathLike):
+        models = str(models)
     if not isinstance(models, Mapping):
         alone = isinstance(models, str) or callable(models) or not isinstance(models, Iterable)
         found: dict[str, Model | str] = {}

@@ -21,7 +21,7 @@ from worldline.files import available_memory, shorten, size_text
 from worldline.loading.black_box import UnsupportedError, open_session
 from worldline.loading.shapes import shape_to_try
 
-__all__ = ["check_graph"]
+__all__ = ["check_graph", "counted"]
 
 LOGITS_TOLERANCE = 1e-4
 """Largest difference of logits, relative to the largest of their absolute values: float32 sums in
@@ -83,7 +83,7 @@ def check_graph(
     x = torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=kind)
     try:
         x.requires_grad_()
-        with _counted(graph, name):
+        with counted(graph, name):
             logits = graph(x)
         reference, oracle = _reference(proto, size)
         expected = reference(x.detach())
@@ -116,7 +116,7 @@ def check_graph(
 
 
 @contextmanager
-def _counted(graph: nn.Module, name: str) -> Iterator[None]:
+def counted(graph: nn.Module, name: str) -> Iterator[None]:
     """Refuse a graph whose values need more than half of the memory: the reference holds them."""
     limit, taken = available_memory() // 2, [0]
 
@@ -163,19 +163,19 @@ def _reference(proto: Any, size: int | None) -> tuple[Callable[[Tensor], np.ndar
         if it.name not in {weight.name for weight in proto.graph.initializer}
     )
 
-    def run(x: Tensor) -> np.ndarray:
-        parts = []
-        for part in x.split(size or max(len(x), 1)):
-            filled = (
-                torch.cat((part, part[-1:].expand((size or 0) - len(part), *part.shape[1:])))
-                if size
-                else part
-            )
-            answers: Any = session.run(None, {entry: filled.numpy()})
-            parts.append(np.asarray(answers[0], dtype=np.float64)[: len(part) if size else None])
-        return np.concatenate(parts)
+    def ask(x: Tensor) -> np.ndarray:
+        answers: Any = session.run(None, {entry: x.numpy()})
+        return np.asarray(answers[0], dtype=np.float64)
 
-    return run, oracle
+    def ask_by_batches(x: Tensor) -> np.ndarray:
+        assert size is not None
+        found = []
+        for part in x.split(size):
+            more = part[-1:].expand(size - len(part), *part.shape[1:])
+            found.append(ask(torch.cat((part, more)))[: len(part)])
+        return np.concatenate(found)
+
+    return ask if size is None else ask_by_batches, oracle
 
 
 def _check_gradient(

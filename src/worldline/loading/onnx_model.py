@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -122,7 +122,7 @@ def load_onnx(path: Path, sample: tuple[int, ...] | None = None) -> nn.Module:
     if undone is None:
         try:
             if graph.shape and graph.shape[0] is not None:
-                return _for_any_batch(proto, graph, name, sample, check_graph)
+                return _for_any_batch(proto, graph, name, sample)
             check_graph(proto, graph, name, sample)
             return graph
         except UnsupportedError as error:
@@ -131,20 +131,19 @@ def load_onnx(path: Path, sample: tuple[int, ...] | None = None) -> nn.Module:
 
 
 def _for_any_batch(
-    proto: Any,
-    graph: OnnxGraph,
-    name: str,
-    sample: tuple[int, ...] | None,
-    check: Callable[..., None],
+    proto: Any, graph: OnnxGraph, name: str, sample: tuple[int, ...] | None
 ) -> nn.Module:
     """Of a fixed batch size: freed; else a black box, which fills up; else as it is."""
+    from worldline.loading.onnx_check import check_graph, counted  # noqa: PLC0415  # wants onnx
+
     free = OnnxGraph(proto, name)
     try:
-        free_batch(free, name, sample)
-        check(proto, free, name, sample)
+        with counted(free, name):
+            free_batch(free, name, sample)
+        check_graph(proto, free, name, sample)
         return free
-    except UnsupportedError as error:
-        check(proto, graph, name, sample)
+    except ModelError as error:
+        check_graph(proto, graph, name, sample)
         try:
             return black_box(proto, name, error, sample)
         except ModelError:
