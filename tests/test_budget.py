@@ -10,8 +10,19 @@ import torch
 from torch import Tensor, nn
 
 from worldline import commands
-from worldline.attacks import APGD, FGSM, PGD, Budget, Square, WorstCase, noise_twin, strong_attack
+from worldline.attacks import (
+    APGD,
+    FGSM,
+    PGD,
+    Budget,
+    Square,
+    WorstCase,
+    noise_twin,
+    smallest_change,
+    strong_attack,
+)
 from worldline.checks import accuracy_curve, check_evaluation
+from worldline.commands.distant.words import made_words
 from worldline.errors import BoundsError, ShapeError, UsageError
 from worldline.runs.config import AUTO
 from worldline.settings import silent
@@ -279,7 +290,59 @@ def test_doctor_takes_the_same_budget(place) -> None:
     config = commands.config_of("doctor")(**TABLE, **given, steps=5)
     record = commands.load("doctor")(config).record
     assert record.selftest is None
+    assert len(record.smallest) == 4
+    assert any("in units of the sizes by feature" in it for it in record.notes)
     assert {it.name: it.status for it in record.checks}["ball"] == "passed"
+
+
+@pytest.mark.end_to_end
+@pytest.mark.parametrize("eps", ["0.3sd", ""])
+def test_a_made_pair_keeps_to_the_same_budget(eps: str, place) -> None:
+    given = {"make": (0, 1), "eps": eps, "immutable": "0,4", "nulls": 0, "steps": 8}
+    config = commands.config_of("distant")(**TABLE, **given)
+    result = commands.load("distant")(config)
+    path = result.folder.read_tensors("inputs.safetensors")["path"]
+    x = np.load(place / "table.npz")["x"]
+    sizes = 0.3 * x.std(0) if eps else np.ptp(x, axis=0)
+    moved = (path - path[0]).abs().amax(0)
+    assert torch.equal(moved > 0, torch.tensor([False, True, True, True, False, True]))
+    assert bool((moved <= 1.1 * torch.from_numpy(sizes)).all())
+    made = result.record.made
+    assert 0 < made.change <= 1.0001
+    assert (made.epsilon, made.epsilon_text) == ((1.0, eps) if eps else (None, None))
+    assert any("parts of the whole range" in it for it in result.record.notes) == (not eps)
+    apart = replace(made, input_closer=0.5)
+    assert ("of the sizes by feature" in made_words(result.record, apart)) == bool(eps)
+
+
+@pytest.mark.oracle
+@pytest.mark.parametrize("norm", ["linf", "l2", "l1", "l0"])
+def test_the_smallest_change_in_units_of_the_budget(norm: str) -> None:
+    """Of a linear model: the distance to the boundary, in the dual norm of the scaled weights."""
+    weight, sizes = torch.tensor([1.0, 0.02, 50.0]), torch.tensor([0.1, 10.0, 0.001])
+    free = torch.tensor([True, True, False])
+    model = nn.Linear(3, 2)
+    with torch.no_grad():
+        model.weight.copy_(torch.stack([weight, -weight]))
+        model.bias.zero_()
+    x = torch.tensor([[0.2, 2.0, 0.001], [0.05, 9.0, 0.004]])
+    budget = Budget(sizes, "linf", (torch.full((3,), -99.0), torch.full((3,), 99.0)), free)
+    found = smallest_change(model, x, torch.zeros(2, dtype=torch.long), norm=norm, budget=budget)
+    slope = (weight * sizes)[:2]
+    dual = {"linf": slope.sum(), "l2": slope.norm(), "l1": slope.max(), "l0": None}[norm]
+    expected = torch.ones(2) if dual is None else x @ weight / dual
+    torch.testing.assert_close(found.size, expected, rtol=0.02, atol=0)
+    assert torch.equal(found.x[:, 2], x[:, 2])
+    assert bool((model(found.x).argmax(1) == 1).all())
+
+
+@pytest.mark.message
+def test_the_smallest_change_has_one_mask_and_sizes_by_feature() -> None:
+    x, y, model = torch.rand(2, 3), torch.zeros(2, dtype=torch.long), nn.Linear(3, 2)
+    with pytest.raises(UsageError, match="give mask in it"):
+        smallest_change(model, x, y, mask=MASK[:3], budget=Budget(0.1))
+    with pytest.raises(UsageError, match="needs sizes by feature"):
+        smallest_change(model, x, y, budget=Budget(torch.ones(2, 1)))
 
 
 @pytest.mark.message
@@ -308,9 +371,3 @@ def test_budgets_that_do_not_fit_are_refused_before_work(given, words, place) ->
 def test_sizes_that_are_none_are_refused(eps) -> None:
     with pytest.raises(UsageError, match="--eps must be"):
         commands.config_of("explore")(eps=eps)
-
-
-@pytest.mark.message
-def test_bounds_from_the_data_are_for_explore_and_doctor() -> None:
-    with pytest.raises(UsageError, match="--bounds auto is for explore, carriers and doctor"):
-        commands.config_of("complexity")(bounds=AUTO)

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import torch
 from selenium.webdriver.support.ui import WebDriverWait
+from sklearn.linear_model import LogisticRegression
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Subset, TensorDataset
 
@@ -273,6 +274,77 @@ def test_twins_of_pictures_are_turned_with_them(wrapped: bool) -> None:
     assert any("channels first" in note for note in found.record.notes)
 
 
+TABLE = torch.rand(80, 4, generator=torch.Generator().manual_seed(0)) * torch.tensor([1, 9, 1, 99])
+KINDS = torch.arange(80) % 2
+
+
+def table_net() -> nn.Module:
+    torch.manual_seed(0)
+    return nn.Sequential(nn.Linear(4, 8), nn.Tanh(), nn.Linear(8, 2))
+
+
+@pytest.mark.law
+@pytest.mark.parametrize("array", [torch.as_tensor, lambda it: it.numpy()])
+def test_budgets_are_taken_as_arrays(array: Callable[[Tensor], Any]) -> None:
+    sizes, free = 0.1 * TABLE.std(0), torch.tensor([True, False, True, True])
+    box = TABLE.amin(0) - 1, TABLE.amax(0)
+    given = {"eps": array(sizes), "mask": array(free), "bounds": tuple(map(array, box))}
+    found = wl.explore(table_net(), TABLE, KINDS, **given, immutable=[2], steps=3)
+    twins = found.folder.read_tensors("twins.safetensors")
+    moved = (twins["adversarial"] - twins["clean"]).abs()
+    assert torch.equal(moved.amax(0) > 0, torch.tensor([True, False, False, True]))
+    assert bool((moved <= sizes * 1.0001).all())
+    assert found.record.bounds == (float(box[0].min()), float(box[1].max()))
+    assert any("2 of 4 entries" in note for note in found.record.notes)
+
+
+@pytest.mark.law
+def test_bounds_are_taken_from_arrays_of_every_command() -> None:
+    found = wl.complexity(table_net(), TABLE, KINDS, bounds="auto", samples=12)
+    assert found.record.bounds == (float(TABLE.min()), float(TABLE.max()))
+    models = [table_net(), nn.Linear(4, 2)]
+    found = wl.compare_models(models, TABLE, KINDS, bounds="auto", probed_samples=8, probes=2)
+    assert found.record.bounds == (float(TABLE.min()), float(TABLE.max()))
+
+
+@pytest.mark.law
+@pytest.mark.parametrize(
+    "x",
+    [
+        (TABLE, KINDS),
+        {"data": TABLE.numpy(), "target": KINDS.numpy(), "target_names": ["a", "b"]},
+        {"x_test": TABLE, "y_test": KINDS, "x_train": TABLE[:9], "y_train": KINDS[:9]},
+    ],
+)
+def test_inputs_and_labels_come_together(x: Any) -> None:
+    data = wl.loading.hold_data(x, bounds=(0, 99))
+    rows = data.rows
+    assert torch.equal(data.x, TABLE[rows])
+    assert torch.equal(data.y, KINDS[rows])
+    assert (data.class_names == ("a", "b")) == ("target_names" in x)
+    assert (len(data.reference_x) == 9) == ("x_train" in x)
+
+
+@pytest.mark.law
+def test_batches_that_come_once_are_kept_while_their_bounds_are_found() -> None:
+    batches = ((TABLE[it : it + 8], KINDS[it : it + 8]) for it in range(0, 80, 8))
+    found = wl.distant(table_net(), batches, bounds="auto", nulls=0, pairs=1)
+    assert found.record.bounds == (float(TABLE.min()), float(TABLE.max()))
+
+
+@pytest.mark.law
+def test_columns_of_a_table_have_their_names() -> None:
+    pandas = pytest.importorskip("pandas")
+    table = pandas.DataFrame(TABLE.numpy(), columns=["age", "dose", "sex", "weight"])
+    table.insert(1, "kind", ["no", "yes"] * 40)
+    data = wl.loading.hold_data(table, "kind", bounds=(0, 99))
+    assert data.feature_names == ("age", "dose", "sex", "weight")
+    assert data.class_names == ("no", "yes")
+    assert torch.equal(data.x, TABLE[data.rows])
+    with pytest.raises(LabelError, match="'sort' is no column of the table; they are age, kind"):
+        wl.loading.hold_data(table, "sort")
+
+
 @pytest.mark.end_to_end
 def test_an_attack_may_be_a_callable(held: tuple[Tensor, Tensor, str]) -> None:
     x, y, _ = held
@@ -388,11 +460,15 @@ def test_keyword_arguments_are_the_options_of_the_commands() -> None:
         assert set(known) - further == set(expected) - apart, name
         for key in set(known) - further:
             assert str(expected[key]) in str(known[key]) or key in (
+                "bounds",
+                "immutable",
+                "mask",
                 "eps",
                 "sigma",
                 "attack",
                 "layers",
                 "pair",
+                "layer",
             ), (name, key)
 
 
@@ -473,6 +549,41 @@ WRONG: dict[str, tuple[type[Exception], str, Callable[[Tensor, Tensor], object]]
         DataError,
         "leave bounds out",
         lambda x, y: wl.explore("linear", wl.zoo.digits(), bounds=(0, 2)),
+    ),
+    "sizes": (
+        UsageError,
+        "Sizes by feature are not for complexity",
+        lambda x, y: wl.complexity("linear", x, y, eps=x[0]),
+    ),
+    "sizes' shape": (
+        UsageError,
+        r"eps has shape \(9,\); expected that of one input, \(1, 8, 8\)",
+        lambda x, y: wl.explore("linear", x, y, eps=torch.ones(9)),
+    ),
+    "bounds by feature": (
+        UsageError,
+        "Bounds by feature are not for compare",
+        lambda x, y: wl.compare_models(["linear", "mlp"], x, y, bounds=(x[0], x[0] + 1)),
+    ),
+    "outside bounds by feature": (
+        BoundsError,
+        "outside the bounds by feature",
+        lambda x, y: wl.explore("linear", x, y, bounds=(0 * x[0], x[0] + (x[0] == 0))),
+    ),
+    "column": (
+        UsageError,
+        "--immutable names columns of a table",
+        lambda x, y: wl.explore("linear", x, y, immutable=[3]),
+    ),
+    "tokens": (
+        BoundsError,
+        "if they number tokens, a text model takes their embeddings",
+        lambda x, y: wl.explore("linear", torch.full(x.shape, 30000), y),
+    ),
+    "scikit-learn": (
+        ModelError,
+        "Wrap it: lambda x: torch.as_tensor",
+        lambda x, y: wl.explore(LogisticRegression(), x, y),
     ),
     "one model": (
         UsageError,

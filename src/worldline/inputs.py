@@ -12,13 +12,15 @@ from worldline.errors import BoundsError, ShapeError, UsageError
 from worldline.geometry import check_frame_name
 from worldline.settings import Bounds, Settings
 from worldline.trace.given import check_finite, labels_of, named_labels
-from worldline.trace.opening import Model, in_dtype_of
+from worldline.trace.guard import untouched
+from worldline.trace.opening import Model, in_dtype_of, open_model
 from worldline.trace.values import logits_in
 
 __all__ = [
     "Data",
     "check_inputs",
     "check_settings",
+    "ends_in_sigmoid",
     "in_dtype_of",
     "labels_of",
     "logits_of",
@@ -27,6 +29,11 @@ __all__ = [
     "set_apart",
 ]
 
+TOKENS = (
+    "They are whole numbers ({}): if they number tokens, a text model takes their embeddings "
+    "instead, model(inputs_embeds=…), as nothing lies between two tokens."
+)
+RESHAPING = ("View", "Unsafe", "Reshape", "Squeeze", "Unsqueeze", "Select", "Alias", "ToCopy")
 TOLERANCE = 1e-5
 """How far outside a value may lie, relative to the width of the bounds: rounding of a division."""
 
@@ -92,10 +99,14 @@ def samples_of(x: object, bounds: Bounds) -> tuple[Tensor, tuple[str, ...]]:
     notes: tuple[str, ...] = ()
     if x.dtype == torch.uint8 and tuple(bounds) == (0, 1):
         x, notes = x / 255, ("The inputs are bytes: they were divided by 255, into 0…1.",)
-    if not x.is_floating_point() and not x.is_complex() and x.dtype != torch.bool:
-        x = x.float()
-    check_inputs(x, bounds)
-    return x, notes
+    whole = not (x.is_floating_point() or x.is_complex() or x.dtype == torch.bool)
+    try:
+        check_inputs(x.float() if whole else x, bounds)
+    except BoundsError as error:
+        if not whole or x.dtype == torch.uint8:
+            raise
+        raise BoundsError(f"{error} {TOKENS.format(x.dtype)}") from None
+    return x.float() if whole else x, notes
 
 
 def check_settings(settings: Settings) -> None:
@@ -119,6 +130,30 @@ def logits_of(model: Model, x: Tensor) -> Tensor:
     return logits_in(model(in_dtype_of(model, x).clone()), len(x))
 
 
+def ends_in_sigmoid(model: Model, x: Tensor) -> bool:
+    """Whether a model gives one number a sample that a sigmoid made; False where none can say.
+
+    Its last operation is looked for in the graph of gradients, behind changes of shape.
+
+    >>> import torch
+    >>> model = torch.nn.Sequential(torch.nn.Linear(2, 1), torch.nn.Sigmoid())
+    >>> ends_in_sigmoid(model, torch.ones(3, 2))
+    True
+    """
+    with untouched(model), torch.enable_grad():
+        try:
+            inputs = in_dtype_of(model, x).clone().requires_grad_()
+            output = open_model(model).call(inputs.clone())
+        except Exception:  # what takes no gradient has none to tell
+            return False
+        if not isinstance(output, Tensor) or output.numel() != len(x):
+            return False
+        step = output.grad_fn
+        while step is not None and step.name().startswith(RESHAPING):
+            step = step.next_functions[0][0]
+        return step is not None and step.name().startswith("Sigmoid")
+
+
 @dataclass(frozen=True)
 class Data:
     """Samples to explain, and reference samples that no attack sees.
@@ -129,6 +164,7 @@ class Data:
         rows: (N,) where each sample stands in what the user gave: its name in every table.
         reference_x, reference_y: for frames and class means.
         bounds: lowest and highest legal value of the inputs, in pixel units.
+        box: these by entry of one input, where they differ; None where they do not.
         split: in words, how the reference was set apart.
         class_names: one for each class, or None.
         reference_rows: where the reference stands in what the user gave; None where it came apart.
@@ -148,6 +184,7 @@ class Data:
     reference_rows: Tensor | None = None
     conversions: tuple[str, ...] = ()
     feature_names: tuple[str, ...] | None = None
+    box: tuple[Tensor, Tensor] | None = None
 
     @property
     def notes(self) -> tuple[str, ...]:

@@ -30,6 +30,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], int]] = {  # of one sample, and the num
     "pictures": ((3, 16, 16), 4),
     "large": ((3, 32, 32), 4),
     "bytes": ((3, 16, 16), 4),
+    "bytes_last": ((16, 16, 3), 4),
     "grey": ((1, 16, 16), 4),
     "pair": ((3, 16, 16), 2),
     "three": ((3, 16, 16), 3),
@@ -51,6 +52,7 @@ ZERO_GRADIENT = r"the gradient is exactly 0 for all of 24 inputs.*--attack squar
 SAYS: dict[str, dict[str, str]] = {
     "two_outputs": {"": r"tuple with 2 tensors that could be them"},
     "quantised": {"explore": NO_GRADIENT},
+    "one_probability": {"": r"ends in a sigmoid.*Leave the sigmoid out"},
     "under_no_grad": {"explore": NO_GRADIENT},
     "detached": {"explore": NO_GRADIENT},
     "integer_cast": {"explore": NO_GRADIENT},
@@ -78,7 +80,8 @@ def make_data(folder: Path) -> Path:
         y = np.arange(96) % classes
         x = chance.uniform(low, high, (96, *shape))
         x = 0.4 * x + 0.6 * chance.uniform(low, high, (classes, *shape))[y]
-        np.savez(folder / f"{name}.npz", x=x.astype(np.float32), y=y)
+        whole = (255 * x).astype(np.uint8) if name == "bytes_last" else x.astype(np.float32)
+        np.savez(folder / f"{name}.npz", x=whole, y=y)
     table = load_breast_cancer()
     np.savez(folder / "table.npz", x=table.data.astype(np.float32), y=table.target)
     return folder

@@ -700,6 +700,16 @@ class Tupled(nn.Module):
         return self.body(x), self.other(x)
 
 
+@network("bytes_last")
+def uint8_channels_last() -> nn.Module:
+    return nn.Sequential(nn.Conv2d(3, 4, 3), nn.ReLU(), nn.Flatten(), nn.Linear(784, CLASSES))
+
+
+@network("pair")
+def one_probability() -> nn.Module:
+    return nn.Sequential(nn.Flatten(), nn.Linear(768, 1), nn.Sigmoid())
+
+
 @network()
 def two_outputs() -> nn.Module:
     return Tupled()

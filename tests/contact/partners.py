@@ -10,6 +10,7 @@ from torch import nn
 FEATURES = {
     "pictures": (768, 4),
     "bytes": (768, 4),
+    "bytes_last": (768, 4),
     "grey": (256, 4),
     "pair": (768, 2),
     "three": (768, 3),

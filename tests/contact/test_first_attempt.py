@@ -63,6 +63,19 @@ def test_transformers_by_the_name_of_their_configuration(
     assert found.code == 0, found.said
 
 
+@pytest.mark.end_to_end
+@pytest.mark.parametrize("name", ["resnet10t", "mobilenetv3_small_050", "convnext_atto"])
+def test_timm_by_the_name_of_its_model(name: str, data: Path, tmp_path: Path) -> None:
+    why = "timm wants torchvision, which has no build for this torch"
+    pytest.importorskip("timm", reason=why, exc_type=ImportError)
+    (tmp_path / "net.py").write_text(
+        f"import timm\ndef build(): return timm.create_model({name!r}, num_classes=4)\n"
+    )
+    build, out = f"{tmp_path}/net.py:build", tmp_path / "run"
+    found = ATTEMPTS["_run"]("explore", [build], data / "large.npz", (0.0, 1.0), out)
+    assert found.code == 0, found.said
+
+
 @pytest.mark.law
 def test_the_page_of_models_has_every_one() -> None:
     rows = DOCS.read_text("utf-8").splitlines()

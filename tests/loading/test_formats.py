@@ -372,6 +372,40 @@ def test_tables_that_do_not_fit_are_told(
         load_data(str(tmp_path / "t.csv"), **options)
 
 
+@pytest.mark.law
+@pytest.mark.parametrize("name", ["t.csv.gz", "t.tsv.gz"])
+def test_a_packed_table_is_the_table(name: str, tmp_path: Path) -> None:
+    text = "a,b,kind\n" + "\n".join(f"0.{it},0.5,{'ab'[it % 2]}" for it in range(8))
+    text = text.replace(",", "\t") if "tsv" in name else text
+    (tmp_path / name).write_bytes(gzip.compress(text.encode()))
+    (tmp_path / name[:-3]).write_text(text)
+    packed, plain = (load_data(str(tmp_path / it)) for it in (name, name[:-3]))
+    assert torch.equal(packed.x, plain.x)
+    assert packed.feature_names == ("a", "b")
+    assert packed.class_names == ("a", "b")
+    (tmp_path / "test.csv.gz").write_bytes((tmp_path / name).read_bytes()[:-9])
+    with pytest.raises(DataError, match=r"test.csv.gz cannot be unpacked"):
+        load_data(str(tmp_path / "test.csv.gz"))
+
+
+@pytest.mark.message
+def test_a_packed_table_is_no_bomb(tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("worldline.loading.tables.BOMB_SIZE", 1000)
+    (tmp_path / "t.csv.gz").write_bytes(gzip.compress(b"a,b\n" + b"0,1\n" * 10**5))
+    with pytest.raises(DataError, match="unpacks to more than"):
+        load_data(str(tmp_path / "t.csv.gz"))
+
+
+@pytest.mark.law
+def test_columns_of_an_npz_have_their_names(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).random((12, 3), np.float32)
+    np.savez(tmp_path / "d.npz", x=x, y=Y, feature_names=["a", "b", "c"])
+    assert load_data(str(tmp_path / "d.npz")).feature_names == ("a", "b", "c")
+    np.savez(tmp_path / "d.npz", x=x, y=Y, feature_names=["a", "b"])
+    with pytest.raises(DataError, match=r"feature_names in d.npz are 2 names; x has shape"):
+        load_data(str(tmp_path / "d.npz"))
+
+
 @pytest.mark.message
 def test_hostile_tables_are_a_sentence(tmp_path: Path) -> None:
     path = tmp_path / "t.csv"
@@ -539,6 +573,14 @@ def test_whatever_a_dataset_gives_is_the_same(name: str, spec: str) -> None:
 
 
 @pytest.mark.law
+@pytest.mark.parametrize("bounds", [(0.0, 1.0), (-1.0, 1.0), (0.0, 255.0)])
+def test_pictures_that_a_dataset_gives_go_from_black_to_white(bounds, spec: str) -> None:
+    data = load_data(f"{spec}picture", bounds=bounds)
+    expected = torch.from_numpy(BYTES) / 255 * (bounds[1] - bounds[0]) + bounds[0]
+    torch.testing.assert_close(whole(data)[0][:, 0], expected)
+
+
+@pytest.mark.law
 def test_a_shuffled_loader_is_told_and_gives_the_same_again(spec: str) -> None:
     before = torch.get_rng_state()
     one, other = (load_data(spec + "shuffled") for _ in range(2))
@@ -578,8 +620,10 @@ def test_items_that_do_not_fit_are_told(name: str, words: str, spec: str) -> Non
         ("d.pt", b"PK\3\4", "can run code when it is opened; save the arrays with numpy.savez"),
         ("d.py", b"", "Name what makes the data in it: file.py:make"),
         ("d.tar", b"", "Unpack it first"),
-        ("d.csv.gz", gzip.compress(b"a,y\n1,1\n"), "when unpacked: unpack it first"),
-        ("d.h5", b"\x89HDF\r\n\x1a\n", r"begins with b'\\x89HDF.*Data is 'digits' or: an .npz"),
+        ("d.txt.gz", gzip.compress(b"a,y\n1,1\n"), "when unpacked: unpack it first"),
+        ("d.h5", b"\x89HDF\r\n\x1a\n", r"Save the arrays with numpy.savez\(path, x=x, y=y\)"),
+        ("d.xlsx", b"PK\3\4", "Save it as .csv or .parquet"),
+        ("d.dat", b"\x89DAT\r\n\x1a\n", r"begins with b'\\x89DAT.*Data is 'digits' or: an .npz"),
     ],
 )
 def test_an_unknown_kind_is_told_with_those_that_are_known(

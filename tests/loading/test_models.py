@@ -430,3 +430,26 @@ def test_a_missing_package_of_a_factorys_own_is_told_by_its_place(tmp_path: Path
         load_model(f"{tmp_path}/f.py:build")
     with pytest.raises(ModelError, match=r"Run from the folder that holds it, or install it"):
         load_model("no_such_package.inner:build")
+
+
+@pytest.mark.law
+@pytest.mark.parametrize(
+    "kept",
+    [
+        lambda it: {"epoch": 3, "model_state_dict": it},
+        lambda it: {"module." + name: value for name, value in it.items()},
+        lambda it: {"state_dict": {"model.net." + name: value for name, value in it.items()}},
+    ],
+)
+def test_weights_as_training_scripts_keep_them(kept, tmp_path: Path) -> None:
+    (tmp_path / "plain.py").write_text(
+        "import torch\ndef build():\n"
+        "    return torch.nn.Sequential(torch.nn.Linear(4, 2), torch.nn.BatchNorm1d(2))\n"
+    )
+    model = nn.Sequential(nn.Linear(4, 2), nn.BatchNorm1d(2))
+    torch.save(kept(model.state_dict()), tmp_path / "w.ckpt")
+    found = load_model(f"{tmp_path}/plain.py:build", tmp_path / "w.ckpt")
+    assert torch.equal(found[0].weight, model[0].weight)
+    torch.save({"0.weight": torch.ones(2, 4)}, tmp_path / "w.ckpt")
+    with pytest.raises(ModelError, match="do not fit the model: Missing key"):
+        load_model(f"{tmp_path}/plain.py:build", tmp_path / "w.ckpt")

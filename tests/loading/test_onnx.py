@@ -145,6 +145,15 @@ CASES |= {
         [weight("w", 2, 1, 1), numpy_helper.from_array(np.float32(0.5), "h")],
     ),
     "Reshape": (one("Reshape", "s"), [ints("s", 0, -1, 4)]),
+    "DepthToSpace": (
+        then(("Concat", ["x"], {"axis": 1}), ("DepthToSpace", [], {"blocksize": 2})),
+        [],
+    ),
+    "DepthToSpace, columns first": (
+        then(("Concat", ["x"], {"axis": 1}), ("DepthToSpace", [], {"blocksize": 2, "mode": "CRD"})),
+        [],
+    ),
+    "SpaceToDepth": (one("SpaceToDepth", blocksize=2), []),
     "Transpose by axes": (one("Transpose", perm=[0, 2, 3, 1]), []),
     "Squeeze, Unsqueeze": (
         then(("Unsqueeze", ["a"], {}), ("Squeeze", ["a"], {})),
@@ -341,8 +350,12 @@ def test_a_wrong_gradient_is_refused_with_both_numbers(tmp_path: Path, monkeypat
 
 
 @pytest.mark.message
-def test_a_fixed_batch_is_told_with_the_line_that_frees_it(tmp_path: Path) -> None:
-    model = load_model(str(saved(tmp_path, one("Flatten"), shape=[1, 4])))
+def test_a_fixed_batch_that_the_graph_needs_is_told_with_the_line_that_frees_it(
+    tmp_path: Path, monkeypatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "onnxruntime", None)
+    graph = one("ReduceSum", axes=[0], keepdims=0)  # samples are mixed
+    model = load_model(str(saved(tmp_path, graph, shape=[1, 4], opset=11)))
     with pytest.raises(
         ShapeError,
         match=r"batches of exactly 1; 2 inputs came.*dynamic_shapes=\(\{0: torch.export.Dim",

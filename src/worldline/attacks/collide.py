@@ -5,6 +5,7 @@ from __future__ import annotations
 from jaxtyping import Float
 from torch import Tensor, nn
 
+from worldline.attacks.budget import Budget
 from worldline.attacks.matching import Collided, Matching, Objective
 from worldline.errors import ShapeError, UsageError
 from worldline.inputs import check_inputs
@@ -24,6 +25,7 @@ def entangle(
     epsilon: float | None = None,
     sign: int = 1,
     norm: NormName = "linf",
+    budget: Budget | None = None,
     steps: int = 200,
     step_size: float | None = None,
     objective: Objective = "distance",
@@ -44,6 +46,7 @@ def entangle(
         epsilon: how far each input may move, in input units; None: anywhere inside the bounds.
         sign: +1 the stranger's features, −1 their mirror image in the frame's origin.
         norm: ``linf`` or ``l2``.
+        budget: in place of both, where ε or the bounds are by feature, or there is a mask.
         steps: gradient steps.
         step_size: the first one; default: a tenth of ε, or a twentieth of the bounds' width
             (``l2``: times √entries).
@@ -79,6 +82,8 @@ def entangle(
         raise UsageError(
             f"sign must be +1 (the stranger's features) or -1 (their opposite); got {sign!r}."
         )
+    if budget is not None and epsilon is not None:
+        raise UsageError("Both epsilon and a budget say how far inputs may move; give one.")
     check_inputs(stranger, settings.bounds)
     if stranger.shape != x.shape:
         raise ShapeError(
@@ -97,6 +102,7 @@ def entangle(
         objective=objective,
         keep_path=keep_path,
         settings=settings,
+        budget=budget,
     )
     return run(x, stranger, sign)
 

@@ -38,8 +38,8 @@ class MadeTwins:
 
     def __call__(self, _model: Model, x: Tensor, _y: Tensor) -> Tensor:
         """The twins of these inputs, in their type and on their device."""
-        if x.ndim == 4 and x.shape[1:] != self.x.shape[1:]:  # channels were turned first
-            return self(_model, x.movedim(1, 3), _y).movedim(3, 1)
+        if x.ndim == self.x.ndim and x.shape[1:] != self.x.shape[1:]:  # channels were turned first
+            return self(_model, x.movedim(1, -1), _y).movedim(-1, 1)
         if x.dtype not in self.places:
             known = self.places[x.dtype] = {}
             for place, row in enumerate(self.x.to(x.dtype)):
@@ -54,7 +54,7 @@ class MadeTwins:
                 )
             places.append(places.pop(0))
             found.append(places[-1])
-        return self.adversarial[found].to(x)
+        return self.adversarial[found].to(x).reshape(x.shape)
 
 
 def _key(row: Tensor) -> bytes:

@@ -8,6 +8,7 @@ from typing import Literal
 import torch
 from torch import Tensor, nn
 
+from worldline.attacks.budget import Budget
 from worldline.attacks.scale import Scale, measure_scale, nearest, quiet_rapidity, share_below
 from worldline.attacks.walking import Walk, classes_of, joined, wide
 from worldline.errors import ModelError, UsageError
@@ -67,7 +68,7 @@ class Collided(_Moved):
             start); ``input_closer``: share of random reference pairs that are closer at the input.
             Near 0 the input has simply become the stranger: without a budget that is the trivial
             way to meet it, and no distant pair.
-        change: (N,) size of the move in the norm of the attack.
+        change: (N,) size of the move in the norm of the attack; with sizes by feature, in these.
         nearest_data: (N,) Euclidean input distance to the nearest reference input, and
             ``usual_nearest``, its median among reference inputs: several times that is no plausible
                 input.
@@ -130,13 +131,18 @@ class Matching:
         objective: Objective,
         keep_path: bool,
         settings: Settings,
+        budget: Budget | None = None,
     ) -> Matching:
         """Checked, with the layer and the reference distances."""
         if objective not in ("distance", "rapidity"):
             raise UsageError(f"Unknown objective {objective!r}; choose distance or rapidity.")
         check_settings(settings)
         check_inputs(x, settings.bounds)
-        walk = Walk.of(x, norm, epsilon, settings.bounds, steps, step_size, PART)
+        if budget is None:
+            walk = Walk.of(x, norm, epsilon, settings.bounds, steps, step_size, PART)
+        else:
+            budget.check(x)
+            walk = Walk.within(budget, steps, step_size, PART)
         chosen = one_layer(model, x, layer)
         scale = measure_scale(model, chosen, reference, settings=settings)
         return cls(model, chosen, scale, reference[0], walk, objective, keep_path, settings)
@@ -164,11 +170,15 @@ class Matching:
             random_less=share_below(less, ((sign or -1) * random).sort().values),
             input_distance=apart,
             input_closer=share_below(apart, self.scale.random_input),
-            change=self.walk.norm.size(it.x - x).cpu(),
+            change=self._change(x, it.x).cpu(),
             nearest_data=nearest(it.x, self.reference),
             usual_nearest=self.scale.usual_nearest,
             scale=self.scale,
         )
+
+    def _change(self, x: Tensor, moved: Tensor) -> Tensor:
+        around = self.walk.around(x)
+        return around.norm.size(around.unscaled(moved - x))
 
     def _batch(
         self,
@@ -181,10 +191,10 @@ class Matching:
     ) -> _Moved:
         """One batch, from start to best."""
         walk, passes = self.walk, self.walk.steps + 1
-        project = walk.norm.projector(x.detach(), walk.radius, walk.bounds)
+        around = walk.around(x)
         point = x.detach().clone()
         if sign == 0:
-            point = project(point + walk.norm.random(x, walk.radius, generator))
+            point = around.project(point + around.random(generator))
         with reading(self.model, self.layer) as read:
             with torch.no_grad():
                 theirs, output = read(stranger)
@@ -206,7 +216,7 @@ class Matching:
                     gradient = torch.autograd.grad(loss.sum(), point)[0].nan_to_num(0.0, 0.0, 0.0)
                 point = point.detach()
                 best.add(step, point, seen.detach(), loss.detach(), logits, self.keep_path)
-                point = project(point - walk.size(step) * walk.norm.direction(gradient))
+                point = around.project(point - walk.size(step) * around.direction(gradient))
                 done = start * passes + len(x) * (step + 1)
                 self.settings.progress("Moving inputs", done, total * passes)
         return best.result(output_before, output)

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from worldline.attacks.budget import Budget
 from worldline.attacks.fmn import FMN
 from worldline.attacks.norms import BallName, named_ball
+from worldline.errors import UsageError
 from worldline.inputs import check_inputs, check_settings, labels_of
 from worldline.settings import DEFAULT, Settings
 from worldline.statistics import Bootstrap, Share, Summary, proportion
@@ -79,6 +81,7 @@ def smallest_change(
     norm: BallName = "linf",
     steps: int = 100,
     mask: Tensor | None = None,
+    budget: Budget | None = None,
     settings: Settings = DEFAULT,
 ) -> SmallestChange:
     """How little must change for the model to be fooled, by :class:`FMN`, in batches.
@@ -89,6 +92,9 @@ def smallest_change(
         norm: ``linf``, ``l2``, ``l1`` or ``l0``.
         steps: of the attack; more find smaller changes.
         mask: true where an entry may change, of a shape that broadcasts to x.
+        budget: with sizes or bounds by feature, or a mask, in place of ``mask`` and the settings'
+            bounds. Sizes are then its units: a change of size 1 is as large as it may be. Its norm
+            has no part here. The attack sees f(clip(s·z)) of z = x/s.
         settings: bounds, batch size, seed of the bootstrap and progress.
 
     Errors and cost: as :class:`FMN`.
@@ -104,8 +110,10 @@ def smallest_change(
     [0.6666666666666666, 0.3333333333333333, 0.0]
     """
     check_settings(settings)
-    check_inputs(x, settings.bounds)
     y = labels_of(y, len(x))
+    if budget is not None:
+        return _in_its_units(model, x, y, norm, steps, mask, budget, settings)
+    check_inputs(x, settings.bounds)
     attack = FMN(norm=norm, steps=steps, bounds=settings.bounds)
     whole = mask is not None and mask.ndim == x.ndim and len(mask) == len(x)  # one for each sample
     twins, sizes = [], []
@@ -115,7 +123,50 @@ def smallest_change(
         twins.append(found.x)
         sizes.append(found.size)
         settings.progress("smallest change", int(rows[-1]) + 1, len(x))
-    size = torch.cat(sizes)
-    median = Bootstrap(len(x), seed=settings.seed).summary(size)
-    fooled = proportion(int((size < torch.inf).sum()), len(x))
-    return SmallestChange(norm, steps, torch.cat(twins), size, median, fooled)
+    return _summed(norm, steps, torch.cat(twins), torch.cat(sizes), settings)
+
+
+def _summed(
+    norm: BallName, steps: int, twins: Tensor, size: Tensor, settings: Settings
+) -> SmallestChange:
+    median = Bootstrap(len(size), seed=settings.seed).summary(size)
+    fooled = proportion(int((size < torch.inf).sum()), len(size))
+    return SmallestChange(norm, steps, twins, size, median, fooled)
+
+
+def _in_its_units(
+    model: Model,
+    x: Tensor,
+    y: Tensor,
+    norm: BallName,
+    steps: int,
+    mask: Tensor | None,
+    budget: Budget,
+    settings: Settings,
+) -> SmallestChange:
+    """In the coordinates x/s, in which every entry has one size; what leaves its bounds is clipped.
+
+    A clip moves no entry further from the input, so sizes are measured after it.
+    """
+    if mask is not None:
+        raise UsageError("A budget has a mask of its own; give mask in it.")
+    budget.check(x)
+    it = budget.on(x)
+    sizes = it.epsilon if isinstance(it.epsilon, Tensor) else x.new_ones((1,) * x.ndim)
+    if len(sizes) > 1:
+        raise UsageError("The smallest change in a budget's units needs sizes by feature.")
+    free = sizes > 0 if it.mask is None else (sizes > 0) & (it.mask > 0)
+    scale = torch.where(sizes > 0, sizes, 1.0).to(x)
+    low, high = (torch.as_tensor(end, dtype=x.dtype, device=x.device) for end in it.bounds)
+
+    def seen(z: Tensor) -> Tensor:
+        return model(torch.minimum(torch.maximum(z * scale, low), high))
+
+    outer = float((low / scale).min()), float((high / scale).max())
+    plain = replace(settings, bounds=outer)
+    found = smallest_change(seen, x / scale, y, norm=norm, steps=steps, mask=free, settings=plain)
+    moved = torch.minimum(torch.maximum(found.x * scale, low), high)
+    twins = torch.where(found.x == x / scale, x, moved)  # what did not move keeps its bits
+    size = named_ball(norm).size((twins - x) / scale)
+    size = torch.where(found.size.isfinite(), size, found.size)
+    return _summed(norm, steps, twins, size, settings)

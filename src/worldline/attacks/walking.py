@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeVar
 
 import torch
 from torch import Tensor
 
+from worldline.attacks.budget import Around, Budget
 from worldline.attacks.norms import Norm, named_norm
 from worldline.errors import UsageError
 from worldline.settings import Bounds, NormName
@@ -29,6 +30,7 @@ class Walk:
         bounds: lowest and highest legal value.
         steps: how many.
         step_size: of the first.
+        budget: with sizes by feature, bounds by feature or a mask, in whose units the radius is.
     """
 
     norm: Norm
@@ -36,6 +38,23 @@ class Walk:
     bounds: Bounds
     steps: int
     step_size: float
+    budget: Budget | None = None
+
+    @classmethod
+    def within(cls, budget: Budget, steps: int, step_size: float | None, part: float) -> Walk:
+        """Inside a budget; the default step is a part of its radius."""
+        step_size = part * budget.radius if step_size is None else step_size
+        radius, outer = budget.radius, budget.outer
+        return replace(
+            cls.of(torch.zeros(1, 1), budget.norm, radius, outer, steps, step_size, part),
+            budget=budget,
+        )
+
+    def around(self, x: Tensor) -> Around:
+        """The balls around inputs (N, …)."""
+        if self.budget is not None:
+            return self.budget.around(x)
+        return Around(x.detach(), self.norm, self.radius, self.bounds)
 
     @classmethod
     def of(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from os import PathLike
 from typing import Any, Unpack
 
 from worldline.calls.calling import call, call_on_data, named_models
@@ -215,6 +216,7 @@ def encode(
 
 def _on_one(command: str, model: Any, x: Any, y: Any, options: Mapping[str, Any]) -> Result[Any]:
     given = dict(options)
+    model = str(model) if isinstance(model, PathLike) else model
     models = named_models([model], given.pop("name", None))
     return call_on_data(command, models, x, y, {**given, "model": next(iter(models))})
 

@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, TypedDict
 
+from torch import nn
+
 from worldline.attacks import Attack
 from worldline.settings import Bounds, FrameName, NormName, Progress, Tokens
 
@@ -21,6 +23,9 @@ __all__ = [
     "EncodeOptions",
     "ExploreOptions",
 ]
+
+
+Layers = str | nn.Module | Sequence[str | nn.Module]
 
 
 class RunOptions(TypedDict, total=False):
@@ -37,7 +42,7 @@ class DataOptions(RunOptions, total=False):
     reference: tuple[Any, Any] | None
     class_names: Sequence[str] | None
     image_size: int
-    bounds: Bounds
+    bounds: Bounds | tuple[Any, Any] | Literal["auto"]
     samples: int
     batch_size: int
     device: str
@@ -52,9 +57,13 @@ class NamedOptions(TypedDict, total=False):
 
 
 class BallOptions(DataOptions, total=False):
-    """Of a call that attacks; ``attack`` is one by name, or any ``attack(model, x, y)``."""
+    """Of a call that attacks; ``attack`` is one by name, or any ``attack(model, x, y)``.
 
-    eps: float | str
+    ``explore``, ``doctor`` and ``distant`` take ``eps``, ``mask`` and ``bounds`` by feature, too:
+    arrays with the shape of one input, or one that broadcasts to it.
+    """
+
+    eps: Any
     norm: NormName
     attack: str | Attack
     steps: int
@@ -63,10 +72,10 @@ class BallOptions(DataOptions, total=False):
 class ExploreOptions(BallOptions, NamedOptions, total=False):
     """Of :func:`worldline.explore`."""
 
-    mask: str
-    immutable: str
+    mask: Any
+    immutable: str | Sequence[str | int]
     adversarial: Any
-    layers: str | Sequence[str]
+    layers: Layers
     frame: FrameName
     tokens: Tokens
     memory: str
@@ -90,8 +99,8 @@ class CarriersOptions(BallOptions, NamedOptions, total=False):
 class DoctorOptions(BallOptions, NamedOptions, total=False):
     """Of :func:`worldline.doctor`."""
 
-    mask: str
-    immutable: str
+    mask: Any
+    immutable: str | Sequence[str | int]
     adversarial: Any
     thorough: bool
     attack_selftest: bool
@@ -102,14 +111,14 @@ class ComplexityOptions(BallOptions, total=False):
 
     adversarial: Any
     sigma: float | str
-    layers: str | Sequence[str]
+    layers: Layers
     frame: FrameName
 
 
 class DistantOptions(DataOptions, NamedOptions, total=False):
     """Of :func:`worldline.distant`."""
 
-    layer: str
+    layer: str | nn.Module
     pairs: int
     frame: FrameName
     input_quantile: float
@@ -117,7 +126,9 @@ class DistantOptions(DataOptions, NamedOptions, total=False):
     nulls: int
     make: tuple[int, int] | None
     opposite: bool
-    eps: float | str
+    mask: Any
+    immutable: str | Sequence[str | int]
+    eps: Any
     norm: NormName
     steps: int
 

@@ -26,26 +26,41 @@ from worldline.files import (
 from worldline.loading.found import Asked, Found, check_memory, names_in
 from worldline.loading.naming import Pair, beside, choose_pairs, partner_of
 
-__all__ = ["read_array", "read_arrays", "read_npy", "read_npz"]
+__all__ = ["CLASSES", "read_array", "read_arrays", "read_npy", "read_npz"]
 
+TABLE = 2
+"""Dimensions of (N, D)."""
 HEADER_LIMIT = 10_000  # bytes of an array's header: NumPy's own limit, held before it is read
 
 
 CLASSES = ("class_names", "classes", "label_names", "target_names")
+FEATURES = ("feature_names", "columns")
 
 
 def read_npz(asked: Asked) -> tuple[Found, Found | None]:
-    """Inputs and labels from an ``.npz`` under the usual names, and its class names."""
+    """Inputs and labels from an ``.npz`` under the usual names, names of classes and columns."""
     path, told = asked.path, shorten(asked.path.name)
     held = list(_members(path))
     pair, reference, notes = choose_pairs(held, told, x=asked.x, y=asked.y)
     named = [it for it in CLASSES if it in held and it not in pair][:1]
-    arrays = read_arrays(path, required=(*pair, *(reference or ()), *named), limit=asked.limit)
-    names = _class_names(arrays[named[0]], f"{named[0]} in {told}") if named else None
+    columns = [it for it in FEATURES if it in held and it not in pair][:1]
+    required = (*pair, *(reference or ()), *named, *columns)
+    arrays = read_arrays(path, required=required, limit=asked.limit)
+    names, features = (
+        _names(arrays[it[0]], f"{it[0]} in {told}", what) if it else None
+        for it, what in ((named, "class"), (columns, "column"))
+    )
+    x = arrays[pair[0]]
+    if features and (x.ndim != TABLE or x.shape[1] != len(features)):
+        raise DataError(
+            f"{columns[0]} in {told} are {len(features):,} names; {pair[0]} has shape {x.shape}. "
+            "One name for each column of (N, D) is expected."
+        )
 
     def found(it: Pair) -> Found:
         x, y = it
-        return Found(arrays[x], arrays[y], f"{x} in {told}", f"{y} in {told}", x, names, notes)
+        told_of = f"{x} in {told}", f"{y} in {told}"
+        return Found(arrays[x], arrays[y], *told_of, x, names, notes, feature_names=features)
 
     return found(pair), found(reference) if reference else None
 
@@ -81,9 +96,9 @@ def read_npy(asked: Asked) -> tuple[Found, Found | None]:
     return samples, found(reference, asked.after(samples)) if reference else None
 
 
-def _class_names(array: np.ndarray, told: str) -> tuple[str, ...]:
+def _names(array: np.ndarray, told: str, what: str) -> tuple[str, ...]:
     if array.ndim != 1:
-        raise DataError(f"{told} must be one name for each class; its shape is {array.shape}.")
+        raise DataError(f"{told} must be one name for each {what}; its shape is {array.shape}.")
     names = np.char.decode(array, "utf-8", "replace") if array.dtype.kind == "S" else array
     return tuple(utf8(str(it)) for it in names)
 

@@ -23,7 +23,7 @@ from worldline.loading.saved import MARKS, read_saved
 from worldline.loading.tables import TABLES, read_table_file, read_table_folder
 from worldline.settings import Bounds
 
-__all__ = ["Held", "beside", "divided", "load_data"]
+__all__ = ["Held", "beside", "divided", "load_data", "shaded"]
 
 Reader = Callable[[Asked], tuple[Found, Found | None]]
 NAMES = ("x", "y")
@@ -62,7 +62,7 @@ KINDS = (  # the first that fits is it
         folder=lambda names: any(it.endswith(".npy") for it in names),
     ),
     Kind(
-        "a .csv or .parquet with a label column",
+        "a .csv, .csv.gz or .parquet with a label column",
         read_table_file,
         (*NAMES, *PICTURES),
         files=lambda name, head: name.endswith(TABLES) or head[:4] == b"PAR1",
@@ -108,6 +108,18 @@ ADVICE = {
         ".pth",
         ".pkl",
         ".pickle",
+    ),
+    "Save the arrays with numpy.savez(path, x=x, y=y).": (".h5", ".hdf5", ".mat", ".tfrecord"),
+    "Save it as .csv or .parquet, for instance with pandas.": (
+        ".xlsx",
+        ".xls",
+        ".json",
+        ".jsonl",
+        ".feather",
+        ".arrow",
+        ".arff",
+        ".sqlite",
+        ".db",
     ),
     "Unpack it first.": (".zip", ".tar", ".tgz", ".7z", ".rar", ".bz2", ".xz", ".zst"),
 }
@@ -218,7 +230,8 @@ def _kind(spec: str) -> Kind:
     if _is_there(path, Path.is_dir):
         names = [it.lower() for it in names_in(path)]
         return next(it for it in KINDS if it.folder(names))
-    suffix = path.suffix.lower()
+    suffix = "".join(path.suffixes[-2:] if path.suffix.lower() == ".gz" else path.suffixes[-1:])
+    suffix = suffix.lower()
     named = next((it for it in KINDS if it.files(f"_{suffix}" if suffix else "", b"")), None)
     if named is not None:
         return named
@@ -232,7 +245,7 @@ def _kind(spec: str) -> Kind:
     if found is not None:
         return found
     what = f"a file that begins with {head!r}" if head else "no file or folder"
-    packed = " when unpacked: unpack it first" if suffix == ".gz" and head else ""
+    packed = " when unpacked: unpack it first" if suffix.endswith(".gz") and head else ""
     kinds = "; ".join(it.what for it in (*KINDS, FACTORY))
     raise DataError(f"{shorten(spec)!r} is {what}{packed}. Data is 'digits' or: {kinds}.")
 
@@ -288,7 +301,7 @@ def _held(found: Found, bounds: Bounds) -> Held:
     x = found.x
     done: tuple[str, ...] = ()
     if found.pictures:
-        inputs = torch.as_tensor(x) / 255 * (bounds[1] - bounds[0]) + bounds[0]
+        inputs = shaded(torch.as_tensor(x), bounds)
     else:
         if isinstance(x, np.ndarray):
             if x.dtype.kind not in "fiub":
@@ -311,6 +324,16 @@ def _held(found: Found, bounds: Bounds) -> Held:
         )
     names = names and tuple(shorten(it, 200) for it in names)  # and printable
     return Held(inputs, labels, names, (*found.notes, *done), found.feature_names)
+
+
+def shaded(pixels: Tensor, bounds: Bounds) -> Tensor:
+    """Pictures of bytes from black, the lower bound, to white, the upper one.
+
+    >>> import torch
+    >>> shaded(torch.tensor([0, 255], dtype=torch.uint8), (-1, 1))
+    tensor([-1.,  1.])
+    """
+    return pixels / 255 * (bounds[1] - bounds[0]) + bounds[0]
 
 
 def beside(name: str, held: Held, reference: Held, bounds: Bounds) -> Data:

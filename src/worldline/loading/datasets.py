@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -28,8 +28,16 @@ SHUFFLED = (
     "The DataLoader draws its samples in an order of its own; rows are called by the order in "
     "which they came. With shuffle=False they are those of its dataset."
 )
-Items = tuple[Tensor, Tensor | list[str], tuple[str, ...] | None]
 Keys = tuple[str, str]  # of inputs and labels in dicts; empty for the usual ones
+
+
+class Items(NamedTuple):
+    """What was read: inputs, labels, the names of classes, and whether all inputs are pictures."""
+
+    x: Tensor
+    y: Tensor | list[str]
+    class_names: tuple[str, ...] | None
+    pictures: bool
 
 
 def read_dataset(asked: Asked) -> tuple[Found, None]:
@@ -47,8 +55,9 @@ def read_dataset(asked: Asked) -> tuple[Found, None]:
             :func:`worldline.inputs.named_labels` takes it.
 
     Returns:
-        x (N, …) float32, or uint8 for bytes and pictures; y; and the dataset's ``classes`` if it
-        names them, as torchvision's do, or those of its ``features``, as Hugging Face's do.
+        x (N, …) float32, or uint8 for bytes and for pictures, which will be scaled to the bounds;
+        y; and the dataset's ``classes`` if it names them, as torchvision's do, or those of its
+        ``features``, as Hugging Face's do.
 
     Raises:
         DataError: no map-style dataset, too large, or an item that raises or does not fit; says
@@ -75,7 +84,7 @@ def read_dataset(asked: Asked) -> tuple[Found, None]:
         notes = () if isinstance(data.sampler, SequentialSampler) else (SHUFFLED,)
         with untouched(nn.Identity()):
             torch.manual_seed(0)  # a second run is given the same samples
-            x, y, names = read_batches(data, spec, limit=asked.limit, keys=keys)
+            items = read_batches(data, spec, limit=asked.limit, keys=keys)
     elif isinstance(data, dict) or not (hasattr(data, "__getitem__") and hasattr(data, "__len__")):
         raise DataError(
             f"The factory {spec} must return a dataset of (x, y) with a length: a torch Dataset, "
@@ -83,10 +92,9 @@ def read_dataset(asked: Asked) -> tuple[Found, None]:
             "IterableDataset a list first."
         )
     else:
-        x, y, names = read_items(
-            data, spec, limit=asked.limit, keys=keys, image_size=asked.image_size
-        )
-    return Found(x, y, f"x of {spec}", f"y of {spec}", "", names, notes), None
+        items = read_items(data, spec, limit=asked.limit, keys=keys, image_size=asked.image_size)
+    told = f"x of {spec}", f"y of {spec}"
+    return Found(items.x, items.y, *told, "", items.class_names, notes, items.pictures), None
 
 
 def read_items(
@@ -103,7 +111,7 @@ def read_items(
     if count < 1:
         raise DataError(f"The dataset of {spec} is empty.")
     limit = available_memory() // 2 if limit is None else limit
-    x, labels = torch.empty(0), []
+    x, labels, pictures = torch.empty(0), [], True
     for place in range(count):
         with user_code(f"Item {place} of {spec}", error=DataError):
             item = data[place]
@@ -120,6 +128,7 @@ def read_items(
             kept = value.dtype if value.dtype == torch.uint8 else torch.float32
             x = torch.empty(count, *shape, dtype=kept)
         picture = isinstance(given, Image.Image)
+        pictures = pictures and picture
         if picture and len(value) > x.shape[1]:
             x = x.expand(-1, len(value), -1, -1).clone()  # the first colour among grey ones
         _check_like(value, x, place, spec, picture)
@@ -127,7 +136,7 @@ def read_items(
         labels.append(_label(label, f"y of item {place} of {spec}"))
     words = [str(it) for it in labels] if isinstance(labels[0], str) else None
     y = words or torch.from_numpy(np.asarray(labels))
-    return x, y, _names(data, keys[1])
+    return Items(x, y, _names(data, keys[1]), pictures)
 
 
 def read_batches(data: Any, spec: str, *, limit: int | None = None, keys: Keys = ("", "")) -> Items:
@@ -151,8 +160,8 @@ def read_batches(data: Any, spec: str, *, limit: int | None = None, keys: Keys =
             items += zip(*parts, strict=True)
             size += 4 * int(np.prod(getattr(parts[0], "shape", (0,))))
             check_memory(2 * size, limit, f"The samples of {spec}", FEWER)
-    x, y, _ = read_items(items, spec, limit=limit)
-    return x, y, _names(data, keys[1])
+    found = read_items(items, spec, limit=limit)
+    return found._replace(class_names=_names(data, keys[1]))
 
 
 def _parts(item: Any, what: str, keys: Keys) -> tuple[Any, Any]:

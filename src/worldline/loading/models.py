@@ -7,7 +7,7 @@ import difflib
 from collections.abc import Callable
 from pathlib import Path
 
-from torch import nn
+from torch import Tensor, nn
 
 from worldline import zoo
 from worldline.errors import ModelError
@@ -123,6 +123,11 @@ def check_model_name(spec: str) -> tuple[str, str]:
         return f"{file}:{name}", weights
     name, _, seed = spec.partition("@")
     if name not in zoo.names():
+        if Path(spec).suffix in (".safetensors", ".ckpt", ".bin"):
+            raise ModelError(
+                f"{shorten(spec)!r} holds weights, not a model: give the function that builds it, "
+                "file.py:factory, and these as --weights (of several models, file.py:factory@them)."
+            )
         near = difflib.get_close_matches(name, zoo.names(), 1)
         hint = f" Did you mean {near[0]!r}?" if near else ""
         raise ModelError(
@@ -153,8 +158,23 @@ def _made_by(spec: str, *, copied: bool) -> nn.Module:
     return model
 
 
+def _as_named(state: dict[str, Tensor], names: set[str]) -> dict[str, Tensor]:
+    """Without what wrappers put before every name (``module.``, ``model.``), where names then fit.
+
+    >>> _as_named({"module.weight": 1, "module.bias": 2}, {"weight", "bias"})
+    {'weight': 1, 'bias': 2}
+    """
+    inner = state
+    while inner and set(inner) != names:
+        first = {name.partition(".")[0] for name in inner}
+        if len(first) != 1 or not all("." in name for name in inner):
+            return state
+        inner = {name.partition(".")[2]: value for name, value in inner.items()}
+    return inner
+
+
 def _fill(model: nn.Module, path: Path) -> None:
-    state = read_weights(path)
+    state = _as_named(read_weights(path), set(model.state_dict()))
     try:
         model.load_state_dict(state)
     except Exception as error:  # hooks of the model are called too

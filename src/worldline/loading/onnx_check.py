@@ -21,7 +21,7 @@ from worldline.files import available_memory, shorten, size_text
 from worldline.loading.black_box import UnsupportedError, open_session
 from worldline.loading.shapes import shape_to_try
 
-__all__ = ["check_graph"]
+__all__ = ["check_graph", "counted"]
 
 LOGITS_TOLERANCE = 1e-4
 """Largest difference of logits, relative to the largest of their absolute values: float32 sums in
@@ -72,7 +72,8 @@ def check_graph(
         ... by 0.388 (at most ...
     """
     declared: Any = graph.shape
-    shape = shape_to_try(declared, sample, SAMPLES)
+    size: int | None = getattr(graph, "made_for", None)
+    shape = shape_to_try(declared, sample, SAMPLES + (size == SAMPLES))
     if len(shape) > 32 or math.prod(shape) > 2**28:
         raise ModelError(
             f"{name} declares inputs of shape {shorten(str(shape))}; at most "
@@ -82,9 +83,9 @@ def check_graph(
     x = torch.rand(shape, generator=torch.Generator().manual_seed(0), dtype=kind)
     try:
         x.requires_grad_()
-        with _counted(graph, name):
+        with counted(graph, name):
             logits = graph(x)
-        reference, oracle = _reference(proto)
+        reference, oracle = _reference(proto, size)
         expected = reference(x.detach())
     except (InputError, MemoryError):
         raise
@@ -115,7 +116,7 @@ def check_graph(
 
 
 @contextmanager
-def _counted(graph: nn.Module, name: str) -> Iterator[None]:
+def counted(graph: nn.Module, name: str) -> Iterator[None]:
     """Refuse a graph whose values need more than half of the memory: the reference holds them."""
     limit, taken = available_memory() // 2, [0]
 
@@ -146,8 +147,8 @@ class BatchNormalization(OpRun):
         return (((x - m) * (s / np.sqrt(v + epsilon)) + b).astype(x.dtype),)
 
 
-def _reference(proto: Any) -> tuple[Callable[[Tensor], np.ndarray], str]:
-    """Who knows better what the graph computes, and who that is."""
+def _reference(proto: Any, size: int | None) -> tuple[Callable[[Tensor], np.ndarray], str]:
+    """Who knows better what the graph computes, and who that is; by batches of a fixed size."""
     try:
         session, oracle = open_session(proto.SerializeToString()), "onnxruntime"
     except Exception:  # it is missing, or takes no graph of this kind
@@ -162,11 +163,19 @@ def _reference(proto: Any) -> tuple[Callable[[Tensor], np.ndarray], str]:
         if it.name not in {weight.name for weight in proto.graph.initializer}
     )
 
-    def run(x: Tensor) -> np.ndarray:
+    def ask(x: Tensor) -> np.ndarray:
         answers: Any = session.run(None, {entry: x.numpy()})
         return np.asarray(answers[0], dtype=np.float64)
 
-    return run, oracle
+    def ask_by_batches(x: Tensor) -> np.ndarray:
+        assert size is not None
+        found = []
+        for part in x.split(size):
+            more = part[-1:].expand(size - len(part), *part.shape[1:])
+            found.append(ask(torch.cat((part, more)))[: len(part)])
+        return np.concatenate(found)
+
+    return ask if size is None else ask_by_batches, oracle
 
 
 def _check_gradient(

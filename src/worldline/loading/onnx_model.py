@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from worldline.errors import InputError, ModelError
 from worldline.files import available_memory, reading, shorten, size_text
 from worldline.loading.black_box import Attributes, UnsupportedError, black_box
+from worldline.loading.onnx_batch import Repeated, Sized, free_batch
 from worldline.loading.onnx_operators import ACTIVATIONS, OPERATORS, output_size
 from worldline.loading.shapes import ExpectedShape
 
@@ -120,11 +121,33 @@ def load_onnx(path: Path, sample: tuple[int, ...] | None = None) -> nn.Module:
         ) from error
     if undone is None:
         try:
+            if graph.shape and graph.shape[0] is not None:
+                return _for_any_batch(proto, graph, name, sample)
             check_graph(proto, graph, name, sample)
             return graph
         except UnsupportedError as error:
             undone = error
     return black_box(proto, name, undone, sample)
+
+
+def _for_any_batch(
+    proto: Any, graph: OnnxGraph, name: str, sample: tuple[int, ...] | None
+) -> nn.Module:
+    """Of a fixed batch size: freed; else a black box, which fills up; else as it is."""
+    from worldline.loading.onnx_check import check_graph, counted  # noqa: PLC0415  # wants onnx
+
+    free = OnnxGraph(proto, name)
+    try:
+        with counted(free, name):
+            free_batch(free, name, sample)
+        check_graph(proto, free, name, sample)
+        return free
+    except ModelError as error:
+        check_graph(proto, graph, name, sample)
+        try:
+            return black_box(proto, name, error, sample)
+        except ModelError:
+            return graph
 
 
 def _tensors(graph: Any) -> list[Any]:
@@ -230,16 +253,23 @@ class OnnxNode(nn.Module):
             self.weights.append(f"weight{place}" if isinstance(slot, Tensor) else None)
         self.present = [slot is not None for slot in slots]
         self.batch = [1]  # the graph's, which writes how many samples pass
+        self.freed: Sized | Repeated | None = None  # from a batch size that the file fixes
 
-    def forward(self, *values: Tensor) -> Any:
-        """Apply the operator; a failure names the node."""
+    def slots(self, values: Sequence[Tensor]) -> list[Tensor | None]:
+        """All inputs in their order, of what is computed and its own weights."""
         rest = iter(values)
-        inputs = [
+        return [
             getattr(self, own) if own else next(rest) if there else None
             for own, there in zip(self.weights, self.present, strict=True)
         ]
+
+    def forward(self, *values: Tensor) -> Any:
+        """Apply the operator; a failure names the node."""
+        inputs, samples = self.slots(values), self.batch[0]
         try:
-            size, samples = output_size(self.operator, self.attributes, inputs), self.batch[0]
+            if self.freed is not None:
+                inputs = self.freed(inputs, samples)
+            size = output_size(self.operator, self.attributes, inputs)
             making = self.operator in MAKING or not values
             if size > (limit := (LARGEST_MADE if making else LARGEST) * samples):
                 raise ModelError(
@@ -301,6 +331,8 @@ class OnnxGraph(nn.Module):
         self.expected_shape = ExpectedShape(self.shape, f"the graph of {name}")
         self.steps: list[tuple[str, list[str], list[str], list[str]]] = []
         self.batch = [1]
+        self.made_for: int | None = None  # the batch size that the file fixed, before it was freed
+        self.note = ""
         for node in graph.node:
             if node.op_type == "Constant":
                 weights[node.output[0]] = _constant(node)

@@ -261,6 +261,23 @@ def _expand(at: Attributes, x: Tensor, shape: Tensor) -> Tensor:
     return x.expand(torch.broadcast_shapes(x.shape, _ints(shape)))
 
 
+def _depth_to_space(at: Attributes, x: Tensor) -> Tensor:
+    (samples, depth, height, width), side = x.shape, at["blocksize"]
+    inner = depth // side**2
+    if at.get("mode", "DCR") == "CRD":
+        blocks = x.reshape(samples, inner, side, side, height, width).permute(0, 1, 4, 2, 5, 3)
+    else:
+        blocks = x.reshape(samples, side, side, inner, height, width).permute(0, 3, 4, 1, 5, 2)
+    return blocks.reshape(samples, inner, height * side, width * side)
+
+
+def _space_to_depth(at: Attributes, x: Tensor) -> Tensor:
+    (samples, depth, height, width), side = x.shape, at["blocksize"]
+    rows, columns = height // side, width // side
+    blocks = x.reshape(samples, depth, rows, side, columns, side).permute(0, 3, 5, 1, 2, 4)
+    return blocks.reshape(samples, depth * side**2, rows, columns)
+
+
 def _reduce(function: Callable[..., Tensor]) -> Operator:
     def apply(at: Attributes, x: Tensor, axes: Tensor | None = None) -> Tensor:
         given = _axes(at, axes)
@@ -341,6 +358,7 @@ OPERATORS: dict[str, Operator] = {
     "ConstantOfShape": _constant_of_shape,
     "Conv": _conv,
     "Cos": _simple(torch.cos),
+    "DepthToSpace": _depth_to_space,
     "Div": _divide,
     "Dropout": lambda at, x, *_: x,
     "Einsum": lambda at, *parts: torch.einsum(at["equation"], *parts),
@@ -410,6 +428,7 @@ OPERATORS: dict[str, Operator] = {
     "Softplus": _simple(F.softplus),
     "Softsign": _simple(F.softsign),
     "Split": _split,
+    "SpaceToDepth": _space_to_depth,
     "Sqrt": _simple(torch.sqrt),
     "Squeeze": _squeeze,
     "Sub": _simple(torch.sub),

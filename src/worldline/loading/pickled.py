@@ -46,7 +46,7 @@ def load_pickled(path: Path, *, unsafe_pickle: bool = False) -> nn.Module:
     what = (
         "a TorchScript archive, whose code is run"
         if script
-        else "a pickled module, and opening it can run any code"
+        else "a pickle, of a whole module or of weights, and opening it can run any code"
     )
     if not unsafe_pickle:
         raise ModelError(

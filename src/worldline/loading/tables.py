@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import csv
+import gzip
 import io
+import zlib
 from dataclasses import replace
 from pathlib import Path
+from typing import BinaryIO
 
 import pyarrow as pa
 import pyarrow.csv
 import pyarrow.parquet as pq
 
 from worldline.errors import DataError
-from worldline.files import reading, reason_of, shorten, size_text
+from worldline.files import BOMB_SIZE, LARGEST_RATIO, reading, reason_of, shorten, size_text
 from worldline.loading.columns import check_columns, samples_in
 from worldline.loading.found import Asked, Found, check_memory, names_in
 from worldline.loading.naming import REFERENCE, SAMPLES, words_of
 
 __all__ = ["TABLES", "read_table_file", "read_table_folder"]
 
-TABLES = (".csv", ".tsv", ".parquet", ".pq")
+TABLES = (".csv", ".tsv", ".parquet", ".pq", ".csv.gz", ".tsv.gz")
+GZIP = b"\x1f\x8b"
 LONGEST_HEADER = 16 * 2**20  # bytes of a CSV's first line
 SPREAD = 8  # bytes that a table may take for one of its CSV: "0," becomes a double, then a float
 
@@ -32,7 +36,7 @@ def read_table_file(asked: Asked) -> tuple[Found, None]:
 
 def read_table_folder(asked: Asked) -> tuple[Found, Found | None]:
     """Tables called by their part, as hubs keep them: ``test.csv``, ``train-00000.parquet``."""
-    names = [it for it in names_in(asked.path) if Path(it).suffix.lower() in TABLES]
+    names = [it for it in names_in(asked.path) if it.lower().endswith(TABLES)]
     parts = [
         (word, [it for it in names if word in words_of(it)]) for word in (*SAMPLES, *REFERENCE)
     ]
@@ -86,7 +90,8 @@ def _read(path: Path, limit: int) -> pa.Table:
 
 def _read_csv(path: Path, limit: int) -> pa.Table:
     name = shorten(path.name)
-    with reading(path, "table", DataError) as file:
+    with reading(path, "table", DataError) as stored:
+        file = _unpacked(stored, name, limit)
         first = file.readline(LONGEST_HEADER + 1)
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
@@ -114,6 +119,30 @@ def _read_csv(path: Path, limit: int) -> pa.Table:
             ),
             parse_options=pa.csv.ParseOptions(delimiter=delimiter),
         )
+
+
+def _unpacked(file: BinaryIO, name: str, limit: int) -> BinaryIO:
+    """The text of a table that is packed by gzip, no more of it than may be; else as it is."""
+    size = file.seek(0, io.SEEK_END)
+    file.seek(0)
+    packed = file.read(2) == GZIP
+    file.seek(0)
+    if not packed:
+        return file
+    most = min(max(LARGEST_RATIO * size, BOMB_SIZE), max(limit // SPREAD, 1))
+    try:
+        with gzip.open(file) as stream:
+            text = stream.read(most + 1)
+    except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+        raise DataError(
+            f"{name} cannot be unpacked: {reason_of(error)}. Copy it again: it is cut or damaged."
+        ) from error
+    if len(text) > most:
+        raise DataError(
+            f"{name} unpacks to more than {size_text(most)}, which is what may be used, or what "
+            "data of its size reach. If it is yours, unpack it with gunzip, or save it as Parquet."
+        )
+    return io.BytesIO(text)
 
 
 def _is_row(cells: list[str]) -> bool:

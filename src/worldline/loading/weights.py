@@ -27,6 +27,8 @@ HEADER_LIMIT = 16 * 2**20  # bytes: some 100,000 tensors
 LONGEST_NUMBER = 19  # digits of a size in a header
 MOST_SIDES = 64  # of one tensor
 PICKLE_LIMIT = 64 * 2**20  # bytes of the pickle that names a state dict's tensors
+TORCH = (".pt", ".pth", ".ckpt", ".bin")
+INSIDE = ("state_dict", "model_state_dict", "model")
 AGAIN = "Save it again with safetensors.torch.save_file(model.state_dict(), path)."
 WIDTHS = {"BOOL": 1, "U8": 1, "I8": 1, "F8_E5M2": 1, "F8_E4M3": 1, "I16": 2, "U16": 2, "F16": 2}
 WIDTHS |= {"BF16": 2, "I32": 4, "U32": 4, "F32": 4, "F64": 8, "I64": 8, "U64": 8}
@@ -38,9 +40,10 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """A state dict from a file, on the CPU; nothing in the file is executed.
 
     Args:
-        path: ``.safetensors``, whose header must agree with the file's size; or ``.pt``/``.pth`` as
-            ``torch.save`` has written it since torch 1.6, read with ``weights_only=True`` after
-            every declared storage was found in the archive.
+        path: ``.safetensors``, whose header must agree with the file's size; or ``.pt``, ``.pth``,
+            ``.ckpt``, ``.bin`` as ``torch.save`` has written it since torch 1.6, read with
+            ``weights_only=True`` after every declared storage was found in the archive; of a
+            checkpoint the part called ``state_dict``, ``model_state_dict`` or ``model``.
 
     Raises:
         ModelError: no such file, another format, a damaged or deceiving file, or something else
@@ -57,8 +60,8 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     """
     path = real_file(path, "weights file", ModelError)
     name = shorten(path.name)
-    if path.suffix not in (".safetensors", ".pt", ".pth"):
-        raise ModelError(f"Weights must be .safetensors, .pt or .pth; got {name!r}.")
+    if path.suffix not in (".safetensors", *TORCH):
+        raise ModelError(f"Weights must be .safetensors, {', '.join(TORCH)}; got {name!r}.")
     try:
         if path.suffix == ".safetensors":
             check_safetensors(path)
@@ -72,8 +75,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
         raise ModelError(
             f"{name} cannot be read as a {path.suffix} state dict: {reason_of(error)}. {AGAIN}"
         ) from error
-    if isinstance(state, dict) and isinstance(state.get("state_dict"), dict):
-        state = state["state_dict"]
+    if isinstance(state, dict):  # a checkpoint that holds more than the weights
+        inner = [state[key] for key in INSIDE if isinstance(state.get(key), dict)]
+        state = (inner or [state])[0]
     if not isinstance(state, dict) or not all(
         isinstance(value, Tensor) for value in state.values()
     ):

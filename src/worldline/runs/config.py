@@ -22,6 +22,7 @@ from worldline.settings import Bounds, NormName, Progress, Settings, silent
 
 __all__ = [
     "AUTO",
+    "GIVEN",
     "AttackConfig",
     "BudgetConfig",
     "Config",
@@ -30,6 +31,8 @@ __all__ = [
     "ModelConfig",
     "ModelsConfig",
     "Option",
+    "ReachConfig",
+    "by_feature",
     "option",
     "options_of",
     "parse_bounds",
@@ -39,6 +42,8 @@ __all__ = [
 
 LONGEST_CONFIG = 2**20
 LARGEST_SEED = 2**63 - 1
+GIVEN = "given sizes"
+"""Of ``eps``: an array that was handed over."""
 AUTO: Bounds = (-math.inf, math.inf)
 """Of ``--bounds auto``: what is legal is taken from the data."""
 Kind = Literal["", "number", "size", "sizes", "callable"]
@@ -117,6 +122,7 @@ class Handed:
         data: samples; for ``encode`` matched and unmatched embeddings.
         image, receiver: grey pictures (H, W), for ``encode``.
         attack: a callable.
+        arrays: sizes (``eps``) and ``mask`` by feature, by the name of the option.
     """
 
     models: Mapping[str, Any] = field(default_factory=dict)
@@ -124,6 +130,7 @@ class Handed:
     image: Any = None
     receiver: Any = None
     attack: Any = None
+    arrays: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -197,8 +204,6 @@ class DataConfig(Config):
         unsafe_pickle: whether whole pickled modules, which can run any code, may be opened.
     """
 
-    finds_bounds: ClassVar[bool] = False  # whether it can take them from the data
-
     data: str = option(
         "digits",
         "'digits'; .npz, .npy, IDX, .csv, .parquet; a folder of pictures by class, of IDX files or "
@@ -214,9 +219,7 @@ class DataConfig(Config):
         0, "Resize pictures to N pixels and cut out the centre.", least=0, metavar="N"
     )
     bounds: Bounds = option(  # noqa: RUF009  # a field
-        (0.0, 1.0),
-        "Legal range of the inputs; auto (explore, carriers, doctor): the data's own.",
-        metavar="LOW,HIGH",
+        (0.0, 1.0), "Legal range of the inputs; auto: the data's own.", metavar="LOW,HIGH"
     )
     samples: int = option(1000, "Use at most so many samples.", least=1, metavar="N")
     batch_size: int = option(256, "Inputs in one pass.", least=1, metavar="N")
@@ -224,15 +227,6 @@ class DataConfig(Config):
     unsafe_pickle: bool = option(
         False, "Open whole pickled modules (.pt, .pkl) and TorchScript, which can run any code."
     )
-
-    def __post_init__(self) -> None:
-        """Refuse to look for bounds where one range must hold for all."""
-        super().__post_init__()
-        if self.bounds == AUTO and not self.finds_bounds:
-            raise UsageError(
-                "--bounds auto is for explore, carriers and doctor; give "
-                f"{self.command} two numbers."
-            )
 
     def settings(self, progress: Progress = silent) -> Settings:
         """What travels through the computation."""
@@ -291,17 +285,36 @@ class AttackConfig(DataConfig):
 
 
 @dataclass(frozen=True, kw_only=True)
-class BudgetConfig(AttackConfig):
-    """A run whose attack may have a size for each feature, and leave some alone.
+class ReachConfig(DataConfig):
+    """A run that moves inputs: how far, also by feature, and what it leaves alone.
 
     Attributes:
-        eps: also ``0.1sd``, parts of each feature's standard deviation in the reference, or an
-            .npy file of sizes by feature.
+        eps: as written: a number, or ``8/255``; ``0.1sd``, parts of each feature's standard
+            deviation in the reference; an .npy file of sizes by feature; empty for anywhere inside
+            the bounds.
+        norm: of the ball.
         mask: an .npy file, true where an entry may change.
         immutable: columns that may not change, by number or name.
     """
 
-    finds_bounds: ClassVar[bool] = True
+    eps: str = option("", "How far an input may move.", kind="sizes")
+    norm: NormName = option("linf", "Norm of the move.")  # noqa: RUF009  # a field
+    mask: str = option("", "Where inputs may change: true in an .npy file.", metavar="FILE")
+    immutable: str = option(
+        "", "Columns of a table that may not change: 0,3,7, or names.", metavar="COLUMNS"
+    )
+
+    @property
+    def epsilon(self) -> float | None:
+        """ε as a number, in the units of the input; 1 where sizes are by feature, None for none."""
+        if by_feature(self.eps):
+            return 1.0
+        return parse_number(self.eps, "--eps") if self.eps else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BudgetConfig(ReachConfig, AttackConfig):
+    """A run whose attack may have a size for each feature, and leave some alone."""
 
     eps: str = option(
         "0.15",
@@ -309,15 +322,12 @@ class BudgetConfig(AttackConfig):
         "for a tenth of each column's standard deviation.",
         kind="sizes",
     )
-    mask: str = option("", "Where inputs may change: true in an .npy file.", metavar="FILE")
-    immutable: str = option(
-        "", "Columns of a table that may not change: 0,3,7, or names.", metavar="COLUMNS"
-    )
+    norm: NormName = option("linf", "Norm of the attack.")  # noqa: RUF009  # a field
 
     @property
     def epsilon(self) -> float:
         """ε as a number, in the units of the input; 1 where sizes are by feature."""
-        return 1.0 if self.eps.endswith((".npy", "sd")) else super().epsilon
+        return super().epsilon or 0.0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -372,9 +382,24 @@ class ModelsConfig(DataConfig):
         return f"{self.command}-{_stem(self.data)}"
 
 
+def by_feature(eps: str) -> bool:
+    """Whether an ε, as written, is a size for each feature."""
+    return eps == GIVEN or eps.endswith((".npy", "sd"))
+
+
 def _stem(spec: str) -> str:
     """What a folder calls a model or data: ``mine`` of ``nets/mine.py:build``."""
     return Path(spec.removeprefix("hf:").split(":")[0]).stem or "run"
+
+
+def _parse_one(text: str, name: str) -> float:
+    """A number where sizes by feature cannot be."""
+    if by_feature(text):
+        raise UsageError(
+            f"{name} is one number here: {shorten(text)!r} is a size for each feature, which "
+            "explore, doctor and distant --make take."
+        )
+    return parse_number(text, name)
 
 
 def parse_number(text: str, name: str) -> float:
@@ -398,7 +423,11 @@ def parse_number(text: str, name: str) -> float:
 
 def _parse_sizes(text: str, name: str) -> float:
     """A number, the number before ``sd``, or 1 for a file."""
-    return 1.0 if text.endswith(".npy") else parse_number(text.removesuffix("sd"), name)
+    return (
+        1.0
+        if text == GIVEN or text.endswith(".npy")
+        else parse_number(text.removesuffix("sd"), name)
+    )
 
 
 def parse_size(text: str, name: str) -> int:
@@ -480,7 +509,7 @@ def _check(it: Described, value: Any) -> None:
         if not (pair and value[0] < value[1]):
             raise it.refused("'low,high' with low < high", repr(value))
     elif isinstance(value, str):
-        parse = {"number": parse_number, "size": parse_size, "sizes": _parse_sizes}.get(
+        parse = {"number": _parse_one, "size": parse_size, "sizes": _parse_sizes}.get(
             it.option.kind
         )
         if parse and (value or it.default) and parse(value, it.flag) <= 0:

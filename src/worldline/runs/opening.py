@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+from collections.abc import Callable
 from copy import deepcopy
 from dataclasses import dataclass, replace
 from functools import partial
@@ -15,30 +16,33 @@ from torch import Tensor, nn
 from worldline import __version__
 from worldline.attacks import FGSM, PGD, Attack, Budget, Square, strong_attack
 from worldline.errors import BoundsError, ModelError, UsageError
-from worldline.inputs import Data, in_dtype_of, labels_of, logits_of
+from worldline.inputs import Data, ends_in_sigmoid, in_dtype_of, labels_of, logits_of
 from worldline.loading import import_object, load_data, load_model
-from worldline.loading.black_box import BlackBox
 from worldline.loading.imports import user_code
 from worldline.runs.budgets import open_budget, with_own_bounds
-from worldline.runs.config import AUTO, AttackConfig, BudgetConfig, DataConfig, ModelConfig
+from worldline.runs.config import AUTO, AttackConfig, DataConfig, ModelConfig, ReachConfig
+from worldline.runs.fitting import channels_last, fitted, is_lazy, note_of, ready
 from worldline.settings import Progress
 from worldline.trace import untouched
 
 __all__ = [
     "Opened",
+    "bounded",
     "channels_last",
     "fitted",
     "make_attack",
+    "note_of",
     "open_data",
     "open_device",
     "open_model",
     "open_one",
     "prepare_inputs",
+    "refuse_probability",
     "versions",
 ]
 
 
-CHANNELS = (1, 3, 4)
+ONE_LOGIT = 2  # classes that are told by one number
 WIDEST = (-1e37, 1e37)  # what float32 holds, with room for a difference
 OF_SHAPES = (
     r"(?i)^(RuntimeError|ValueError|AssertionError|IndexError|LayerError|ShapeError):"
@@ -69,7 +73,7 @@ def open_one(config: ModelConfig, progress: Progress) -> Opened:
     model = open_model(config.model, config, device, progress, data, weights=config.weights)
     data = fitted(model, data)
     x, y, reference = prepare_inputs(model, data, config.samples, device)
-    if not isinstance(config, BudgetConfig):
+    if not isinstance(config, ReachConfig):
         return Opened(device, data, model, x, y, reference)
     budget, said = open_budget(config, data, x)
     data = replace(data, conversions=(*data.conversions, *said))
@@ -83,13 +87,23 @@ def open_data(config: DataConfig) -> Data:
             _refuse(config, name, "data")
         return cast(Data, config.handed.data)
     load = partial(load_data, config.data, image_size=config.image_size, x=config.x, y=config.y)
+    return bounded(config, load)
+
+
+def bounded(config: DataConfig, load: Callable[..., Data]) -> Data:
+    """Data inside the bounds that a configuration says, or inside their own.
+
+    Args:
+        config: says the bounds.
+        load: takes ``bounds``.
+    """
     if config.bounds != AUTO:
         return load(bounds=config.bounds)
     try:
-        data = load()
+        data = load(bounds=(0.0, 1.0))
     except BoundsError:
         data = load(bounds=WIDEST)
-    return with_own_bounds(data)
+    return with_own_bounds(data, by_column=isinstance(config, ReachConfig))
 
 
 def open_model(
@@ -101,13 +115,17 @@ def open_model(
     *,
     weights: str = "",
 ) -> nn.Module:
-    """A model by name, on the device; lazy modules get their shapes from the data.
+    """A model by name, on the device.
 
-    One that was handed over is taken as it is where it is there already, else copied.
+    One that was handed over is taken as it is where it is there already, else copied; of a lazy one
+    a copy gets its shapes from the data.
     """
     if spec in config.handed.models:
         _refuse(config, "weights", "the model")
-        return _on(config.handed.models[spec], device)
+        handed: nn.Module = config.handed.models[spec]
+        if not is_lazy(handed):
+            return _on(handed, device)
+        return ready(handed, spec, data.x, config.seed).to(device)
     model = load_model(
         spec,
         weights or None,
@@ -116,10 +134,7 @@ def open_model(
         sample=tuple(data.x.shape[1:]),
         progress=progress,
     )
-    if any(torch.nn.parameter.is_lazy(it) for it in model.parameters()):
-        with torch.no_grad(), user_code(f"The lazy model {spec}", "It runs once on the data."):
-            model.eval()(data.x[:2])
-    return model.to(device)
+    return (ready(model, spec, data.x, config.seed) if is_lazy(model) else model).to(device)
 
 
 def _refuse(config: DataConfig, name: str, what: str) -> None:
@@ -131,41 +146,6 @@ def _on(model: nn.Module, device: torch.device) -> nn.Module:
     """The user's own model is not moved."""
     tensors = (*model.parameters(), *model.buffers()) if isinstance(model, nn.Module) else ()
     return model if {it.device for it in tensors} <= {device} else deepcopy(model).to(device)
-
-
-def channels_last(x: Tensor) -> bool:
-    """Whether inputs look like pictures (N, H, W, C): one, three or four of the last axis alone."""
-    return x.ndim == 4 and x.shape[3] in CHANNELS and x.shape[1] not in CHANNELS
-
-
-def fitted(model: nn.Module, data: Data) -> Data:
-    """The data with its channels first, where they come last and the model takes them first.
-
-    Its conversions then hold what must be said of a black box, too.
-    """
-    if isinstance(model, BlackBox):
-        data = replace(data, conversions=(*data.conversions, model.note))
-    if not channels_last(data.x):
-        return data
-    with untouched(model), torch.no_grad():
-        if _takes(model, data.x[:2]) or not _takes(model, data.x[:2].movedim(3, 1)):
-            return data
-    shape = tuple(data.x.shape[1:])
-    return replace(
-        data,
-        x=data.x.movedim(3, 1).contiguous(),
-        reference_x=data.reference_x.movedim(3, 1).contiguous(),
-        conversions=(*data.conversions, f"Pictures {shape} were turned to channels first."),
-    )
-
-
-def _takes(model: nn.Module, x: Tensor) -> bool:
-    weights = next(model.parameters(), None) if isinstance(model, nn.Module) else None
-    try:
-        logits_of(model, x if weights is None else x.to(weights.device))
-    except Exception:  # of whatever kind: the other order is tried, and told if that fails, too
-        return False
-    return True
 
 
 def open_device(name: str) -> torch.device:
@@ -216,8 +196,19 @@ def prepare_inputs(
     with untouched(model), torch.no_grad(), user_code(tried, advice, fits=OF_SHAPES):
         logits = logits_of(model, x[:2])
     classes = logits.shape[1]
+    if classes == ONE_LOGIT:
+        refuse_probability(model, x[:2])
     y, reference_y = (labels_of(it, len(it), classes=classes) for it in (y, reference_y))
     return x, y, (reference_x, reference_y)
+
+
+def refuse_probability(model: nn.Module, x: Tensor) -> None:
+    """Refuse a model whose one output is no logit; ModelError."""
+    if ends_in_sigmoid(model, x):
+        raise ModelError(
+            "The model gives one probability a sample: it ends in a sigmoid. One output is taken "
+            "for a logit, whose sign decides. Leave the sigmoid out, as BCEWithLogitsLoss wants it."
+        )
 
 
 def versions(device: torch.device) -> dict[str, str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, get_args
@@ -135,7 +136,7 @@ def logits_in(output: object, samples: int) -> Tensor:
     The rule: a tensor is them; else ``.logits`` or ``["logits"]``; else the only floating tensor
     (N, K ≥ 2) in the tuple, list, mapping or dataclass. A tensor (N, 1) or (N,) is one logit z of a
     binary model, the log-odds of class 1: it becomes (−z/2, z/2), whose softmax is (1 − σ(z),
-    σ(z)).
+    σ(z)). Further axes of length one, as convolutions alone leave them, are dropped.
 
     Args:
         output: what the model returned.
@@ -160,9 +161,18 @@ def logits_in(output: object, samples: int) -> Tensor:
         )
     if not isinstance(tensor, Tensor):
         return _only_scores(output, samples)
+    sides = tensor.shape[1:]
+    if len(sides) > 1 and tensor.shape[0] == samples and max(sides) == math.prod(sides):
+        tensor = tensor.flatten(1)  # (N, K, 1, 1)
     if tensor.shape in ((samples,), (samples, 1)) and tensor.is_floating_point():
         half = tensor.reshape(samples) / 2
         return torch.stack((-half, half), 1)
+    if (
+        tensor.ndim > 2
+        and tensor.shape[0] == samples
+        and max(tensor.shape[1:]) == tensor[0].numel()
+    ):
+        tensor = tensor.flatten(1)  # (N, K) of a network of convolutions alone
     if not _are_scores(tensor, samples):
         raise ModelError(
             f"The model must return floating logits (N, K), or one logit a sample of two classes; "

@@ -8,7 +8,7 @@ from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from worldline import compare
 from worldline.attacks import Attack
@@ -17,17 +17,21 @@ from worldline.commands.compare.record import RIVALS, Comparison, Intervals, Mat
 from worldline.compare import Baselines, Judgement, Measured, Predicted, SourceResult
 from worldline.compare.models import Answers, opened
 from worldline.errors import InputError
+from worldline.files import shorten
 from worldline.inputs import Data
 from worldline.loading import check_model_name
+from worldline.runs.budgets import settled
 from worldline.runs.codec import schema_of
 from worldline.runs.keys import content_key
 from worldline.runs.opening import (
     channels_last,
     fitted,
     make_attack,
+    note_of,
     open_data,
     open_device,
     open_model,
+    refuse_probability,
     versions,
 )
 from worldline.runs.store import RunFolder
@@ -38,6 +42,8 @@ __all__ = ["Given", "prepare", "run"]
 
 FEWEST_TO_JUDGE = 4
 ENSEMBLES = (2, 3, 4)
+WITHOUT_CHANNEL = 3
+"""Dimensions of pictures (N, H, W)."""
 
 
 @dataclass(frozen=True)
@@ -49,6 +55,7 @@ class Given:
     y: Tensor
     models: dict[str, compare.Loader]
     attack: Attack
+    said: dict[str, str]  # of a model by name, once it was opened
 
 
 def prepare(config: CompareConfig, progress: Progress) -> Given:
@@ -62,17 +69,26 @@ def prepare(config: CompareConfig, progress: Progress) -> Given:
         if spec not in config.handed.models:
             check_model_name(spec)
     data = open_data(config)
-    if channels_last(data.x):
+    config = settled(config, data)
+    if channels_last(data.x) or data.x.ndim == WITHOUT_CHANNEL:
         data = fitted(open_model(config.models[0], config, device, progress, data), data)
     x, y = data.x[: config.samples].to(device), data.y[: config.samples].to(device)
     compare.check_samples(x, config.bounds)
-    opener = {it: partial(open_model, it, config, device, progress, data) for it in config.models}
-    models = {name: compare.Loader(load) for name, load in opener.items()}
-    return Given(data, x, y, models, make_attack(config))
+    said: dict[str, str] = {}
+
+    def load(name: str) -> nn.Module:
+        model = open_model(name, config, device, progress, data)
+        said[name] = note_of(model)
+        refuse_probability(model, x[:2])
+        return model
+
+    models = {name: compare.Loader(partial(load, name)) for name in config.models}
+    return Given(data, x, y, models, make_attack(config), said)
 
 
 def run(config: CompareConfig, given: Given, folder: RunFolder, progress: Progress) -> Comparison:
     """Predict which attacks carry over, measure it if asked, and keep what was found."""
+    config = settled(config, given.data)
     settings = config.settings(progress)
     predicted = compare.predict(
         given.models,
@@ -178,7 +194,7 @@ def _record(
             compare.diverse(predicted, size, among=names) for size in ENSEMBLES if size < len(names)
         ),
         failures=tuple({it.model: it for it in failures}.values()),
-        notes=(*given.data.notes, *predicted.notes),
+        notes=tuple(dict.fromkeys((*given.data.notes, *_said(given), *predicted.notes))),
         versions=versions(given.x.device),
     )
     if measured is None:
@@ -197,6 +213,12 @@ def _record(
         fitted=None if fitted is None else _matrix(fitted),
         judge=_judged(score, measured.rate, rivals, names),
     )
+
+
+def _said(given: Given) -> list[str]:
+    """What must be said of the models, by name where it is of one of several."""
+    named = ((shorten(name, 60), note) for name, note in given.said.items() if note)
+    return [note if name in note else f"{name}: {note}" for name, note in named]
 
 
 def _pairs(record: Comparison) -> list[PairRow]:

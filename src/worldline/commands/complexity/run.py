@@ -22,6 +22,7 @@ from worldline.commands.complexity.record import (
 )
 from worldline.explain import FEWEST_TO_AIM, NOT_A_BOUND, SampleFragility
 from worldline.inputs import Data
+from worldline.runs.budgets import settled
 from worldline.runs.codec import schema_of
 from worldline.runs.opening import (
     fitted,
@@ -75,13 +76,15 @@ def prepare(config: ComplexityConfig, progress: Progress) -> Given:
         x, y, _ = prepare_inputs(model, data, config.samples, device)
         pick_layers(model, x, config.layers or None)
         subjects.append(Subject(name, model, x, y))
-    return Given(device, data, tuple(subjects), make_attack(config) if config.eps else None)
+    attack = make_attack(settled(config, data)) if config.eps else None
+    return Given(device, data, tuple(subjects), attack)
 
 
 def run(
     config: ComplexityConfig, given: Given, folder: RunFolder, progress: Progress
 ) -> ComplexityReport:
     """Measure each model, without attacking it unless asked, and keep what was found."""
+    config = settled(config, given.data)
     found: list[tuple[ModelComplexity, SampleFragility]] = []
     for it in given.subjects:
         settings = config.settings(partial(_under, it.name, progress))

@@ -6,14 +6,14 @@ from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from worldline.errors import UsageError
-from worldline.runs.config import ModelConfig, option, parse_number
+from worldline.runs.config import ModelConfig, ReachConfig, option
 from worldline.settings import FrameName, NormName
 
 __all__ = ["DistantConfig"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class DistantConfig(ModelConfig):
+class DistantConfig(ReachConfig, ModelConfig):
     """Search a model for inputs far apart, of different labels, that are one (or opposites) to it.
 
     Attributes:
@@ -25,8 +25,9 @@ class DistantConfig(ModelConfig):
         nulls: untrained networks to search as well.
         make: the rows of two samples: the first is moved until it meets the second at the layer.
         opposite: whether it shall become the second's opposite instead.
-        eps: how far it may move, as written; empty for anywhere inside the bounds.
+        eps: how far it may move, as written, also by feature; empty for anywhere inside the bounds.
         norm, steps: of that move.
+        mask, immutable: what it leaves alone.
 
     >>> from worldline import commands
     >>> commands.config_of("distant")(make=(3, 5)).epsilon is None
@@ -53,8 +54,9 @@ class DistantConfig(ModelConfig):
     opposite: bool = option(False, "With --make: until it is the opposite of B.")
     eps: str = option(
         "",
-        "With --make: how far A may move; 8/255 works.  [default: anywhere inside the bounds]",
-        kind="number",
+        "With --make: how far A may move; 8/255 works. By feature: FILE.npy, or 0.1sd for a tenth "
+        "of each column's standard deviation.  [default: anywhere inside the bounds]",
+        kind="sizes",
     )
     norm: NormName = option("linf", "With --make: norm of the move.")  # noqa: RUF009  # a field
     steps: int = option(200, "With --make: gradient steps.", least=1, metavar="N")
@@ -67,10 +69,8 @@ class DistantConfig(ModelConfig):
                 f"--make takes the rows of two different samples, numbered from 0; got "
                 f"{self.make[0]} and {self.make[1]}."
             )
-        if (self.eps or self.opposite) and self.make is None:
-            raise UsageError("--eps and --opposite say how to make a pair; give --make A B too.")
-
-    @property
-    def epsilon(self) -> float | None:
-        """How far an input may move, in its own units; None for anywhere inside the bounds."""
-        return parse_number(self.eps, "--eps") if self.eps else None
+        if self.make is None and (self.eps or self.opposite or self.mask or self.immutable):
+            raise UsageError(
+                "--eps, --mask, --immutable and --opposite say how to make a pair; give --make A B "
+                "too."
+            )

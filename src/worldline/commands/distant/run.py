@@ -15,6 +15,7 @@ from worldline.commands.distant.record import INPUTS, DistantPairs, MadePair
 from worldline.errors import UsageError
 from worldline.explain import ClassMap, DistantStory
 from worldline.inputs import Data
+from worldline.runs.budgets import settled
 from worldline.runs.codec import schema_of
 from worldline.runs.opening import Opened, open_one, versions
 from worldline.runs.store import RunFolder
@@ -75,7 +76,9 @@ def _place(data: Data, row: int, samples: int) -> int:
 
 def run(config: DistantConfig, given: Given, folder: RunFolder, progress: Progress) -> DistantPairs:
     """Search the model, make a pair if asked, and keep what was found."""
-    opened, settings = given.opened, config.settings(progress)
+    opened = given.opened
+    config = settled(config, opened.data)
+    settings = config.settings(progress)
     rows = opened.data.rows[: len(opened.x)]
     story = explain.distant(
         opened.model,
@@ -94,15 +97,18 @@ def run(config: DistantConfig, given: Given, folder: RunFolder, progress: Progre
     made = None
     if given.make is not None:
         one, other = (slice(place, place + 1) for place in given.make)
+        assert opened.budget is not None
+        plain = opened.budget.plain
         moved = entangle(
             opened.model,
             opened.x[one],
             opened.x[other],
             given.layer,
             reference=opened.reference,
-            epsilon=config.epsilon,
+            epsilon=config.epsilon if plain else None,
             sign=-1 if config.opposite else 1,
             norm=config.norm,
+            budget=None if plain else opened.budget,
             steps=config.steps,
             keep_path=True,
             settings=settings,
@@ -128,8 +134,15 @@ def run(config: DistantConfig, given: Given, folder: RunFolder, progress: Progre
         seed=config.seed,
         made=made,
         versions=versions(opened.device),
-        **{**vars(story), "notes": (*opened.data.notes, *story.notes)},
+        **{**vars(story), "notes": (*opened.data.notes, *_said(config, given), *story.notes)},
     )
+
+
+def _said(config: DistantConfig, given: Given) -> tuple[str, ...]:
+    budget = given.opened.budget
+    if given.make is None or config.epsilon is not None or budget is None or budget.plain:
+        return ()
+    return ("The move of the made pair is measured in parts of the whole range of each entry.",)
 
 
 def _inputs(story: DistantStory, opened: Opened) -> dict[str, Tensor]:

@@ -19,6 +19,7 @@ from worldline.report.numbers import (
     significant,
 )
 from worldline.report.views import Column, Table, View, Words, tabulate
+from worldline.runs.config import by_feature
 
 __all__ = [
     "class_name",
@@ -304,11 +305,17 @@ def made_words(record: DistantPairs, made: MadePair) -> str:
         before, after, other = (class_name(record, it) for it in made.predictions)
         end = f" The model says {after} (before: {before}), and {other} of sample {second}."
     return (
-        f"{told} It moved by {significant(made.change)} and is {significant(made.nearest_data)} "
-        f"from the nearest data (usual: {significant(made.usual_nearest)}). At the input it is "
+        f"{told} It moved by {significant(made.change)}{_unit(made)} and is "
+        f"{significant(made.nearest_data)} from the nearest data (usual: "
+        f"{significant(made.usual_nearest)}). At the input it is "
         f"{number(made.input_distance)} from it, further than {share(made.input_closer)} of random "
         f"pairs are from each other.{end}"
     )
+
+
+def _unit(made: MadePair) -> str:
+    """Of a move that is no length in the inputs' units."""
+    return " of the sizes by feature" if by_feature(made.epsilon_text or "") else ""
 
 
 def _way(made: MadePair) -> Table:

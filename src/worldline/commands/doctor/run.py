@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.util import find_spec
 from typing import get_args
 
@@ -155,12 +156,13 @@ def _smallest(given: Given, settings: Settings) -> tuple[Smallest, ...]:
     """The smallest change that fools in each norm, on the first samples."""
     model, few = given.opened.model, slice(0, SMALLEST_SAMPLES)
     x, y = given.x[few], given.y[few]
-    if not given.budget.plain or attacks.gradient_problem(model, x, y):
+    if attacks.gradient_problem(model, x, y):
         return ()
-    found = (
-        attacks.smallest_change(model, x, y, norm=norm, steps=SMALLEST_STEPS, settings=settings)
-        for norm in get_args(attacks.BallName)
+    budget = None if given.budget.plain else given.budget
+    search = partial(
+        attacks.smallest_change, model, x, y, steps=SMALLEST_STEPS, budget=budget, settings=settings
     )
+    found = (search(norm=norm) for norm in get_args(attacks.BallName))
     return tuple(Smallest(it.norm, f"FMN-{it.steps}", it.median, it.fooled) for it in found)
 
 
@@ -178,8 +180,8 @@ def _notes(given: Given, config: DoctorConfig) -> Iterator[str]:
             "output for them holds NaN."
         )
     plain = given.budget.plain
-    if not plain:
-        yield "The smallest change that fools was left out: it is in one unit for all entries."
+    if isinstance(given.budget.epsilon, Tensor):
+        yield "The smallest change that fools is in units of the sizes by feature: 1 is all of ε."
     if config.attack_selftest and not plain:
         yield "No adversarial examples were planted: it is done in one ε for all entries, only."
     if config.thorough and not plain:
