@@ -23,8 +23,8 @@ import worldline as wl
 LAYER = "stage3"
 COUNT = 8
 PAIRS = 3
-STEPS, QUERIES = 30, 300
-TUNING = {"digits": (4, 1197), "Fashion-MNIST": (1, 4000)}
+STEPS, QUERIES, JUDGED = 20, 200, 150
+TUNING = {"digits": (3, 1197), "Fashion-MNIST": (1, 3000)}
 """Epochs of fine-tuning, and on how many of the pictures trained on."""
 BATCH, RATE = 64, 1e-3
 WEIGHT = 1.0
@@ -48,9 +48,7 @@ def units_of(model: zoo.Net, task: zoo.Task, seed: int) -> Units:
     """
     x, y = task.find
     adversarial = wl.attacks.PGD(epsilon=task.epsilon)(model, x, y).x
-    found = wl.explain.carriers(
-        model, x, adversarial, y, layers=LAYER, shares=(), resamples=2
-    )
+    found = wl.explain.carriers(model, x, adversarial, y, layers=LAYER, shares=(), resamples=2)
     pairs = list(zip(found.true.tolist(), found.wrong.tolist(), strict=True))
     worst = tuple(pair for pair, _ in Counter(pairs).most_common(PAIRS))
     chosen = torch.tensor([pair in worst for pair in pairs])
@@ -63,10 +61,7 @@ def units_of(model: zoo.Net, task: zoo.Task, seed: int) -> Units:
     rows = found.rows[chosen]
     repaired = {
         name: float(
-            (
-                wl.explain.patch(model, adversarial[rows], x[rows], LAYER, units).argmax(1)
-                == y[rows]
-            )
+            (wl.explain.patch(model, adversarial[rows], x[rows], LAYER, units).argmax(1) == y[rows])
             .double()
             .mean()
         )
@@ -128,7 +123,7 @@ def judged(model: zoo.Net, task: zoo.Task, old: Tensor, units: Units) -> dict[st
     """Right answers without attack, on the twins of the unchanged network, and under an attack of
     its own; the last also of the true classes of the worst pairs.
     """
-    x, y = task.judge
+    x, y = (it[:JUDGED] for it in task.judge)
     strong = wl.attacks.strong_attack(epsilon=task.epsilon, classes=10, steps=STEPS)
     square = wl.attacks.Square(epsilon=task.epsilon, queries=QUERIES)
     attack = wl.attacks.WorstCase((*strong.attacks, square))
@@ -149,7 +144,7 @@ def hardening(name: str, training: str, seed: int) -> dict[str, object]:
     task = zoo.tasks()[name]
     model = zoo.load(name, training, seed)
     units = units_of(model, task, seed)
-    x, y = task.judge
+    x, y = (it[:JUDGED] for it in task.judge)
     old = wl.attacks.PGD(epsilon=task.epsilon)(model, x, y).x
     results: dict[str, dict[str, float]] = {}
 

@@ -132,9 +132,9 @@ def tasks() -> dict[str, Task]:
             said="8/255",
             stride=2,
             epochs={"plain": 4, "adversarial": 4},
-            train=(x[:8000].clone(), y[:8000].clone()),
-            find=(x[8000:8400].clone(), y[8000:8400].clone()),
-            judge=(data.x[:200].clone(), data.y[:200].clone()),
+            train=(x[:4000].clone(), y[:4000].clone()),
+            find=(x[4000:4300].clone(), y[4000:4300].clone()),
+            judge=(data.x[:300].clone(), data.y[:300].clone()),
         )
     return found
 

@@ -320,6 +320,10 @@ def short(value: float) -> str:
 
 def cell(value: Any) -> str:
     """A number, or a mean over seeds with its 95 % interval."""
+    if value is None:
+        return "–"
+    if isinstance(value, dict) and "low" not in value:
+        return f"{short(value['mean'])} (one seed)"
     if isinstance(value, dict):
         return f"{short(value['mean'])} ({short(value['low'])} … {short(value['high'])})"
     return short(value)
@@ -529,6 +533,66 @@ def complexity_section(document: dict[str, Any]) -> list[str]:
     return lines
 
 
+def carriers_section(document: dict[str, Any]) -> list[str]:
+    """How an attack spreads, whose its carriers are, and whether knowing them hardens."""
+    lines = [f"{document['setup']}.", "", "### How the attack spreads with depth", ""]
+    for setting, it in document["depth"].items():
+        told = f"{setting}: {it['seeds']} seeds, accuracy {cell(it['accuracy'])}, pictures fooled "
+        lines += [told + f"{', '.join(map(str, it['fooled']))}.", ""]
+        for by, rows in it["layers"].items():
+            lines += grid(
+                f"{setting}, by {by}: share of the units that repairs half; repaired by an eighth",
+                rows,
+                ["units", "share", "carriers", "random", "change", "noise"],
+            )
+        lines += [place_line(setting, it["place"]), ""]
+    lines += ["### Do attacks share their carriers?", ""]
+    for setting, it in document["attacks"].items():
+        columns = ["pictures", *(f"overlap stage{number}" for number in (1, 2, 3))]
+        columns = [columns[0], "overlap stem", *columns[1:], "rank_correlation stage3"]
+        lines += grid(
+            f"{setting}, {it['seeds']} seeds: part of the first eighth of the channels in common, "
+            "where both make the same mistake (chance: .125)",
+            it["common"],
+            columns,
+        )
+    lines += ["### Does it harden?", ""]
+    strong = document["strong"]
+    lines += [
+        f"Adaptive: APGD on the cross-entropy and on the targeted DLR loss with nine targets, "
+        f"{strong['steps']} steps each, and Square with {strong['queries']} queries, on the "
+        "changed network. Old twins: those of the unchanged network.",
+        "",
+    ]
+    for setting, it in document["hardening"].items():
+        columns = ["clean", "old_twins", "adaptive", "adaptive_worst_classes", "seconds"]
+        lines += grid(f"{setting}, {it['seeds']} seeds: right", it["changes"], columns)
+        lines += grid(
+            f"{setting}: gained over the unchanged network, paired by seed",
+            it["beside_unchanged"],
+            columns[:-1],
+        )
+        lines += grid(
+            f"{setting}: gained over the rival, paired by seed", it["beside_rival"], COMPARED
+        )
+    return lines
+
+
+COMPARED = ["clean", "adaptive", "adaptive_worst_classes"]
+
+
+def place_line(setting: str, it: dict[str, Any]) -> str:
+    swaps = ", ".join(map(str, it["swap_layer"]))
+    most = ", ".join(it["most_concentrated"])
+    return (
+        f"{setting}: swap layer by seed {swaps}; most concentrated stage by seed {most}, at or "
+        f"after the swap layer in {it['at_or_after_swap']} of {it['with_swap_layer']}. Rank "
+        "correlation over the four stages of the share that repairs half with the excess boost "
+        f"{cell(it['rank_correlation_with_excess_boost'])}, with the moved share "
+        f"{cell(it['rank_correlation_with_moved_share'])}."
+    )
+
+
 def jacobian_lines(it: dict[str, Any]) -> list[str]:
     lines = [
         f"**Jacobian of ResNet-18, 1,000 logits, {it['samples']} images of 64×64, one round**",
@@ -560,6 +624,8 @@ def main() -> None:
             lines += section(document) if "benchmark" in document else encoder_section(document)
         if document.get("benchmark") == "distant":
             lines += distant_section(document)
+        if document.get("benchmark") == "carriers":
+            lines += carriers_section(document)
         if "medians" in document:
             lines += median_lines(document["medians"])
         if "jacobian" in document:
