@@ -24,6 +24,7 @@ from __future__ import annotations
 import argparse
 import hashlib
 import json
+import math
 import os
 import statistics
 import time
@@ -236,15 +237,18 @@ def measured(part: str, name: str, training: str, seed: int) -> None:
     print(part, name, training, seed, f"{time.process_time() - start:.0f} s", flush=True)
 
 
-def over_seeds(values: list[float]) -> dict[str, float] | None:
-    """Mean with its 95 % t interval; only the mean of a single seed; None of no seed."""
+def over_seeds(values: list[float], *, within: float = math.inf) -> dict[str, float] | None:
+    """Mean with its 95 % t interval, cut to ±``within``; only the mean of a single seed; None of no
+    seed.
+    """
     if not values:
         return None
     mean = statistics.mean(values)
     if len(values) == 1:
         return {"mean": mean, "seeds": 1}
     spread = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
-    return {"mean": mean, "low": mean - spread, "high": mean + spread, "seeds": len(values)}
+    low, high = max(mean - spread, -within), min(mean + spread, within)
+    return {"mean": mean, "low": low, "high": high, "seeds": len(values)}
 
 
 def known(values: list[Any]) -> list[float]:
@@ -293,8 +297,8 @@ def place_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "most_concentrated": most,
         "at_or_after_swap": sum(b >= a for a, b in both),
         "with_swap_layer": len(both),
-        "rank_correlation_with_excess_boost": over_seeds(known(boosts)),
-        "rank_correlation_with_moved_share": over_seeds(known(moved)),
+        "rank_correlation_with_excess_boost": over_seeds(known(boosts), within=1),
+        "rank_correlation_with_moved_share": over_seeds(known(moved), within=1),
         "excess_boost": {
             it: over_seeds(known([run["excess_boost"][it] for run in runs])) for it in order[1:]
         },
@@ -401,13 +405,14 @@ def main() -> None:
     parser.add_argument("--threads", type=int, default=min(2, os.cpu_count() or 1))
     parser.add_argument("--parts", default=",".join(PARTS))
     parser.add_argument("--data", default=",".join(zoo.tasks()))
+    parser.add_argument("--trainings", default=",".join(zoo.TRAININGS))
     parser.add_argument("--seeds", type=int, default=len(zoo.SEEDS))
     given = parser.parse_args()
     torch.set_num_threads(given.threads)
     for name in given.data.split(","):
         for seed in zoo.SEEDS[: given.seeds]:
             for part in given.parts.split(","):
-                for training in zoo.TRAININGS:
+                for training in given.trainings.split(","):
                     measured(part, name, training, seed)
     measure.write("carriers", CLAIM, document())
 

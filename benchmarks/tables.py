@@ -8,7 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import carriers_tables
 import measure
+from cells import grid
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
@@ -314,35 +316,6 @@ def transfer_section(document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def cell(value: Any) -> str:
-    """A number, or a mean over seeds with its 95 % interval."""
-    if value is None:
-        return "–"
-    if isinstance(value, dict) and "low" not in value:
-        return f"{short(value['mean'])} (one seed)"
-    if isinstance(value, dict):
-        return f"{short(value['mean'])} ({short(value['low'])} … {short(value['high'])})"
-    return short(value)
-
-
-def grid(
-    title: str, table: dict[str, dict[str, Any]], columns: list[str] | None = None
-) -> list[str]:
-    """One row for each name, one column for each quantity."""
-    columns = columns or list(next(iter(table.values())))
-    lines = [f"**{title}**", "", f"| | {' | '.join(name.replace('_', ' ') for name in columns)} |"]
-    lines.append("|---" * (len(columns) + 1) + "|")
-    lines += [
-        f"| {name.replace('|', '∣')} | {' | '.join(cell(row[column]) for column in columns)} |"
-        for name, row in table.items()
-    ]
-    return [*lines, ""]
-
-
 def distant_section(document: dict[str, Any]) -> list[str]:
     """Beside the ratios: growth, memory, and what the search finds in the zoo's models."""
     lines = []
@@ -533,66 +506,6 @@ def complexity_section(document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def carriers_section(document: dict[str, Any]) -> list[str]:
-    """How an attack spreads, whose its carriers are, and whether knowing them hardens."""
-    lines = [f"{document['setup']}.", "", "### How the attack spreads with depth", ""]
-    for setting, it in document["depth"].items():
-        told = f"{setting}: {it['seeds']} seeds, accuracy {cell(it['accuracy'])}, pictures fooled "
-        lines += [told + f"{', '.join(map(str, it['fooled']))}.", ""]
-        for by, rows in it["layers"].items():
-            lines += grid(
-                f"{setting}, by {by}: share of the units that repairs half; repaired by an eighth",
-                rows,
-                ["units", "share", "carriers", "random", "change", "noise"],
-            )
-        lines += [place_line(setting, it["place"]), ""]
-    lines += ["### Do attacks share their carriers?", ""]
-    for setting, it in document["attacks"].items():
-        columns = ["pictures", *(f"overlap stage{number}" for number in (1, 2, 3))]
-        columns = [columns[0], "overlap stem", *columns[1:], "rank_correlation stage3"]
-        lines += grid(
-            f"{setting}, {it['seeds']} seeds: part of the first eighth of the channels in common, "
-            "where both make the same mistake (chance: .125)",
-            it["common"],
-            columns,
-        )
-    lines += ["### Does it harden?", ""]
-    strong = document["strong"]
-    lines += [
-        f"Adaptive: APGD on the cross-entropy and on the targeted DLR loss with nine targets, "
-        f"{strong['steps']} steps each, and Square with {strong['queries']} queries, on the "
-        "changed network. Old twins: those of the unchanged network.",
-        "",
-    ]
-    for setting, it in document["hardening"].items():
-        columns = ["clean", "old_twins", "adaptive", "adaptive_worst_classes", "seconds"]
-        lines += grid(f"{setting}, {it['seeds']} seeds: right", it["changes"], columns)
-        lines += grid(
-            f"{setting}: gained over the unchanged network, paired by seed",
-            it["beside_unchanged"],
-            columns[:-1],
-        )
-        lines += grid(
-            f"{setting}: gained over the rival, paired by seed", it["beside_rival"], COMPARED
-        )
-    return lines
-
-
-COMPARED = ["clean", "adaptive", "adaptive_worst_classes"]
-
-
-def place_line(setting: str, it: dict[str, Any]) -> str:
-    swaps = ", ".join(map(str, it["swap_layer"]))
-    most = ", ".join(it["most_concentrated"])
-    return (
-        f"{setting}: swap layer by seed {swaps}; most concentrated stage by seed {most}, at or "
-        f"after the swap layer in {it['at_or_after_swap']} of {it['with_swap_layer']}. Rank "
-        "correlation over the four stages of the share that repairs half with the excess boost "
-        f"{cell(it['rank_correlation_with_excess_boost'])}, with the moved share "
-        f"{cell(it['rank_correlation_with_moved_share'])}."
-    )
-
-
 def jacobian_lines(it: dict[str, Any]) -> list[str]:
     lines = [
         f"**Jacobian of ResNet-18, 1,000 logits, {it['samples']} images of 64×64, one round**",
@@ -625,7 +538,7 @@ def main() -> None:
         if document.get("benchmark") == "distant":
             lines += distant_section(document)
         if document.get("benchmark") == "carriers":
-            lines += carriers_section(document)
+            lines += carriers_tables.section(document)
         if "medians" in document:
             lines += median_lines(document["medians"])
         if "jacobian" in document:
