@@ -16,8 +16,8 @@ its control.
 
 Intervals are Student's at 95 % over the seeds; where there is one seed there is none. Nothing was
 tuned on what is judged: the sizes were set with a network of another seed, on the pictures that
-carriers are found on; a penalty ten times as strong was tried there, and did worse. Each part is kept in the
-zoo's cache, and what is there is written, so that a run that was cut off goes on.
+carriers are found on; a penalty ten times as strong was tried there, and did worse. Each part
+is kept in the zoo's cache, and what is there is written, so that a run that was cut off goes on.
 """
 
 from __future__ import annotations
