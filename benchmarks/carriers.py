@@ -48,6 +48,8 @@ CLAIM = (
 EIGHTH = 1 / 8
 DEPTH, OTHERS = 200, 150
 VERSION = 1
+STRONGER = zoo.SEEDS[0], "plain"
+"""The network on which the attack's strength is looked at."""
 
 
 def depth(name: str, training: str, seed: int) -> dict[str, Any]:
@@ -185,17 +187,34 @@ def agreement(
     return result
 
 
+def strength(name: str, training: str, seed: int) -> dict[str, Any]:
+    """What a stronger attack would have left: five times the steps and the queries."""
+    model, task = zoo.load(name, training, seed), zoo.tasks()[name]
+    x, y = (it[: hardening.JUDGED] for it in task.judge)
+    units = hardening.units_of(model, task, seed)
+    strong = wl.attacks.strong_attack(epsilon=task.epsilon, classes=10, steps=5 * hardening.STEPS)
+    square = wl.attacks.Square(epsilon=task.epsilon, queries=5 * hardening.QUERIES)
+    attack = wl.attacks.WorstCase((*strong.attacks, square))
+    result = {"unchanged": attack(model, x, y).remaining[-1]}
+    for title, kind in (("noise, carriers", "noise"), ("tuned adversarially", "adversarial")):
+        which = units.carriers if kind == "noise" else units.everyone
+        changed = hardening.tuned(model, name, seed, kind=kind, units=which, moved=units.moved)
+        result[title] = attack(changed, x, y).remaining[-1]
+    return result
+
+
 PARTS: dict[str, Callable[[str, str, int], dict[str, Any]]] = {
     "depth": depth,
     "attacks": attacks,
     "hardening": hardening.hardening,
+    "strength": strength,
 }
 
 
 def path_of(part: str, name: str, training: str, seed: int) -> Path:
     """Where a part of one network is kept, by the code that decides it."""
     code = zoo.key()
-    if part == "hardening":
+    if part in ("hardening", "strength"):
         code += hashlib.sha256(Path(hardening.__file__).read_bytes()).hexdigest()
     digest = hashlib.sha256(json.dumps([code, VERSION]).encode()).hexdigest()[:12]
     folder = wl.zoo.cache_folder() / "benchmark" / "carriers"
@@ -229,7 +248,11 @@ def document() -> dict[str, Any]:
     """All parts that are kept, summed up over their seeds."""
     result: dict[str, Any] = {
         "setup": zoo.describe(),
-        "strong": {"steps": hardening.STEPS, "queries": hardening.QUERIES},
+        "strong": {
+            "steps": hardening.STEPS,
+            "queries": hardening.QUERIES,
+            "judged": hardening.JUDGED,
+        },
         "tuning": hardening.TUNING,
     }
     for part, summed in SUMMED.items():
@@ -240,6 +263,15 @@ def document() -> dict[str, Any]:
                 found = [run for run in runs if run is not None]
                 if found:
                     result[part][f"{name}, {training}"] = summed(found)
+    result["strength"] = {}
+    seed, training = STRONGER
+    for name in zoo.tasks():
+        used, more = (kept(part, name, training, seed) for part in ("hardening", "strength"))
+        if used and more:
+            result["strength"][f"{name}, {training}, seed {seed}"] = {
+                change: {"as used": used["changes"][change]["adaptive"], "stronger": left}
+                for change, left in more.items()
+            }
     return result
 
 
@@ -256,7 +288,8 @@ def main() -> None:
         for seed in zoo.SEEDS[: given.seeds]:
             for part in given.parts.split(","):
                 for training in given.trainings.split(","):
-                    measured(part, name, training, seed)
+                    if part != "strength" or (seed, training) == STRONGER:
+                        measured(part, name, training, seed)
     measure.write("carriers", CLAIM, document())
 
 

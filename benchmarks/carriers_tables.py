@@ -6,14 +6,36 @@ from typing import Any
 
 from cells import cell, grid
 
+
+STAGES = ["stem", "stage1", "stage2", "stage3"]
 COMPARED = ["clean", "adaptive", "adaptive_worst_classes"]
 
 
 def section(document: dict[str, Any]) -> list[str]:
     """How an attack spreads, whose its carriers are, and whether knowing them hardens."""
-    lines = [f"{document['setup']}.", "", "### How the attack spreads with depth", ""]
-    for setting, it in document["depth"].items():
-        told = f"{setting}: {it['seeds']} seeds, accuracy {cell(it['accuracy'])}, pictures fooled "
+    return [
+        f"{document['setup']}.",
+        "",
+        "### How the attack spreads with depth",
+        "",
+        *depth_lines(document["depth"]),
+        "### Do attacks share their carriers?",
+        "",
+        *shared_lines(document["attacks"]),
+        "### Does it harden?",
+        "",
+        *harden_lines(document),
+    ]
+
+
+def seeds_of(it: dict[str, Any]) -> str:
+    return "1 seed" if it["seeds"] == 1 else f"{it['seeds']} seeds"
+
+
+def depth_lines(settings: dict[str, Any]) -> list[str]:
+    lines = []
+    for setting, it in settings.items():
+        told = f"{setting}: {seeds_of(it)}, accuracy {cell(it['accuracy'])}, pictures fooled "
         lines += [told + f"{', '.join(map(str, it['fooled']))}.", ""]
         for by, rows in it["layers"].items():
             lines += grid(
@@ -22,29 +44,26 @@ def section(document: dict[str, Any]) -> list[str]:
                 ["units", "share", "carriers", "random", "change", "noise"],
             )
         lines += [place_line(setting, it["place"]), ""]
-    lines += ["### Do attacks share their carriers?", "", *shared_lines(document["attacks"])]
-    for setting, it in document["attacks"].items():
-        columns = ["pictures", *(f"overlap stage{number}" for number in (1, 2, 3))]
-        columns = [columns[0], "overlap stem", *columns[1:], "rank_correlation stage3"]
-        lines += grid(
-            f"{setting}, {it['seeds']} seeds: part of the first eighth of the channels in common, "
-            "where both make the same mistake (chance: .125)",
-            it["common"],
-            columns,
-        )
-    lines += ["### Does it harden?", ""]
-    strong = document["strong"]
-    lines += [
+    return lines
+
+
+def harden_lines(document: dict[str, Any]) -> list[str]:
+    strong, settings = document["strong"], document["hardening"]
+    lines = [
         f"*Adaptive*: APGD on the cross-entropy and on the targeted DLR loss with nine targets, "
         f"{strong['steps']} steps each, and Square with {strong['queries']} queries, on the "
-        "changed network; *worst classes*: the true classes of the three pairs that carriers were "
-        "learnt on. *Old twins*: those of the unchanged network.",
+        f"changed network, over the first {strong['judged']} judged pictures; *worst classes*: "
+        "the true classes of the three pairs that carriers were learnt on. *Old twins*: those of "
+        "the unchanged network. Eight channels of the last stage's 64 are changed.",
         "",
+        *outcome_lines(settings),
     ]
-    lines += hardened_lines(document["hardening"])
-    for setting, it in document["hardening"].items():
+    for setting, rows in document["strength"].items():
+        title = f"{setting}: right under the adaptive attack, and with five times its steps"
+        lines += grid(f"{title} and queries", rows)
+    for setting, it in settings.items():
         columns = ["clean", "old_twins", "adaptive", "adaptive_worst_classes", "seconds"]
-        lines += grid(f"{setting}, {it['seeds']} seeds: right", it["changes"], columns)
+        lines += grid(f"{setting}, {seeds_of(it)}: right", it["changes"], columns)
         lines += grid(
             f"{setting}: gained over the unchanged network, paired by seed",
             it["beside_unchanged"],
@@ -74,10 +93,16 @@ def shared_lines(settings: dict[str, Any]) -> list[str]:
             f"{overlap('PGD, another picture')}.",
             "",
         ]
+        lines += grid(
+            f"{setting}, {seeds_of(it)}: part of the first eighth of the channels in common, "
+            "where both make the same mistake (chance: .125)",
+            table,
+            ["pictures", *(f"overlap {layer}" for layer in STAGES), "rank_correlation stage3"],
+        )
     return lines
 
 
-def hardened_lines(settings: dict[str, Any]) -> list[str]:
+def outcome_lines(settings: dict[str, Any]) -> list[str]:
     """What the intervals support, of accuracy under the adaptive attack."""
     lines = []
     for setting, it in settings.items():
@@ -90,7 +115,7 @@ def hardened_lines(settings: dict[str, Any]) -> list[str]:
             f"{name} {verdict_of(row['adaptive'])}" for name, row in it["beside_unchanged"].items()
         ]
         lines += [
-            f"Outcome, {setting}, {it['seeds']} seeds, right under the adaptive attack. Carriers "
+            f"Outcome, {setting}, {seeds_of(it)}, right under the adaptive attack. Carriers "
             f"against random channels: {'; '.join(told)}. Against the unchanged network: "
             f"{'; '.join(gains)}. Put back by hand, the "
             f"carriers repair {cell(it['repaired']['carriers'])} of the mistakes that they were "
