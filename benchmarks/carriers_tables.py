@@ -6,7 +6,6 @@ from typing import Any
 
 from cells import cell, grid
 
-
 STAGES = ["stem", "stage1", "stage2", "stage3"]
 COMPARED = ["clean", "adaptive", "adaptive_worst_classes"]
 
