@@ -8,7 +8,9 @@ import json
 from pathlib import Path
 from typing import Any
 
+import carriers_tables
 import measure
+from cells import grid
 
 DOCUMENT = Path(__file__).parent.parent / "docs" / "benchmarks.md"
 HEAD = """# Benchmarks
@@ -316,31 +318,6 @@ def transfer_section(document: dict[str, Any]) -> list[str]:
     return lines
 
 
-def short(value: float) -> str:
-    return f"{value:,.0f}" if abs(value) >= 100 else f"{value:.3g}"
-
-
-def cell(value: Any) -> str:
-    """A number, or a mean over seeds with its 95 % interval."""
-    if isinstance(value, dict):
-        return f"{short(value['mean'])} ({short(value['low'])} … {short(value['high'])})"
-    return short(value)
-
-
-def grid(
-    title: str, table: dict[str, dict[str, Any]], columns: list[str] | None = None
-) -> list[str]:
-    """One row for each name, one column for each quantity."""
-    columns = columns or list(next(iter(table.values())))
-    lines = [f"**{title}**", "", f"| | {' | '.join(name.replace('_', ' ') for name in columns)} |"]
-    lines.append("|---" * (len(columns) + 1) + "|")
-    lines += [
-        f"| {name.replace('|', '∣')} | {' | '.join(cell(row[column]) for column in columns)} |"
-        for name, row in table.items()
-    ]
-    return [*lines, ""]
-
-
 def distant_section(document: dict[str, Any]) -> list[str]:
     """Beside the ratios: growth, memory, and what the search finds in the zoo's models."""
     lines = []
@@ -562,6 +539,8 @@ def main() -> None:
             lines += section(document) if "benchmark" in document else encoder_section(document)
         if document.get("benchmark") == "distant":
             lines += distant_section(document)
+        if document.get("benchmark") == "carriers":
+            lines += carriers_tables.section(document)
         if "medians" in document:
             lines += median_lines(document["medians"])
         if "jacobian" in document:
