@@ -102,6 +102,7 @@ def test_constants_that_differ_by_sample_are_not_repeated(tmp_path: Path) -> Non
     nodes = [helper.make_node("Add", ["x", "w"], ["y"])]
     model = load_model(saved(tmp_path / "m.onnx", [2, 2], nodes, rows))
     assert isinstance(model, BlackBox)
+    assert "failed on inputs" in model.note
     assert model(torch.zeros(4, 2))[:, 0].tolist() == [1, 3, 1, 3]
 
 

@@ -75,7 +75,7 @@ def call_on_data(
     """
     given = {name: value for name, value in options.items() if value is not None}
     about = {it: given.pop(it, None) for it in ("reference", "class_names")}
-    x = str(x) if isinstance(x, PathLike) else list(x) if isinstance(x, Iterator) else x
+    x = str(x) if isinstance(x, PathLike) else Batches(x) if isinstance(x, Iterator) else x
     box, arrays = _arrays(command, given)
     adversarial, attack = given.pop("adversarial", None), given.get("attack", "")
     if callable(attack):
@@ -141,6 +141,16 @@ def named_models(models: Any, name: str | None = None) -> dict[str, Model | str]
                 f"name as on the command line; got {told(model)}.{hint}"
             )
     return {model if isinstance(model, str) else key: model for key, model in models.items()}
+
+
+class Batches:
+    """What an iterator gave, to be read more than once."""
+
+    def __init__(self, batches: Iterator[Any]) -> None:
+        self.batches = list(batches)
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.batches)
 
 
 def _data(config: DataConfig, x: Any, y: Any, about: Mapping[str, Any]) -> Data:
