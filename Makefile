@@ -55,6 +55,7 @@ bench: $(VENV)/installed-bench+test
 	$(BIN)/python benchmarks/distant.py
 	$(BIN)/python benchmarks/complexity.py
 	$(BIN)/python benchmarks/complexity_speed.py
+	$(BIN)/python benchmarks/carriers_speed.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/tables.py
 

@@ -82,7 +82,7 @@ class Discarding(nn.Module):
         x -= 0.5
         made = self.one(x)
         self.relu(made)
-        return {"logits": self.two(made), "beside": made.sum(1)}
+        return {"logits": self.two(made), "beside": made.detach().sum(1)}
 
 
 class Recurrent(nn.Module):

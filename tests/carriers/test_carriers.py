@@ -81,6 +81,7 @@ def test_exact_effects_are_those_of_a_loop_over_units(residual: Any) -> None:
             expected = after - found.margin_adversarial
             torch.testing.assert_close(layer.effect[:, unit], expected, rtol=0, atol=1e-5)
     assert found["relu#1"].agreement.median > 0.9
+    assert found["head"].name == "head.2"
 
 
 @pytest.mark.oracle
@@ -254,6 +255,29 @@ def test_without_gradients_exact_effects_are_offered_and_work() -> None:
     assert found.points is None
 
 
+class HalfBlind(nn.Module):
+    """One of two branches lets no gradient pass."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.seen, self.blind = nn.Linear(6, 3), nn.Linear(6, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        with torch.no_grad():
+            hidden = self.blind(x)
+        answer: Tensor = self.seen(x) + hidden
+        return answer
+
+
+@pytest.mark.law
+def test_a_layer_that_no_gradient_reaches_is_flagged() -> None:
+    model, x, adversarial, y = twins(HalfBlind, 6, samples=40)
+    found = wl.explain.carriers(
+        model, x, adversarial, y, layers=["seen", "blind"], shares=(1.0,), resamples=10
+    )
+    assert (found["seen"].trust, found["blind"].trust) == ("partial cut", "no gradient")
+
+
 MESSAGES: list[tuple[type[Exception], str, dict[str, Any]]] = [
     (ModelError, "No sample is fooled: of 30 the model gets 30 right", {"adversarial": None}),
     (ShapeError, r"Each sample needs one adversarial twin: \(30, 2, 6, 6\)", {"cut": 1}),
@@ -329,6 +353,26 @@ def test_carriers_of_a_pair_are_learnt_on_one_half_and_judged_on_the_other() -> 
         wl.explain.pair_carriers(model, x, adversarial, found, "0", count=13)
     with pytest.raises(ShapeError, match="inputs and twins that the carriers were found on: 160"):
         wl.explain.pair_carriers(model, x[1:], adversarial, found, "0")
+
+
+@pytest.mark.law
+def test_the_half_that_judges_teaches_nothing() -> None:
+    torch.manual_seed(0)
+    model, x, y = _by_pair(), torch.rand(40, 12), torch.zeros(40, dtype=torch.int64)
+    x[:, 0] = 0.5
+    rows = torch.arange(40)
+    adversarial = x.clone()
+    adversarial[rows[::2], 4] += 3
+    adversarial[rows[1::2], 0] += 9  # twice the weight, and more of it: the mean of all is this
+    found = wl.explain.carriers(
+        model, x, adversarial, y, layers="0", by="neuron", shares=(), settings=WIDE
+    )
+    (pair,) = wl.explain.pair_carriers(
+        model, x, adversarial, found, "0", count=1, resamples=50, settings=WIDE
+    ).pairs
+    assert pair.carriers == (4,)
+    assert (pair.pair.value, pair.own.value) == (0, 1)
+    assert not pair.carried
 
 
 def _by_pair() -> nn.Module:

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 
 import worldline as wl
 from worldline.errors import LayerError, ShapeError, UsageError
+from worldline.explain.carrying.places import one_place
 from worldline.trace.heads import head_layers
 from worldline.trace.resuming import resuming
 
@@ -55,15 +56,17 @@ def layers_of(model: nn.Module, x: Tensor) -> list[wl.trace.Layer]:
 
 @pytest.mark.law
 @pytest.mark.parametrize("name", NETWORKS)
-def test_own_units_change_nothing_to_the_bit_and_all_others_give_the_donor(name: str) -> None:
+def test_own_units_change_nothing_and_all_of_a_cut_give_the_donor_to_the_bit(name: str) -> None:
     model, x = made(name)
     expected, other = logits(model, x), logits(model, x.flip(0))
-    for layer in layers_of(model, x):
+    layers = layers_of(model, x)
+    for layer, passed in zip(layers, wl.trace.passed_by(model, x, layers), strict=True):
         by = "head" if layer.kind.startswith("heads") else "auto"
-        own = wl.explain.patch(model, x, x, layer.name, [0], by=by, batch_size=len(x))
+        own = wl.explain.patch(model, x, x, layer.name, [0], by=by)
         assert torch.equal(own, expected), layer.name
-    everything = torch.arange(x[0, 0].numel() if x.ndim == 4 else x.shape[1])
-    assert torch.equal(wl.explain.patch(model, x, x.flip(0), "input", everything, by="auto"), other)
+        everything = torch.ones(one_place(model, x, layer.name, by).units.count) > 0
+        whole = wl.explain.patch(model, x, x.flip(0), layer.name, everything, by=by)
+        assert torch.equal(whole, other) is not (passed or by == "head"), layer.name
 
 
 @pytest.mark.oracle

@@ -95,7 +95,7 @@ def attentions_in(root: nn.Module) -> Iterator[tuple[str, str, int]]:
 
 
 def _heads(module: nn.Module) -> int:
-    """How many heads a module says that it has, itself or, if it is an attention, by its settings."""
+    """How many heads a module says that it has; an attention may say it in its settings."""
     known = dict(vars(module))
     if "attention" in type(module).__name__.lower():
         known = {**getattr(known.get("config"), "__dict__", {}), **known}

@@ -43,6 +43,7 @@ def layer_carriers(
         index=index,
         name=place.layer.name,
         kind=place.layer.kind,
+        aliases=place.layer.aliases,
         by=units.kind,
         units=units.count,
         grid=units.grid,
