@@ -275,6 +275,18 @@ def test_explore_looks_briefly_at_what_carries_the_attack(tmp_path: Path) -> Non
     assert weak.record.carriers_status in weak.page
 
 
+@pytest.mark.end_to_end
+def test_exact_effects_stand_beside_the_path_s(tmp_path: Path) -> None:
+    given = ("mlp", "--samples", "30", "--steps", "5", "--layer", "relu2", "--exact")
+    result = run(*given, "--out", tmp_path / "run")
+    assert result.exit_code == 0, result.output
+    (layer,) = RunFolder(tmp_path / "run").read_record(CarriersReport).found.layers
+    assert layer.curve("path") is not None
+    assert layer.agreement is not None
+    assert layer.agreement.median is not None
+    assert layer.agreement.median > 0.9
+
+
 @pytest.mark.law
 def test_stages_are_the_ends_of_the_parts_of_a_model() -> None:
     model, x = wl.zoo.load("vit"), torch.rand(3, 1, 8, 8)

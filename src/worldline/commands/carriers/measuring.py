@@ -114,6 +114,7 @@ def measure(
     rows: Tensor,
     features: tuple[str, ...] | None = None,
     exact: bool = False,
+    path: bool = False,
     direction: Direction = "denoise",
     points: int = 10,
     shares: Sequence[float] = explain.SHARES,
@@ -131,7 +132,7 @@ def measure(
         asked: which layers, by which unit.
         rows: (N,) what the samples are called.
         features: names of the columns of a table.
-        exact, direction, points, shares: as of :func:`worldline.explain.carriers`.
+        exact, path, direction, points, shares: as of :func:`worldline.explain.carriers`.
         shown: so many samples are shown.
         of: how many samples there are, and how many are fooled, where these are a part of them.
         memory: bytes over the model and the data; None for no limit.
@@ -150,6 +151,7 @@ def measure(
             layers=list(it.layers),
             by=it.by,
             exact=exact,
+            path=path or None,
             direction=direction,
             points=points,
             shares=shares,

@@ -44,6 +44,7 @@ class Given:
     attack: Attack
     asked: tuple[Asked, ...]
     pairs: tuple[tuple[int, int], ...]
+    blind: bool  # no gradient comes
 
 
 def prepare(config: CarriersConfig, progress: Progress) -> Given:
@@ -62,7 +63,7 @@ def prepare(config: CarriersConfig, progress: Progress) -> Given:
             f"Effects along a path need gradients, and {config.model} gives none: {problem}. With "
             "--exact each part is exchanged alone, which needs forward passes only."
         )
-    return Given(opened, attack, asked, _named_pairs(config, opened))
+    return Given(opened, attack, asked, _named_pairs(config, opened), bool(problem))
 
 
 def _named_pairs(config: CarriersConfig, opened: Opened) -> tuple[tuple[int, int], ...]:
@@ -107,6 +108,7 @@ def run(
             y,
             asked=given.asked,
             exact=config.exact,
+            path=config.exact and not given.blind,
             direction=config.direction,
             points=config.points,
             rows=rows,

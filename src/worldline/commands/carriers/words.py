@@ -38,8 +38,8 @@ def words(record: CarriersReport) -> Words:
         *of_pairs,
         _accuracy(record),
     )
-    notes, warnings = found_notes(found)
-    return Words(headline(record), tuple(filter(None, findings)), (*record.notes, *notes), warnings)
+    notes = (*record.notes, *found_notes(found))
+    return Words(headline(record), tuple(filter(None, findings)), notes)
 
 
 def headline(record: CarriersReport) -> str:
@@ -48,8 +48,8 @@ def headline(record: CarriersReport) -> str:
     return f"{record.model}: {said[:1].lower()}{said[1:]}"
 
 
-def found_notes(found: ModelCarriers) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    """What must be known, and what speaks against the attribution."""
+def found_notes(found: ModelCarriers) -> tuple[str, ...]:
+    """What must be known before it is believed."""
     method = (
         "Each part was exchanged alone (exact)."
         if found.exact
@@ -67,20 +67,7 @@ def found_notes(found: ModelCarriers) -> tuple[tuple[str, ...], tuple[str, ...]]
             f"{name} the least ({share(least)}); the "
             "table says how much, layer by layer."
         )
-    warnings = [
-        f"At {it.name} the effects are not to be believed as shares of the whole: they miss the "
-        f"change of the margin by {share(it.completeness.median)} (median). Give more --points, or "
-        "--exact."
-        for it in found.layers
-        if it.trust == "incomplete" and it.completeness is not None
-    ]
-    warnings += [
-        f"At {it.name} the path's order of parts does less than the exact one; the exact one is "
-        "shown."
-        for it in found.layers
-        if it.trust == "below exact"
-    ]
-    return tuple(notes), tuple(warnings)
+    return tuple(notes)
 
 
 def tables(record: CarriersReport) -> tuple[Table, ...]:

@@ -41,8 +41,8 @@ __all__ = ["Given", "prepare", "run"]
 
 CURVE_SAMPLES, CURVE_STEPS, CURVE_QUERIES = 128, 5, 100
 MEASURED = 64  # samples of the section on complexity; worldline complexity takes all
-FEWEST_CARRIED, MOST_CARRIED = 16, 48  # fooled samples of the section on carriers
-PASSES_A_STEP, PASSES_CARRIED = 3, 75  # forward passes of a step of the attack, of a sample there
+FEWEST_CARRIED, MOST_CARRIED = 16, 40  # fooled samples of the section on carriers
+PASSES_A_STEP, PASSES_CARRIED = 3, 130  # forward passes of a step of the attack, of a sample there
 CARRIED_SHARES, CARRIERS_SHOWN = (1 / 16, 1 / 8, 1 / 4, 1 / 2), 4
 SIGMA = 0.1  # of its noise twins, as a share of the width of the bounds
 

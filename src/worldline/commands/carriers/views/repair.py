@@ -28,6 +28,7 @@ ORDERS: dict[Order, tuple[Role, str]] = {
     "carriers": ("adversarial", "largest effect (carriers)"),
     "change": ("noise", "changed most"),
     "noise": ("wrong", "carriers, noise twin's values"),
+    "path": ("true", "largest effect along the path"),
     "random": ("other", "by lot"),
 }
 

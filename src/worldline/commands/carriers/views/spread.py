@@ -18,7 +18,7 @@ from worldline.commands.carriers.views.shared import (
     layer_name,
     units_of,
 )
-from worldline.explain import LayerFinding
+from worldline.explain import LayerFinding, Trust
 from worldline.report.drawn import draw
 from worldline.report.figures import Bar, Bars, Role
 from worldline.report.numbers import NONE, count, share
@@ -44,6 +44,12 @@ def spread_view(found: ModelCarriers) -> View:
     )
 
 
+REMARKS: dict[Trust, str] = {
+    "ok": "",
+    "partial cut": "something goes around it",
+    "incomplete": "effects do not add up",
+    "below exact": "the path's order does less",
+}
 SPREAD = (
     Layer("layer", lambda it: f"{it.index} {layer_name(it)}", words=True),
     Layer("parts", units_of, words=True),
@@ -56,6 +62,8 @@ SPREAD = (
     Layer("noise twin's values", lambda it: at_fewest(it, "noise")),
     Layer("all parts", all_together),
     Layer("effects miss", lambda it: it.completeness, form=share),
+    Layer("rank, path and exact", lambda it: it.agreement),
+    Layer("remark", lambda it: REMARKS[it.trust]),
 )
 
 
