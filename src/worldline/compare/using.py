@@ -93,7 +93,7 @@ def rank_surrogates(predicted: Predicted, target: str) -> tuple[Surrogate, ...]:
         target: one of its names.
 
     Returns:
-        The other models, the best stand-in first.
+        The other models, the best stand-in first; none where the target has no sample right.
 
     Raises:
         UsageError: no such model.
@@ -112,7 +112,7 @@ def rank_surrogates(predicted: Predicted, target: str) -> tuple[Surrogate, ...]:
     place = predicted.names.index(target)
     found = []
     for row, name in enumerate(predicted.names):
-        if row != place:
+        if row != place and bool(predicted.rate[row, place].isfinite()):
             rate, alike = (
                 float(it[row, place]) for it in (predicted.rate, predicted.similarity)
             )
