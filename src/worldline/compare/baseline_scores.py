@@ -152,7 +152,7 @@ def _look(model: Model, answers: Answers, x: Tensor, y: Tensor | None, batch_siz
     if layer is not None:
         features = collect(model, x, [layer], batch_size=batch_size)[layer]
     labels = logits.argmax(1) if y is None else y
-    found = answers.with_gradients(x, labels, cross_entropy, batch_size)
+    found = answers.with_gradients(x, labels, [cross_entropy], batch_size)
     return _Seen(
         classes=logits.argmax(1),
         whitened=whiten(logits[:, :-1], shrink=False),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -85,12 +85,13 @@ class Answers:
         return _centred(torch.cat(parts))
 
     def with_gradients(
-        self, x: Tensor, labels: Tensor, loss: Loss, batch_size: int
-    ) -> tuple[Tensor, Tensor] | None:
-        """Answers (N, K) and the gradients (N, D) of ``loss(answers, labels)`` by the inputs.
+        self, x: Tensor, labels: Tensor, heights: Sequence[Loss], batch_size: int
+    ) -> tuple[Tensor, ...] | None:
+        """Answers (N, K), and for each height the gradients (N, D) of it by the inputs.
 
-        On the CPU in float32, from one forward and one backward pass. None where no gradient comes
-        back or it is 0 everywhere; whether the model answers at all, a plain call says.
+        On the CPU in float32, from one forward pass and a backward one for each height. None where
+        no gradient comes back or it is 0 everywhere; whether the model answers at all, a plain call
+        says.
         """
         if isinstance(getattr(self.model, "no_gradient", None), str):
             return None
@@ -100,14 +101,21 @@ class Answers:
                 point = in_dtype_of(self.model, inputs).detach().clone().requires_grad_()
                 try:
                     scores = self._scores(point)
-                    height = loss(scores, goal.to(scores.device)).sum()
-                    slope = torch.autograd.grad(height, point)[0]
+                    slopes = [
+                        torch.autograd.grad(
+                            height(scores, goal.to(scores.device)).sum(),
+                            point,
+                            retain_graph=number < len(heights),
+                        )[0]
+                        for number, height in enumerate(heights, 1)
+                    ]
                 except (RuntimeError, ModelError):  # not differentiable, or no answer
                     return None
-                parts.append((scores.detach().cpu(), slope.flatten(1).float().cpu()))
-        answers, gradients = (torch.cat(it) for it in zip(*parts, strict=True))
-        known = bool(gradients.isfinite().all() and gradients.any())
-        return (_centred(answers), gradients) if known else None
+                flat = (it.flatten(1).float().cpu() for it in slopes)
+                parts.append((scores.detach().cpu(), *flat))
+        answers, *gradients = (torch.cat(it) for it in zip(*parts, strict=True))
+        known = all(bool(it.isfinite().all() and it.any()) for it in gradients)
+        return (_centred(answers), *gradients) if known else None
 
     def _scores(self, batch: Tensor) -> Tensor:
         """(N, K) in float32, logarithms of probabilities; with its graph, where one is kept."""

@@ -33,18 +33,20 @@ class Link:
     Attributes:
         factor: κ, see :mod:`worldline.compare.shifts`.
         spread: β.
+        chances: ν.
         doubt: standard deviation of measured less expected rates, in logits.
     """
 
     factor: float
     spread: float
+    chances: float
     doubt: float
 
 
 LINKS: dict[Way, Link] = {
-    "white": Link(1.1, 0.11, 0.32),
-    "grey": Link(0.97, 0.12, 0.3),
-    "black": Link(1.6, 0.5, 0.5),
+    "white": Link(0.9, 0.175, 1.6, 0.32),
+    "grey": Link(0.97, 0.12, 1.0, 0.3),
+    "black": Link(1.6, 0.5, 1.0, 0.5),
 }
 """Fitted to rates measured on the development half of one world (Fashion-MNIST), and judged on the
 other halves (docs/benchmarks.md)."""
@@ -152,8 +154,8 @@ def predict(
         ModelError: different numbers of classes, or fewer than two models left.
         LabelError: labels that do not fit, or classes in another order than theirs.
 
-    Cost: for each model n forward and n backward passes of one input; memory one model and 2nD
-        bytes for each. Then O(M² n D) for all pairs. With a black box nP forward passes more for
+    Cost: for each model n forward passes of one input and 2n backward ones; memory one model and
+        4nD bytes for each. Then O(M² n D) for all pairs. With a black box nP forward passes more for
         each model, and for each black box n for each model with gradients.
 
     Sources: docs/theory.md; Demontis et al., arXiv:1809.02861, compare gradients by their cosine.
@@ -211,13 +213,14 @@ def _shifts(views: list[View], x: Tensor, threat: Threat) -> tuple[Tensor, list[
     """(M, M, n) by how much each margin is moved, and how each pair is seen."""
     count = len(views)
     every = range(count)
-    white = [place for place in every if views[place].gradient is not None]
+    white = [place for place in every if views[place].ascent is not None]
     shifts = torch.empty(count, count, len(x))
     ways: list[list[Way]] = [["black"] * count for _ in every]
     if white:
         rows = torch.tensor(white)
-        slopes = [it.gradient for it in views if it.gradient is not None]
-        shifts[rows[:, None], rows] = white_shifts(slopes, x, threat)
+        ascents = [it.ascent for it in views if it.ascent is not None]
+        slopes = [it.slope for it in views if it.slope is not None]
+        shifts[rows[:, None], rows] = white_shifts(ascents, slopes, x, threat)
     if len(white) < count:
         alike = _answers_alike(views).nanmean(-1).nan_to_num(0.0)
     for target, view in enumerate(views):
@@ -235,8 +238,8 @@ def _shifts(views: list[View], x: Tensor, threat: Threat) -> tuple[Tensor, list[
 
 def _length(view: View, norm: NormName) -> Tensor:
     """(n,) or () how much the best step of length 1 would move a margin."""
-    if view.gradient is not None:
-        return dual_length(view.gradient.float(), norm)
+    if view.slope is not None:
+        return dual_length(view.slope.float(), norm)
     return torch.tensor(view.length or 0.0)
 
 
@@ -246,14 +249,15 @@ def _rates(
     """Means over what each target has right, with their intervals; NaN where that is nothing."""
     margins = torch.stack([it.margins for it in views])
     right = torch.stack([it.chosen == labels for it in views]).double()
-    factor, spread, doubt = (
+    factor, spread, chances, doubt = (
         torch.tensor([[getattr(LINKS[way], it) for way in row] for row in ways])
-        for it in ("factor", "spread", "doubt")
+        for it in ("factor", "spread", "chances", "doubt")
     )
     lost = losses(shifts, margins, factor, spread).double()
     count = right.sum(1)
-    rate = (lost * right).sum(-1) / count
-    error = ((lost - rate[..., None]).square() * right).sum(-1).sqrt() / count
+    mean = (lost * right).sum(-1) / count
+    rate = 1 - (1 - mean) ** chances
+    error = chances * ((lost - mean[..., None]).square() * right).sum(-1).sqrt() / count
     place = _logit(rate)
     slope = 1 / (rate.clamp(min=0) + PULL) + 1 / (1 - rate + PULL)
     away = Z * ((slope * error).square() + doubt.double().square()).sqrt()
@@ -271,8 +275,8 @@ def _share(logit: Tensor) -> Tensor:
 
 def _similarities(views: list[View]) -> tuple[Tensor, Tensor]:
     """Mean cosines, (M, M), and their intervals."""
-    slopes = [it.gradient[:, None] for it in views if it.gradient is not None]
-    found = (cosines(slopes) if len(slopes) == len(views) else _answers_alike(views)).double()
+    ascents = [it.ascent[:, None] for it in views if it.ascent is not None]
+    found = (cosines(ascents) if len(ascents) == len(views) else _answers_alike(views)).double()
     value = found.nanmean(-1).nan_to_num(0.0)
     count = found.isfinite().sum(-1).clamp(min=1)
     away = Z * ((found - value[..., None]).square().nanmean(-1).nan_to_num(0.0) / count).sqrt()

@@ -31,7 +31,9 @@ class View:
         kind: what it answers.
         margins: (n,) m.
         chosen: (n,) the class that it gives.
-        gradient: (n, D) ∇L in bfloat16, which keeps every sign; None of a black box.
+        ascent: (n, D) ∇L, where an attack on it goes, in bfloat16, which keeps every sign; None of
+            a black box.
+        slope: (n, D) −∇m, in bfloat16; with ``ascent``.
         displacement: (n, P, K) half the difference of its answers to x ± δ; None where no black box
             asks for it.
         length: |∇L|* as probes see it; with ``displacement``.
@@ -41,7 +43,8 @@ class View:
     kind: Kind
     margins: Tensor
     chosen: Tensor
-    gradient: Tensor | None
+    ascent: Tensor | None = None
+    slope: Tensor | None = None
     displacement: Tensor | None = None
     length: float | None = None
     stepped: Tensor | None = None
@@ -49,7 +52,7 @@ class View:
     @property
     def sight(self) -> Sight:
         """How it is seen."""
-        return "black" if self.gradient is None else "white"
+        return "black" if self.ascent is None else "white"
 
 
 @dataclass
@@ -93,11 +96,11 @@ class Seeing:
         self, views: Mapping[str, View], labels: Tensor, probes: Probes, threat: Threat
     ) -> dict[str, View]:
         """What the probes show of every model, and of black boxes the others' steps."""
-        sources = [it.gradient for it in views.values() if it.gradient is not None]
+        sources = [it.ascent for it in views.values() if it.ascent is not None]
         probed: dict[str, View] = {}
         for number, (name, view) in enumerate(views.items()):
             with dropping_out(name, self.failures):
-                steps = sources if view.gradient is None else ()
+                steps = sources if view.ascent is None else ()
                 probed[name] = self._probed(name, view, labels, probes, threat, steps)
             self.settings.progress("Probing", number + 1, len(views))
         check_left(len(probed), self.failures)
@@ -107,13 +110,13 @@ class Seeing:
         size = self.settings.batch_size
         with opened(name, self.models[name]) as model:
             answers = self._asking(name, model)
-            found = answers.with_gradients(self.x, labels, against, size) if gradients else None
-            scores = self._noted(answers, answers(self.x, size) if found is None else found[0])
-        slope = None if found is None else found[1]
-        if slope is not None:
-            faint = slope.abs() < FAINT * slope.abs().amax(1, keepdim=True)
-            slope = slope.masked_fill(faint, 0.0).bfloat16()
-        return View(answers.kind or "logits", margin(scores, labels), scores.argmax(1), slope)
+            heights = (against, lead)
+            found = answers.with_gradients(self.x, labels, heights, size) if gradients else None
+            scores, *slopes = (answers(self.x, size),) if found is None else found
+            self._noted(answers, scores)
+        kept = (_without_rounding(it).bfloat16() for it in slopes)
+        kind = answers.kind or "logits"
+        return View(kind, margin(scores, labels), scores.argmax(1), *kept)
 
     def _probed(
         self,
@@ -129,8 +132,8 @@ class Seeing:
         with opened(name, self.models[name]) as model:
             answers = self._asking(name, model)
             pairs = answers(probes.x, size).view(len(labels), probes.pairs, 2, -1)
-            for slope in steps:
-                there = flat + step(slope.to(flat), flat, threat)
+            for ascent in steps:
+                there = flat + step(ascent.to(flat), flat, threat)
                 stepped.append(margin(answers(there.view_as(self.x), size), labels))
         return replace(
             view,
@@ -154,3 +157,13 @@ class Seeing:
         if answers.kind is not None:
             self.kinds[answers.name] = answers.kind
         return scores
+
+
+def lead(logits: Tensor, labels: Tensor) -> Tensor:
+    """−m, what the strongest rival has more."""
+    return -margin(logits, labels)
+
+
+def _without_rounding(gradient: Tensor) -> Tensor:
+    faint = gradient.abs() < FAINT * gradient.abs().amax(1, keepdim=True)
+    return gradient.masked_fill(faint, 0.0)

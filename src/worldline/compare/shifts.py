@@ -4,20 +4,22 @@ With ŷ the label of a sample, f a model's logits and
 
     m = f_ŷ − max_{k≠ŷ} f_k              its margin, below 0 where the label is lost
     L = ln Σ_{k≠ŷ} e^{f_k} − f_ŷ         its log-odds against the label: the cross-entropy is
-                                          ln(1 + e^L), so both have one direction of ascent
+                                          ln(1 + e^L), so an attack goes where ∇L goes, however
+                                          saturated the model is
     v = ε direction(∇L), kept in bounds  the step that an attack on it would take
 
 target B is moved by source A's attack by
 
-    s = ⟨∇L_B, v_A⟩                      both give gradients (white)
+    s = −⟨∇m_B, v_A⟩                     both give gradients (white)
     s = m_B(x) − m_B(x + v_A)            the source does (grey): one forward pass, nothing linear
     s = c_AB · ε |∇L_B|*                 the source does not (black): c the mean cosine of both
                                           models' answers to the same small displacements, |·|* the
                                           dual norm (L1 for L∞, L2 for L2) of B's own gradient
 
 and loses the label to the attack, beyond what is as good as lost without one, with probability
-σ((κ s − m_B)/τ_B) − σ(−m_B/τ_B), τ_B = β · median |m_B|: κ stands for what many steps and curvature
-make of one straight step, β for how far a margin tells when the label is lost.
+p = σ((κ s − m_B)/τ_B) − σ(−m_B/τ_B), τ_B = β · median |m_B|: κ stands for what curvature makes of a
+straight step, β for how far a margin tells when the label is lost. The expected rate is
+1 − (1 − p̄)^ν, p̄ the mean over samples that B has right: ν for how many such chances an attack has.
 """
 
 from __future__ import annotations
@@ -84,15 +86,16 @@ def step(gradient: Tensor, x: Tensor, threat: Threat) -> Tensor:
     return (x + threat.epsilon * move).clamp(low, high) - x
 
 
-def white_shifts(gradients: Sequence[Tensor], x: Tensor, threat: Threat) -> Tensor:
-    """⟨∇L_B, v_A⟩ of all pairs: M of (n, D) and (n, D) → (M, M, n), rows sources."""
-    models, (samples, width) = len(gradients), x.shape
+def white_shifts(
+    ascents: Sequence[Tensor], slopes: Sequence[Tensor], x: Tensor, threat: Threat
+) -> Tensor:
+    """−⟨∇m_B, v_A⟩ of all pairs: twice M of (n, D), and (n, D) → (M, M, n), rows sources."""
+    models, (samples, width) = len(slopes), x.shape
     out = torch.empty(models, models, samples)
     for rows in torch.arange(samples).split(max(1, BLOCK // (models * width))):
-        slopes = torch.stack([it[rows] for it in gradients], 1).float()  # (b, M, D)
-        here = x[rows]
-        moves = [step(it, here, threat) for it in slopes.unbind(1)]
-        out[:, :, rows] = (torch.stack(moves, 1) @ slopes.mT).permute(1, 2, 0)
+        steep = torch.stack([it[rows] for it in slopes], 1).float()  # (b, M, D)
+        moves = [step(it[rows].float(), x[rows], threat) for it in ascents]
+        out[:, :, rows] = (torch.stack(moves, 1) @ steep.mT).permute(1, 2, 0)
     return out
 
 
@@ -113,12 +116,12 @@ def cosines(vectors: Sequence[Tensor]) -> Tensor:
 
 
 def dual_length(gradient: Tensor, norm: NormName) -> Tensor:
-    """|∇L|*, what the best step of length 1 gains: (n, D) → (n,)."""
+    """|∇m|*, what the best step of length 1 gains: (n, D) → (n,)."""
     return gradient.abs().sum(1) if norm == "linf" else gradient.norm(dim=1)
 
 
 def probed_length(answers: Tensor, labels: Tensor, size: float, width: int, norm: NormName) -> float:
-    """The same from L at x ± δ alone, pooled over the samples: (n, P, 2, K) → a number.
+    """The same of L, from x ± δ alone, pooled over the samples: (n, P, 2, K) → a number.
 
     A random sign of size h in each entry moves L by h|∇L| in the root mean square; |∇L|₁ is that of
     Gaussian entries, √(2D/π) |∇L|.
