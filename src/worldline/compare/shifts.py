@@ -19,7 +19,8 @@ target B is moved by source A's attack by
 and loses the label to the attack, beyond what is as good as lost without one, with probability
 p = σ((κ s − m_B)/τ_B) − σ(−m_B/τ_B), τ_B = β · median |m_B|: κ stands for what curvature makes of a
 straight step, β for how far a margin tells when the label is lost. The expected rate is
-1 − (1 − p̄)^ν, p̄ the mean over samples that B has right: ν for how many such chances an attack has.
+1 − (1 − p̄)^ν, p̄ the mean over samples that B has right: ν for how many such chances the many steps
+of an attack are.
 """
 
 from __future__ import annotations
