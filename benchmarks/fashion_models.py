@@ -140,12 +140,7 @@ def transformer(patch: int, width: int, depth: int, act: Callable[[], nn.Module]
     blocks = [part for _ in range(depth) for part in block()]
     patches = [nn.Conv2d(1, width, patch, stride=patch), nn.Flatten(2), Swap()]
     return nn.Sequential(
-        *patches,
-        Place(tokens, width),
-        *blocks,
-        nn.LayerNorm(width),
-        Mean(),
-        nn.Linear(width, 10),
+        *patches, Place(tokens, width), *blocks, nn.LayerNorm(width), Mean(), nn.Linear(width, 10)
     )
 
 

@@ -1,9 +1,8 @@
 """Claim: what ranks models by how robust they are on digits does so on Fashion-MNIST.
 
-The halves of :mod:`transfer_worlds`. Truth: accuracy under each of its attacks, PGD and APGD in both
-norms. Noise of half or a quarter of the bounds' width is the default's neighbour; every score had
-its direction before (larger should be more robust) and nothing was chosen on Fashion-MNIST.
-Intervals resample models.
+The halves of :mod:`transfer_worlds`. Truth: accuracy under each of its attacks, PGD and APGD in
+both norms. Every score had its direction before (larger should be more robust) and nothing was
+chosen on Fashion-MNIST. Intervals resample models.
 """
 
 from __future__ import annotations
@@ -11,7 +10,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-import torch
 from torch import Tensor, nn
 
 import measure
@@ -72,7 +70,9 @@ def half_of(world: World, half: str) -> dict[str, Any]:
     kinds = found[able[0]]
     tables = {kind: np.array([found[name][kind] for name in able]) for kind in kinds}
     result = {kind: judged(values) for kind, values in tables.items()}
-    print(world.name, half, {kind: round(it["value"], 3) for kind, it in result.items()}, flush=True)
+    print(
+        world.name, half, {kind: round(it["value"], 3) for kind, it in result.items()}, flush=True
+    )
     return {"models": len(able), "scores": result}
 
 

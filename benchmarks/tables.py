@@ -5,6 +5,7 @@ else.
 from __future__ import annotations
 
 import json
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -181,7 +182,10 @@ def agreement_table(settings: dict[str, Any], statistic: str) -> list[str]:
     """One statistic: ours beside rivals and the noise ceiling, a row for each attack."""
     rivals = list(next(iter(settings.values()))["others"])
     place = list(STATISTICS).index(statistic)
-    lines = [f"| attack | ceiling | white | {' | '.join(rivals)} |", "|---" * (3 + len(rivals)) + "|"]
+    lines = [
+        f"| attack | ceiling | white | {' | '.join(rivals)} |",
+        "|---" * (3 + len(rivals)) + "|",
+    ]
     for name, it in settings.items():
         ours = with_interval(it["white"][statistic])
         theirs = [number(it["others"][rival][statistic]["value"]) for rival in rivals]
@@ -275,12 +279,12 @@ def transfer_section(document: dict[str, Any]) -> list[str]:
         "*White*: gradients of both models, 200 samples, the default; *thorough*: all samples. "
         "*Grey*: the target gives none and answers to the source's step. *Black*: neither gives "
         "any, 4 small changes a sample. "
-        f"Brackets: 95 % of {document['resamples']} bootstraps over models. Ceiling: what a perfect "
-        "score would reach, given the noise of the measured rates (√ of the Spearman–Brown "
+        f"Brackets: 95 % of {document['resamples']} bootstraps over models. Ceiling: what a "
+        "perfect score would reach, given the noise of the measured rates (√ of the Spearman–Brown "
         "corrected split-half correlation). One step: how well the *measured* transfer of a "
         "one-step attack of the same size ranks that of this one. Partial: within target, beyond "
-        "gradient cosine and norm, CKA, CCA information, agreement and accuracy. Calibration error: "
-        "mean over ten classes of the expected rate of |mean expected − mean measured|. "
+        "gradient cosine and norm, CKA, CCA information, agreement and accuracy. Calibration "
+        "error: mean over ten classes of the expected rate of |mean expected − mean measured|. "
         "Interference: our reading of arXiv:2510.11709, which names no score of two models.",
         "",
     ]
@@ -308,6 +312,58 @@ def half_lines(world: str, half: str, it: dict[str, Any]) -> list[str]:
     lines += ["**Differences**", "", *ahead_table(it["settings"])]
     lines += ["**Rates**", "", *calibration_table(it["settings"])]
     return [*lines, "**What it is good for** (rates)", "", *use_table(it["settings"])]
+
+
+def dimension_section(document: dict[str, Any]) -> list[str]:
+    """Scores by the number of inputs, and whether the gap grows."""
+    sizes = document["dimensions"]
+    lines = ["## dimension", "", f"Claim: {document['claim']}.", ""]
+    gaps = {}
+    for size, it in sizes.items():
+        ours = next(iter(it["scores"].values()))
+        black = [value for name, value in it["scores"].items() if name.startswith("black")]
+        gaps[size] = ours[0] - max(value[0] for value in black)
+    values = list(gaps.values())
+    grows = all(one < other for one, other in pairwise(values))
+    said = ", ".join(f"{gap:.2f} at {int(size):,}" for size, gap in gaps.items())
+    lines += [
+        f"Outcome: {'supported' if grows else 'not supported'}: within targets, white is ahead of "
+        f"the better black one by {said} inputs.",
+        "",
+        "Twelve models a size, so differences of some hundredths are chance. Cells: Spearman "
+        "within target / double-centred.",
+        "",
+    ]
+    heads = [f"{int(size):,} inputs, ε {it['epsilon'] * 255:.0f}/255" for size, it in sizes.items()]
+    lines += [f"| | {' | '.join(heads)} |", "|---" * (1 + len(heads)) + "|"]
+    rows = {"mean rate": [number(it["mean_rate"]) for it in sizes.values()]}
+    rows["ceiling"] = [" / ".join(map(number, it["ceiling"])) for it in sizes.values()]
+    for name in next(iter(sizes.values()))["scores"]:
+        rows[name] = [" / ".join(map(number, it["scores"][name])) for it in sizes.values()]
+    lines += [f"| {name} | {' | '.join(cells)} |" for name, cells in rows.items()]
+    return [*lines, ""]
+
+
+def fragility_section(document: dict[str, Any]) -> list[str]:
+    """Spearman of each score with accuracy under attack, in both worlds."""
+    lines = ["## fragility", "", f"Claim: {document['claim']}.", ""]
+    halves = {
+        f"{world}, {half}": it
+        for world, both in document["fragility"].items()
+        for half, it in both.items()
+    }
+    heads = [f"{name} ({it['models']} models)" for name, it in halves.items()]
+    lines += [
+        "Mean over attacks of Spearman's correlation over models with the accuracy under attack; "
+        "brackets: 95 % of bootstraps over models.",
+        "",
+        f"| | {' | '.join(heads)} |",
+        "|---" * (1 + len(heads)) + "|",
+    ]
+    for name in next(iter(halves.values()))["scores"]:
+        cells = [with_interval(it["scores"][name]) for it in halves.values()]
+        lines.append(f"| {name} | {' | '.join(cells)} |")
+    return [*lines, ""]
 
 
 def short(value: float) -> str:
@@ -550,6 +606,10 @@ def main() -> None:
     for document in documents:
         if "worlds" in document:
             lines += transfer_section(document)
+        elif "dimensions" in document:
+            lines += dimension_section(document)
+        elif "fragility" in document:
+            lines += fragility_section(document)
         elif "halves_of_complexity" in document:
             lines += complexity_section(document)
         else:

@@ -1,4 +1,4 @@
-"""Claim: one backward pass a model says how attacks carry over, in two worlds, in units of a rate.
+"""Claim: a look at each model's gradients says how attacks carry over, in the units of a rate.
 
 60 models of Fashion-MNIST (:mod:`fashion_models`) and 96 of digits (:mod:`transfer_models`), each
 in two halves of architectures. All constants were fitted on the *development* half of Fashion-MNIST
@@ -30,7 +30,7 @@ from transfer_worlds import ABLE, WORLDS, Threat, World, measured, models_of
 from worldline.statistics.nodes import Standardise, standard_double, standard_within
 
 CLAIM = (
-    "with one backward pass a model, transfer is ranked in two worlds, better than by the cosine of "
+    "from each model's gradients, transfer is ranked in two worlds, better than by the cosine of "
     "input gradients and within .03 of a measured one-step attack, and in the units of a rate"
 )
 ROLES = {
@@ -258,9 +258,7 @@ def half_of(world: World, half: str) -> dict[str, Any]:
     for threat in world.threats:
         truth = measured(world, half, models, threat).only(able)
         one_step = measured(world, half, models, threat.one_step).only(able)
-        found[str(threat)] = setting(
-            truth, one_step, expected(chosen, x, threat), known
-        )
+        found[str(threat)] = setting(truth, one_step, expected(chosen, x, threat), known)
         print(world.name, half, threat, found[str(threat)]["white"], flush=True)
     return {
         "role": ROLES[world.name, half],

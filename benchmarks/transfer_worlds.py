@@ -115,7 +115,9 @@ def models_of(world: World, half: str) -> dict[str, nn.Module]:
     return {transfer_models.label(*name): world.load(half, *name) for name in world.names(half)}
 
 
-def measured(world: World, half: str, models: wl.compare.Models, threat: Threat) -> wl.compare.Measured:
+def measured(
+    world: World, half: str, models: wl.compare.Models, threat: Threat
+) -> wl.compare.Measured:
     """Transfer as the attack finds it, beyond noise of the same size."""
     x, y = world.data
     targets = tuple(models)

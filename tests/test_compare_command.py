@@ -208,12 +208,7 @@ def test_hostile_model_names_are_text(browser, measured: Path, tmp_path: Path) -
 @pytest.mark.end_to_end
 def test_a_measurement_that_was_stopped_goes_on(tmp_path: Path) -> None:
     config = CompareConfig(
-        models=("linear", "mlp"),
-        measure=True,
-        samples=60,
-        steps=3,
-        probed_samples=20,
-        eps="0.1",
+        models=("linear", "mlp"), measure=True, samples=60, steps=3, probed_samples=20, eps="0.1"
     )
     attacked: list[str] = []
 

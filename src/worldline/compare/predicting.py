@@ -155,8 +155,8 @@ def predict(
         LabelError: labels that do not fit, or classes in another order than theirs.
 
     Cost: for each model n forward passes of one input and 2n backward ones; memory one model and
-        4nD bytes for each. Then O(M² n D) for all pairs. With a black box nP forward passes more for
-        each model, and for each black box n for each model with gradients.
+        4nD bytes for each. Then O(M² n D) for all pairs. With a black box nP forward passes more
+        for each model, and for each black box n for each model with gradients.
 
     Sources: docs/theory.md; Demontis et al., arXiv:1809.02861, compare gradients by their cosine.
 
@@ -176,19 +176,14 @@ def predict(
     rows = evenly(len(x), samples)
     chosen = x[rows.to(x.device)]
     seeing = Seeing(models, chosen, settings, classes)
-    if y is None:
-        labels = seeing.consensus(scouts)
-    else:
-        labels = labels_of(y, len(x)).cpu()[rows]
+    labels = seeing.consensus(scouts) if y is None else labels_of(y, len(x)).cpu()[rows]
     views = seeing.look(labels, gradients)
     if y is not None:
         labels_of(labels, len(labels), classes=seeing.classes)
         found = {name: it.chosen for name, it in views.items()}
         check_label_order(found, labels, seeing.classes or 2)
     if any(it.sight == "black" for it in views.values()):
-        shown = make_probes(
-            chosen, pairs=probes // 2, size=size, bounds=bounds, seed=settings.seed
-        )
+        shown = make_probes(chosen, pairs=probes // 2, size=size, bounds=bounds, seed=settings.seed)
         views = seeing.probe(views, labels, shown, threat)
     names, held = tuple(views), list(views.values())
     flat = chosen.flatten(1).float().cpu()

@@ -121,7 +121,9 @@ def dual_length(gradient: Tensor, norm: NormName) -> Tensor:
     return gradient.abs().sum(1) if norm == "linf" else gradient.norm(dim=1)
 
 
-def probed_length(answers: Tensor, labels: Tensor, size: float, width: int, norm: NormName) -> float:
+def probed_length(
+    answers: Tensor, labels: Tensor, size: float, width: int, norm: NormName
+) -> float:
     """The same of L, from x ± δ alone, pooled over the samples: (n, P, 2, K) → a number.
 
     A random sign of size h in each entry moves L by h|∇L| in the root mean square; |∇L|₁ is that of

@@ -113,9 +113,7 @@ def rank_surrogates(predicted: Predicted, target: str) -> tuple[Surrogate, ...]:
     found = []
     for row, name in enumerate(predicted.names):
         if row != place and bool(predicted.rate[row, place].isfinite()):
-            rate, alike = (
-                float(it[row, place]) for it in (predicted.rate, predicted.similarity)
-            )
+            rate, alike = (float(it[row, place]) for it in (predicted.rate, predicted.similarity))
             low, high = predicted.interval[row, place].tolist()
             found.append(Surrogate(name, rate, (low, high), alike))
     return tuple(sorted(found, key=lambda it: -it.rate))

@@ -41,14 +41,9 @@ class CompareConfig(AttackConfig, ModelsConfig):
         False, "Attack every model, and judge the prediction by what carries over."
     )
     steps: int = option(20, "Gradient steps of the attack.", least=1, metavar="N")
-    probed_samples: int = option(
-        200, "Samples that the prediction looks at.", least=1, metavar="N"
-    )
+    probed_samples: int = option(200, "Samples that the prediction looks at.", least=1, metavar="N")
     probes: int = option(
-        4,
-        "Displacements of each of them, where a model gives no gradients.",
-        least=2,
-        metavar="N",
+        4, "Displacements of each of them, where a model gives no gradients.", least=2, metavar="N"
     )
 
     def __post_init__(self) -> None:

@@ -134,7 +134,9 @@ def _stand_in(record: Comparison) -> str:
             "overlap."
         )
     more = f" and {len(clear) - MOST_CLEAR} more" if len(clear) > MOST_CLEAR else ""
-    return f"Clearly the best stand-in is {', '.join(clear[:MOST_CLEAR])}{more} (by expected rates)."
+    return (
+        f"Clearly the best stand-in is {', '.join(clear[:MOST_CLEAR])}{more} (by expected rates)."
+    )
 
 
 def stand_ins(record: Comparison) -> Table:
@@ -143,7 +145,9 @@ def stand_ins(record: Comparison) -> Table:
     columns = (
         Target("target", lambda it: it[0], words=True),
         Target(
-            "stand-ins with their expected rates, the best first", lambda it: _ranked(it[1]), words=True
+            "stand-ins with their expected rates, the best first",
+            lambda it: _ranked(it[1]),
+            words=True,
         ),
     )
     return tabulate(columns, record.surrogates.items())
