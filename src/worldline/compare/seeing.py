@@ -112,11 +112,15 @@ class Seeing:
             answers = self._asking(name, model)
             heights = (against, lead)
             found = answers.with_gradients(self.x, labels, heights, size) if gradients else None
-            scores, *slopes = (answers(self.x, size),) if found is None else found
-            self._noted(answers, scores)
-        kept = (_without_rounding(it).bfloat16() for it in slopes)
-        kind = answers.kind or "logits"
-        return View(kind, margin(scores, labels), scores.argmax(1), *kept)
+            scores = self._noted(answers, answers(self.x, size) if found is None else found[0])
+        ascent, slope = (None, None) if found is None else map(_kept, found[1:])
+        return View(
+            kind=answers.kind or "logits",
+            margins=margin(scores, labels),
+            chosen=scores.argmax(1),
+            ascent=ascent,
+            slope=slope,
+        )
 
     def _probed(
         self,
@@ -164,6 +168,7 @@ def lead(logits: Tensor, labels: Tensor) -> Tensor:
     return -margin(logits, labels)
 
 
-def _without_rounding(gradient: Tensor) -> Tensor:
+def _kept(gradient: Tensor) -> Tensor:
+    """In bfloat16, without what is rounding."""
     faint = gradient.abs() < FAINT * gradient.abs().amax(1, keepdim=True)
-    return gradient.masked_fill(faint, 0.0)
+    return gradient.masked_fill(faint, 0.0).bfloat16()

@@ -143,8 +143,8 @@ def diverse(predicted: Predicted, size: int, *, among: Sequence[str] | None = No
     >>> _ = torch.manual_seed(0)
     >>> a, b = torch.nn.Linear(8, 3), torch.nn.Linear(8, 3)
     >>> found = wl.compare.predict({"a": a, "again": a, "b": b}, torch.rand(40, 8))
-    >>> "b" in wl.compare.diverse(found, 2).models
-    True
+    >>> wl.compare.diverse(found, 3).models
+    ('a', 'again', 'b')
     """
     wanted = predicted.names if among is None else among
     pool = [predicted.names.index(name) for name in wanted if name in predicted.names]

@@ -40,10 +40,10 @@ class PairRow:
 
     source: str
     target: str
-    predicted: float | None = unit("share")
-    predicted_interval: tuple[float, float] | None = unit("share")
     similarity: float | None
     similarity_interval: tuple[float, float] | None
+    predicted: float | None = unit("share")
+    predicted_interval: tuple[float, float] | None = unit("share")
     measured: float | None = unit("share", default=None)
     measured_interval: tuple[float, float] | None = unit("share", default=None)
     noise_rate: float | None = unit("share", default=None)
