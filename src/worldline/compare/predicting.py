@@ -56,7 +56,7 @@ Z = 1.96
 ANSWERED = "As targets they answered to the others' steps. "
 FAINT = (
     "Of them as sources nothing is known but how alike models answer small changes, and that says "
-    "less the more entries an input has."
+    "less than gradients do."
 )
 KINDS = {
     "probabilities": "return probabilities; their logarithms stand for the logits",
@@ -73,6 +73,8 @@ class Predicted:
         names: the models that answered.
         rate: (M, M) expected share of the samples that the target has right and loses to the
             source's attack, beyond noise of the same size. 0: nothing carries over; 1: everything.
+            Too low where more than a third does (docs/theory.md). NaN for a target that has nothing
+            right.
             The diagonal is what one straight step does to the model itself: less than many steps
             find.
         interval: (M, M, 2) 95 % interval of the rate: of the mean over samples, widened by how far
