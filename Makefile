@@ -52,6 +52,8 @@ bench: $(VENV)/installed-bench+test
 	$(BIN)/python benchmarks/encoder.py
 	$(BIN)/python benchmarks/encode.py
 	$(BIN)/python benchmarks/transfer.py
+	$(BIN)/python benchmarks/dimension.py
+	$(BIN)/python benchmarks/fragility_worlds.py
 	$(BIN)/python benchmarks/compare.py
 	$(BIN)/python benchmarks/distant.py
 	$(BIN)/python benchmarks/complexity.py

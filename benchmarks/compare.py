@@ -37,7 +37,7 @@ def load(seed):
     return torch.nn.Linear(64, 10)
 if {run}:
     models = {{str(seed): wl.compare.Loader(lambda seed=seed: load(seed)) for seed in range(200)}}
-    wl.compare.predict(models, x, samples=2000, probes=2, share=1.0)
+    wl.compare.predict(models, x, samples=2000)
 """
 
 
@@ -56,7 +56,8 @@ def predicting() -> dict[str, Any]:
     data = wl.zoo.digits()
     models = {zoo.label(*name): zoo.load("development", *name) for name in zoo.names("development")}
     quick = seconds(lambda: wl.compare.predict(models, data.x), 5)
-    thorough = seconds(lambda: wl.compare.predict(models, data.x, samples=100), 2)
+    thorough = seconds(lambda: wl.compare.predict(models, data.x, samples=len(data.x)), 2)
+    black = seconds(lambda: wl.compare.predict(models, data.x, gradients=False), 2)
     gradients = seconds(lambda: wl.compare.baselines(models, data.x, data.y), 1)
     pgd = seconds(
         lambda: wl.compare.measure(models, data.x, data.y, wl.attacks.PGD(epsilon=0.1)), 1
@@ -64,8 +65,9 @@ def predicting() -> dict[str, Any]:
     return {
         "measuring with PGD-20": pgd,
         "all baselines": gradients,
-        "predicting, 100 × 64 probes": thorough,
-        "predicting, 12 × 64 probes (default)": quick,
+        "predicting, gradients, all samples": thorough,
+        "predicting, gradients (default)": quick,
+        "predicting, without gradients": black,
     }
 
 
@@ -199,7 +201,7 @@ def main() -> None:
     result = predicting()
     ratio = (
         result["measuring with PGD-20"]["seconds"]
-        / result["predicting, 12 × 64 probes (default)"]["seconds"]
+        / result["predicting, gradients (default)"]["seconds"]
     )
     measure.write(
         "compare",
@@ -209,7 +211,7 @@ def main() -> None:
             "peak_mebibytes": peaks,
             "times_cheaper": ratio,
             "seconds_a_model": growing(),
-            "200 linear models × 2,000 samples × 2 probes, the whole process": {
+            "200 linear models × 2,000 samples, the whole process": {
                 "seconds": whole,
                 "low": whole,
                 "high": whole,

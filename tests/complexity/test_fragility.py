@@ -50,6 +50,19 @@ def test_two_forward_passes_a_sample_no_gradient_and_nothing_else(
     assert not found.radius["l2"].requires_grad
 
 
+@pytest.mark.oracle
+def test_the_linearised_margin_of_a_linear_model_is_its_distance() -> None:
+    model = nn.Linear(2, 2, bias=False)
+    model.weight.data.copy_(torch.eye(2))
+    x = torch.tensor([[0.6, 0.4], [0.1, 0.5]])
+    found = wl.explain.fragility(model, x, gradients=True, resamples=2)
+    torch.testing.assert_close(found.linearised["linf"], torch.tensor([0.1, 0.2]).double())
+    torch.testing.assert_close(found.linearised["l2"], torch.tensor([0.02, 0.08]).double().sqrt())
+    dark = wl.explain.fragility(lambda x: model(x).detach(), x, gradients=True, resamples=2)
+    assert dark.linearised is None
+    assert wl.explain.fragility(model, x, resamples=2).linearised is None
+
+
 @pytest.mark.law
 @pytest.mark.parametrize("probe", PROBES)
 def test_a_shift_and_a_scale_of_all_logits_change_nothing(probe, mlp: nn.Module, digits) -> None:

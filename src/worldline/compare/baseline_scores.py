@@ -9,13 +9,13 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from worldline.attacks.losses import cross_entropy
 from worldline.compare.checks import check_given, check_left
 from worldline.compare.models import Answers, Failure, Models, dropping_out, opened
-from worldline.errors import ModelError
 from worldline.geometry.population import CKA, gaussian_information, independent_information, whiten
-from worldline.inputs import in_dtype_of, labels_of, logits_of
+from worldline.inputs import in_dtype_of, labels_of
 from worldline.settings import DEFAULT, Settings
-from worldline.trace import Model, collect, one_layer, untouched
+from worldline.trace import Model, collect, one_layer
 
 __all__ = ["Baselines", "baselines"]
 
@@ -151,15 +151,15 @@ def _look(model: Model, answers: Answers, x: Tensor, y: Tensor | None, batch_siz
     features = None
     if layer is not None:
         features = collect(model, x, [layer], batch_size=batch_size)[layer]
-    labels = logits.argmax(1).to(x.device) if y is None else y
-    differentiable = answers.kind != "labels"
+    labels = logits.argmax(1) if y is None else y
+    found = answers.with_gradients(x, labels, [cross_entropy], batch_size)
     return _Seen(
         classes=logits.argmax(1),
         whitened=whiten(logits[:, :-1], shrink=False),
         logit_grams=_grams(logits),
         feature_grams=None if features is None else _grams(features),
         layer=layer,
-        gradients=_input_gradients(model, x, labels, batch_size) if differentiable else None,
+        gradients=None if found is None else found[1],
     )
 
 
@@ -175,22 +175,6 @@ def _penultimate(model: Model, x: Tensor) -> str | None:
         return None
     name = one_layer(model, x).name
     return None if name == "input" else name
-
-
-def _input_gradients(model: Model, x: Tensor, y: Tensor, batch_size: int) -> Tensor | None:
-    """(N, D) gradients of the cross-entropy by the inputs, on the CPU; None without any."""
-    parts = []
-    with untouched(model), torch.enable_grad():
-        for inputs, labels in zip(x.split(batch_size), y.split(batch_size), strict=True):
-            point = inputs.detach().clone().requires_grad_(True)
-            try:
-                logits = logits_of(model, point)
-                loss = torch.nn.functional.cross_entropy(logits, labels, reduction="sum")
-                found = torch.autograd.grad(loss, point)[0]
-            except (RuntimeError, ModelError):  # not differentiable, or labels
-                return None
-            parts.append(found.flatten(1).float().cpu())
-    return torch.cat(parts)
 
 
 def _gradients(every: list[Tensor | None]) -> tuple[Tensor, Tensor] | None:

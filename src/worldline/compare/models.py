@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal
@@ -20,6 +20,7 @@ __all__ = [
     "Failure",
     "Kind",
     "Loader",
+    "Loss",
     "Models",
     "dropping_out",
     "opened",
@@ -43,6 +44,8 @@ class Loader:
     load: Callable[[], Model]
 
 
+Loss = Callable[[Tensor, Tensor], Tensor]
+"""(N, K) scores and (N,) labels → (N,)."""
 Models = Mapping[str, Model | Loader]
 """Name → a live model, or a :class:`Loader` of one.
 
@@ -78,11 +81,44 @@ class Answers:
     def __call__(self, x: Tensor, batch_size: int) -> Tensor:
         """Answers (N, K), class-centred, on the CPU in float32."""
         with untouched(self.model), torch.inference_mode():
-            parts = [self._scores(in_dtype_of(self.model, it)) for it in x.split(batch_size)]
-        scores = torch.cat(parts)
-        return scores - scores.mean(1, keepdim=True)
+            parts = [self._scores(in_dtype_of(self.model, it)).cpu() for it in x.split(batch_size)]
+        return _centred(torch.cat(parts))
+
+    def with_gradients(
+        self, x: Tensor, labels: Tensor, heights: Sequence[Loss], batch_size: int
+    ) -> tuple[Tensor, ...] | None:
+        """Answers (N, K), and for each height the gradients (N, D) of it by the inputs.
+
+        On the CPU in float32, from one forward pass and a backward one for each height. None where
+        no gradient comes back or it is 0 everywhere; whether the model answers at all, a plain call
+        says.
+        """
+        if isinstance(getattr(self.model, "no_gradient", None), str):
+            return None
+        parts = []
+        with untouched(self.model), torch.enable_grad():
+            for inputs, goal in zip(x.split(batch_size), labels.split(batch_size), strict=True):
+                point = in_dtype_of(self.model, inputs).detach().clone().requires_grad_()
+                try:
+                    scores = self._scores(point)
+                    slopes = [
+                        torch.autograd.grad(
+                            height(scores, goal.to(scores.device)).sum(),
+                            point,
+                            retain_graph=number < len(heights),
+                        )[0]
+                        for number, height in enumerate(heights, 1)
+                    ]
+                except (RuntimeError, ModelError):  # not differentiable, or no answer
+                    return None
+                flat = (it.flatten(1).float().cpu() for it in slopes)
+                parts.append((scores.detach().cpu(), *flat))
+        answers, *gradients = (torch.cat(it) for it in zip(*parts, strict=True))
+        known = all(bool(it.isfinite().all() and it.any()) for it in gradients)
+        return (_centred(answers), *gradients) if known else None
 
     def _scores(self, batch: Tensor) -> Tensor:
+        """(N, K) in float32, logarithms of probabilities; with its graph, where one is kept."""
         output = self._run(batch)
         if output.ndim == 1 and not output.is_floating_point():
             return self._labels(output)
@@ -105,7 +141,7 @@ class Answers:
                 f"have {self.classes}; compare models of the same classes in the same order."
             )
         self.classes = output.shape[1]
-        scores = output.detach().to("cpu", torch.float32)
+        scores = output.float()
         self.kind = self.kind or ("probabilities" if _are_probabilities(scores) else "logits")
         return scores.clamp(min=1e-12).log() if self.kind == "probabilities" else scores
 
@@ -168,5 +204,10 @@ def dropping_out(name: str, failures: dict[str, Failure]) -> Iterator[None]:
         failures[name] = Failure(name, str(error))
 
 
+def _centred(scores: Tensor) -> Tensor:
+    return scores - scores.mean(1, keepdim=True)
+
+
 def _are_probabilities(scores: Tensor) -> bool:
+    scores = scores.detach()
     return bool((scores >= 0).all()) and bool(((scores.sum(1) - 1).abs() < 1e-3).all())

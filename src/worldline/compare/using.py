@@ -29,27 +29,23 @@ class Surrogate:
 
     Attributes:
         name: of the candidate.
-        share: score over the target's own (white-box) score: 1 would be as good as attacking the
-            target itself, 0 no better than nothing; None where its own is not positive. It orders
-            stand-ins; it is no rate.
-        score, interval: of the prediction itself.
-        similarity: displacement entanglement with the target, in [−1, 1].
+        rate, interval: what of its attacks is expected to carry over, see :class:`Predicted`.
+        similarity: with the target, in [−1, 1].
     """
 
     name: str
-    share: float | None
-    score: float
+    rate: float
     interval: tuple[float, float]
     similarity: float
 
 
 @dataclass(frozen=True)
 class Ensemble:
-    """Models that share little.
+    """Models that do not fall to each other's attacks.
 
     Attributes:
         models: the members, in the order of the prediction.
-        shared: mean similarity of two members; lower is more diverse.
+        shared: mean expected rate from one member to another; lower is better.
         exhaustive: whether every choice was tried; otherwise greedy with exchanges.
     """
 
@@ -97,7 +93,7 @@ def rank_surrogates(predicted: Predicted, target: str) -> tuple[Surrogate, ...]:
         target: one of its names.
 
     Returns:
-        The other models, the best stand-in first.
+        The other models, the best stand-in first; none where the target has no sample right.
 
     Raises:
         UsageError: no such model.
@@ -114,23 +110,20 @@ def rank_surrogates(predicted: Predicted, target: str) -> tuple[Surrogate, ...]:
             f"There is no model {target!r} in the prediction; it has {', '.join(predicted.names)}."
         )
     place = predicted.names.index(target)
-    own = float(predicted.score[place, place])
     found = []
     for row, name in enumerate(predicted.names):
-        if row != place:
-            score = float(predicted.score[row, place])
+        if row != place and bool(predicted.rate[row, place].isfinite()):
+            rate, alike = (float(it[row, place]) for it in (predicted.rate, predicted.similarity))
             low, high = predicted.interval[row, place].tolist()
-            share = score / own if own > 0 else None
-            alike = float(predicted.similarity[row, place])
-            found.append(Surrogate(name, share, score, (low, high), alike))
-    return tuple(sorted(found, key=lambda it: -it.score))
+            found.append(Surrogate(name, rate, (low, high), alike))
+    return tuple(sorted(found, key=lambda it: -it.rate))
 
 
 def diverse(predicted: Predicted, size: int, *, among: Sequence[str] | None = None) -> Ensemble:
-    """The ensemble whose members share the least displacement.
+    """The ensemble whose members fall least to each other's attacks, as far as it is expected.
 
-    Minimises the mean similarity of two members: over all choices where these are few, else
-    greedily with exchanges.
+    Minimises the mean expected rate from one member to another: over all choices where these are
+    few, else greedily with exchanges.
 
     Args:
         predicted: from :func:`predict`.
@@ -150,8 +143,8 @@ def diverse(predicted: Predicted, size: int, *, among: Sequence[str] | None = No
     >>> _ = torch.manual_seed(0)
     >>> a, b = torch.nn.Linear(8, 3), torch.nn.Linear(8, 3)
     >>> found = wl.compare.predict({"a": a, "again": a, "b": b}, torch.rand(40, 8))
-    >>> "b" in wl.compare.diverse(found, 2).models
-    True
+    >>> wl.compare.diverse(found, 3).models
+    ('a', 'again', 'b')
     """
     wanted = predicted.names if among is None else among
     pool = [predicted.names.index(name) for name in wanted if name in predicted.names]
@@ -161,7 +154,8 @@ def diverse(predicted: Predicted, size: int, *, among: Sequence[str] | None = No
             f"An ensemble of {size} needs at least 2 members and at most the {len(pool)} models "
             "there are" + (f"; unknown: {', '.join(unknown)}." if unknown else ".")
         )
-    table = predicted.similarity.clone().fill_diagonal_(0)
+    rate = predicted.rate.nan_to_num(nan=1.0)  # of what has nothing right, nothing is expected
+    table = ((rate + rate.T) / 2).fill_diagonal_(0)
     exhaustive = comb(len(pool), size) <= EXHAUSTIVE
     best = _try_all(table, pool, size) if exhaustive else _exchange(table, pool, size)
     shared = float(table[best][:, best].sum()) / (size * (size - 1))

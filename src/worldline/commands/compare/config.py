@@ -16,7 +16,7 @@ ZOO = ("cnn", "cnn@1", "cnn-adv", "linear", "mlp", "mlp@1", "mlp-adv", "resnet",
 
 @dataclass(frozen=True, kw_only=True)
 class CompareConfig(AttackConfig, ModelsConfig):
-    """Predict which attacks carry over from model to model, from forward passes alone.
+    """Predict which attacks carry over from model to model, without attacking any.
 
     Each MODEL is a name of the zoo (cnn; cnn@1 for another seed), package.module:factory or
     file.py:factory, with weights as file.py:factory@weights.safetensors, model.pt2, model.onnx or
@@ -25,8 +25,8 @@ class CompareConfig(AttackConfig, ModelsConfig):
     Attributes:
         zoo: ``default`` for the embedded models beside those that are named.
         measure: whether transfer is also measured, by attacks on every model.
-        probed_samples, probes: samples that are probed and displacements of each, see
-            :func:`worldline.compare.predict`.
+        probed_samples, probes: samples that the prediction looks at, and displacements of each
+            where a model gives no gradients, see :func:`worldline.compare.predict`.
 
     >>> from worldline import commands
     >>> commands.config_of("compare")(models=("mlp", "cnn")).steps
@@ -41,10 +41,10 @@ class CompareConfig(AttackConfig, ModelsConfig):
         False, "Attack every model, and judge the prediction by what carries over."
     )
     steps: int = option(20, "Gradient steps of the attack.", least=1, metavar="N")
-    probed_samples: int = option(
-        100, "Samples that are probed for the prediction.", least=1, metavar="N"
+    probed_samples: int = option(200, "Samples that the prediction looks at.", least=1, metavar="N")
+    probes: int = option(
+        4, "Displacements of each of them, where a model gives no gradients.", least=2, metavar="N"
     )
-    probes: int = option(64, "Displacements of each probed sample.", least=2, metavar="N")
 
     def __post_init__(self) -> None:
         """Refuse another zoo than the one there is."""

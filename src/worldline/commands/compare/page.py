@@ -10,7 +10,7 @@ from matplotlib.figure import Figure
 
 from worldline.commands.base import Result
 from worldline.commands.compare.record import MATRICES, Comparison
-from worldline.commands.compare.words import ensembles, judged, stand_ins
+from worldline.commands.compare.words import alike, ensembles, judged, stand_ins
 from worldline.errors import UsageError
 from worldline.plot.axes import figure_of
 from worldline.report.drawn import draw
@@ -28,6 +28,7 @@ def context(result: Result[Comparison], _prefix: str) -> dict[str, object]:
         "norm": norm_sign(record.norm),
         "names": record.ordered,
         "labels": MATRICES,
+        "alike": alike(record),
         "heats": _heats(record),
         "tree": _tree(record),
         "judged": judged(record),
@@ -78,21 +79,21 @@ def transfer(
 
 
 def _tree(record: Comparison) -> Tree:
-    label = "1 − mean cosine of displacements"
+    label = f"1 − mean cosine of {alike(record)}"
     return Tree(leaves=record.ordered, joins=record.tree, order=record.order, label=label)
 
 
 def _heats(record: Comparison) -> dict[str, HeatMap]:
-    """Every matrix that there is; the score has no scale of its own but the largest."""
+    """Every matrix that there is; expected rates are as dark as the largest asks for."""
     heat = partial(HeatMap, record.ordered, down="source", across="target")
-    found = {
-        name: table for name in (*MATRICES, "fitted") if (table := record.matrix(name)) is not None
-    }
-    known = [value for row in found["predicted"] for value in row if value is not None]
-    spans = {"similarity": (-0.2, 1.0), "predicted": (min([*known, 0.0]), max([*known, 0.01]))}
+    found = {name: table for name in MATRICES if (table := record.matrix(name)) is not None}
+    spans = {"similarity": (-0.2, 1.0)}
+    if "measured" not in found:
+        known = [value for row in found["predicted"] for value in row if value is not None]
+        spans["predicted"] = (0.0, max([*known, 0.01]))
     maps = {name: heat(table, spans.get(name, (0.0, 1.0))) for name, table in found.items()}
-    if "fitted" in found and "measured" in found:
-        gap = np.array(found["measured"], float) - np.array(found["fitted"], float)
-        np.fill_diagonal(gap, np.nan)  # the fit leaves it out
+    if "measured" in found:
+        gap = np.array(found["measured"], float) - np.array(found["predicted"], float)
+        np.fill_diagonal(gap, np.nan)  # many steps on a model itself find more than one
         maps["difference"] = heat(gap.tolist(), widest([gap.tolist()], 0.1), diverging=True)
     return maps

@@ -9,6 +9,7 @@ from typing import Literal
 
 from worldline.compare import Ensemble, Failure, Judgement, Surrogate
 from worldline.compare.models import Kind
+from worldline.compare.seeing import Sight
 from worldline.runs.codec import unit
 from worldline.settings import Bounds, NormName
 
@@ -17,8 +18,8 @@ __all__ = ["MATRICES", "RIVALS", "Comparison", "Intervals", "Matrix", "PairRow"]
 Matrix = tuple[tuple[float | None, ...], ...]
 Intervals = tuple[tuple[tuple[float, float] | None, ...], ...]
 MATRICES = {
-    "similarity": "displacement entanglement (mean cosine of displacements)",
-    "predicted": "predicted score",
+    "similarity": "alike to small changes (mean cosine)",
+    "predicted": "expected rate",
     "measured": "measured rate",
     "same_mistake": "same mistake as the source, beyond noise",
     "noise_rate": "lost to noise of the same size",
@@ -39,15 +40,14 @@ class PairRow:
 
     source: str
     target: str
-    predicted: float | None
-    predicted_interval: tuple[float, float] | None
     similarity: float | None
     similarity_interval: tuple[float, float] | None
+    predicted: float | None = unit("share")
+    predicted_interval: tuple[float, float] | None = unit("share")
     measured: float | None = unit("share", default=None)
     measured_interval: tuple[float, float] | None = unit("share", default=None)
     noise_rate: float | None = unit("share", default=None)
     same_mistake: float | None = unit("share", default=None)
-    fitted: float | None = unit("share", default=None)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -58,18 +58,19 @@ class Comparison:
 
     Attributes:
         models, kinds: names, and what each answers: logits, probabilities or labels.
+        sights: how each is seen: ``white`` (it gives gradients) or ``black``.
         data, data_split, samples: what they were compared on.
         bounds, epsilon, epsilon_text, norm, seed: of the attack that is predicted.
         probed_samples, probes: what the prediction rests on.
-        predicted, predicted_interval: a score: its order within a column is meant, not its size.
-        similarity, similarity_interval: mean cosine of displacements.
+        predicted, predicted_interval: expected rates beyond noise.
+        similarity, similarity_interval: mean cosine of input gradients where all models give them,
+            of displacements else.
         order, tree: of the models, neighbours share most; (left, right, height) of each join.
         surrogates: target → stand-ins, the best first.
         ensembles: those that share least, by size.
         attack, steps: of the measurement; None without one.
         measured, measured_interval, noise_rate, same_mistake: rates beyond noise, and the noise's.
         accuracy: of each model.
-        fitted: the line from score to rate, where there are pairs enough.
         judge: None without a measurement, or with too few models.
         failures: models that dropped out, and why.
         notes: what a reader must know before believing it.
@@ -77,9 +78,10 @@ class Comparison:
         report: the page's file.
     """
 
-    schema: Literal["worldline.compare/2"] = "worldline.compare/2"
+    schema: Literal["worldline.compare/2"] = "worldline.compare/3"
     models: tuple[str, ...]
     kinds: tuple[Kind, ...]
+    sights: tuple[Sight, ...]
     data: str
     data_split: str
     samples: int
@@ -90,8 +92,8 @@ class Comparison:
     seed: int
     probed_samples: int
     probes: int
-    predicted: Matrix
-    predicted_interval: Intervals
+    predicted: Matrix = unit("share")
+    predicted_interval: Intervals = unit("share")
     similarity: Matrix
     similarity_interval: Intervals
     order: tuple[int, ...]
@@ -105,12 +107,16 @@ class Comparison:
     noise_rate: Matrix | None = unit("share", default=None)
     same_mistake: Matrix | None = unit("share", default=None)
     accuracy: tuple[float | None, ...] | None = unit("share", default=None)
-    fitted: Matrix | None = unit("share", default=None)
     judge: Judgement | None = None
     failures: tuple[Failure, ...]
     notes: tuple[str, ...]
     versions: Mapping[str, str]
     report: str = "report.html"
+
+    @property
+    def white(self) -> bool:
+        """Whether all models gave gradients."""
+        return set(self.sights) == {"white"}
 
     @property
     def ordered(self) -> tuple[str, ...]:

@@ -6,7 +6,6 @@ import math
 from dataclasses import dataclass, fields, replace
 from functools import partial
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -93,6 +92,7 @@ def run(config: CompareConfig, given: Given, folder: RunFolder, progress: Progre
     predicted = compare.predict(
         given.models,
         given.x,
+        given.y,
         epsilon=config.epsilon,
         norm=config.norm,
         samples=config.probed_samples,
@@ -164,12 +164,13 @@ def _record(
 ) -> Comparison:
     names = [it for it in predicted.names if measured is None or it in measured.names]
     places = [predicted.names.index(name) for name in names]
-    score, alike = _pick(predicted.score, places), _pick(predicted.similarity, places)
+    rate, alike = _pick(predicted.rate, places), _pick(predicted.similarity, places)
     tree = compare.cluster(alike)
     failures = (*predicted.failures, *(measured.failures if measured else ()))
     record = Comparison(
         models=tuple(names),
         kinds=tuple(predicted.kinds[place] for place in places),
+        sights=tuple(predicted.sights[place] for place in places),
         data=given.data.name,
         data_split=given.data.split,
         samples=len(given.x),
@@ -180,7 +181,7 @@ def _record(
         seed=config.seed,
         probed_samples=len(predicted.rows),
         probes=config.probes,
-        predicted=_matrix(score),
+        predicted=_matrix(rate),
         predicted_interval=_intervals(_pick(predicted.interval, places)),
         similarity=_matrix(alike),
         similarity_interval=_intervals(_pick(predicted.similarity_interval, places)),
@@ -200,7 +201,6 @@ def _record(
     if measured is None:
         return record
     measured = measured.only(names)
-    fitted = _fitted(score, measured.rate)
     return replace(
         record,
         attack=config.attack,
@@ -210,8 +210,7 @@ def _record(
         noise_rate=_matrix(measured.noise_rate),
         same_mistake=_matrix(measured.same_mistake),
         accuracy=_row(measured.accuracy),
-        fitted=None if fitted is None else _matrix(fitted),
-        judge=_judged(score, measured.rate, rivals, names),
+        judge=_judged(rate, measured.rate, rivals, names),
     )
 
 
@@ -240,29 +239,21 @@ def _pairs(record: Comparison) -> list[PairRow]:
     ]
 
 
-def _fitted(score: Tensor, rate: Tensor) -> Tensor | None:
-    """The line through (score, rate) of pairs off the diagonal; two pairs fit any line."""
-    off = ~torch.eye(len(score), dtype=torch.bool) & rate.isfinite()
-    if int(off.sum()) <= 2 or float(score[off].std()) == 0:
-        return None
-    slope, offset = map(float, np.polyfit(score[off].numpy(), rate[off].numpy(), 1))
-    return slope * score + offset
-
-
 def _judged(
-    score: Tensor, rate: Tensor, rivals: Baselines | None, names: list[str]
+    expected: Tensor, rate: Tensor, rivals: Baselines | None, names: list[str]
 ) -> Judgement | None:
     """None with fewer than four models, or where a rate is unknown."""
     off = ~torch.eye(len(names), dtype=torch.bool)
-    if len(names) < FEWEST_TO_JUDGE or not bool(rate[off].isfinite().all()):
+    known = bool(rate[off].isfinite().all() and expected[off].isfinite().all())
+    if len(names) < FEWEST_TO_JUDGE or not known:
         return None
     found: dict[str, Tensor] = {}
     if rivals is not None and set(names) <= set(rivals.names):
         places = [rivals.names.index(name) for name in names]
         there = {key: table for key in RIVALS if (table := getattr(rivals, key)) is not None}
         found = {key: _pick(table, places) for key, table in there.items()}
-    known = {key: table for key, table in found.items() if bool(table[off].isfinite().all())}
-    return compare.judge(score, rate, names=names, baselines=known)
+    finite = {key: table for key, table in found.items() if bool(table[off].isfinite().all())}
+    return compare.judge(expected, rate, names=names, baselines=finite)
 
 
 def _pick(table: Tensor, places: list[int]) -> Tensor:

@@ -15,12 +15,11 @@ from worldline.report.numbers import NONE, attack_name, interval, number, p_valu
 from worldline.report.views import Column, Table, View, Words, tabulate
 from worldline.statistics import apart
 
-__all__ = ["ensembles", "judged", "stand_ins", "tables", "views", "words"]
+__all__ = ["alike", "ensembles", "judged", "stand_ins", "tables", "views", "words"]
 
 Pair = tuple[float, int, int]
 MOST_STAND_INS = 6
 MOST_CLEAR = 4
-NO_RATE = "a score: it orders the sources of one target, and is no rate"
 
 
 def words(record: Comparison) -> Words:
@@ -33,7 +32,7 @@ def words(record: Comparison) -> Words:
 
 def tables(record: Comparison) -> tuple[Table, ...]:
     """What the terminal shows."""
-    title = "Predicted score: rows are attacked, columns are fooled; compare within a column"
+    title = "Expected rate beyond noise of the same size: rows are attacked, columns are fooled"
     shown = [_matrix(record, "predicted", title)]
     if record.measured is not None:
         shown.append(_matrix(record, "measured", "Measured rate beyond noise of the same size"))
@@ -43,7 +42,7 @@ def tables(record: Comparison) -> tuple[Table, ...]:
 def views(result: Result[Comparison]) -> dict[str, View]:
     """Every matrix that there is."""
     record, said = result.record, "Sources down, targets across."
-    basis = f"n = {record.probed_samples} probed samples; 95% intervals over samples"
+    basis = f"n = {record.probed_samples} samples; 95% intervals"
     return {
         name: View(title, said, basis, _matrix(record, name, title, places=3))
         for name, title in MATRICES.items()
@@ -63,6 +62,11 @@ def _matrix(record: Comparison, name: str, title: str, *, places: int = 2) -> Ta
 # Which models share most
 
 
+def alike(record: Comparison) -> str:
+    """What the similarity is the mean cosine of."""
+    return "input gradients" if record.white else "displacements"
+
+
 def _headline(record: Comparison) -> str:
     """The pair that shares most; not alone where the next pair's interval overlaps its own."""
     pairs = _similar(record)
@@ -71,7 +75,7 @@ def _headline(record: Comparison) -> str:
     value, one, two = pairs.pop()
     names, spread = f"{record.models[one]} and {record.models[two]}", record.similarity_interval
     if len(record.models) == 2:
-        return f"{names} share displacements with a mean cosine of {number(value)}"
+        return f"{names} answer small changes alike with a mean cosine of {number(value)}"
     level = any(not apart(spread[one][two], spread[a][b]) for _, a, b in pairs)
     share_most = "are among those that share most" if level else "share most"
     return f"Of {len(record.models)} models, {names} {share_most}: a mean cosine of {number(value)}"
@@ -80,17 +84,17 @@ def _headline(record: Comparison) -> str:
 def _nearest(record: Comparison) -> str:
     pairs = _similar(record)
     if not pairs:
-        return "No two models could be compared: their answers to the probes are unknown."
+        return "No two models could be compared: their answers to small changes are unknown."
 
     def told(pair: Pair) -> str:
         value, one, two = pair
         ends = interval(record.similarity_interval[one][two])
-        return f"with a mean cosine of {number(value)} (95% interval {ends})"
+        return f"with a mean cosine of {alike(record)} of {number(value)} (95% interval {ends})"
 
     (_, *far), (_, *near) = pairs[0], pairs[-1]
     one, two, distant, away = (record.models[place] for place in (*near, *far))
     if len(record.models) == 2:
-        return f"{one} and {two}, the two models, share displacements {told(pairs[-1])}."
+        return f"{one} and {two}, the two models, answer small changes alike {told(pairs[-1])}."
     return (
         f"Of {len(record.models)} models, {one} and {two} answer the same small changes most "
         f"alike, {told(pairs[-1])}; {distant} and {away} least, {told(pairs[0])}."
@@ -115,7 +119,7 @@ def _sorted(table: Matrix) -> list[Pair]:
 
 
 def _stand_in(record: Comparison) -> str:
-    """For which target a stand-in ranks clearly first; scores are compared within a column only."""
+    """For which target a stand-in is clearly expected to be the best."""
     firsts = {it: ranked[:2] for it, ranked in record.surrogates.items() if len(ranked) > 1}
     if not firsts:
         return ""
@@ -130,7 +134,9 @@ def _stand_in(record: Comparison) -> str:
             "overlap."
         )
     more = f" and {len(clear) - MOST_CLEAR} more" if len(clear) > MOST_CLEAR else ""
-    return f"Clearly the best stand-in is {', '.join(clear[:MOST_CLEAR])}{more} (by {NO_RATE})."
+    return (
+        f"Clearly the best stand-in is {', '.join(clear[:MOST_CLEAR])}{more} (by expected rates)."
+    )
 
 
 def stand_ins(record: Comparison) -> Table:
@@ -139,15 +145,17 @@ def stand_ins(record: Comparison) -> Table:
     columns = (
         Target("target", lambda it: it[0], words=True),
         Target(
-            "stand-ins with their scores, the best first", lambda it: _ranked(it[1]), words=True
+            "stand-ins with their expected rates, the best first",
+            lambda it: _ranked(it[1]),
+            words=True,
         ),
     )
     return tabulate(columns, record.surrogates.items())
 
 
 def _ranked(ranked: Sequence[Surrogate]) -> str:
-    """The first stand-ins, with their scores."""
-    named = ", ".join(f"{it.name} ({number(it.score)})" for it in ranked[:MOST_STAND_INS])
+    """The first stand-ins, with their expected rates."""
+    named = ", ".join(f"{it.name} ({number(it.rate)})" for it in ranked[:MOST_STAND_INS])
     return named + (", …" if len(ranked) > MOST_STAND_INS else "")
 
 
@@ -156,16 +164,16 @@ def _ensemble(record: Comparison) -> str:
         return ""
     largest = record.ensembles[-1]
     return (
-        f"The {len(largest.models)} models that share least are {', '.join(largest.models)} (mean "
-        f"cosine of two of them {number(largest.shared)})."
+        f"The {len(largest.models)} models that fall least to each other's attacks are expected to "
+        f"be {', '.join(largest.models)} (mean rate {number(largest.shared)})."
     )
 
 
 def ensembles(record: Comparison) -> Table:
-    """The models that share least, by how many they are."""
+    """The models that fall least to each other's attacks, by how many they are."""
     columns = (
         Column[Ensemble]("models that share least", lambda it: ", ".join(it.models), words=True),
-        Column[Ensemble]("mean cosine of two of them", lambda it: it.shared),
+        Column[Ensemble]("mean expected rate among them", lambda it: it.shared),
     )
     return tabulate(columns, record.ensembles)
 
