@@ -13,6 +13,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections import OrderedDict
+from dataclasses import replace
 from pathlib import Path
 
 import torch
@@ -28,12 +30,20 @@ BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
 def network() -> nn.Sequential:
-    """Three convolutions, of 28, 14 and 7 pixels, and a linear layer."""
+    """Three blocks of convolution, BatchNorm, ReLU and pooling, and a linear layer."""
     torch.manual_seed(0)
-    parts: list[nn.Module] = []
-    for before, after in ((1, 16), (16, 32), (32, 64)):
-        parts += [nn.Conv2d(before, after, 3, padding=1), nn.ReLU(), nn.MaxPool2d(2)]
-    return nn.Sequential(*parts, nn.Flatten(), nn.Linear(64 * 3 * 3, 10))
+    widths = (1, 16, 32, 64)
+    blocks = {
+        f"block{n}": nn.Sequential(
+            nn.Conv2d(widths[n - 1], widths[n], 3, padding=1),
+            nn.BatchNorm2d(widths[n]),
+            nn.ReLU(),
+            nn.MaxPool2d(2),
+        )
+        for n in (1, 2, 3)
+    }
+    head = nn.Linear(widths[-1] * 3 * 3, len(CLASSES))
+    return nn.Sequential(OrderedDict(blocks, flatten=nn.Flatten(), head=head))
 
 
 def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor, *, passes: int) -> None:
@@ -77,7 +87,6 @@ def main() -> None:
     options.add_argument("--samples", type=int, default=300)
     options.add_argument("--width", type=int, default=1200)
     options.add_argument("--height", type=int, default=900)
-    options.add_argument("--out", type=Path, default=ROOT / "runs" / "picture")
     given = options.parse_args()
 
     place = next((folder for folder in FOLDERS if Path(folder).is_dir()), None)
@@ -87,17 +96,14 @@ def main() -> None:
     model = network()
     x, y = data.reference_x, data.reference_y
     train(model, x[: given.training], y[: given.training], passes=given.passes)
-    result = wl.explore(
-        model,
-        data.x,
-        data.y,
-        reference=(x[:2000], y[:2000]),
-        class_names=CLASSES,
-        name="small CNN",
-        eps="8/255",
-        samples=given.samples,
-        out=given.out,
+    shown = replace(
+        data,
+        name="Fashion-MNIST",
+        class_names=tuple(CLASSES),
+        reference_x=x[:2000],
+        reference_y=y[:2000],
     )
+    result = wl.explore(model, shown, name="A small CNN", eps="8/255", samples=given.samples)
     picture = ROOT / "docs" / "pictures" / "report.png"
     photograph(result.report(), picture, width=given.width, height=given.height)
     print(result)
