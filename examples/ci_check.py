@@ -1,7 +1,7 @@
 """A check for continuous integration: exit code 1 if robustness fell, 4 if the number is not sound.
 
-The model passes while the upper end of its interval reaches the floor: a drop within the noise of these
-samples does not fail a build.
+The model passes while the upper end of its interval reaches the floor: a drop within the noise of
+these samples does not fail a build.
 """
 
 import sys

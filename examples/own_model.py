@@ -1,7 +1,7 @@
 """Your own PyTorch model and tensors.
 
-Any ``nn.Module`` from inputs to logits, normalisation inside; any tensors or arrays. The model is left
-as it was: mode, parameters, gradients, hooks and random state.
+Any ``nn.Module`` from inputs to logits, normalisation inside; any tensors or arrays. The model is
+left as it was: mode, parameters, gradients, hooks and random state.
 """
 
 import torch

@@ -1,7 +1,7 @@
 """A table, where each column may move by its own amount and some not at all.
 
-Mean radius and mean area of a tumour cannot be chosen freely; here the first ten columns stay as they are
-and every other one may move by a fifth of its standard deviation.
+Mean radius and mean area of a tumour cannot be chosen freely; here the first ten columns stay as
+they are, and every other one may move by a fifth of its standard deviation.
 """
 
 import torch

@@ -1,6 +1,7 @@
 """Two models: do they share weaknesses, and which gives in more?
 
-The first answer needs forward passes alone, so one of the two may be a service that you can only ask.
+The first answer needs forward passes alone, so one of the two may be a service that you can only
+ask.
 """
 
 import worldline as wl
@@ -15,7 +16,9 @@ def main() -> None:
     for name, model in models.items():
         found = wl.explore(model, data.x, data.y, eps=0.15, steps=10, samples=100, name=name).record
         where = found.swap_layer.name if found.swap_layer else "none for sure"
-        print(f"{name}: {found.adversarial_accuracy:.0%} right under attack; tipping layer: {where}")
+        print(
+            f"{name}: {found.adversarial_accuracy:.0%} right under attack; tipping layer: {where}"
+        )
 
 
 if __name__ == "__main__":

@@ -30,7 +30,9 @@ def main() -> None:
     check_files(wheel)
     with tempfile.TemporaryDirectory() as folder:
         try_out(wheel, Path(folder))
-    print(*(f"{file.name}: {file.stat().st_size / 1e6:.1f} MB" for file in DIST.iterdir()), sep="\n")
+    print(
+        *(f"{file.name}: {file.stat().st_size / 1e6:.1f} MB" for file in DIST.iterdir()), sep="\n"
+    )
 
 
 def check_files(wheel: Path) -> None:
@@ -58,9 +60,8 @@ def try_out(wheel: Path, folder: Path) -> None:
     pip = [sys.executable, "-m", "pip", f"--python={clean}/bin/python"]
     run([*pip, "install", "--quiet", "--no-deps", "--disable-pip-version-check", str(wheel)])
 
-    command = str(clean / "bin" / "worldline")
-    shown = run([str(clean / "bin" / "python"), "-c", "import worldline; print(worldline.__file__)"],
-                folder)  # fmt: skip
+    command, python = (str(clean / "bin" / name) for name in ("worldline", "python"))
+    shown = run([python, "-c", "import worldline; print(worldline.__file__)"], folder)
     if not Path(shown).is_relative_to(packages):
         sys.exit(f"dist: the trial used {shown.strip()} and not the wheel")
     print(run([command, "--version"], folder).strip())
@@ -75,7 +76,9 @@ def try_out(wheel: Path, folder: Path) -> None:
 def run(command: list[str], folder: Path = ROOT) -> str:
     """What a command prints; where it fails, that and an end."""
     clear = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    done = subprocess.run(command, cwd=folder, env=clear, capture_output=True, text=True)
+    done = subprocess.run(
+        command, cwd=folder, env=clear, capture_output=True, text=True, check=False
+    )
     if done.returncode:
         sys.exit(f"dist: {' '.join(command)}\n{done.stdout}{done.stderr}")
     return done.stdout

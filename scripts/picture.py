@@ -25,7 +25,10 @@ import worldline as wl
 
 ROOT = Path(__file__).parents[1]
 FOLDERS = ("/usr/share/datasets/fashion-mnist", "/usr/share/datasets/FashionMNIST/raw")
-CLASSES = "T-shirt Trouser Pullover Dress Coat Sandal Shirt Sneaker Bag Boot".split()
+CLASSES = (
+    *("T-shirt", "Trouser", "Pullover", "Dress", "Coat"),
+    *("Sandal", "Shirt", "Sneaker", "Bag", "Boot"),
+)
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
 
@@ -51,9 +54,7 @@ def train(model: nn.Module, x: torch.Tensor, y: torch.Tensor, *, passes: int) ->
     batches = [
         part
         for seed in range(passes)
-        for part in torch.randperm(
-            len(x), generator=torch.Generator().manual_seed(seed)
-        ).split(128)
+        for part in torch.randperm(len(x), generator=torch.Generator().manual_seed(seed)).split(128)
     ]
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     schedule = torch.optim.lr_scheduler.LinearLR(optimizer, 1.0, 0.0, len(batches))
@@ -97,11 +98,7 @@ def main() -> None:
     x, y = data.reference_x, data.reference_y
     train(model, x[: given.training], y[: given.training], passes=given.passes)
     shown = replace(
-        data,
-        name="Fashion-MNIST",
-        class_names=tuple(CLASSES),
-        reference_x=x[:2000],
-        reference_y=y[:2000],
+        data, name="Fashion-MNIST", class_names=CLASSES, reference_x=x[:2000], reference_y=y[:2000]
     )
     result = wl.explore(model, shown, name="A small CNN", eps="8/255", samples=given.samples)
     picture = ROOT / "docs" / "pictures" / "report.png"

@@ -5,10 +5,15 @@ from __future__ import annotations
 import importlib.util
 import json
 import tomllib
+from dataclasses import replace
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
+from typing import Any
 
 import pytest
+
+import worldline as wl
+from worldline import zoo
 
 ROOT = Path(__file__).parents[1]
 
@@ -44,29 +49,31 @@ def test_the_report_lies_where_it_was_asked_for(tmp_path: Path) -> None:
     assert (tmp_path / "report.html").read_text("utf-8").startswith("<!doctype html>")
 
 
-@pytest.mark.end_to_end
-@pytest.mark.parametrize(("floor", "code"), [(0.5, 0), (0.99, 1)])
-def test_the_check_fails_a_build_where_robustness_fell(
-    floor: float, code: int, monkeypatch: pytest.MonkeyPatch, checked: ModuleType
-) -> None:
-    monkeypatch.setattr(checked, "FLOOR", floor)
-    assert checked.main() == code
-
-
 @pytest.fixture(scope="module")
-def checked() -> ModuleType:
-    """The example with one examination for all floors."""
+def checked() -> tuple[ModuleType, Any]:
+    """The check, and one examination for all cases."""
     module = example("ci_check")
-    held = module.wl.doctor(
-        module.wl.zoo.load("mlp-adv"), *_digits(module), eps=0.15, attack="pgd", samples=60
-    )
-    module.wl = type("Told", (), {"zoo": module.wl.zoo, "doctor": lambda *_, **__: held})
-    return module
+    data = zoo.digits()
+    options = {"eps": 0.15, "attack": "pgd", "steps": 5, "samples": 40}
+    return module, wl.doctor(zoo.load("mlp-adv"), data.x, data.y, **options).record
 
 
-def _digits(module: ModuleType) -> tuple[object, object]:
-    data = module.wl.zoo.digits()
-    return data.x, data.y
+@pytest.mark.end_to_end
+@pytest.mark.parametrize(
+    ("floor", "trustworthy", "code"), [(0.5, True, 0), (0.5, False, 4), (0.99, True, 1)]
+)
+def test_the_check_fails_a_build_where_robustness_fell(
+    floor: float,
+    trustworthy: bool,
+    code: int,
+    monkeypatch: pytest.MonkeyPatch,
+    checked: tuple[ModuleType, Any],
+) -> None:
+    module, found = checked
+    told = SimpleNamespace(record=replace(found, trustworthy=trustworthy))
+    monkeypatch.setattr(module.wl, "doctor", lambda *_, **__: told, raising=False)
+    monkeypatch.setattr(module, "FLOOR", floor)
+    assert module.main() == code
 
 
 @pytest.mark.law

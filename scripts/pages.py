@@ -48,7 +48,7 @@ def on_page_content(html: str, page: Any, **_: Any) -> str:
 def pages() -> Iterator[tuple[str, str]]:
     """(place, Markdown) of each page."""
     yield "index.md", start()
-    yield "glossary.md", f"# Glossary\n\n{section(SOURCE / 'report' / 'guide.md', 'Words')}"
+    yield "glossary.md", glossary()
     yield "changelog.md", (ROOT / "CHANGELOG.md").read_text("utf-8")
     yield "examples.md", examples()
     for name in commands.COMMANDS:
@@ -60,7 +60,14 @@ def pages() -> Iterator[tuple[str, str]]:
 def start() -> str:
     """README.md, with its links as seen from the site."""
     text = (ROOT / "README.md").read_text("utf-8")
-    return re.sub(r"\]\(examples/?[^)]*\)", "](examples.md)", text.replace("](docs/", "]("))
+    text = text.replace("](docs/report.md#words)", "](glossary.md)").replace("](docs/", "](")
+    return text.replace("](examples)", "](examples.md)")
+
+
+def glossary() -> str:
+    """The words of the guide that every page of ``explore`` carries."""
+    words = section(SOURCE / "report" / "guide.md", "Words")
+    return "# Glossary\n\n" + re.sub(r"docs/(\w+)\.md", r"[\1](\1.md)", words)
 
 
 def section(file: Path, heading: str) -> str:
@@ -86,8 +93,8 @@ def command_page(name: str) -> str:
     said = (kind.__doc__ or "").split("\n\n")[0]
     rows = "\n".join(row(it) for it in options_of(kind))
     return (
-        f"# worldline {name}\n\n{said}\n\n| option | default | what it says |\n|---|---|---|\n{rows}"
-        f"\n\n## In Python\n\n::: worldline.calls.{CALLS.get(name, name)}\n"
+        f"# worldline {name}\n\n{said}\n\n| option | default | what it says |\n|---|---|---|\n"
+        f"{rows}\n\n## In Python\n\n::: worldline.calls.{CALLS.get(name, name)}\n"
         "    options: {show_root_heading: true, heading_level: 3}\n"
         f"\n## Its record\n\n::: {record}\n    options: {{heading_level: 3}}\n"
     )
