@@ -4,14 +4,17 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 DEMO ?= runs/demo
 
-.PHONY: help demo test check bench models fuzz clean
+.PHONY: help demo test check docs dist bench models picture fuzz clean
 
 help:
 	@echo "make demo   set up, explore the embedded default, and say where the report is"
 	@echo "make test   set up, and run the tests"
 	@echo "make check  format, lint and types"
+	@echo "make docs   build the site of the documents, build/site/index.html, and run the tutorial"
+	@echo "make dist   build the wheel, and try it where the checkout is not"
 	@echo "make bench  run the benchmarks, and write docs/benchmarks.md from their results"
 	@echo "make models try what people bring, and write docs/models.md from what came of it"
+	@echo "make picture draw the picture of the README anew; needs Fashion-MNIST and Chromium"
 	@echo "make fuzz   fuzz the loaders, check_model and the command line, ten minutes each"
 	@echo "make clean  remove the virtual environment and the caches"
 
@@ -40,6 +43,17 @@ check: $(VENV)/installed-check+test
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
+
+# Strict: a warning, a link that leads nowhere or a tutorial that fails is an error.
+docs: $(VENV)/installed-docs
+	OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
+dist: $(VENV)/installed-dist
+	$(BIN)/python scripts/distribution.py
+
+picture: $(VENV)/installed
+	$(BIN)/python scripts/picture.py
 
 bench: $(VENV)/installed-bench+test
 	$(BIN)/python benchmarks/pgd.py
@@ -72,4 +86,4 @@ fuzz: $(VENV)/installed-test
 	$(BIN)/python fuzz/command.py --seconds 600
 
 clean:
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
