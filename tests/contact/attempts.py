@@ -30,7 +30,6 @@ SHAPES: dict[str, tuple[tuple[int, ...], int]] = {  # of one sample, and the num
     "pictures": ((3, 16, 16), 4),
     "large": ((3, 32, 32), 4),
     "bytes": ((3, 16, 16), 4),
-    "bytes_last": ((16, 16, 3), 4),
     "grey": ((1, 16, 16), 4),
     "pair": ((3, 16, 16), 2),
     "three": ((3, 16, 16), 3),
@@ -38,6 +37,7 @@ SHAPES: dict[str, tuple[tuple[int, ...], int]] = {  # of one sample, and the num
     "signal": ((2, 24), 4),
     "video": ((1, 4, 8, 8), 4),
     "embeddings": ((10, 6), 4),
+    "bytes_last": ((16, 16, 3), 4),
 }
 BOUNDS = {"embeddings": (-3.0, 3.0), "bytes": (0.0, 255.0), "table": (0.0, 5000.0)}
 OPTIONS = {
