@@ -132,8 +132,9 @@ class Squash(Readout):
             replace(found, no_selection=no_selection),
             f"Softmax is certain ({float(certain.mean()):.3f} on average) of inputs that are pure "
             "noise, because numbers of thousands, whose lengths grow exponentially, saturate any "
-            "softmax, and not because anything was recognised: there are two answers, argmax ŷ and argmin ŷ, and half of the noise gets each. A "
-            "ReLU only turns “opposite” into “orthogonal”.",
+            "softmax, and not because anything was recognised: there are two answers, argmax ŷ and "
+            "argmin ŷ, and half of the noise gets each. A ReLU only turns “opposite” into "
+            "“orthogonal”.",
             replicas=sent.rapidity.shape[1],
         )
 
