@@ -74,9 +74,12 @@ def main() -> None:
         for it in summary["experiments"]
         for row in (
             *it["finding"]["measurements"],
-            *(found["evidence"] for found in it["finding"]["controls"].values() if found),
+            *(
+                {"name": name.replace("_", " "), **found["evidence"]}
+                for name, found in it["finding"]["controls"].items()
+                if found and found["evidence"]
+            ),
         )
-        if row
     ]
     measure.write(
         "encode",
