@@ -115,6 +115,10 @@ def test_encode_gives_the_record_of_the_command(tmp_path: Path) -> None:
     picture = wl.zoo.picture()
     drawn = wl.encode("reconcile", image=picture, depth=20).record
     assert drawn.headline == wl.encode("reconcile", depth=20).record.headline
+    small = picture[:8, :8]
+    held = wl.encode("pictures", image=small, receiver=small.T, setting="quick").to_frame()
+    assert held["held"].max() == 1
+    assert len(held) == 64
     assert "--image FILE" in drawn.experiments[0].command
 
 
@@ -452,7 +456,7 @@ def test_a_run_without_a_folder_lives_as_long_as_its_result(
 
 @pytest.mark.law
 def test_keyword_arguments_are_the_options_of_the_commands() -> None:
-    apart = {"model", "models", "data", "name", "image", "x", "y"}
+    apart = {"model", "models", "data", "name", "image", "receiver", "x", "y"}
     further = {"out", "progress", "reference", "class_names", "adversarial", "name"}
     for name in commands.COMMANDS:
         known = get_type_hints(getattr(options, f"{name.capitalize()}Options"))

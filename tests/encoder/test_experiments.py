@@ -360,7 +360,7 @@ def test_embeddings_that_do_not_fit() -> None:
         ("spacetime", {"speed": 1e300}),
         ("spacetime", {"candidates": 2, "depth": 1}),
         ("normalised", {"speed": 1e-300}),
-        ("squash", {"candidates": 5, "width": 2, "depth": 60, "dimension": 2}),
+        ("squash", {"candidates": 5, "width": 2, "depth": 20, "dimension": 2}),
         ("leading", {"depth": 1}),
         ("descent", {"rate": 1e-9, "steps": 1, "vectors": 30}),
         ("hamming", {"candidates": 2, "width": 2, "depth": 1, "dimension": 2}),

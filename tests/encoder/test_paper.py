@@ -146,9 +146,9 @@ def test_any_readout_of_the_last_layer_follows_from_its_readings(
 
 
 @pytest.mark.law
-@pytest.mark.parametrize(("n", "k", "degrees"), [(40, 8, 3.0), (200, 12, 3.0), (30, 20, 2.0)])
+@pytest.mark.parametrize(("n", "k", "degrees"), [(40, 8, 6.0), (200, 12, 4.0), (30, 20, 7.0)])
 def test_pairs_at_the_margin_cross_as_often_as_the_law_says(n: int, k: int, degrees: float) -> None:
-    count, depth = 20_000, 5
+    count, depth = 30_000, 5
     a = torch.tensor([1.0, 0.0], dtype=torch.float64).expand(count, 2)
     turned = math.radians(90 - degrees)
     b = torch.tensor([math.cos(turned), math.sin(turned)], dtype=torch.float64).expand(count, 2)

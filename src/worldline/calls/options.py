@@ -145,7 +145,7 @@ class CompareOptions(BallOptions, total=False):
 class EncodeOptions(RunOptions, total=False):
     """Of :func:`worldline.encode`."""
 
-    setting: str
+    setting: Literal["published", "quick"]
     candidates: int | None
     width: int | None
     depth: int | None

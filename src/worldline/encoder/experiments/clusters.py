@@ -86,7 +86,7 @@ class Clusters(Layered):
         "without selection."
     )
     needs = "digits"
-    quick: ClassVar = {"rounds": 3}
+    quick: ClassVar = {"rounds": 2}
 
     candidates: int = 256
     width: int = 50

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -62,6 +63,7 @@ class Flip(Layered):
         "its label, by their correlation."
     )
     rule = "most_negative"
+    quick: ClassVar = {"candidates": 500, "width": 50, "depth": 6, "dimension": 50}
 
     candidates: int = 1000
     width: int = 100

@@ -228,7 +228,7 @@ class Path3D(Merge):
         "the angle between them."
     )
 
-    quick: ClassVar = {"depth": 60}
+    quick: ClassVar = {"depth": 30}
 
     candidates: int = 5
     width: int = 3

@@ -37,7 +37,7 @@ class Image(Grey, OnePicture):
         "Noise becomes recognisable: a picture hidden in noise is recovered by a receiver whose "
         "own features are unrelated noise."
     )
-    quick: ClassVar = {"depth": 40}
+    quick: ClassVar = {"depth": 25}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,7 +62,7 @@ class Reconcile(OnePicture):
         "θ the angle before the last layer and E the mean product of signs after selection (θ/π "
         "without it)."
     )
-    quick: ClassVar = {"depth": 80}
+    quick: ClassVar = {"depth": 50}
 
     beyond = 200
 

@@ -133,8 +133,8 @@ class Squash(Readout):
             f"Softmax is certain ({float(certain.mean()):.3f} on average) of inputs that are pure "
             "noise, because numbers of thousands, whose lengths grow exponentially, saturate any "
             "softmax, and not because anything was recognised: there are two answers, argmax ŷ and "
-            "argmin ŷ, and half of the noise gets each. A "
-            "ReLU only turns “opposite” into “orthogonal”.",
+            "argmin ŷ, and half of the noise gets each. A ReLU only turns “opposite” into "
+            "“orthogonal”.",
             replicas=sent.rapidity.shape[1],
         )
 

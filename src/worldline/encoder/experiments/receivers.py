@@ -79,7 +79,7 @@ class Pictures(Holder):
         "the message all the same: only the angle between the two counts, not what a picture shows."
     )
     needs = "two pictures"
-    quick: ClassVar = {"depth": 40}
+    quick: ClassVar = {"depth": 25}
 
     def run(self, picture: Float[Tensor, "H W"], receiver: Float[Tensor, "H W"]) -> Outcome:
         """Carry a picture on noise to a receiver who holds another.

@@ -80,7 +80,7 @@ class Margin(Layered):
         "Share of pairs that end on the other side, by their distance to 90° at the input, with "
         "the law, for three n."
     )
-    quick: ClassVar = {"candidates": 1000, "width": 50, "depth": 12}
+    quick: ClassVar = {"candidates": 600, "width": 30, "depth": 8}
 
     candidates: int = 10_000
     width: int = 512
