@@ -96,3 +96,17 @@ class Recurrent(nn.Module):
         made, _ = self.memory(x.transpose(0, 1))
         answer: Tensor = self.head(made[-1])
         return answer
+
+
+class Shared(nn.Module):
+    """A module that runs inside of a block and again behind it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.relu = nn.ReLU()
+        self.block = nn.Sequential(nn.Linear(6, 8), self.relu, nn.Linear(8, 8))
+        self.head = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        made: Tensor = self.head(self.relu(self.block(x)))
+        return made

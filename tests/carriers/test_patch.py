@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import worldline as wl
 from worldline.errors import LayerError, ShapeError, UsageError
 from worldline.explain.carrying.places import one_place
+from worldline.explain.carrying.units import Units
 from worldline.trace.heads import head_layers
 from worldline.trace.resuming import resuming
 
@@ -27,6 +28,7 @@ NETWORKS: dict[str, tuple[Callable[[], nn.Module], tuple[int, ...]]] = {
     "tokens": (networks.Tokens, (5, 32)),
     "discarding": (networks.Discarding, (6,)),
     "recurrent": (networks.Recurrent, (4, 5)),
+    "shared": (networks.Shared, (6,)),
 }
 
 
@@ -186,6 +188,13 @@ MESSAGES: list[tuple[type[Exception], str, dict[str, Any]]] = [
         {"donor": torch.rand(6, 2, 6, 6).double()},
     ),
 ]
+
+
+@pytest.mark.law
+def test_values_keep_their_layout_in_memory() -> None:
+    value = torch.rand(5, 4, 6).transpose(0, 1)  # tokens first, as attention hands them on
+    units = Units("token", 5, (5,), (5, 6), (0,))
+    assert units.put(value, value.clone(), torch.rand(4, 5) > 0.5).stride() == value.stride()
 
 
 @pytest.mark.message

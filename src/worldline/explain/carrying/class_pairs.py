@@ -116,9 +116,9 @@ def pair_carriers(
     >>> x, y = data.x[:200], data.y[:200]
     >>> adversarial = wl.attacks.PGD(epsilon=0.15, steps=5)(model, x, y).x
     >>> found = wl.explain.carriers(model, x, adversarial, y, layers="relu2", shares=())
-    >>> confusions = wl.explain.pair_carriers(model, x, adversarial, found, "relu2")
-    >>> (confusions.pairs[0].true, confusions.pairs[0].wrong, len(confusions.pairs[0].carriers))
-    (9, 5, 4)
+    >>> confusions = wl.explain.pair_carriers(model, x, adversarial, found, "relu2", pairs=[(1, 8)])
+    >>> len(confusions.pairs[0].carriers), confusions.units
+    (16, 128)
     """
     seen = found[layer]
     if len(x) != found.given or adversarial.shape != x.shape:
