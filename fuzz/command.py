@@ -153,6 +153,7 @@ def arguments(dice: random.Random) -> list[str]:
             "doctor",
             "doctor",
             "explore",
+            "carriers",
             "compare",
             "complexity",
             "complexity",
@@ -201,7 +202,7 @@ def arguments(dice: random.Random) -> list[str]:
                 ]
             ),
         ]
-    if name in ("doctor", "explore"):
+    if name in ("doctor", "explore", "carriers"):
         vector += QUICK
     if name in ("compare", "complexity", "distant"):
         vector += ["--samples", "12"] + (

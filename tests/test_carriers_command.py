@@ -290,8 +290,12 @@ def test_exact_effects_stand_beside_the_path_s(tmp_path: Path) -> None:
 @pytest.mark.law
 def test_stages_are_the_ends_of_the_parts_of_a_model() -> None:
     model, x = wl.zoo.load("vit"), torch.rand(3, 1, 8, 8)
+    stages = ("blocks.0.1", "blocks.1.1", "blocks.2.1", "logits.input")
     (asked,) = asked_of(model, x, (), "auto", brief=True)
-    assert asked.layers == ("input", "blocks.0.1", "blocks.1.1", "blocks.2.1", "logits.input")
+    assert asked.layers == ("input", *stages)
+    wrapped = torch.nn.Sequential(torch.nn.Sequential(model))
+    (asked,) = asked_of(wrapped, x, (), "auto", brief=True)
+    assert asked.layers == ("input", *(f"0.0.{it}" for it in stages))
 
 
 @pytest.mark.law

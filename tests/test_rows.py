@@ -15,6 +15,7 @@ from worldline.errors import UsageError
 
 OPTIONS = {
     "explore": {"model": "linear", "steps": 3},
+    "carriers": {"model": "linear", "steps": 3},
     "distant": {"model": "linear", "pairs": 2, "nulls": 0},
     "doctor": {"model": "linear", "steps": 3},
     "complexity": {"models": ("linear",)},
@@ -43,6 +44,10 @@ def test_half_becoming_the_reference_is_said(name: str, halved: Path, tmp_path: 
     if name in ("explore", "complexity"):
         samples = result.folder.read_table("samples.parquet").to_pydict()
         assert samples["sample"] == rows
+    if name == "carriers":
+        fooled = result.folder.read_table("samples.parquet").to_pydict()["sample"]
+        assert [row for row in rows if row in fooled] == fooled
+        assert {it.sample for it in result.record.found.shown} <= set(fooled)
     if name == "explore":
         pairs = result.folder.read_table("pairs.parquet").to_pydict()
         assert list(dict.fromkeys(pairs["sample"])) == rows

@@ -41,6 +41,7 @@ def test_all_formats_say_the_same(explored, copy_of) -> None:
     names = (
         "boosts",
         "classes",
+        "concentration",
         "curve",
         "flow",
         "limits",

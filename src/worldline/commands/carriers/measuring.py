@@ -24,7 +24,7 @@ from worldline.trace.watching import INPUT
 
 __all__ = ["Asked", "Measured", "asked_of", "measure", "measure_pairs"]
 
-MOST_STAGES = 5
+FEWEST_STAGES, MOST_STAGES = 3, 5
 MOST_PAIRS, FEWEST = 8, 8
 """Pairs of classes that are looked at unasked, and the fooled samples that each of them needs."""
 
@@ -85,19 +85,28 @@ def asked_of(
 
 
 def _stages(names: Sequence[str]) -> list[str]:
-    """The first, and evenly some of the layers that end a part of the model, the last among them.
+    """The first, and some of the layers that end a part of the model, the last among them.
 
-    A part is a top-level module, or one of several numbered ones in it: ``layer1``, ``blocks.3``.
+    Parts are modules as deep inside as there are no more than :data:`MOST_STAGES` of them; where
+    that is too coarse (one wrapper, then a dozen blocks), evenly some of those one step deeper.
     """
     first, *inner = names
-    ends = {}
-    for name in inner:
-        top, _, rest = name.partition(".")
-        number = rest.partition(".")[0].partition("#")[0]
-        ends[f"{top}.{number}" if number.isdecimal() else top] = name
-    last = list(ends.values())
-    places = torch.linspace(0, len(last) - 1, min(len(last), MOST_STAGES)).round().long()
-    return [first, *(last[place] for place in places.tolist())]
+    parts = [name.split(".") for name in inner]
+    ends = inner[-1:]
+    for depth in range(1, max(map(len, parts), default=0) + 1):
+        keys = [part[:depth] for part in parts]
+        found = [
+            name
+            for name, key, after in zip(inner, keys, [*keys[1:], None], strict=True)
+            if key != after
+        ]
+        if len(found) > MOST_STAGES and len(ends) >= FEWEST_STAGES:
+            break
+        ends = found
+        if len(found) > MOST_STAGES:
+            break
+    places = torch.linspace(0, len(ends) - 1, min(len(ends), MOST_STAGES)).round().long()
+    return [first, *(ends[place] for place in places.tolist())]
 
 
 def _without_logits(layers: Sequence[Layer], classes: int) -> list[str]:

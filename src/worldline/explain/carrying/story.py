@@ -209,7 +209,8 @@ def _frozen(model: Model) -> Iterator[None]:
     """The model as it was afterwards; no gradient of its parameters is wanted meanwhile."""
     with untouched(model):
         for module in modules_behind(model):
-            module.requires_grad_(False)
+            for parameter in module.parameters():  # of a scripted module it is done one by one
+                parameter.requires_grad_(False)
         yield
 
 
