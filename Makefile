@@ -56,6 +56,7 @@ bench: $(VENV)/installed-bench+test
 	$(BIN)/python benchmarks/complexity.py
 	$(BIN)/python benchmarks/complexity_speed.py
 	$(BIN)/python benchmarks/carriers.py
+	$(BIN)/python benchmarks/carriers_speed.py
 	$(BIN)/python benchmarks/report.py
 	$(BIN)/python benchmarks/tables.py
 

@@ -49,6 +49,30 @@ def _read(model: Any, x: Tensor, y: Tensor) -> None:
         read(x.clone().requires_grad_(True))[0].sum().backward()
 
 
+def _patched(model: Any, x: Tensor, y: Tensor) -> None:
+    with wl.explain.patched(model, x + 1, "input", 0, by="auto") as run:
+        run(x.clone().requires_grad_(True)).sum().backward()
+
+
+def _carriers(model: Any, x: Tensor, y: Tensor) -> wl.explain.Carriers:
+    """Of twins that are fooled: samples that the model answers otherwise."""
+    answers = wl.attacks.predict(model, x).argmax(1)
+    order = answers.argsort()
+    some = {"memory": 10**9, "resamples": 5, "exact": True, "path": True, "shares": (0.5,)}
+    return wl.explain.carriers(
+        model, x[order], x[order.flip(0)], answers[order], settings=WIDELY, **some
+    )
+
+
+def _pair_carriers(model: Any, x: Tensor, y: Tensor) -> None:
+    found = _carriers(model, x, y)
+    order = wl.attacks.predict(model, x).argmax(1).argsort()
+    pair = int(found.true[0]), int(found.wrong[0])
+    wl.explain.pair_carriers(
+        model, x[order], x[order.flip(0)], found, "input", pairs=[pair], resamples=5
+    )
+
+
 def _within(model: Any, x: Tensor, y: Tensor) -> None:
     with wl.trace.untouched(model):
         careless(model, x, y)
@@ -148,6 +172,10 @@ USES: dict[str, Use] = {
         model, x, attack=PGD, epsilon=0.1, samples=2, inner=9, trials=2, settings=WIDELY
     ),
     "trace.unseen_layers": lambda model, x, y: wl.trace.unseen_layers(model, x),
+    "explain.carriers": _carriers,
+    "explain.pair_carriers": _pair_carriers,
+    "explain.patch": lambda model, x, y: wl.explain.patch(model, x, x + 1, "input", 0, by="auto"),
+    "explain.patched": _patched,
     "explain.complexity": lambda model, x, y: wl.explain.complexity(
         model, x, y=y, adversarial=x + 0.1, settings=WIDELY, strangers=10, resamples=5
     ),

@@ -73,7 +73,8 @@ class _Identity(nn.Module):
 def attentions_in(root: nn.Module) -> Iterator[tuple[str, str, int]]:
     """Every attention: its name, the name of its output projection, its number of heads.
 
-    A module with a number of heads (:data:`HEADS`) and, in it or beside it, a projection.
+    A module with a number of heads (:data:`HEADS`) and, in it or beside it, a projection. The
+    number may stand in its ``config``, as transformers have it.
 
     >>> from torch import nn
     >>> from worldline.trace.attention import attentions_in
@@ -83,7 +84,7 @@ def attentions_in(root: nn.Module) -> Iterator[tuple[str, str, int]]:
     modules = dict(root.named_modules())
     taken: set[str] = set()
     for name, module in modules.items():
-        heads = next((it for it in map(vars(module).get, HEADS) if type(it) is int and it > 0), 0)
+        heads = _heads(module)
         parent = name.rpartition(".")[0]
         inside = [f"{name}.{part}".removeprefix(".") for part in PROJECTIONS]
         beside = f"{parent}.{BESIDE}".removeprefix(".")
@@ -91,6 +92,14 @@ def attentions_in(root: nn.Module) -> Iterator[tuple[str, str, int]]:
         if heads and found and found not in taken:
             taken.add(found)
             yield name, found, heads
+
+
+def _heads(module: nn.Module) -> int:
+    """How many heads a module says that it has; an attention may say it in its settings."""
+    known = dict(vars(module))
+    if "attention" in type(module).__name__.lower():
+        known = {**getattr(known.get("config"), "__dict__", {}), **known}
+    return next((it for it in map(known.get, HEADS) if type(it) is int and it > 0), 0)
 
 
 def _is_matrix(module: nn.Module | None) -> bool:

@@ -39,7 +39,7 @@ def head_layers(
     Cost: two forward passes, of two and three samples.
 
     >>> import torch
-    >>> from worldline.trace import head_layers
+    >>> from worldline.trace.heads import head_layers
     >>> model = torch.nn.TransformerEncoderLayer(8, 2, 16, batch_first=True)
     >>> [(layer.name, heads) for layer, heads in head_layers(model, torch.rand(2, 3, 8))]
     [('self_attn.out_proj.input', 2)]

@@ -11,19 +11,18 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from worldline.trace.layers import Layer, value_of, with_value
 from worldline.trace.opening import Model, in_dtype_of, open_model
 from worldline.trace.probing import PROBES, few
 from worldline.trace.recording import Call, Key, forwards, learn_axes, outermost, record, rows_of
-from worldline.trace.values import logits_in, tensors_in
+from worldline.trace.values import logits_in
 from worldline.trace.watching import INPUT, READ, plainly, seen_modules, watching
 
 __all__ = ["Resumer", "resuming"]
@@ -46,7 +45,7 @@ def resuming(model: Model, x: Tensor, layers: Sequence[Layer]) -> Iterator[Resum
         x: (N, …) a few inputs, which show what can be skipped.
         layers: from where it will be resumed.
 
-    Cost: three passes of a few samples, and for each layer some from there on.
+    Cost: two passes of a few samples, and for each layer one and some from there on.
     """
     with plainly(open_model(model), frozenset(layer.module for layer in layers)):
         yield Resumer(model, x, layers)
@@ -121,7 +120,7 @@ class Resumer:
 
         Args:
             layer: one of the layers.
-            value: (R, …) what stands in its place.
+            value: (R, …) what stands in its place, which the model may write into.
             rows: (R,) which remembered sample each belongs to.
         """
         if layer.module == INPUT:
@@ -131,9 +130,14 @@ class Resumer:
         return self._resumed(layer, self.plans[layer], value, rows)
 
     def beside(self, layer: Layer) -> tuple[str, ...]:
-        """Modules whose values are read after the layer's, and not through it alone."""
-        read = self.plans[layer].read if layer in self.plans else ()
-        return tuple(key[0] for key in self.axes if key in read)
+        """Modules whose values are read after the layer's; the input where there are none.
+
+        Empty where it cannot be told.
+        """
+        if layer not in self.plans:
+            return ()
+        read = self.plans[layer].read
+        return tuple(key[0] for key in self.axes if key in read) or (INPUT,)
 
     def _answer(self, x: Tensor) -> Tensor:
         # a copy: its forward may write into it
@@ -150,9 +154,7 @@ class Resumer:
         with watching(self.model, visit, frozenset([layer.module])) as run:
             return logits_in(run(self.x[rows]), len(rows))
 
-    def _resumed(
-        self, layer: Layer, plan: _Plan, value: Tensor, rows: Tensor, reads: _Reads | None = None
-    ) -> Tensor:
+    def _resumed(self, layer: Layer, plan: _Plan, value: Tensor, rows: Tensor) -> Tensor:
         """Skipping what the plan skips."""
         counts: Counter[str] = Counter()
         target = layer.module.removesuffix(READ), layer.call
@@ -170,8 +172,6 @@ class Resumer:
             output = rows_of(self.calls[key], rows, content=key in plan.read and key != target)
             if key == target:
                 output = with_value(layer, output, value)
-            elif reads is not None:
-                reads.know(key, output)
             if plan.writes and self.calls[key].in_place and isinstance(output, Tensor):
                 return next(it for it in args if isinstance(it, Tensor)).copy_(output)
             return output
@@ -206,50 +206,35 @@ class Resumer:
         skipped = frozenset(it.key for it in outer)
         rows = torch.tensor([0, 1, 2, 0, 1], device=value.device)
         tried = HALFWAY * value[rows.flip(0)]
-        proof = _Proof(rows, tried, self._whole(layer, tried, rows))
+        proof = _Proof(rows, tried, self._whole(layer, tried.clone(), rows))
         for writes in (False, True):
-            plan, reads = _Plan(skipped, skipped, inside, writes), _Reads()
-            if self._holds(layer, plan, proof, reads):
-                return self._pruned(layer, replace(plan, read=frozenset(reads.found)), proof)
+            plan = _Plan(skipped, skipped, inside, writes)
+            if self._holds(layer, plan, proof):
+                return self._pruned(layer, plan, proof)
         return None
 
-    def _pruned(self, layer: Layer, plan: _Plan, proof: _Proof) -> _Plan | None:
-        """Without what is read, and then thrown away."""
-        for key in plan.read:
-            less = replace(plan, read=plan.read - {key})
-            plan = less if self._holds(layer, less, proof) else plan
-        return plan if self._holds(layer, plan, proof) else None
+    def _pruned(self, layer: Layer, plan: _Plan, proof: _Proof) -> _Plan:
+        """Without the content of what is never read again, or read and then thrown away.
 
-    def _holds(self, layer: Layer, plan: _Plan, proof: _Proof, reads: _Reads | None = None) -> bool:
+        Tried in halves, as mostly little is read.
+        """
+        parts = [[key for key in self.calls if key in plan.read]]
+        while parts:
+            part = parts.pop()
+            less = replace(plan, read=plan.read - set(part))
+            if self._holds(layer, less, proof):
+                plan = less
+            elif len(part) > 1:
+                parts += [part[: len(part) // 2], part[len(part) // 2 :]]
+        return plan
+
+    def _holds(self, layer: Layer, plan: _Plan, proof: _Proof) -> bool:
+        """Whether it gives the logits of the whole model."""
         try:
-            with reads or nullcontext():
-                came = self._resumed(layer, plan, proof.value, proof.rows, reads)
+            came = self._resumed(layer, plan, proof.value.clone(), proof.rows)
         except Exception:  # the user's code: anything can come
             return False
         if came.shape != proof.logits.shape:
             return False
         reach = SAME * float(proof.logits.abs().max()) + 1e-6
         return bool(((came - proof.logits).abs() <= reach).all())
-
-
-class _Reads(TorchDispatchMode):
-    """Which remembered values an operation is given."""
-
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.known: dict[int, Key] = {}
-        self.found: set[Key] = set()
-
-    def know(self, key: Key, output: object) -> None:
-        """This call gave back these tensors."""
-        for _, tensor in tensors_in(output):
-            self.known[tensor.untyped_storage()._cdata] = key
-
-    def __torch_dispatch__(
-        self, func: Callable[..., Any], types: Any, args: Any = (), kwargs: Any = None
-    ) -> Any:
-        for _, tensor in tensors_in((args, kwargs)):
-            key = self.known.get(tensor.untyped_storage()._cdata)
-            if key is not None:
-                self.found.add(key)
-        return func(*args, **(kwargs or {}))

@@ -96,7 +96,7 @@ def pair_carriers(
     Args:
         model, x, adversarial: as given to :func:`carriers`.
         found: what it found, in either direction, which this keeps.
-        layer: one of its layers.
+        layer: one of its layers, by name or alias.
         pairs: (true, wrong) classes; default: all with at least eight fooled samples.
         count: how many units; default: an eighth of them.
         resamples: of the bootstrap.
@@ -116,14 +116,11 @@ def pair_carriers(
     >>> x, y = data.x[:200], data.y[:200]
     >>> adversarial = wl.attacks.PGD(epsilon=0.15, steps=5)(model, x, y).x
     >>> found = wl.explain.carriers(model, x, adversarial, y, layers="relu2", shares=())
-    >>> confusions = wl.explain.pair_carriers(model, x, adversarial, found, "relu2")
-    >>> (confusions.pairs[0].true, confusions.pairs[0].wrong, len(confusions.pairs[0].carriers))
-    (9, 5, 4)
+    >>> confusions = wl.explain.pair_carriers(model, x, adversarial, found, "relu2", pairs=[(1, 8)])
+    >>> len(confusions.pairs[0].carriers), confusions.units
+    (16, 128)
     """
-    seen = next((it for it in found.layers if it.name == layer), None)
-    if seen is None:
-        names = ", ".join(it.name for it in found.layers)
-        raise UsageError(f"Carriers were not looked for at {layer!r}, but at: {names}.")
+    seen = found[layer]
     if len(x) != found.given or adversarial.shape != x.shape:
         raise ShapeError(
             f"Pass the inputs and twins that the carriers were found on: {found.given} of one "
@@ -159,7 +156,7 @@ def pair_carriers(
         shares = [bootstrap.share(flags[here]) for flags in repaired.values()]
         told.append(ClassPair(*pair, len(first), len(second), tuple(sets[pair].tolist()), *shares))
     return ClassPairs(
-        layer=layer,
+        layer=seen.name,
         by=seen.by,
         units=seen.units,
         count=count,

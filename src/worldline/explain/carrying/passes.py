@@ -56,6 +56,7 @@ class Seen:
         whole, whole_repaired: (N,) how much of the margin comes back with all units, and who is
             repaired.
         around: modules whose values go around the layer.
+        passed: whether the network can pass the layer by, as far as its graph tells.
     """
 
     counts: tuple[int, ...]
@@ -67,6 +68,7 @@ class Seen:
     whole: Tensor | None = None
     whole_repaired: Tensor | None = None
     around: tuple[str, ...] = ()
+    passed: bool = False
 
 
 class Passes:

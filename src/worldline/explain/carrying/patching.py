@@ -48,7 +48,8 @@ def patch(
         batch_size: inputs in one pass.
 
     Returns:
-        (N, K) logits. With x itself as donor, or without units, those of x, to the bit.
+        (N, K) logits, without gradients (:func:`patched` keeps them). With x itself as donor, or
+        without units, those of x, to the bit (without fused attention, which would skip modules).
 
     Raises:
         LayerError: no such layer, none or several of that name, no units of that kind, a unit out
@@ -70,7 +71,7 @@ def patch(
     for start in range(0, len(x), batch_size):
         here = slice(start, start + batch_size)
         some = mask if len(mask) == 1 else mask[here]
-        with _patching(model, place, donor[here], some, x.shape) as run:
+        with torch.no_grad(), _patching(model, place, donor[here], some, x.shape) as run:
             parts.append(run(x[here]))
     return torch.cat(parts)
 
@@ -121,19 +122,21 @@ def _patching(
     seen: list[Tensor] = []
 
     def visit(name: str, call: int, output: object) -> object:
-        if (name, call) != (layer.module, layer.call):
+        # the model may be called by others too, and is counted on
+        if (name, call % layer.calls) != (layer.module, layer.call):
             return None
         value = value_of(layer, output, len(donor))
-        seen.append(value)
         if given is None:
+            seen.append(value.clone())  # what follows may write into it
             return None
+        seen.append(value)
         return with_value(layer, output, units.put(value, given, mask))
 
     with untouched(model), watching(model, visit, frozenset([layer.module])) as run:
         if given is None:
             with torch.no_grad():
                 run(donor)
-            given = seen.pop().clone()
+            given = seen.pop()
         mask = mask.to(given.device)
 
         def go(x: Tensor) -> Tensor:

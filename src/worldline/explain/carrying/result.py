@@ -8,6 +8,7 @@ from typing import Literal
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from worldline.errors import UsageError
 from worldline.explain.carrying.units import UnitKind
 from worldline.notebook import as_html
 from worldline.statistics import Share, Summary
@@ -105,6 +106,7 @@ class LayerFinding:
 
     Attributes:
         index, name, kind: which of the layers looked at, from 0; the class of its module.
+        aliases: other names of the same value, such as the block that returns it.
         by: kind of its units.
         units: U, how many.
         grid: how they lie, (H, W) for positions and pixels, (U,) else.
@@ -128,6 +130,7 @@ class LayerFinding:
     index: int
     name: str
     kind: str
+    aliases: tuple[str, ...]
     by: UnitKind
     units: int
     grid: tuple[int, ...]
@@ -212,8 +215,12 @@ class Carriers:
     notes: tuple[str, ...]
 
     def __getitem__(self, name: str) -> LayerCarriers:
-        """The layer of this name."""
-        return next(it for it in self.layers if it.name == name)
+        """The layer of this name or alias."""
+        found = next((it for it in self.layers if name in (it.name, *it.aliases)), None)
+        if found is None:
+            names = ", ".join(it.name for it in self.layers)
+            raise UsageError(f"Carriers were not looked for at {name!r}, but at: {names}.")
+        return found
 
     def _repr_html_(self) -> str:
         """A short table for notebooks."""

@@ -12,11 +12,12 @@ from torch import Tensor
 
 from worldline.attacks import noise_twin, predict
 from worldline.errors import ModelError, UsageError
+from worldline.explain.carrying.attributing import NO_GRADIENT
 from worldline.explain.carrying.passes import Passes, Twins
 from worldline.explain.carrying.places import find_places
 from worldline.explain.carrying.planning import plan_sizes
 from worldline.explain.carrying.repairing import SHARES, counts_of
-from worldline.explain.carrying.result import Carriers, Direction
+from worldline.explain.carrying.result import Carriers, Direction, LayerCarriers
 from worldline.explain.carrying.telling import layer_carriers
 from worldline.explain.carrying.units import UnitKind
 from worldline.inputs import check_inputs, check_settings, labels_of, logits_of
@@ -29,6 +30,7 @@ from worldline.trace import (
     choices,
     hidden_because,
     modules_behind,
+    passed_by,
     untouched,
 )
 
@@ -46,6 +48,7 @@ def carriers(
     layers: LayerChoice | None = None,
     by: UnitKind = "channel",
     exact: bool = False,
+    path: bool | None = None,
     direction: Direction = "denoise",
     points: int = 10,
     shares: Sequence[float] = SHARES,
@@ -72,6 +75,8 @@ def carriers(
         by: kind of unit: ``channel``, ``position``, ``token``, ``head``, ``neuron``, or ``auto``,
             by each layer's shape. At the input a unit is a pixel, all its channels together.
         exact: put back every unit by itself instead, which needs no gradient.
+        path: whether effects of the path are taken; default: where they are not exact. Both put
+            the path's beside the exact ones, as ``path_effect``, ``agreement`` and a curve.
         direction: ``noise`` puts adversarial units into the clean run instead.
         points: steps of the path.
         shares: of the units, which are put back for the curves; none: no curves.
@@ -108,6 +113,9 @@ def carriers(
     y = labels_of(y, len(x)).to(x.device)
     check_twins(x, adversarial=adversarial, **({} if noise is None else {"noise": noise}))
     _check(direction, points)
+    path = not exact if path is None else path
+    if not (path or exact):
+        raise UsageError("Nothing is asked for: pass path=True, exact=True, or neither.")
     places = find_places(model, x, layers, by)
     counts = [counts_of(shares, it.units.count) for it in places]
     rows, true, wrong, notes = _fooled(model, x, adversarial, y, settings)
@@ -119,7 +127,8 @@ def carriers(
         noise = noise[rows]
     twins = Twins(clean, attacked, noise, true, wrong)
     with _frozen(model):
-        path = not exact or _has_gradients(model, clean[:1])
+        if path and not _has_gradients(model, clean[:1]):
+            raise ModelError(NO_GRADIENT)
         along, back = plan_sizes(
             model,
             places,
@@ -142,8 +151,11 @@ def carriers(
             run.attribute(points, along)
         if exact or any(counts):
             run.intervene(back, exact=exact)
-    if exact and not path:
-        notes.append("The model gives no gradients, so no effects of the path stand beside these.")
+    if path and not any(counts):
+        for seen, passed in zip(
+            run.seen, passed_by(model, clean, [it.layer for it in places]), strict=True
+        ):
+            seen.passed = passed
     if memory is not None:
         notes.append(
             f"{memory / 1e6:,.0f} MB of memory were allowed: the paths of {along} samples at a "
@@ -154,6 +166,7 @@ def carriers(
         layer_carriers(index, place, seen, run.change, bootstrap)
         for index, (place, seen) in enumerate(zip(places, run.seen, strict=True))
     ]
+    notes.extend(_incomplete(found, points))
     return Carriers(
         layers=tuple(found),
         by=by,
@@ -170,6 +183,17 @@ def carriers(
         batch_size=back,
         notes=tuple(notes),
     )
+
+
+def _incomplete(found: Sequence[LayerCarriers], points: int) -> list[str]:
+    """That effects do not add up, and what helps."""
+    names = [it.name for it in found if it.trust == "incomplete"]
+    if not names:
+        return []
+    return [
+        f"The effects of the path do not add up to within 1 % at {', '.join(names)}: the twins lie "
+        f"far apart for {points} steps. Pass points={4 * points}, or exact=True."
+    ]
 
 
 def _check(direction: str, points: int) -> None:

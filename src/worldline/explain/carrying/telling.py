@@ -43,6 +43,7 @@ def layer_carriers(
         index=index,
         name=place.layer.name,
         kind=place.layer.kind,
+        aliases=place.layer.aliases,
         by=units.kind,
         units=units.count,
         grid=units.grid,
@@ -83,7 +84,7 @@ def _trust(cut: Cut | None, completeness: Summary | None, seen: Seen) -> Trust:
         return "no gradient"
     if isinstance(under, Tensor) and bool(under.any()):
         return "below exact"
-    if cut is not None and not cut.full:
+    if seen.passed if cut is None else not cut.full:
         return "partial cut"
     median = None if completeness is None else completeness.median
     return "incomplete" if median is not None and median > COMPLETE else "ok"

@@ -57,8 +57,20 @@ class Units:
         return seen.reshape(len(mask), *value.shape[1:])
 
     def put(self, value: Tensor, donor: Tensor, mask: Tensor) -> Tensor:
-        """(N, …) values with the marked units of the donor's."""
-        return torch.where(self.spread(mask, value), donor, value)
+        """(N, …) values with the marked units of the donor's, laid out in memory as they were.
+
+        The layout decides which kernel reads them, and so how sums are rounded.
+        """
+        made = torch.where(self.spread(mask, value), donor, value)
+        same = made.stride() == value.stride()
+        return made if same else torch.empty_like(value).copy_(made)
+
+    def put_one(self, value: Tensor, donor: Tensor, rows: Tensor, units: Tensor) -> None:
+        """Write one unit of each row (R,) of a donor (N, …) into contiguous values (R, …)."""
+        places = iter(torch.unravel_index(units, self.grid))
+        where = [next(places) if it in self.kept else slice(None) for it in range(len(self.split))]
+        seen, given = (it.view(len(it), *self.split) for it in (value, donor.contiguous()))
+        seen[(torch.arange(len(value), device=value.device), *where)] = given[(rows, *where)]
 
 
 def check_kind(kind: str) -> None:
