@@ -23,9 +23,12 @@ COMPARED = (
 )
 
 
-def over_seeds(values: list[float], *, within: float = math.inf) -> dict[str, float] | None:
-    """Mean with its 95 % t interval, cut to ±``within``; only the mean of a single seed; None of no
-    seed.
+ANY, SHARE, SIGNED = (-math.inf, math.inf), (0.0, 1.0), (-1.0, 1.0)
+
+
+def over_seeds(values: list[float], ends: tuple[float, float] = ANY) -> dict[str, float] | None:
+    """Mean with its 95 % t interval, cut to the values that there can be; only the mean of a single
+    seed; None of no seed.
     """
     if not values:
         return None
@@ -33,7 +36,7 @@ def over_seeds(values: list[float], *, within: float = math.inf) -> dict[str, fl
     if len(values) == 1:
         return {"mean": mean, "seeds": 1}
     spread = float(t.ppf(0.975, len(values) - 1)) * statistics.stdev(values) / len(values) ** 0.5
-    low, high = max(mean - spread, -within), min(mean + spread, within)
+    low, high = max(mean - spread, ends[0]), min(mean + spread, ends[1])
     return {"mean": mean, "low": low, "high": high, "seeds": len(values)}
 
 
@@ -52,7 +55,7 @@ def depth_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
                 "an_eighth": it["eighth"],
                 "trusted": sum(run[by][layer]["trust"] == "ok" for run in runs),
                 **{
-                    what: over_seeds(known([run[by][layer].get(what) for run in runs]))
+                    what: over_seeds(known([run[by][layer].get(what) for run in runs]), SHARE)
                     for what in ("share", "carriers", "random", "change", "noise")
                 },
             }
@@ -60,7 +63,7 @@ def depth_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
         }
     return {
         "seeds": len(runs),
-        "accuracy": over_seeds([run["accuracy"] for run in runs]),
+        "accuracy": over_seeds([run["accuracy"] for run in runs], SHARE),
         "fooled": [run["fooled"] for run in runs],
         "layers": tables,
         "place": place_of(runs),
@@ -83,8 +86,8 @@ def place_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
         "most_concentrated": most,
         "at_or_after_swap": sum(b >= a for a, b in both),
         "with_swap_layer": len(both),
-        "rank_correlation_with_excess_boost": over_seeds(known(boosts), within=1),
-        "rank_correlation_with_moved_share": over_seeds(known(moved), within=1),
+        "rank_correlation_with_excess_boost": over_seeds(known(boosts), SIGNED),
+        "rank_correlation_with_moved_share": over_seeds(known(moved), SIGNED),
         "excess_boost": {
             it: over_seeds(known([run["excess_boost"][it] for run in runs])) for it in order[1:]
         },
@@ -113,8 +116,8 @@ def attacks_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
         table[title] = {
             "pictures": sum(row["pictures"] for row in rows),
             **{
-                f"{what} {layer}": over_seeds([row[layer][what] for row in rows])
-                for what in ("overlap", "rank_correlation")
+                f"{what} {layer}": over_seeds([row[layer][what] for row in rows], ends)
+                for what, ends in (("overlap", SHARE), ("rank_correlation", SIGNED))
                 for layer in zoo.LAYERS
             },
         }
@@ -138,17 +141,22 @@ def hardening_of(runs: list[dict[str, Any]]) -> dict[str, Any]:
 
     def beside(name: str, other: str, column: str) -> dict[str, float] | None:
         both = zip(values(name, column), values(other, column), strict=True)
-        return over_seeds([a - b for a, b in both])
+        return over_seeds([a - b for a, b in both], SIGNED)
 
     compared = ("clean", "adaptive", "adaptive_worst_classes")
     return {
         "seeds": len(runs),
         "pairs": [run["pairs"] for run in runs],
         "repaired": {
-            it: over_seeds([run["repaired"][it] for run in runs]) for it in ("carriers", "random")
+            it: over_seeds([run["repaired"][it] for run in runs], SHARE)
+            for it in ("carriers", "random")
         },
         "changes": {
-            name: {column: over_seeds(values(name, column)) for column in columns} for name in names
+            name: {
+                column: over_seeds(values(name, column), ANY if column == "seconds" else SHARE)
+                for column in columns
+            }
+            for name in names
         },
         "beside_unchanged": {
             name: {column: beside(name, "unchanged", column) for column in (*compared, "old_twins")}
