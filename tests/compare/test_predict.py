@@ -179,7 +179,7 @@ def test_probes_are_opposite_pairs_inside_the_bounds() -> None:
 @pytest.mark.parametrize("norm", ["linf", "l2"])
 def test_the_reduction_equals_its_formula_sample_by_sample(norm) -> None:
     torch.manual_seed(0)
-    x = torch.rand(30, 8).round(decimals=1)  # some entries lie at a bound
+    x = (2 * torch.rand(30, 8) - 0.5).clamp(0, 1)  # half of the entries lie at a bound
     y, epsilon = torch.arange(30) % 3, 0.2
     nets = [nn.Sequential(nn.Linear(8, 5), nn.Tanh(), nn.Linear(5, 3)) for _ in range(3)]
     entries = {"a": nets[0], "b": nets[1], "box": dark(nets[2])}
@@ -220,7 +220,7 @@ def test_the_reduction_equals_its_formula_sample_by_sample(norm) -> None:
                 if here[row] > 0:
                     lost.append(float(logits.sigmoid() @ torch.tensor([1.0, -1.0])))
             expected = 1 - (1 - sum(lost) / len(lost)) ** link.chances
-            assert float(found.rate[source, target]) == pytest.approx(expected, abs=0.01)
+            assert float(found.rate[source, target]) == pytest.approx(expected, abs=0.004)  # bfloat16
 
 
 @pytest.mark.law
