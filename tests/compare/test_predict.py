@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import weakref
+from itertools import combinations, permutations
 
 import pytest
 import torch
@@ -238,10 +239,16 @@ def test_surrogates_and_ensembles(models, data) -> None:
     pair = wl.compare.diverse(found, 2)
     assert {name.split("-")[0] for name in pair.models} == {"first", "second"}
     assert pair.exhaustive
-    table = (found.rate + found.rate.T) / 2
-    every = [(float(table[i, j]), {names[i], names[j]}) for i in range(6) for j in range(i)]
-    assert set(pair.models) == min(every, key=lambda it: it[0])[1]
-    assert pair.shared == pytest.approx(min(it[0] for it in every))
+    for size in (2, 3):
+        chosen = wl.compare.diverse(found, size)
+        rates = {
+            members: sum(float(found.rate[pair]) for pair in permutations(members, 2))
+            / (size * (size - 1))
+            for members in combinations(range(6), size)
+        }
+        best = min(rates, key=rates.__getitem__)
+        assert chosen.models == tuple(names[place] for place in best)
+        assert chosen.shared == pytest.approx(rates[best])
 
 
 @pytest.mark.law
@@ -252,3 +259,16 @@ def test_exchange_finds_what_trying_all_finds(models, data, monkeypatch) -> None
     greedy = wl.compare.diverse(found, 3)
     assert not greedy.exhaustive
     assert greedy.shared <= best.shared + 0.05
+
+
+@pytest.mark.law
+def test_of_a_target_that_has_nothing_right_nothing_is_expected() -> None:
+    torch.manual_seed(0)
+    x, y = torch.rand(30, 8), torch.zeros(30, dtype=torch.int64)
+    a, b, wrong = (nn.Linear(8, 3) for _ in range(3))
+    for model, place in ((a, 0), (b, 0), (wrong, 1)):
+        model.bias.data[place] += 9
+    found = wl.compare.predict({"a": a, "b": b, "wrong": wrong}, x, y)
+    assert found.rate[:, 2].isnan().all()
+    assert found.rate[:, :2].isfinite().all()
+    assert wl.compare.rank_surrogates(found, "wrong") == ()
