@@ -219,12 +219,12 @@ def _shifts(views: list[View], x: Tensor, threat: Threat) -> tuple[Tensor, list[
         slopes = [it.slope for it in views if it.slope is not None]
         shifts[rows[:, None], rows] = white_shifts(ascents, slopes, x, threat)
     if len(white) < count:
-        alike = _answers_alike(views).nanmean(-1).nan_to_num(0.0)
+        alike = _answers_alike(views)[0]
     for target, view in enumerate(views):
         length = _length(view, threat.norm)
         for source in every:
             if source not in white:
-                shifts[source, target] = alike[source, target] * threat.epsilon * length
+                shifts[source, target] = float(alike[source, target]) * threat.epsilon * length
             elif view.stepped is not None:
                 shifts[source, target] = view.margins - view.stepped[white.index(source)]
                 ways[source][target] = "grey"
@@ -244,17 +244,19 @@ def _rates(
     views: list[View], labels: Tensor, shifts: Tensor, ways: list[list[Way]]
 ) -> tuple[Tensor, Tensor]:
     """Means over what each target has right, with their intervals; NaN where that is nothing."""
-    margins = torch.stack([it.margins for it in views])
-    right = torch.stack([it.chosen == labels for it in views]).double()
     factor, spread, chances, doubt = (
         torch.tensor([[getattr(LINKS[way], it) for way in row] for row in ways])
         for it in ("factor", "spread", "chances", "doubt")
     )
-    lost = losses(shifts, margins, factor, spread).double()
-    count = right.sum(1)
-    mean = (lost * right).sum(-1) / count
-    rate = 1 - (1 - mean) ** chances
-    error = chances * ((lost - mean[..., None]).square() * right).sum(-1).sqrt() / count
+    mean, error = torch.full((2, len(views), len(views)), torch.nan, dtype=torch.float64)
+    for target, view in enumerate(views):
+        right = view.chosen == labels
+        if right.any():
+            ours = factor[:, target, None], spread[:, target, None]
+            lost = losses(shifts[:, target], view.margins, *ours)[:, right].double()
+            mean[:, target] = lost.mean(1)
+            error[:, target] = lost.std(1, correction=0) / lost.shape[1] ** 0.5
+    rate, error = 1 - (1 - mean) ** chances, chances * error
     place = _logit(rate)
     slope = 1 / (rate.clamp(min=0) + PULL) + 1 / (1 - rate + PULL)
     away = Z * ((slope * error).square() + doubt.double().square()).sqrt()
@@ -273,15 +275,13 @@ def _share(logit: Tensor) -> Tensor:
 def _similarities(views: list[View]) -> tuple[Tensor, Tensor]:
     """Mean cosines, (M, M), and their intervals."""
     ascents = [it.ascent[:, None] for it in views if it.ascent is not None]
-    found = (cosines(ascents) if len(ascents) == len(views) else _answers_alike(views)).double()
-    value = found.nanmean(-1).nan_to_num(0.0)
-    count = found.isfinite().sum(-1).clamp(min=1)
-    away = Z * ((found - value[..., None]).square().nanmean(-1).nan_to_num(0.0) / count).sqrt()
-    return value, torch.stack([value - away, value + away], -1).clamp(-1, 1)
+    value, error = cosines(ascents) if len(ascents) == len(views) else _answers_alike(views)
+    ends = torch.stack([value - Z * error, value + Z * error], -1)
+    return value, ends.clamp(-1, 1)
 
 
-def _answers_alike(views: list[View]) -> Tensor:
-    """(M, M, n) cosines of the answers to the probes."""
+def _answers_alike(views: list[View]) -> tuple[Tensor, Tensor]:
+    """Mean cosines of the answers to the probes, and their errors."""
     return cosines([it.displacement for it in views if it.displacement is not None])
 
 

@@ -100,20 +100,26 @@ def white_shifts(
     return out
 
 
-def cosines(vectors: Sequence[Tensor]) -> Tensor:
-    """Cosines of all pairs, sample by sample: M of (n, P, D) → (M, M, n), means over P.
+def cosines(vectors: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+    """Mean cosines of all pairs, and their standard errors over samples: M of (n, P, D) → (M, M).
 
-    NaN where a vector is zero, which has no direction.
+    Means over P first; a zero vector has no direction and does not count. 0 where nothing does.
     """
     models, (samples, pairs, width) = len(vectors), vectors[0].shape
-    out = torch.empty(models, models, samples)
+    total, squares, count = torch.zeros(3, models, models, dtype=torch.float64)
     for rows in torch.arange(samples).split(max(1, BLOCK // (models * pairs * width))):
         block = torch.stack([it[rows] for it in vectors], 1).float()  # (b, M, P, D)
         size = block.norm(dim=-1, keepdim=True)
         unit = (block / size.clamp(min=1e-30)).flatten(2)
         there = (size[..., 0] > 0).float()  # (b, M, P)
-        out[:, :, rows] = (unit @ unit.mT / (there @ there.mT)).permute(1, 2, 0)
-    return out
+        found = unit @ unit.mT / (there @ there.mT)  # (b, M, M)
+        count += found.isfinite().sum(0)
+        found = found.nan_to_num(0.0).double()
+        total += found.sum(0)
+        squares += found.square().sum(0)
+    count.clamp_(min=1)
+    mean = total / count
+    return mean, ((squares / count - mean.square()).clamp(min=0) / count).sqrt()
 
 
 def dual_length(gradient: Tensor, norm: NormName) -> Tensor:
@@ -136,7 +142,6 @@ def probed_length(
 
 
 def losses(shifts: Tensor, margins: Tensor, factor: Tensor, spread: Tensor) -> Tensor:
-    """σ((κ s − m_B)/τ_B) − σ(−m_B/τ_B): (M, M, n), (M, n), and κ and β (M, M) → (M, M, n)."""
-    unit = spread * margins.abs().median(1).values.clamp(min=1e-6)
-    moved, still = factor[..., None] * shifts - margins, -margins / unit[..., None]
-    return (moved / unit[..., None]).sigmoid() - still.sigmoid()
+    """p of one target, σ((κ s − m)/τ) − σ(−m/τ): (M, n), (n,), and κ and β (M, 1) → (M, n)."""
+    unit = spread * margins.abs().median().clamp(min=1e-6)
+    return ((factor * shifts - margins) / unit).sigmoid() - (-margins / unit).sigmoid()
