@@ -122,7 +122,7 @@ def test_the_summary_holds_prediction_measurement_and_judgement(measured: Path) 
 def test_the_table_and_the_samples_agree_with_the_summary(measured: Path) -> None:
     summary = json.loads((measured / "summary.json").read_text())
     table = pq.read_table(measured / "pairs.parquet")
-    assert table.schema.metadata[b"worldline_schema"] == b"worldline.compare/2"
+    assert table.schema.metadata[b"worldline_schema"] == b"worldline.compare/3"
     assert table.num_rows == 16
     for key in ("predicted", "measured", "similarity"):
         np.testing.assert_allclose(table[key].to_numpy().reshape(4, 4), np.array(summary[key]))

@@ -197,10 +197,10 @@ USES: dict[str, Use] = {
         _two(model), x, y, PGD, settings=WIDELY, resamples=5
     ),
     "compare.predict": lambda model, x, y: wl.compare.predict(
-        _two(model), x, settings=WIDELY, samples=2, probes=2, resamples=5
+        _two(model), x, settings=WIDELY, samples=2, probes=2
     ),
     "compare.surrogate": lambda model, x, y: wl.compare.surrogate(
-        model, _two(model), x, settings=WIDELY, samples=2, probes=2, resamples=5
+        model, _two(model), x, settings=WIDELY, samples=2, probes=2
     ),
 }
 

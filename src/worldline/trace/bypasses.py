@@ -56,8 +56,8 @@ def passed_by(model: Model, x: Tensor, layers: Sequence[Layer]) -> tuple[bool, .
                 made[name, call, part] = value.grad_fn
 
     with untouched(model), torch.enable_grad(), watching(model, visit) as run:
-        for module in modules_behind(model):
-            module.requires_grad_(False)  # put back by the guard
+        for weight in (it for module in modules_behind(model) for it in module.parameters()):
+            weight.requires_grad_(False)  # put back by the guard
         output = run(few(x, 2).detach().clone().requires_grad_())
     ends = [value.grad_fn for _, value in tensors_in(output) if value.grad_fn is not None]
     start = made.get((INPUT, 0, 0))

@@ -78,7 +78,7 @@ class Comparison:
         report: the page's file.
     """
 
-    schema: Literal["worldline.compare/2"] = "worldline.compare/2"
+    schema: Literal["worldline.compare/3"] = "worldline.compare/3"
     models: tuple[str, ...]
     kinds: tuple[Kind, ...]
     sights: tuple[Sight, ...]
