@@ -38,11 +38,11 @@ def exact_effects(
     units = place.units
     effects = torch.zeros(len(base), units.count, dtype=torch.float64)
     differs = units.sums((base != donor).to(torch.float32)) > 0
-    samples, wanted = (it.to(base.device) for it in differs.nonzero(as_tuple=True))
+    # one unit after the other, so that a pass is of one unit where all samples fit in it
+    wanted, samples = (it.to(base.device) for it in differs.T.nonzero(as_tuple=True))
     for rows, unit in zip(samples.split(batch_size), wanted.split(batch_size), strict=True):
-        mask = torch.zeros(len(rows), units.count, dtype=torch.bool, device=base.device)
-        mask[torch.arange(len(rows), device=base.device), unit] = True
-        value = units.put(base[rows], donor[rows], mask)
+        value = base[rows].contiguous()
+        units.put_one(value, donor, rows, unit)
         after = margin(resumer.resume(place.layer, value, rows), true[rows], wrong[rows])
         effects[rows.cpu(), unit.cpu()] = (after - before[rows]).double().cpu()
     return effects

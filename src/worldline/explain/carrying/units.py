@@ -65,6 +65,13 @@ class Units:
         same = made.stride() == value.stride()
         return made if same else torch.empty_like(value).copy_(made)
 
+    def put_one(self, value: Tensor, donor: Tensor, rows: Tensor, units: Tensor) -> None:
+        """Write one unit of each row (R,) of a donor (N, …) into contiguous values (R, …)."""
+        places = iter(torch.unravel_index(units, self.grid))
+        where = [next(places) if it in self.kept else slice(None) for it in range(len(self.split))]
+        seen, given = (it.view(len(it), *self.split) for it in (value, donor.contiguous()))
+        seen[(torch.arange(len(value), device=value.device), *where)] = given[(rows, *where)]
+
 
 def check_kind(kind: str) -> None:
     """Refuse a kind of unit that there is not."""
