@@ -319,6 +319,7 @@ def layer(
     return LayerFinding(
         index=0,
         name=name,
+        aliases=(),
         kind="Conv2d",
         by="channel",
         units=64,

@@ -16,7 +16,7 @@ from worldline.commands.carriers.views.shared import (
     samples_of,
 )
 from worldline.commands.carriers.views.spread import spread_words
-from worldline.commands.carriers.views.verdict import finding, input_words, verdict
+from worldline.commands.carriers.views.telling import finding, input_words, verdict
 from worldline.explain import LayerFinding
 from worldline.report.numbers import attack_name, count, estimate, share
 from worldline.report.views import Column, Table, Words, tabulate

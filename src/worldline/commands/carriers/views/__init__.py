@@ -11,8 +11,8 @@ from worldline.commands.carriers.views.pairs import pair_bars, pairs_view, share
 from worldline.commands.carriers.views.repair import repair_curve, repair_view
 from worldline.commands.carriers.views.shared import Names
 from worldline.commands.carriers.views.spread import concentration, spread_view
+from worldline.commands.carriers.views.telling import verdict
 from worldline.commands.carriers.views.units import top_units, units_view
-from worldline.commands.carriers.views.verdict import verdict
 from worldline.plot.axes import figure_of
 from worldline.report.drawn import draw
 from worldline.report.views import View
