@@ -25,8 +25,6 @@ from worldline.runs.config import Described, options_of  # noqa: E402
 
 CALLS = {"compare": "compare_models"}  # where the call has another name than its command
 WITHIN = ("__main__", "calls", "cli", "commands", "files", "notebook", "report", "runs")
-ROLE = re.compile(r":(?:class|func|meth|mod|attr|data|exc):(<code>|`)~?(?:worldline\.)?")
-
 # "epsilon, norm: …" of a docstring is read as epsilon of the type norm
 SEVERAL = re.compile(r"(\w+),(</span></code></b>|</code></b>)\s*\(<code>\((.+?)\)</code>\)")
 
@@ -44,8 +42,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """What a docstring names is shown by its name, without the kind that stands before it."""
-    return SEVERAL.sub(r"\1, \3\2", ROLE.sub(r"\1", html))
+    """Names that a docstring explains together stand together."""
+    return SEVERAL.sub(r"\1, \3\2", html)
 
 
 def pages() -> Iterator[tuple[str, str]]:
