@@ -11,7 +11,7 @@ ROLE = re.compile(r":(?:class|func|meth|mod|attr|data|exc):`~?(?:worldline\.)?([
 EXAMPLE = re.compile(r"^( *)>>> .*(?:\n\1.*\S.*)*", re.MULTILINE)  # up to an empty line
 
 RAISES = re.compile(r"^Raises:\n(?: {4}.*\n?)+", re.MULTILINE)
-GOES_ON = re.compile(r"^ {4}(?! |[A-Z]\w+(?:, [A-Z]\w+)*: )", re.MULTILINE)
+GOES_ON = re.compile(r"^ {4}(?! |[A-Z]\w*(?:Error|Warning)\b)", re.MULTILINE)
 
 
 class AsMarkdown(griffe.Extension):
