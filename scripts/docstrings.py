@@ -24,11 +24,7 @@ class AsMarkdown(griffe.Extension):
 
 
 def as_markdown(text: str) -> str:
-    """Examples between fences, ``::`` as a colon, names without their kinds, sentences as one.
-
-    >>> print(as_markdown("As :func:`worldline.explore`::"))
-    As `explore`:
-    """
+    """Examples between fences, ``::`` as a colon, names without their kinds, sentences as one."""
     text = ROLE.sub(r"`\1`", text)
     text = RAISES.sub(lambda it: GOES_ON.sub(" " * 8, it[0]), text)
     text = re.sub(r"^( *)::$", "", text, flags=re.MULTILINE)
