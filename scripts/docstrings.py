@@ -26,6 +26,7 @@ class AsMarkdown(griffe.Extension):
 def as_markdown(text: str) -> str:
     """Examples between fences, ``::`` as a colon, names without their kinds, sentences as one."""
     text = ROLE.sub(r"`\1`", text)
+    text = re.sub(r"^([A-Z]\w+): (?=\S)", r"**\1:** ", text, flags=re.MULTILINE)  # no section
     text = RAISES.sub(lambda it: GOES_ON.sub(" " * 8, it[0]), text)
     text = re.sub(r"^( *)::$", "", text, flags=re.MULTILINE)
     text = re.sub(r"::$", ":", text, flags=re.MULTILINE)
