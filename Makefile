@@ -44,9 +44,9 @@ check: $(VENV)/installed-check+test
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 
-# Strict: a warning, a link that leads nowhere or a tutorial that fails is an error.
+# Strict: a warning, a link that leads nowhere or a tutorial that fails is an error (with --quiet none is counted).
 docs: $(VENV)/installed-docs
-	OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict --quiet
+	OMP_NUM_THREADS=1 NO_MKDOCS_2_WARNING=1 $(BIN)/python -m mkdocs build --strict
 	@echo "build/site/index.html"
 
 dist: $(VENV)/installed-dist

@@ -14,7 +14,7 @@ def main(folder: Path) -> None:
     """Explore into a folder, and say what lies there."""
     data = wl.zoo.digits()
     result = wl.explore(
-        wl.zoo.load("mlp"), data.x, data.y, samples=60, steps=10, out=folder / "run"
+        wl.zoo.load("mlp"), data.x, data.y, samples=50, steps=10, out=folder / "run"
     )
     page = result.report(folder / "report.html")
     print(f"{page.name}: {page.stat().st_size / 1e3:.0f} kB, works offline")

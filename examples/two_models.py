@@ -14,7 +14,7 @@ def main() -> None:
 
     print(wl.compare_models(models, data.x, data.y, eps=0.15, samples=100))
     for name, model in models.items():
-        found = wl.explore(model, data.x, data.y, eps=0.15, steps=10, samples=100, name=name).record
+        found = wl.explore(model, data.x, data.y, eps=0.15, steps=10, samples=60, name=name).record
         where = found.swap_layer.name if found.swap_layer else "none for sure"
         print(
             f"{name}: {found.adversarial_accuracy:.0%} right under attack; tipping layer: {where}"

@@ -25,7 +25,8 @@ from worldline.runs.config import Described, options_of  # noqa: E402
 
 CALLS = {"compare": "compare_models"}  # where the call has another name than its command
 WITHIN = ("__main__", "calls", "cli", "commands", "files", "notebook", "report", "runs")
-ROLE = re.compile(r":(?:class|func|meth|mod|attr|data|exc):(<code>|`)~?(?:worldline\.)?")
+# "epsilon, norm: …" of a docstring is read as epsilon of the type norm
+SEVERAL = re.compile(r"(\w+),(</span></code></b>|</code></b>)\s*\(<code>\((.+?)\)</code>\)")
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -41,8 +42,8 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """What a docstring names is shown by its name, without the kind that stands before it."""
-    return ROLE.sub(r"\1", html)
+    """Names that a docstring explains together stand together."""
+    return SEVERAL.sub(r"\1, \3\2", html)
 
 
 def pages() -> Iterator[tuple[str, str]]:
@@ -91,7 +92,8 @@ def command_page(name: str) -> str:
     kind = commands.config_of(name)
     record = f"worldline.commands.{name}.record"
     said = (kind.__doc__ or "").split("\n\n")[0]
-    rows = "\n".join(row(it) for it in options_of(kind))
+    options = sorted(options_of(kind), key=lambda it: not it.option.positional)
+    rows = "\n".join(row(it) for it in options)
     return (
         f"# worldline {name}\n\n{said}\n\n| option | default | what it says |\n|---|---|---|\n"
         f"{rows}\n\n## In Python\n\n::: worldline.calls.{CALLS.get(name, name)}\n"

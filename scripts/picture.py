@@ -87,7 +87,7 @@ def main() -> None:
     options.add_argument("--passes", type=int, default=3, help="over them")
     options.add_argument("--samples", type=int, default=300)
     options.add_argument("--width", type=int, default=1200)
-    options.add_argument("--height", type=int, default=900)
+    options.add_argument("--height", type=int, default=720)
     given = options.parse_args()
 
     place = next((folder for folder in FOLDERS if Path(folder).is_dir()), None)
@@ -100,7 +100,9 @@ def main() -> None:
     shown = replace(
         data, name="Fashion-MNIST", class_names=CLASSES, reference_x=x[:2000], reference_y=y[:2000]
     )
-    result = wl.explore(model, shown, name="A small CNN", eps="8/255", samples=given.samples)
+    result = wl.explore(
+        model, shown, name="A small CNN", eps="8/255", steps=100, samples=given.samples
+    )
     picture = ROOT / "docs" / "pictures" / "report.png"
     photograph(result.report(), picture, width=given.width, height=given.height)
     print(result)
