@@ -318,7 +318,11 @@ BAD = [
         "The import of 'no_such_package' raised ModuleNotFoundError",
     ),
     (["--weights", "gone.safetensors"], 3, "no weights file 'gone.safetensors'"),
-    (["--weights", "data.npz"], 3, "must be .safetensors, .pt or .pth"),
+    (
+        ["--weights", "data.npz"],
+        3,
+        "must be .safetensors, .pt, .pth, .ckpt or .bin; got 'data.npz'",
+    ),
     (["--weights", "broken.pt"], 3, "broken.pt cannot be read as a .pt state dict"),
     (["--model", "nets.py:build", "--weights", "other.safetensors"], 3, "do not fit the model"),
     (["--data", "gone.npz"], 3, "no data file 'gone.npz'"),

@@ -74,7 +74,11 @@ BENT = {  # what the model does → the checks that must warn, words that must b
     "half": (lambda m, x: m.layer(x).half(), {"precision"}, "float16 (3 digits)"),
     "two logits": (lambda m, x: (m.layer(x), -m.layer(x)), {"runs"}, "that could be them"),
     "none": (lambda m, x: None, {"runs"}, "it returned NoneType"),
-    "two dimensions": (lambda m, x: m.layer(x)[:, :1, None], {"runs"}, "or one logit a sample"),
+    "two dimensions": (
+        lambda m, x: m.layer(x)[:, :2, None].tile(2),
+        {"runs"},
+        "or one logit a sample",
+    ),
     "raises": (lambda m, x: 1 / 0, {"runs"}, "ZeroDivisionError was raised: division by zero"),
     "exits": (lambda m, x: sys.exit(3), {"runs"}, "SystemExit was raised: 3"),
 }

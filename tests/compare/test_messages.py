@@ -54,7 +54,7 @@ def test_classes_in_another_order(models, data) -> None:
             lambda x: (x[:, :3], x[:, 3:6]),
             r"Model 'odd': The model must .* with 2 tensors that could be them: tuple\[0\]",
         ),
-        (lambda x: x[:, :, None], r"floating logits \(N, K\), or one logit a sample"),
+        (lambda x: x[:, :, None].tile(2), r"floating logits \(N, K\), or one logit a sample"),
         (lambda x: x[:, :2].long(), r"or integer labels \(N,\); for \d+ inputs it returned"),
         (lambda x: torch.full((len(x), 3), torch.nan), "returned NaN or infinite scores"),
         (

@@ -485,8 +485,8 @@ def test_outputs_without_clear_logits_are_listed() -> None:
         ModelError, match=r"returned int with 0 tensors that could be them: no tensor"
     ):
         wl.attacks.predict(Returns(lambda _scores: 3), x)
-    with pytest.raises(ModelError, match=r"for 4 inputs it returned \(4, 3, 1\) torch\.float32"):
-        wl.attacks.predict(Returns(lambda scores: scores[..., None]), x)
+    with pytest.raises(ModelError, match=r"for 4 inputs it returned \(4, 3, 2\) torch\.float32"):
+        wl.attacks.predict(Returns(lambda scores: torch.stack((scores, scores), 2)), x)
     single = find_layers(Returns(lambda scores: scores[:, 0]), x)[-1]
     assert (single.name, single.width, single.default) == ("output", 1, False)
 

@@ -94,7 +94,7 @@ def call_on_data(
         data = _data(config, x, y, about)
         data = data if box is None else _boxed(data, box)
         own = attack if callable(attack) else None
-        config = replace(config, handed=Handed(handed, data, None, own, arrays))
+        config = replace(config, handed=Handed(models=handed, data=data, attack=own, arrays=arrays))
         if adversarial is None:
             return config
         if attack or given.get("attack_selftest"):

@@ -61,7 +61,9 @@ def read_weights(path: str | Path) -> dict[str, Tensor]:
     path = real_file(path, "weights file", ModelError)
     name = shorten(path.name)
     if path.suffix not in (".safetensors", *TORCH):
-        raise ModelError(f"Weights must be .safetensors, {', '.join(TORCH)}; got {name!r}.")
+        raise ModelError(
+            f"Weights must be .safetensors, {', '.join(TORCH[:-1])} or {TORCH[-1]}; got {name!r}."
+        )
     try:
         if path.suffix == ".safetensors":
             check_safetensors(path)

@@ -167,12 +167,6 @@ def logits_in(output: object, samples: int) -> Tensor:
     if tensor.shape in ((samples,), (samples, 1)) and tensor.is_floating_point():
         half = tensor.reshape(samples) / 2
         return torch.stack((-half, half), 1)
-    if (
-        tensor.ndim > 2
-        and tensor.shape[0] == samples
-        and max(tensor.shape[1:]) == tensor[0].numel()
-    ):
-        tensor = tensor.flatten(1)  # (N, K) of a network of convolutions alone
     if not _are_scores(tensor, samples):
         raise ModelError(
             f"The model must return floating logits (N, K), or one logit a sample of two classes; "
