@@ -155,10 +155,10 @@ def main() -> None:
     bare, alone = "12 forward and backward passes", "one layer at a time, Captum"
     tables = {
         f"effects along the path, {len(x)} samples": measure.side_by_side(
-            {bare: passes(model, x, 12), "carriers, all layers": along(x, other, y)}, bare, rounds=2
+            {bare: passes(model, x, 12), "carriers, all layers": along(x, other, y)}, bare, rounds=5
         ),
         f"exact patching of 128 channels, {len(x)} samples": measure.side_by_side(
-            {"plain loop": loop, "carriers, exact": ours}, "plain loop", rounds=1
+            {"plain loop": loop, "carriers, exact": ours}, "plain loop", rounds=3
         ),
     }
     if importlib.util.find_spec("captum"):
