@@ -288,6 +288,18 @@ def test_exact_effects_stand_beside_the_path_s(tmp_path: Path) -> None:
 
 
 @pytest.mark.law
+def test_a_kind_of_unit_leaves_out_the_layers_that_have_none() -> None:
+    """The embedding has no tokens, and nobody named it."""
+    model, x = wl.zoo.load("vit"), torch.rand(3, 1, 8, 8)
+    every = [layer.name for layer in wl.trace.pick_layers(model, x, None)]
+    (asked,) = asked_of(model, x, (), "token")
+    left_out = set(every) - set(asked.layers)
+    assert asked.layers[0] == "input"
+    assert every[-2] in left_out
+    assert len(asked.layers) > 2
+
+
+@pytest.mark.law
 def test_stages_are_the_ends_of_the_parts_of_a_model() -> None:
     model, x = wl.zoo.load("vit"), torch.rand(3, 1, 8, 8)
     stages = ("blocks.0.1", "blocks.1.1", "blocks.2.1", "logits.input")

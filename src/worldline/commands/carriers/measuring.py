@@ -72,8 +72,8 @@ def asked_of(
     names = _without_logits(pick_layers(model, x, None), classes)
     if brief:
         return (Asked(by, tuple(_stages(names))),)
-    places = find_places(model, x, names, by)
-    asked = [Asked(by, tuple(it.layer.name for it in places))]
+    places = [it.layer.name for it in find_places(model, x, None, by)]
+    asked = [Asked(by, tuple(name for name in names if name in places))]
     if by == "auto":
         try:
             heads = head_layers(model, x)
