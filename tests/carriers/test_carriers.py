@@ -99,6 +99,18 @@ def test_the_path_of_many_points_is_the_integral_and_sizes_are_distances(residua
 
 
 @pytest.mark.law
+def test_what_a_batch_keeps_fits_in_the_memory_that_was_allowed(residual: Any) -> None:
+    """Of each sample the values of three runs are kept, at every layer."""
+    given, memory = residual[0], 1_000_000
+    settings = wl.Settings(batch_size=10**6)
+    found = wl.explain.carriers(
+        *given, layers=["*"], shares=(0.5,), resamples=10, memory=memory, settings=settings
+    )
+    kept = 3 * 4 * sum(it.width for it in wl.trace.pick_layers(given[0], given[1], ["*"]))
+    assert 1 <= found.batch_size <= memory / kept
+
+
+@pytest.mark.law
 def test_memory_batches_and_direction_change_no_effect_of_the_path(residual: Any) -> None:
     (model, x, adversarial, y), found = residual
     for more in ({"memory": 20_000_000}, {"direction": "noise"}, {"settings": WIDE}):

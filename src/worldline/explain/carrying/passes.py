@@ -140,10 +140,14 @@ class Passes:
         layers = [it.layer for it in self.places]
         with torch.no_grad(), resuming(self.model, self.twins.adversarial, layers) as resumer:
             for start in range(0, len(self.twins), size):
-                _Batch(self, resumer, start, size).run(exact=exact)
+                self.put_back(resumer, start, size, exact=exact)
                 self.progress("Putting back", min(start + size, len(self.twins)), len(self.twins))
             for place, seen in zip(self.places, self.seen, strict=True):
                 seen.around = resumer.beside(place.layer)
+
+    def put_back(self, resumer: Resumer, start: int, size: int, *, exact: bool) -> None:
+        """What :meth:`intervene` does with one batch."""
+        _Batch(self, resumer, start, size).run(exact=exact)
 
 
 class _Batch:

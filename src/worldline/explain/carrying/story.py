@@ -15,7 +15,7 @@ from worldline.errors import ModelError, UsageError
 from worldline.explain.carrying.attributing import NO_GRADIENT
 from worldline.explain.carrying.passes import Passes, Twins
 from worldline.explain.carrying.places import find_places
-from worldline.explain.carrying.planning import plan_sizes
+from worldline.explain.carrying.planning import plan_answers, plan_sizes
 from worldline.explain.carrying.repairing import SHARES, counts_of
 from worldline.explain.carrying.result import Carriers, Direction, LayerCarriers
 from worldline.explain.carrying.telling import layer_carriers
@@ -118,7 +118,8 @@ def carriers(
         raise UsageError("Nothing is asked for: pass path=True, exact=True, or neither.")
     places = find_places(model, x, layers, by)
     counts = [counts_of(shares, it.units.count) for it in places]
-    rows, true, wrong, notes = _fooled(model, x, adversarial, y, settings)
+    at_once = plan_answers(model, x, memory=memory, batch_size=settings.batch_size)
+    rows, true, wrong, notes = _fooled(model, x, adversarial, y, at_once)
     clean, attacked = x[rows], adversarial[rows]
     if noise is None:
         generator = torch.Generator().manual_seed(settings.seed)
@@ -221,10 +222,10 @@ def _has_gradients(model: Model, x: Tensor) -> bool:
 
 
 def _fooled(
-    model: Model, x: Tensor, adversarial: Tensor, y: Tensor, settings: Settings
+    model: Model, x: Tensor, adversarial: Tensor, y: Tensor, batch_size: int
 ) -> tuple[Tensor, Tensor, Tensor, list[str]]:
     """Rows that are fooled, their labels and wrong classes, and notes."""
-    logits = [predict(model, it, batch_size=settings.batch_size) for it in (x, adversarial)]
+    logits = [predict(model, it, batch_size=batch_size) for it in (x, adversarial)]
     labels_of(y, len(x), classes=logits[0].shape[1])
     before, after = (choices(it).to(x.device) for it in logits)
     fooled = (before == y) & (after != y) & (after >= 0)
