@@ -151,7 +151,8 @@ def table() -> str:
                 cells.append("report" if found.code == 0 else f"exit {found.code}: {said}")
                 sys.stderr.write(f"{name} {command} {found.code}\n")
             kind = NETWORKS[name] if make is attempt else "transformers, random weights"
-            rows.append(f"| {name.replace('_', ' ')} | {kind.replace('_', ' ')} | {' | '.join(cells)} |")
+            names = f"{name} | {kind}".replace("_", " ")
+            rows.append(f"| {names} | {' | '.join(cells)} |")
             if make is not attempt:
                 rows[-1] += " – |"
     return "\n".join(rows)
