@@ -313,7 +313,7 @@ BAD = [
     (["image", "--image", "missing.png"], 3, "no picture 'missing.png'"),
     (["image", "--image", "colour.png"], 3, "not grey: its mode is RGB"),
     (["image", "--image", "large.png"], 3, "300×20"),
-    (["image", "--image", "words.npz"], 3, "cannot be read as a picture"),
+    (["image", "--image", "words.npz"], 3, "a picture: it is of no format that is known"),
     (["image", "--image", "grey.png", "--candidates", "5"], 2, "keep 64 of 5"),
     (["flip", "--seed", "-1"], 2, "--seed must be at least 0; got -1"),
     (["flip", "--seed", str(2**64)], 2, "--seed"),

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 
 import worldline as wl
+from worldline.errors import ShapeError
 from worldline.explain import sides
 from worldline.statistics import Bootstrap
 
@@ -325,6 +326,8 @@ def test_what_the_network_can_pass_by() -> None:
     with torch.inference_mode():
         assert not any(wl.trace.passed_by(torch.sign, x, layers))
     assert all(it.requires_grad for it in model.parameters())
+    with pytest.raises(ShapeError, match=r"Inputs must be one floating tensor .*int64"):
+        wl.trace.passed_by(model, x.long(), layers)
 
 
 @pytest.mark.law

@@ -365,6 +365,8 @@ def test_carriers_of_a_pair_are_learnt_on_one_half_and_judged_on_the_other() -> 
         wl.explain.pair_carriers(model, x, adversarial, found, "0", count=13)
     with pytest.raises(ShapeError, match="inputs and twins that the carriers were found on: 160"):
         wl.explain.pair_carriers(model, x[1:], adversarial, found, "0")
+    with pytest.raises(UsageError, match=r"must be what wl\.explain\.carriers.* got Tensor"):
+        wl.explain.pair_carriers(model, x, adversarial, y, "0")
 
 
 @pytest.mark.law

@@ -9,7 +9,7 @@ from warnings import catch_warnings, simplefilter
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 from torch import Tensor
 
 from worldline.encoder.experiments import LARGEST_SIDE
@@ -52,6 +52,10 @@ def load_picture(path: Path) -> Float[Tensor, "H W"]:
             return torch.from_numpy(np.asarray(image) / GREY[image.mode])
     except ShapeError:
         raise
+    except UnidentifiedImageError as error:  # its own words are of the bytes in memory
+        raise DataError(
+            f"{name} cannot be read as a picture: it is of no format that is known. Save it as PNG."
+        ) from error
     except Exception as error:  # whatever a format's reader makes of a damaged byte
         raise DataError(
             f"{name} cannot be read as a picture ({reason_of(error)}). Save it as PNG."

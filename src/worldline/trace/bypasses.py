@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from worldline.trace.guard import untouched
-from worldline.trace.layers import Layer
+from worldline.trace.layers import Layer, check_traced
 from worldline.trace.opening import Model, modules_behind
 from worldline.trace.probing import few
 from worldline.trace.values import tensors_in
@@ -34,6 +34,9 @@ def passed_by(model: Model, x: Tensor, layers: Sequence[Layer]) -> tuple[bool, .
     Returns:
         One answer a layer.
 
+    Raises:
+        ShapeError: x is no floating tensor.
+
     Cost: one forward pass of two samples that records its graph, and a walk over it for each layer.
 
     >>> import torch, worldline as wl
@@ -48,6 +51,7 @@ def passed_by(model: Model, x: Tensor, layers: Sequence[Layer]) -> tuple[bool, .
     >>> dict(zip([layer.name for layer in layers], wl.trace.passed_by(model, x, layers)))
     {'input': False, '0.branch': True, '0': False, '1': False}
     """
+    check_traced(x)
     made: dict[tuple[str, int, int], Node] = {}
 
     def visit(name: str, call: int, output: object) -> None:

@@ -28,6 +28,7 @@ from worldline.trace.watching import INPUT, READ, describe, plain_name
 __all__ = [
     "Layer",
     "LayerChoice",
+    "check_traced",
     "choose_layers",
     "features_of",
     "find_layers",
@@ -142,7 +143,8 @@ def find_layers(model: Model, x: Tensor, *, tokens: Tokens = "flatten") -> tuple
 
 
 def _found(model: Model, x: Tensor, tokens: Tokens) -> tuple[tuple[Layer, ...], Probed]:
-    _check(x, tokens)
+    check_tokens(tokens)
+    check_traced(x)
     probed = probe(model, x)
     described, aliases = describe(model)
     functional = not any(
@@ -343,8 +345,13 @@ def _fitting(layer: Layer, output: object, samples: int) -> Tensor:
     )
 
 
-def _check(x: object, tokens: str) -> None:
-    check_tokens(tokens)
+def check_traced(x: object) -> None:
+    """Refuse inputs that no trace takes, with a ShapeError.
+
+    >>> import torch
+    >>> from worldline.trace.layers import check_traced
+    >>> check_traced(torch.rand(3, 4))
+    """
     if not isinstance(x, Tensor) or not x.is_floating_point() or x.ndim < 1 or len(x) == 0:
         raise ShapeError(
             f"Inputs must be one floating tensor (N, …); got {shape_of(x)}. Bind further inputs "

@@ -107,7 +107,8 @@ def pair_carriers(
 
     Raises:
         LabelError: a pair has fewer than two fooled samples, or none has eight. ShapeError: x is
-        not what carriers were found on. UsageError: no such layer in ``found``, no such count.
+        not what carriers were found on. UsageError: ``found`` is
+        something else, or has no such layer; no such count.
 
     Cost: one pass over the judged samples and four from the layer on.
 
@@ -120,6 +121,11 @@ def pair_carriers(
     >>> len(confusions.pairs[0].carriers), confusions.units
     (16, 128)
     """
+    if not isinstance(found, Carriers):
+        raise UsageError(
+            "found must be what wl.explain.carriers(model, x, adversarial, y) returned; got "
+            f"{type(found).__name__}."
+        )
     seen = found[layer]
     if len(x) != found.given or adversarial.shape != x.shape:
         raise ShapeError(
